@@ -1,0 +1,200 @@
+"""The values that flow between the stages: images, conditions, adapters and logits."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SPLITS = ("train", "val", "test", "pool")
+
+
+class Condition(NamedTuple):
+    """How a test set was degraded: ``clean``, or a corruption at a severity of 1 to 5."""
+
+    corruption: str = "clean"
+    severity: int = 0
+
+    def __str__(self) -> str:
+        return self.corruption if self == CLEAN else f"{self.corruption}_severity_{self.severity}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Condition":
+        """Inverse of ``str``.
+
+        Raises
+        ------
+        ValueError
+            If `text` is neither ``clean`` nor ``<corruption>_severity_<1..5>``.
+        """
+        corruption, separator, severity = text.rpartition("_severity_")
+        if text == "clean":
+            return CLEAN
+        if not separator or severity not in ("1", "2", "3", "4", "5"):
+            raise ValueError(f"{text!r} is not a condition: expected 'clean' or '<corruption>_severity_<1..5>'")
+        return cls(corruption, int(severity))
+
+
+CLEAN = Condition()
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled images of one split of one data set.
+
+    Built by :meth:`validated` where data enters, and trusted after.
+
+    Attributes
+    ----------
+    name, split, modality : str
+        Data set; ``train``, ``val``, ``test`` or ``pool`` (train and val together); imaging modality.
+    class_names : tuple of str
+        Class ``i`` is called ``class_names[i]``.
+    images : ndarray
+        uint8 ``(N, H, W, C)``, C in {1, 3}; may be a read-only memory map.
+    labels : ndarray
+        int64 ``(N,)`` in ``[0, len(class_names))``.
+    sample_ids : ndarray
+        str ``(N,)``, unique and stable: it keys an image's randomness and its results.
+    """
+
+    name: str
+    split: str
+    modality: str
+    class_names: tuple[str, ...]
+    images: np.ndarray
+    labels: np.ndarray
+    sample_ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: np.ndarray) -> "ImageSet":
+        """The images at `indices`, in that order."""
+        return replace(
+            self, images=self.images[indices], labels=self.labels[indices], sample_ids=self.sample_ids[indices]
+        )
+
+    @classmethod
+    def validated(cls, **fields: Any) -> "ImageSet":
+        """Build a set, checking everything that later stages rely on.
+
+        Raises
+        ------
+        ValueError
+            Naming the data set, the split and every violated rule.
+        """
+        image_set = cls(**fields)
+        problems = list(image_set._problems())
+        if problems:
+            raise ValueError(f"Data set '{image_set.name}', split '{image_set.split}': " + "; ".join(problems) + ".")
+        return image_set
+
+    def _problems(self) -> Iterator[str]:
+        images, labels, ids = self.images, self.labels, self.sample_ids
+        if self.split not in SPLITS:
+            yield f"the split must be one of {', '.join(SPLITS)}"
+        if len(self.class_names) < 2 or len(set(self.class_names)) != len(self.class_names):
+            yield f"there must be at least two classes with different names, not {list(self.class_names)}"
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+            yield f"images must be uint8 (N, H, W, 1 or 3), not {images.dtype} {images.shape}"
+        if labels.dtype != np.int64 or labels.ndim != 1:
+            yield f"labels must be int64 (N,), not {labels.dtype} {labels.shape}"
+        elif outside := sorted(set(labels[(labels < 0) | (labels >= len(self.class_names))].tolist())):
+            yield f"labels {outside} lie outside the {len(self.class_names)} classes"
+        elif empty := [n for n, c in zip(self.class_names, self.class_counts()) if c == 0]:
+            yield f"no image of class {', '.join(map(repr, empty))}"
+        if not len(images) == len(labels) == len(ids):
+            yield f"{len(images)} images, {len(labels)} labels and {len(ids)} sample ids don't match"
+        elif len(np.unique(ids)) != len(ids):
+            yield "sample ids are not unique"
+
+    def class_counts(self) -> np.ndarray:
+        """Number of images of each class, int64 ``(classes,)``."""
+        return np.bincount(self.labels, minlength=len(self.class_names))
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Scores of one model on one data set under every condition.
+
+    Attributes
+    ----------
+    model : str
+        Name shared by the seeds of one model, e.g. ``phantom_vit_lora_k10``.
+    attributes : mapping
+        ``base``, ``method`` (``zero-shot``, ``lora``, ...), ``rank``, ``fraction`` and ``seed``;
+        the last three are None for a zero-shot model.
+    data_set, modality : str
+        The data set the images come from.
+    class_names : tuple of str
+        Column ``c`` of the logits is class ``class_names[c]``.
+    conditions : tuple of Condition
+        Row ``i`` of the logits is condition ``conditions[i]``; the first is clean.
+    logits : ndarray
+        float32 ``(conditions, N, classes)``: logit scale times cosine similarity.
+    labels : ndarray
+        int64 ``(N,)``.
+    sample_ids : ndarray
+        str ``(N,)``.
+    """
+
+    model: str
+    data_set: str
+    modality: str
+    class_names: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    logits: np.ndarray
+    labels: np.ndarray
+    sample_ids: np.ndarray
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CorruptedSet:
+    """A test set under every condition; the images of a condition come batch by batch.
+
+    Attributes
+    ----------
+    clean : ImageSet
+        The uncorrupted test set.
+    suite : str
+        Corruption suite.
+    conditions : tuple of Condition
+        The first is clean.
+    provenance : mapping
+        What made the images: seed, version of the corruptions.
+    read : callable
+        ``read(condition, batch_size)`` yields uint8 ``(<=batch_size, H, W, C)`` in the order of ``clean``.
+    """
+
+    clean: ImageSet
+    suite: str
+    conditions: tuple[Condition, ...]
+    provenance: Mapping[str, Any]
+    read: Callable[[Condition, int], Iterator[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A tuned adapter in the form of the peft library.
+
+    Attributes
+    ----------
+    config : mapping
+        The fields of ``peft.LoraConfig``.
+    weights : mapping
+        Name to array, as in ``adapter_model.safetensors``.
+    metadata : mapping
+        What the adapter belongs to: content hash of the base model, data sets, few-shot fraction, seed.
+    """
+
+    config: Mapping[str, Any]
+    weights: Mapping[str, np.ndarray]
+    metadata: Mapping[str, Any]
+
+
+def batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Consecutive slices of at most `size` images."""
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
