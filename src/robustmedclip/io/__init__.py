@@ -1,0 +1,19 @@
+"""Kedro datasets of the project: sources of images and models, and what the stages hand on."""
+
+from robustmedclip.io.adapter import AdapterDataset
+from robustmedclip.io.corrupted_set import CorruptedSetDataset
+from robustmedclip.io.folder import FolderDataset
+from robustmedclip.io.image_set import ImageSetDataset
+from robustmedclip.io.logits import LogitsDataset
+from robustmedclip.io.open_clip import OpenCLIPDataset
+from robustmedclip.io.phantom import PhantomDataset
+
+__all__ = [
+    "AdapterDataset",
+    "CorruptedSetDataset",
+    "FolderDataset",
+    "ImageSetDataset",
+    "LogitsDataset",
+    "OpenCLIPDataset",
+    "PhantomDataset",
+]

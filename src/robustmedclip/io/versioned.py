@@ -1,0 +1,104 @@
+"""What all our persisted entries share: any fsspec path, versions, atomic writes."""
+
+import os
+import shutil
+import tempfile
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Generic, TypeVar
+
+import fsspec
+from kedro.io.core import AbstractVersionedDataset, Version, get_filepath_str, get_protocol_and_path
+
+T = TypeVar("T")
+
+
+class AtomicDataset(AbstractVersionedDataset[T, T], Generic[T]):
+    """Versioned dataset that is written beside its place and then renamed into it.
+
+    Parameters
+    ----------
+    filepath : str
+        Path or URL that fsspec knows.
+    version : kedro.io.core.Version, optional
+        Set by Kedro for ``versioned: true``.
+    credentials, fs_args : dict, optional
+        Passed to the filesystem.
+    metadata : dict, optional
+        For plugins such as Kedro-Viz.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        version: Version | None = None,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        self._protocol, path = get_protocol_and_path(filepath, version)
+        options = {"auto_mkdir": True} if self._protocol == "file" else {}
+        self._fs = fsspec.filesystem(self._protocol, **options, **(credentials or {}), **(fs_args or {}))
+        self.metadata = metadata
+        self._fetched: tempfile.TemporaryDirectory[str] | None = None
+        super().__init__(PurePosixPath(path), version, self._fs.exists, self._fs.glob)
+
+    @abstractmethod
+    def _write(self, path: Path, data: T) -> None:
+        """Write `data` to the local `path`, a file or a folder that doesn't exist yet."""
+
+    @abstractmethod
+    def _read(self, path: Path) -> T:
+        """Read from the local `path`."""
+
+    def save(self, data: T) -> None:
+        """Write `data`; the entry appears whole or not at all."""
+        target = get_filepath_str(self._get_save_path(), self._protocol)
+        if self._protocol == "file":
+            with _staged(Path(target)) as staged:
+                self._write(staged, data)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                local = Path(folder) / PurePosixPath(target).name
+                self._write(local, data)
+                self._fs.put(str(local), target, recursive=True)
+
+    def load(self) -> T:
+        """Read the entry; a remote one is fetched first."""
+        source = get_filepath_str(self._get_load_path(), self._protocol)
+        if self._protocol == "file":
+            return self._read(Path(source))
+        self._fetched = tempfile.TemporaryDirectory()
+        local = Path(self._fetched.name) / PurePosixPath(source).name
+        self._fs.get(source, str(local), recursive=True)
+        return self._read(local)
+
+    def _exists(self) -> bool:
+        return self._fs.exists(get_filepath_str(self._get_load_path(), self._protocol))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath, "protocol": self._protocol, "version": self._version}
+
+
+@contextmanager
+def _staged(target: Path) -> Iterator[Path]:
+    """A path beside `target` that becomes `target` on success and vanishes on failure."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    _remove(staged)
+    try:
+        yield staged
+        os.replace(staged, target)
+    except BaseException:
+        _remove(staged)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
