@@ -2,6 +2,7 @@
 
 from robustmedclip.io.adapter import AdapterDataset
 from robustmedclip.io.corrupted_set import CorruptedSetDataset
+from robustmedclip.io.files import FilesDataset
 from robustmedclip.io.folder import FolderDataset
 from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.logits import LogitsDataset
@@ -11,6 +12,7 @@ from robustmedclip.io.phantom import PhantomDataset
 __all__ = [
     "AdapterDataset",
     "CorruptedSetDataset",
+    "FilesDataset",
     "FolderDataset",
     "ImageSetDataset",
     "LogitsDataset",

@@ -1,7 +1,6 @@
 """Models of open_clip: CLIP and its medical descendants."""
 
 import json
-import logging
 from pathlib import Path
 
 import open_clip
@@ -40,7 +39,6 @@ def load_open_clip(model: str, pretrained: str | None = None) -> VisionLanguageM
         If the weights are missing, damaged, not finite, or don't fit the architecture.
     """
     try:
-        logging.getLogger().debug("loading %s", model)
         network = open_clip.create_model(model, pretrained, require_pretrained=True)
         tokenizer = open_clip.get_tokenizer(model)
     except (RuntimeError, OSError, KeyError, ValueError, json.JSONDecodeError, SafetensorError) as error:
@@ -71,6 +69,11 @@ def _lora_targets(network: torch.nn.Module) -> str:
     if hasattr(visual, "trunk"):
         return _LORA_TARGETS["timm ViT" if hasattr(visual.trunk, "blocks") else "timm ResNet"]
     return _LORA_TARGETS["open_clip ViT" if hasattr(visual, "transformer") else "open_clip ResNet"]
+
+
+def new_open_clip(model_config: dict) -> torch.nn.Module:
+    """An untrained network of open_clip's ``model_cfg``; its weights are drawn from torch's generator."""
+    return open_clip.model.CLIP(**model_config)
 
 
 def save_open_clip(

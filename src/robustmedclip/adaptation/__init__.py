@@ -1,0 +1,7 @@
+"""Few-shot adaptation of the visual encoder."""
+
+import robustmedclip.models  # noqa: F401, I001 - lets peft be imported
+from robustmedclip.adaptation.lora import LoraSettings, merge_adapter, tune_lora
+from robustmedclip.adaptation.samples import Samples
+
+__all__ = ["LoraSettings", "Samples", "merge_adapter", "tune_lora"]

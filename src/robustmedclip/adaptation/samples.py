@@ -1,0 +1,48 @@
+"""Labelled images of several data sets as one pool of model input."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from robustmedclip.models import Preprocessing
+from robustmedclip.types import ImageSet
+
+
+class Samples:
+    """Images of several data sets with labels in their joint label space.
+
+    Class ``c`` of the k-th data set has the joint label ``offset_k + c``, in the order of the data sets.
+
+    Parameters
+    ----------
+    image_sets : sequence of ImageSet
+        One per data set; images may be memory maps, and are read batch by batch.
+    preprocess : Preprocessing
+        Of the model.
+    """
+
+    def __init__(self, image_sets: Sequence[ImageSet], preprocess: Preprocessing):
+        self._sets, self._preprocess = image_sets, preprocess
+        sizes = [len(image_set) for image_set in image_sets]
+        offsets = np.cumsum([0, *(len(image_set.class_names) for image_set in image_sets)])
+        self.data_set = np.repeat(np.arange(len(sizes)), sizes)
+        self._row = np.concatenate([np.arange(size) for size in sizes])
+        self.labels = np.concatenate([s.labels + offset for s, offset in zip(image_sets, offsets)])
+        #: First and last joint label (exclusive) of each data set.
+        self.label_ranges = list(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pixels(
+        self, indices: np.ndarray, augment: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> torch.Tensor:
+        """Model input, float32 ``(len(indices), 3, H, W)``, in the order of `indices`."""
+        batch = torch.empty(len(indices), 3, *self._preprocess.size)
+        for position, image_set in enumerate(self._sets):
+            places = np.flatnonzero(self.data_set[indices] == position)
+            if len(places):
+                images = np.stack([image_set.images[row] for row in self._row[indices[places]]])
+                batch[places] = self._preprocess(images if augment is None else augment(images))
+        return batch

@@ -1,0 +1,75 @@
+"""A catalog that can tell a stale entry from a fresh one, and leaves no half-written version behind."""
+
+import errno
+from collections.abc import Mapping
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from kedro.io import DataCatalog, DatasetError
+from kedro.io.core import AbstractVersionedDataset, VersionNotFoundError
+
+_SIDECAR = ".fingerprint"
+
+
+class FingerprintedCatalog(DataCatalog):
+    """DataCatalog in which a versioned entry exists only if it is what a run would make now.
+
+    Kedro's ``--only-missing-outputs`` asks whether an entry exists, not whether it is up to date.
+    Each saved version therefore keeps a fingerprint of what made it, written last: a version
+    without one was never finished, and a version with another one is stale. Both count as missing.
+    """
+
+    #: Expected fingerprint of each entry of the pipeline about to run.
+    fingerprints: Mapping[str, str] = {}
+
+    def exists(self, ds_name: str) -> bool:
+        expected = self.fingerprints.get(ds_name)
+        return super().exists(ds_name) and expected in (None, self.stored_fingerprint(ds_name))
+
+    def stored_fingerprint(self, ds_name: str) -> str | None:
+        """Fingerprint of the version that would be loaded; None if there is none."""
+        dataset = self.get(ds_name)
+        if not isinstance(dataset, AbstractVersionedDataset) or dataset._version is None:
+            return None
+        try:
+            sidecar = f"{dataset._get_load_path().parent}/{_SIDECAR}"
+        except VersionNotFoundError:
+            return None
+        filesystem = _filesystem(dataset)
+        return filesystem.cat_file(sidecar).decode() if filesystem.exists(sidecar) else None
+
+    def save(self, ds_name: str, data: Any) -> None:
+        dataset = self[ds_name]
+        if not isinstance(dataset, AbstractVersionedDataset) or dataset._version is None:
+            super().save(ds_name, data)
+            return
+        version = str(dataset._get_versioned_path(dataset.resolve_save_version()).parent)
+        filesystem = _filesystem(dataset)
+        existed = filesystem.exists(version)
+        try:
+            super().save(ds_name, data)
+            if ds_name in self.fingerprints:
+                filesystem.pipe_file(f"{version}/{_SIDECAR}", self.fingerprints[ds_name].encode())
+        except BaseException as error:
+            if not existed and filesystem.exists(version):
+                filesystem.rm(version, recursive=True)
+            if cause := _disk_full(error):
+                raise DatasetError(
+                    f"No space left while writing '{ds_name}' to {version}: nothing of it was kept. "
+                    "Free some space or point the catalog at another disk, then continue with "
+                    "--only-missing-outputs."
+                ) from cause
+            raise
+
+
+def _filesystem(dataset: AbstractVersionedDataset) -> AbstractFileSystem:
+    return getattr(dataset, "_fs", None) or LocalFileSystem(auto_mkdir=True)
+
+
+def _disk_full(error: BaseException | None) -> OSError | None:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,51 @@
+"""Fingerprints: what an intermediate is made of, as a hash.
+
+The fingerprint of a node's output covers the fingerprints of its inputs, the values of its parameters and
+settings, and the version number of the code of its stage (``VERSION`` in the module of its nodes).
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+
+def expected_fingerprints(pipeline: Pipeline, input_fingerprint: Callable[[str], Any]) -> dict[str, str]:
+    """Fingerprint of everything that the pipeline makes.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The pipeline.
+    input_fingerprint : callable
+        Name of an input of the pipeline to something that JSON can say and that changes with its content.
+
+    Returns
+    -------
+    dict
+        Name of each output of a node to its fingerprint.
+    """
+    known = {name: _digest(input_fingerprint(name)) for name in pipeline.inputs()}
+    made = {}
+    for node in pipeline.nodes:
+        recipe = [_code(node), [known[name] for name in node.inputs]]
+        for name in node.outputs:
+            made[name] = known[name] = _digest([name, *recipe])
+    return made
+
+
+def _code(node: Node) -> list[Any]:
+    function, settings = node.func, {}
+    if isinstance(function, partial):
+        function, settings = function.func, [repr(node.func.args), sorted(map(repr, node.func.keywords.items()))]
+    version = getattr(sys.modules[function.__module__], "VERSION", None)
+    return [f"{function.__module__}.{function.__qualname__}", version, settings]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,146 @@
+"""What happens around a run: checks before it, fingerprints, progress, and tracking in MLflow."""
+
+import logging
+import subprocess
+import time
+from collections import Counter
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from robustmedclip.config import current_config, project_root
+from robustmedclip.fingerprints import expected_fingerprints
+from robustmedclip.progress import duration
+
+logger = logging.getLogger(__name__)
+
+
+class PreflightError(ValueError):
+    """Something is wrong with the sources of a run; the message lists every problem found."""
+
+
+class PreflightHook:
+    """Checks every source of a run before any work is spent."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        problems = []
+        for name in sorted(pipeline.inputs()):
+            dataset = catalog.get(name)
+            if hasattr(dataset, "problems"):
+                problems += [f"{name.replace('-', ' ', 1)}: {problem}" for problem in dataset.problems()]
+        if problems:
+            raise PreflightError("Nothing was run:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+class FingerprintHook:
+    """Tells the catalog what each entry would be made of in this run."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        def input_fingerprint(name: str) -> Any:
+            if name == "parameters" or name.startswith("params:"):
+                return catalog.load(name)
+            dataset = catalog.get(name)
+            if hasattr(dataset, "signature"):
+                return dataset.signature()
+            return catalog.stored_fingerprint(name)
+
+        catalog.fingerprints = expected_fingerprints(pipeline, input_fingerprint)
+
+
+class ProgressHook:
+    """One line per finished node: how many there are, and how long the rest will take."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, float] = {}
+        self._remaining: Counter[str] = Counter()
+        self._seconds: dict[str, list[float]] = {}
+        self._total = self._done = 0
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        self.__init__()
+        nodes = pipeline.nodes
+        if run_params["only_missing_outputs"]:
+            nodes = [node for node in nodes if not all(map(catalog.exists, node.outputs))]
+        self._remaining, self._total = Counter(map(_stage, nodes)), len(nodes)
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        self._started[node.name] = time.monotonic()
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        seconds, stage = time.monotonic() - self._started.pop(node.name), _stage(node)
+        self._seconds.setdefault(stage, []).append(seconds)
+        self._remaining[stage] -= 1
+        self._done += 1
+        logger.info(
+            "[%d/%d] %s: %s%s",
+            self._done,
+            max(self._total, self._done),
+            (node.namespace or node.name).replace(".", " · "),
+            duration(seconds) if seconds >= 1 else f"{1000 * seconds:.0f} ms",
+            self._rest(),
+        )
+
+    def _rest(self) -> str:
+        """How long the stage's remaining nodes take, at its mean so far; stages not begun are not guessed."""
+        rest = sum(
+            count * sum(self._seconds[stage]) / len(self._seconds[stage])
+            for stage, count in self._remaining.items()
+            if count > 0 and stage in self._seconds
+        )
+        return f", about {duration(rest)} left in this stage" if rest >= 1 else ""
+
+
+class TrackingHook:
+    """Adds to the MLflow run of kedro-mlflow: what was run, the tables and figures, a child run per model."""
+
+    def __init__(self) -> None:
+        self._run_params: dict[str, Any] = {}
+
+    @hook_impl(trylast=True)
+    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+        import mlflow
+
+        self._run_params = run_params
+        if mlflow.active_run() is None:
+            return
+        parameters = current_config()["parameters"]
+        mlflow.set_tags(
+            {
+                "kedro_run_id": run_params["run_id"],
+                "kedro_env": run_params["env"],
+                "git_commit": _git_commit(),
+                "baseline": parameters["baseline"],
+            }
+        )
+        mlflow.log_dict(parameters, "parameters.yml")
+
+    @hook_impl(tryfirst=True)
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        import mlflow
+
+        if mlflow.active_run() is None or "metrics" not in pipeline.all_outputs():
+            return
+        from robustmedclip.tracking import log_models, log_report
+
+        log_report(catalog, pipeline.all_outputs())
+        log_models(catalog, current_config().plan(), self._run_params["run_id"])
+
+
+def _stage(node: Node) -> str:
+    return (node.namespace or node.name).partition(".")[0]
+
+
+def _git_commit() -> str:
+    command = ["git", "-C", project_root(), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,37 @@
+"""The project's pipelines, built from the plan of the environment in use."""
+
+from kedro.pipeline import Pipeline
+
+from robustmedclip.config import current_config
+from robustmedclip.pipelines import (
+    corruption,
+    evaluation,
+    few_shot,
+    ingestion,
+    pretraining,
+    reporting,
+    tuning,
+)
+
+STAGES = {
+    "ingestion": ingestion,
+    "corruption": corruption,
+    "few_shot": few_shot,
+    "tuning": tuning,
+    "evaluation": evaluation,
+    "reporting": reporting,
+}
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """The six stages, ``benchmark`` (all of them) and ``pretraining`` (makes the models that ship)."""
+    config = current_config()
+    plan = config.plan()
+    stages = {name: stage.create_pipeline(plan) for name, stage in STAGES.items()}
+    benchmark = Pipeline([node for stage in stages.values() for node in stage.nodes])
+    return {
+        **stages,
+        "benchmark": benchmark,
+        "pretraining": pretraining.create_pipeline(config["parameters"]["pretraining"]["models"]),
+        "__default__": benchmark,
+    }

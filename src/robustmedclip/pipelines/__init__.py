@@ -1,0 +1,1 @@
+"""One folder per stage: its nodes and how they are connected."""

@@ -1,0 +1,56 @@
+"""Nodes of the few-shot sampling."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+
+from robustmedclip.types import ImageSet
+
+VERSION = 1
+
+
+def draw_few_shots(*pools: ImageSet, fraction: float, seed: int) -> pd.DataFrame:
+    """Draw a fraction of every training pool, and as many other images for the choice of the epoch.
+
+    The images of a class are put into an order that depends on the seed and their sample ids alone. The
+    first ``fraction`` of them, rounded, at least one, are for training: a smaller fraction is
+    contained in a larger one. Equally many from the end of the order are for validation, as far as there are.
+
+    Returns
+    -------
+    DataFrame
+        A row per image: ``data_set``, ``role`` (``training`` or ``validation``), ``class_name``, ``sample_id``.
+
+    Raises
+    ------
+    ValueError
+        If a pool has no image left for validation.
+    """
+    rows = []
+    for pool in pools:
+        for label, class_name in enumerate(pool.class_names):
+            ids = sorted(
+                pool.sample_ids[pool.labels == label].tolist(),
+                key=lambda sample_id: _rank(seed, pool.name, sample_id),
+            )
+            shots = max(1, round(fraction * len(ids)))
+            held_out = min(shots, len(ids) - shots)
+            rows += [(pool.name, "training", class_name, sample_id) for sample_id in ids[:shots]]
+            rows += [(pool.name, "validation", class_name, sample_id) for sample_id in ids[len(ids) - held_out :]]
+        if not any(row[:2] == (pool.name, "validation") for row in rows):
+            raise ValueError(
+                f"Data set '{pool.name}': with a few-shot fraction of {fraction:g} no image of the training "
+                "pool is left for validation; choose a smaller one."
+            )
+    return pd.DataFrame(rows, columns=["data_set", "role", "class_name", "sample_id"])
+
+
+def chosen(pool: ImageSet, few_shots: pd.DataFrame, role: str) -> ImageSet:
+    """The images of `pool` that `few_shots` lists in a role."""
+    listed = few_shots[(few_shots["data_set"] == pool.name) & (few_shots["role"] == role)]["sample_id"]
+    return pool.subset(np.flatnonzero(np.isin(pool.sample_ids, listed.to_numpy(np.str_))))
+
+
+def _rank(seed: int, data_set: str, sample_id: str) -> bytes:
+    return hashlib.blake2b(f"{seed}\0{data_set}\0{sample_id}".encode(), digest_size=16).digest()

@@ -1,0 +1,25 @@
+"""Connects the few-shot nodes."""
+
+from itertools import product
+
+from kedro.pipeline import Node, Pipeline
+
+from robustmedclip.pipelines.bind import bind
+from robustmedclip.pipelines.few_shot.nodes import draw_few_shots
+from robustmedclip.plan import Plan, fraction_label
+
+
+def create_pipeline(plan: Plan) -> Pipeline:
+    """One node per fraction and seed."""
+    return Pipeline(
+        [
+            Node(
+                bind(draw_few_shots, fraction=fraction, seed=seed),
+                inputs=[f"pool-{data_set.name}" for data_set in plan.data_sets],
+                outputs=f"few_shots-{fraction_label(fraction)}_s{seed}",
+                name="draw_few_shots",
+                namespace=f"few_shot.{fraction_label(fraction)}_s{seed}",
+            )
+            for fraction, seed in product(plan.fractions, plan.seeds)
+        ]
+    )

@@ -1,0 +1,5 @@
+"""Raw ingestion: from any source to validated image sets."""
+
+from robustmedclip.pipelines.ingestion.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

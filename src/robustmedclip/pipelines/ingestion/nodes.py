@@ -1,0 +1,40 @@
+"""Nodes of the ingestion."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from robustmedclip.types import ImageSet
+
+VERSION = 1
+
+
+def ingest(splits: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet]:
+    """Validate a source and separate the training pool (train and val) from the test split.
+
+    Raises
+    ------
+    ValueError
+        If a split is missing, breaks a rule of :class:`~robustmedclip.types.ImageSet`, or shares a
+        sample with the other.
+    """
+    test, parts = splits.get("test"), [splits[name] for name in ("train", "val") if name in splits]
+    if test is None or not parts:
+        name = next(iter(splits.values())).name if splits else "?"
+        missing = "test" if test is None else "train"
+        raise ValueError(f"Data set '{name}' has no {missing} split; it has {', '.join(splits) or 'none'}.")
+    pool = ImageSet.validated(
+        name=test.name,
+        split="pool",
+        modality=test.modality,
+        class_names=test.class_names,
+        images=np.concatenate([part.images for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        sample_ids=np.concatenate([part.sample_ids for part in parts]),
+    )
+    if shared := sorted(set(pool.sample_ids) & set(test.sample_ids)):
+        raise ValueError(
+            f"Data set '{test.name}': {len(shared)} samples are in the training pool and in the test "
+            f"split, among them {', '.join(shared[:5])}."
+        )
+    return pool, ImageSet.validated(**vars(replace(test)))

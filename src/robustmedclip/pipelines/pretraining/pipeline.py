@@ -1,0 +1,35 @@
+"""Connects the pretraining nodes."""
+
+from collections.abc import Iterable
+
+from kedro.pipeline import Node, Pipeline
+
+from robustmedclip.pipelines.bind import bind
+from robustmedclip.pipelines.pretraining.nodes import draw_corpus, pretrain_model
+
+ANATOMIES = ("blood", "breast", "chest", "fundus", "oct")
+
+
+def create_pipeline(models: Iterable[str]) -> Pipeline:
+    """One corpus per anatomy, one node per model of ``params:pretraining``."""
+    corpora = [
+        Node(
+            bind(draw_corpus, anatomy=anatomy),
+            inputs="params:pretraining",
+            outputs=f"corpus-{anatomy}",
+            name=f"draw_corpus_{anatomy}",
+            namespace="pretraining",
+        )
+        for anatomy in ANATOMIES
+    ]
+    trainings = [
+        Node(
+            bind(pretrain_model, name=model),
+            inputs=["params:pretraining", *(f"corpus-{anatomy}" for anatomy in ANATOMIES)],
+            outputs=f"pretrained-{model}",
+            name=f"pretrain_{model}",
+            namespace="pretraining",
+        )
+        for model in models
+    ]
+    return Pipeline([*corpora, *trainings])

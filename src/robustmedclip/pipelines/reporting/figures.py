@@ -1,0 +1,165 @@
+"""Figures, each from the table of metrics or from corrupted images."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from robustmedclip.metrics.table import ALL, SEVERITIES
+from robustmedclip.types import CLEAN, Condition, CorruptedSet
+
+# Okabe & Ito's colours, which colour-blind readers can tell apart.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+_DPI = 110
+
+
+def severity_curves(metrics: pd.DataFrame) -> Figure:
+    """Error against severity, averaged over data sets: a panel per corruption, a line per model.
+
+    Of the tuned models, those with the largest few-shot fraction are shown.
+    """
+    overall = _overall(metrics)
+    shown = _zero_shot(overall) + _largest_fraction(overall)
+    corruptions = sorted(set(overall["corruption"]) - {CLEAN.corruption, ALL})
+    columns = min(4, max(1, len(corruptions)))
+    rows = -(-len(corruptions) // columns)
+    figure = Figure(figsize=(3.1 * columns, 2.6 * rows + 0.7), dpi=_DPI, layout="constrained")
+    axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)).ravel()
+    for axis, corruption in zip(axes, corruptions):
+        for model, colour, style in _styles(overall, shown):
+            curve = _severities(overall, model, corruption)
+            axis.plot(range(len(curve)), curve["value"], style, color=colour, label=model, markersize=3)
+            axis.fill_between(range(len(curve)), curve["low"], curve["high"], color=colour, alpha=0.12, lw=0)
+        axis.set_title(corruption.replace("_", " "), fontsize=10)
+        axis.grid(alpha=0.3)
+    for axis in axes[len(corruptions) :]:
+        axis.set_axis_off()
+    figure.supxlabel("severity (0: clean)")
+    figure.supylabel("error, %")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    return figure
+
+
+def corruption_heat_map(metrics: pd.DataFrame) -> Figure:
+    """CE of every model (row, the lowest mCE first) under every corruption (column), and the mCE."""
+    overall = _overall(metrics)
+    ce = overall[overall["metric"] == "ce"].pivot(index="model", columns="corruption", values="value")
+    ce["mCE"] = overall[overall["metric"] == "mce"].set_index("model")["value"]
+    ce = ce.sort_values("mCE", kind="stable")
+    figure = Figure(figsize=(2.8 + 0.85 * ce.shape[1], 1.8 + 0.36 * len(ce)), dpi=_DPI, layout="constrained")
+    axis = figure.subplots()
+    image = axis.imshow(ce.to_numpy(float), cmap="cividis", aspect="auto")
+    middle = np.nanmean(image.get_clim())
+    for (row, column), value in np.ndenumerate(ce.to_numpy(float)):
+        text = "n/a" if np.isnan(value) else f"{value:.0f}"
+        axis.text(column, row, text, ha="center", va="center", fontsize=8, color="w" if value < middle else "k")
+    axis.set_xticks(range(ce.shape[1]), [c.replace("_", "\n") for c in ce.columns], fontsize=8)
+    axis.set_yticks(range(len(ce)), ce.index, fontsize=8)
+    axis.set_title("corruption error (baseline: 100; lower is better)", fontsize=10)
+    figure.colorbar(image, ax=axis, shrink=0.8)
+    return figure
+
+
+def few_shot_curves(metrics: pd.DataFrame) -> Figure:
+    """Accuracy, clean and averaged over all corruptions, against few-shot fraction; 0 is zero-shot."""
+    overall = _overall(metrics)
+    figure = Figure(figsize=(7.5, 3.8), dpi=_DPI, layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    panels = (("clean", "clean_error", CLEAN.corruption), ("mean over corruptions", "error", ALL))
+    for axis, (title, metric, corruption) in zip(axes, panels, strict=True):
+        chosen = overall[
+            (overall["metric"] == metric) & (overall["corruption"] == corruption) & overall["severity"].isna()
+        ]
+        _few_shot_panel(axis, chosen)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("labelled images, % of the training pool")
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("accuracy, %")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    return figure
+
+
+def corruption_montage(corrupted: Sequence[CorruptedSet], thumbnail: int = 64) -> Figure:
+    """The first test image of the data sets under every corruption (row) at every severity (column).
+
+    The data sets take turns: row i shows data set i modulo their number.
+    """
+    names = list(dict.fromkeys(c.corruption for one in corrupted for c in one.conditions if c != CLEAN))
+    figure = Figure(figsize=(7.2, 1.25 * max(1, len(names)) + 0.5), dpi=_DPI, layout="constrained")
+    axes = figure.subplots(max(1, len(names)), 1 + len(SEVERITIES), squeeze=False)
+    for row, name in enumerate(names):
+        holders = [one for one in corrupted if Condition(name, 1) in one.conditions]
+        shown = holders[row % len(holders)]
+        conditions = [CLEAN, *(Condition(name, severity) for severity in SEVERITIES)]
+        for axis, condition in zip(axes[row], conditions, strict=True):
+            image = next(shown.read(condition, 1))[0]
+            step = max(1, image.shape[0] // (2 * thumbnail))
+            axis.imshow(image[::step, ::step].squeeze(), cmap="gray", vmin=0, vmax=255)
+            axis.set(xticks=[], yticks=[])
+            if row == 0:
+                axis.set_title("clean" if condition == CLEAN else f"severity {condition.severity}", fontsize=8)
+        axes[row, 0].set_ylabel(f"{name.replace('_', ' ')}\n{shown.clean.name}", fontsize=7)
+    return figure
+
+
+def _overall(metrics: pd.DataFrame) -> pd.DataFrame:
+    return metrics[(metrics["data_set"] == ALL) & (metrics["modality"] == ALL)]
+
+
+def _zero_shot(overall: pd.DataFrame) -> list[str]:
+    return overall[overall["fraction"].isna()]["model"].drop_duplicates().tolist()
+
+
+def _largest_fraction(overall: pd.DataFrame) -> list[str]:
+    tuned = overall[overall["fraction"].notna()]
+    return tuned[tuned["fraction"] == tuned["fraction"].max()]["model"].drop_duplicates().tolist()
+
+
+def _styles(overall: pd.DataFrame, models: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(model, colour, line style): one colour per base model, dashed where it is zero-shot."""
+    facts = overall.drop_duplicates("model").set_index("model")
+    bases = sorted(set(facts["base"]))
+    return [
+        (
+            model,
+            _COLOURS[bases.index(facts.loc[model, "base"]) % len(_COLOURS)],
+            "--o" if pd.isna(facts.loc[model, "fraction"]) else "-s",
+        )
+        for model in models
+    ]
+
+
+def _severities(overall: pd.DataFrame, model: str, corruption: str) -> pd.DataFrame:
+    """Clean error and the errors at severities 1 to 5."""
+    own = overall[overall["model"] == model]
+    clean = own[own["metric"] == "clean_error"]
+    errors = own[(own["metric"] == "error") & (own["corruption"] == corruption) & own["severity"].notna()]
+    return pd.concat([clean, errors.sort_values("severity")])[["value", "low", "high"]]
+
+
+def _few_shot_panel(axis: Axes, errors: pd.DataFrame) -> None:
+    bases = sorted(set(errors["base"]))
+    for base, own in errors.groupby("base"):
+        colour = _COLOURS[bases.index(base) % len(_COLOURS)]
+        zero_shot = own[own["fraction"].isna()]
+        tuned = own[own["fraction"].notna()]
+        for position, ((_, rank), curve) in enumerate(tuned.groupby(["method", "rank"])):
+            points = pd.concat([zero_shot, curve.sort_values("fraction")])
+            x = 100 * points["fraction"].fillna(0)
+            accuracy = 100 - points[["value", "high", "low"]].to_numpy()
+            style = ("-o", "--s", ":^")[position % 3]
+            label = base if tuned["rank"].nunique() == 1 else f"{base}, rank {rank}"
+            axis.errorbar(
+                x,
+                accuracy[:, 0],
+                yerr=np.abs(accuracy[:, 1:] - accuracy[:, :1]).T,
+                fmt=style,
+                color=colour,
+                label=label,
+                capsize=2,
+                markersize=4,
+            )
+        if tuned.empty:
+            axis.axhline(100 - zero_shot["value"].iloc[0], color=colour, ls="--", label=base)

@@ -1,0 +1,59 @@
+"""Connects the reporting nodes."""
+
+from functools import partial
+from itertools import product
+
+from kedro.pipeline import Node, Pipeline
+
+from robustmedclip.pipelines.bind import bind
+from robustmedclip.pipelines.reporting.nodes import (
+    compute_metrics,
+    draw_few_shot_curves,
+    draw_heat_map,
+    draw_montage,
+    draw_severity_curves,
+    rank_models,
+    write_report,
+)
+from robustmedclip.plan import Plan, fraction_label
+
+
+def create_pipeline(plan: Plan) -> Pipeline:
+    """From all logits to the tables, the figures and the report."""
+    logits = [
+        f"logits-{model.cell}-{data_set.name}" for model, data_set in product(plan.evaluated_models, plan.data_sets)
+    ]
+    few_shots = [
+        f"few_shots-{fraction_label(fraction)}_s{seed}" for fraction, seed in product(plan.fractions, plan.seeds)
+    ]
+    facts = {
+        "baseline": plan.baseline,
+        "suites": sorted({data_set.suite for data_set in plan.data_sets}),
+        "seeds": plan.seeds,
+        "synthetic": [data_set.name for data_set in plan.data_sets if data_set.synthetic],
+    }
+    drawings = {
+        "severity_curves": draw_severity_curves,
+        "corruption_heat_map": draw_heat_map,
+        "few_shot_curves": draw_few_shot_curves,
+    }
+    stage_node = partial(Node, namespace="reporting")
+    return Pipeline(
+        [
+            stage_node(bind(compute_metrics, baseline=plan.baseline), logits, "metrics", name="compute_metrics"),
+            stage_node(rank_models, "metrics", ["leaderboard", "leaderboard_markdown"], name="rank_models"),
+            *(stage_node(draw, "metrics", name, name=f"draw_{name}") for name, draw in drawings.items()),
+            stage_node(
+                draw_montage,
+                [f"corrupted-{data_set.name}" for data_set in plan.data_sets],
+                "corruption_montage",
+                name="draw_corruption_montage",
+            ),
+            stage_node(
+                bind(write_report, **facts),
+                ["metrics", "leaderboard", *few_shots],
+                "report",
+                name="write_report",
+            ),
+        ]
+    )

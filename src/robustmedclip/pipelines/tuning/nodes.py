@@ -1,0 +1,45 @@
+"""Nodes of the tuning."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from robustmedclip.pipelines.few_shot.nodes import chosen
+from robustmedclip.types import Adapter, ImageSet
+
+VERSION = 1
+
+
+def tune(
+    model: Any,
+    few_shots: pd.DataFrame,
+    parameters: dict[str, Any],
+    *pools: ImageSet,
+    rank: int,
+    seed: int,
+    templates: Mapping[str, Sequence[str]],
+) -> tuple[Adapter, pd.DataFrame]:
+    """Tune one model on the few-shot images of all data sets jointly; the adapter and its training curves."""
+    import torch
+
+    from robustmedclip.adaptation import LoraSettings, Samples, tune_lora
+    from robustmedclip.models import zero_shot_classifier
+
+    training, validation = (
+        Samples([chosen(pool, few_shots, role) for pool in pools], model.preprocess)
+        for role in ("training", "validation")
+    )
+    classifier = torch.cat(
+        [zero_shot_classifier(model, pool.class_names, templates[pool.name], pool.modality) for pool in pools]
+    )
+    adapter, history = tune_lora(
+        model,
+        training,
+        validation,
+        classifier,
+        LoraSettings(rank=rank, **parameters),
+        seed=seed,
+        metadata={"data_sets": [pool.name for pool in pools], "training_images": len(training)},
+    )
+    return adapter, pd.DataFrame(history)

@@ -1,0 +1,329 @@
+"""The benchmark plan: ``benchmark.yml`` as a frozen, validated object.
+
+The plan alone decides the fan-out: which data sets, corruptions, models, adaptations and seeds.
+"""
+
+import difflib
+import re
+import string
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from robustmedclip.corruptions import SUITES, corruptions
+from robustmedclip.types import CLEAN, Condition
+
+METHODS = ("lora",)
+_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+
+
+class PlanError(ValueError):
+    """The plan is wrong; the message lists every problem found in it."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One data set: where it comes from, how it is prompted and corrupted."""
+
+    name: str
+    modality: str
+    source: Mapping[str, Any]
+    templates: tuple[str, ...]
+    suite: str
+    conditions: tuple[Condition, ...]
+    class_names: tuple[str, ...] | None = None
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the images are phantoms."""
+        return self.source["type"].rpartition(".")[-1] == "PhantomDataset"
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """One few-shot adaptation of some models at some fractions of the training pool."""
+
+    name: str
+    method: str
+    models: tuple[str, ...]
+    fractions: tuple[float, ...]
+    rank: int
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """One model to score: a base model as it is (zero-shot), or after an adaptation."""
+
+    base: str
+    adaptation: Adaptation | None = None
+    fraction: float | None = None
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name shared by all seeds, e.g. ``phantom_vit_lora_k10``."""
+        if self.adaptation is None:
+            return self.base
+        return f"{self.base}_{self.adaptation.name}_{fraction_label(self.fraction)}"
+
+    @property
+    def cell(self) -> str:
+        """Name of this very seed, e.g. ``phantom_vit_lora_k10_s0``."""
+        return self.name if self.seed is None else f"{self.name}_s{self.seed}"
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the tables and MLflow say of the model; None where it does not apply."""
+        return {
+            "base": self.base,
+            "method": self.adaptation.method if self.adaptation else "zero-shot",
+            "rank": self.adaptation.rank if self.adaptation else None,
+            "fraction": self.fraction,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole benchmark.
+
+    Attributes
+    ----------
+    data_sets : tuple of DataSet
+        The data sets to corrupt and to score on; adaptations train on all of them jointly.
+    models : mapping
+        Model name to its ``source``, a catalog entry.
+    adaptations : tuple of Adaptation
+        Few-shot adaptations.
+    seeds : tuple of int
+        One tuning per seed; a seed draws the few-shot images and the initial weights.
+    baseline : str
+        The model whose errors are 100 in every relative metric.
+    """
+
+    data_sets: tuple[DataSet, ...]
+    models: Mapping[str, Mapping[str, Any]]
+    adaptations: tuple[Adaptation, ...]
+    seeds: tuple[int, ...]
+    baseline: str
+
+    @cached_property
+    def tuned_models(self) -> tuple[EvaluatedModel, ...]:
+        """Every (model, adaptation, fraction, seed)."""
+        return tuple(
+            EvaluatedModel(model, adaptation, fraction, seed)
+            for adaptation in self.adaptations
+            for model in adaptation.models
+            for fraction in adaptation.fractions
+            for seed in self.seeds
+        )
+
+    @cached_property
+    def evaluated_models(self) -> tuple[EvaluatedModel, ...]:
+        """The zero-shot models, the baseline first, then the tuned ones."""
+        ordered = sorted(self.models, key=lambda name: name != self.baseline)
+        return tuple(map(EvaluatedModel, ordered)) + self.tuned_models
+
+    @cached_property
+    def fractions(self) -> tuple[float, ...]:
+        """Every few-shot fraction that some adaptation needs, ascending."""
+        return tuple(sorted({fraction for a in self.adaptations for fraction in a.fractions}))
+
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """Catalog entries of the raw data (``raw-<data set>``) and the models (``model-<model>``)."""
+        entries: dict[str, dict[str, Any]] = {}
+        for data_set in self.data_sets:
+            entry = {**data_set.source, "name": data_set.name, "modality": data_set.modality}
+            if data_set.class_names is not None:
+                entry["class_names"] = list(data_set.class_names)
+            entries[f"raw-{data_set.name}"] = _in_layer(entry, "raw")
+        for name, source in self.models.items():
+            entries[f"model-{name}"] = _in_layer(dict(source), "models")
+        return entries
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> "Plan":
+        """Build the plan from the parameters of an environment.
+
+        Raises
+        ------
+        PlanError
+            Listing every problem: missing or unknown keys, names and values.
+        """
+        problems = list(_problems(parameters))
+        if problems:
+            raise PlanError("benchmark.yml:\n" + "\n".join(f"  - {problem}" for problem in problems))
+        models = {name: spec["source"] for name, spec in parameters["models"].items()}
+        return cls(
+            data_sets=tuple(
+                DataSet(
+                    name=name,
+                    modality=spec["modality"],
+                    source=spec["source"],
+                    templates=tuple(spec.get("templates", parameters["templates"])),
+                    suite=_corruptions(spec, parameters)["suite"],
+                    conditions=_conditions(_corruptions(spec, parameters)),
+                    class_names=tuple(spec["classes"]) if "classes" in spec else None,
+                )
+                for name, spec in parameters["data_sets"].items()
+            ),
+            models=models,
+            adaptations=tuple(
+                Adaptation(
+                    name=name,
+                    method=spec["method"],
+                    models=tuple(models if spec["models"] == "all" else spec["models"]),
+                    fractions=tuple(sorted(spec["fractions"])),
+                    rank=spec["rank"],
+                )
+                for name, spec in (parameters.get("adaptations") or {}).items()
+            ),
+            seeds=tuple(parameters["seeds"]),
+            baseline=parameters["baseline"],
+        )
+
+
+def fraction_label(fraction: float) -> str:
+    """Name of a few-shot fraction that is safe in namespaces: 0.1 is ``k10``, 0.005 is ``k0p5``."""
+    return f"k{100 * fraction:.6g}".replace(".", "p")
+
+
+def _in_layer(entry: dict[str, Any], layer: str) -> dict[str, Any]:
+    return {**entry, "metadata": {"kedro-viz": {"layer": layer}}}
+
+
+def _corruptions(spec: Mapping[str, Any], parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    return spec.get("corruptions", parameters["corruptions"])
+
+
+def _conditions(spec: Mapping[str, Any]) -> tuple[Condition, ...]:
+    names = corruptions(spec["suite"]) if spec["names"] == "all" else spec["names"]
+    return (CLEAN, *(Condition(name, severity) for name in names for severity in range(1, 6)))
+
+
+_KEYS = ("data_sets", "corruptions", "templates", "models", "seeds", "baseline")
+
+
+def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
+    missing = [key for key in _KEYS if not parameters.get(key)]
+    if missing:
+        yield f"missing: {', '.join(missing)}"
+        return
+    mappings = [key for key in ("data_sets", "models", "adaptations") if parameters.get(key)]
+    if wrong := [key for key in mappings if not isinstance(parameters[key], Mapping)]:
+        yield f"{', '.join(wrong)} must map names to settings"
+        return
+    for key in mappings:
+        for name, spec in parameters[key].items():
+            if not _NAME.fullmatch(str(name)):
+                yield f"{key}.{name}: a name is made of lower-case letters, digits and underscores"
+            if not isinstance(spec, Mapping):
+                yield f"{key}.{name}: expected settings, found {spec!r}"
+                return
+    yield from _corruption_problems("corruptions", parameters["corruptions"])
+    yield from _template_problems("templates", parameters["templates"])
+    for name, spec in parameters["data_sets"].items():
+        yield from _data_set_problems(f"data_sets.{name}", spec)
+    for name, spec in parameters["models"].items():
+        yield from _key_problems(f"models.{name}", spec, required=("source",))
+        yield from _source_problems(f"models.{name}", spec)
+    for name, spec in (parameters.get("adaptations") or {}).items():
+        yield from _adaptation_problems(f"adaptations.{name}", spec, parameters["models"])
+    seeds = parameters["seeds"]
+    if not _is_list_of(seeds, int) or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        yield f"seeds: expected different integers of 0 or more, found {seeds!r}"
+    yield from _unknown("baseline", [parameters["baseline"]], parameters["models"])
+
+
+def _data_set_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
+    yield from _key_problems(
+        place, spec, required=("modality", "source"), optional=("classes", "templates", "corruptions")
+    )
+    yield from _source_problems(place, spec)
+    if "templates" in spec:
+        yield from _template_problems(f"{place}.templates", spec["templates"])
+    if "corruptions" in spec:
+        yield from _corruption_problems(f"{place}.corruptions", spec["corruptions"])
+    if "classes" in spec:
+        classes = spec["classes"]
+        if not _is_list_of(classes, str) or len(set(classes)) != len(classes) or len(classes) < 2:
+            yield f"{place}.classes: expected at least two different class names, found {classes!r}"
+
+
+def _source_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
+    source = spec.get("source")
+    if source is not None and not (isinstance(source, Mapping) and isinstance(source.get("type"), str)):
+        yield f"{place}.source: expected a catalog entry with a 'type', found {source!r}"
+
+
+def _adaptation_problems(place: str, spec: Mapping[str, Any], models: Iterable[str]) -> Iterator[str]:
+    yield from _key_problems(place, spec, required=("method", "models", "fractions", "rank"))
+    yield from _unknown(f"{place}.method", [spec.get("method", METHODS[0])], METHODS)
+    chosen = spec.get("models", "all")
+    if chosen != "all":
+        if not _is_list_of(chosen, str):
+            yield f"{place}.models: expected 'all' or a list of model names, found {chosen!r}"
+        else:
+            yield from _unknown(f"{place}.models", chosen, models)
+    fractions = spec.get("fractions", [1.0])
+    if not _is_list_of(fractions, (int, float)) or not all(0 < fraction <= 1 for fraction in fractions):
+        yield f"{place}.fractions: expected numbers above 0 and up to 1 (0.1 is 10 %), found {fractions!r}"
+    rank = spec.get("rank", 1)
+    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+        yield f"{place}.rank: expected an integer of 1 or more, found {rank!r}"
+
+
+def _corruption_problems(place: str, spec: Any) -> Iterator[str]:
+    if not isinstance(spec, Mapping):
+        yield f"{place}: expected 'suite' and 'names', found {spec!r}"
+        return
+    yield from _key_problems(place, spec, required=("suite", "names"))
+    unknown = list(_unknown(f"{place}.suite", [spec.get("suite", SUITES[0])], SUITES))
+    yield from unknown
+    names = spec.get("names", "all")
+    if names == "all" or unknown:
+        return
+    if not _is_list_of(names, str) or len(set(names)) != len(names):
+        yield f"{place}.names: expected 'all' or a list of different corruptions, found {names!r}"
+    else:
+        yield from _unknown(f"{place}.names", names, corruptions(spec.get("suite", SUITES[0])))
+
+
+def _template_problems(place: str, templates: Any) -> Iterator[str]:
+    if not _is_list_of(templates, str):
+        yield f"{place}: expected a list of prompt templates, found {templates!r}"
+        return
+    for template in templates:
+        try:
+            fields = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
+        except ValueError as error:
+            yield f"{place}: {template!r} is not a template ({error})"
+            continue
+        if "class_name" not in fields or fields - {"class_name", "modality"}:
+            yield f"{place}: {template!r} must contain {{class_name}} and may contain {{modality}}, nothing else"
+
+
+def _key_problems(
+    place: str, spec: Mapping[str, Any], required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> Iterator[str]:
+    if missing := [key for key in required if key not in spec]:
+        yield f"{place}: missing {', '.join(missing)}"
+    yield from _unknown(place, spec, required + optional)
+
+
+def _unknown(place: str, names: Iterable[Any], known: Iterable[str]) -> Iterator[str]:
+    known = list(known)
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+            yield f"{place}: unknown {name!r}; {hint}"
+
+
+def _is_list_of(value: Any, kind: type | tuple[type, ...]) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(isinstance(item, kind) and not isinstance(item, bool) for item in value)
+    )

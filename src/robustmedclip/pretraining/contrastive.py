@@ -1,0 +1,106 @@
+"""Contrastive training of an image and a text encoder from scratch."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+logger = logging.getLogger(__name__)
+
+
+def contrastive_loss(
+    image_features: torch.Tensor, text_features: torch.Tensor, groups: torch.Tensor, logit_scale: torch.Tensor
+) -> torch.Tensor:
+    """Symmetric contrastive loss in which all pairs of one group are positives.
+
+    Captions of one class are interchangeable, so an image is not pushed away from the caption of
+    another image of its class (Yang et al. 2022, UniCL, arXiv:2204.03610, eq. 2-4).
+
+    Parameters
+    ----------
+    image_features, text_features : Tensor
+        Unit vectors, float ``(N, D)``.
+    groups : Tensor
+        int ``(N,)``.
+    logit_scale : Tensor
+        Inverse temperature, scalar.
+
+    Returns
+    -------
+    Tensor
+        Scalar.
+    """
+    logits = logit_scale * image_features @ text_features.T
+    positives = (groups[:, None] == groups[None, :]).float()
+    targets = positives / positives.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+
+
+def pretrain(
+    network: nn.Module,
+    pixels: Callable[[np.ndarray], torch.Tensor],
+    tokens: Callable[[Sequence[int]], torch.Tensor],
+    groups: np.ndarray,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    seed: int,
+) -> list[float]:
+    """Train in place with AdamW and a one-cycle learning rate.
+
+    Parameters
+    ----------
+    network : nn.Module
+        An open_clip ``CLIP``.
+    pixels : callable
+        Sample indices, int ``(B,)``, to model input, float32 ``(B, 3, H, W)``.
+    tokens : callable
+        Sample indices to token ids, int64 ``(B, context)``; may differ from epoch to epoch.
+    groups : ndarray
+        int ``(N,)``: samples of a group are positives of each other.
+    epochs, batch_size, learning_rate, weight_decay, seed
+        Of the optimisation; `learning_rate` is the peak.
+
+    Returns
+    -------
+    list of float
+        Mean loss of each epoch.
+    """
+    rng = np.random.default_rng(seed)
+    steps = len(groups) // batch_size
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=learning_rate,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, learning_rate, total_steps=epochs * steps, pct_start=0.1
+    )
+    network.train()
+    losses = []
+    for epoch in range(epochs):
+        order, total = rng.permutation(len(groups)), 0.0
+        for step in range(steps):
+            batch = order[step * batch_size : (step + 1) * batch_size]
+            loss = contrastive_loss(
+                F.normalize(network.encode_image(pixels(batch)), dim=-1),
+                F.normalize(network.encode_text(tokens(batch)), dim=-1),
+                torch.from_numpy(groups[batch]),
+                network.logit_scale.exp().clamp(max=100),
+            )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            total += loss.item()
+        losses.append(total / steps)
+        logger.info("epoch %d of %d: contrastive loss %.3f", epoch + 1, epochs, losses[-1])
+    network.eval()
+    return losses

@@ -1,0 +1,31 @@
+"""Progress of long work, as lines in the log."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LINES = 15
+
+
+def track(items: Sequence[T], what: str) -> Iterator[T]:
+    """The items, with a line every 15 seconds: how many are done, and how long the rest will take."""
+    started = reported = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if done and now - reported >= _SECONDS_BETWEEN_LINES:
+            rest = (now - started) / done * (len(items) - done)
+            logger.info("%s: %d of %d, about %s left", what, done, len(items), duration(rest))
+            reported = now
+        yield item
+
+
+def duration(seconds: float) -> str:
+    """A duration for people: ``45 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
