@@ -181,7 +181,7 @@ def _decoys(rng: np.random.Generator, retina: _Retina, size: int, subtle: bool) 
     if subtle:
         wave = 0.012 * np.sin(rng.uniform(4, 8) * _columns(size) + rng.uniform(0, 6))
         for curve in (retina.inner, retina.pigment, retina.membrane):
-            curve += wave
+            np.add(curve, wave, out=curve)
 
 
 def _reflectivity(rng: np.random.Generator, retina: _Retina, size: int) -> np.ndarray:

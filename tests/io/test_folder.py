@@ -1,0 +1,114 @@
+"""A user's own folder of images: what is read, and what is said of bad input."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DatasetError
+from PIL import Image
+
+from robustmedclip.io import FolderDataset
+from robustmedclip.pipelines.ingestion.nodes import ingest
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng, rows = np.random.default_rng(0), []
+    for index in range(40):
+        mode = "L" if index % 10 == 0 else "RGB"
+        pixels = rng.integers(0, 256, (16, 16) if mode == "L" else (16, 16, 3), np.uint8)
+        file = f"images/{index:02d}.png"
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / file)
+        rows.append((file, "cat" if index % 2 else "dog", ("train", "val", "test")[index % 3]))
+    pd.DataFrame(rows, columns=["file", "label", "split"]).to_csv(tmp_path / "labels.csv", index=False)
+    return tmp_path
+
+
+def source(folder, **settings) -> FolderDataset:
+    return FolderDataset(
+        name="pets", modality="photo", filepath=str(folder), **{"class_names": ["dog", "cat"], **settings}
+    )
+
+
+def edit(folder, change) -> None:
+    table = pd.read_csv(folder / "labels.csv")
+    change(table).to_csv(folder / "labels.csv", index=False)
+
+
+def test_pixels_labels_and_splits(folder):
+    splits = source(folder).load()
+    assert set(splits) == {"train", "val", "test"}
+    test = splits["test"]
+    index = test.sample_ids.tolist().index("images/05.png")
+    np.testing.assert_array_equal(test.images[index], np.asarray(Image.open(folder / "images/05.png")))
+    assert test.class_names[test.labels[index]] == "cat"
+    pool, _ = ingest(splits)
+    assert len(pool) == len(splits["train"]) + len(splits["val"])
+
+
+def test_without_a_split_column_each_class_is_split_the_same_way_each_time(folder):
+    edit(folder, lambda table: table.drop(columns="split"))
+    first = source(folder).load()
+    edit(folder, lambda table: table.iloc[::-1])
+    second = source(folder).load()
+    assert {name: set(split.sample_ids) for name, split in first.items()} == {
+        name: set(split.sample_ids) for name, split in second.items()
+    }
+    assert first["train"].class_counts().tolist() == [14, 14]
+    assert first["test"].class_counts().tolist() == [6, 6]
+
+
+def test_size_brings_images_of_any_size_together(folder):
+    Image.new("RGB", (40, 30)).save(folder / "images/01.png")
+    with pytest.raises(DatasetError, match="differ in size.*'size'"):
+        source(folder).load()
+    assert source(folder, size=20).load()["train"].images.shape[1:] == (20, 20, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "culprit"),
+    [
+        (lambda t: t.assign(label=t["label"].where(t.index != 3, "horse")), "'horse' (images/03.png)"),
+        (lambda t: t.assign(file=t["file"].where(t.index != 3, "gone.png")), "gone.png"),
+        (lambda t: t.assign(file=t["file"].where(t.index != 3, "../../etc/passwd")), "outside the folder"),
+        (lambda t: t.assign(split=t["split"].where(t.index != 3, "dev")), "dev"),
+        (lambda t: pd.concat([t, t.iloc[[3]]]), "more than once: images/03.png"),
+        (lambda t: t[(t["label"] == "dog") | (t["split"] != "test")], "no image of 'cat' in the test split"),
+        (lambda t: t.rename(columns={"label": "klass"}), "no column label"),
+    ],
+)
+def test_bad_tables_are_found_before_anything_is_read(folder, change, culprit):
+    edit(folder, change)
+    assert culprit in "; ".join(source(folder).problems())
+    with pytest.raises(DatasetError, match="pets"):
+        source(folder).load()
+
+
+def test_all_problems_at_once(folder):
+    edit(folder, lambda t: t.assign(label="horse", file=[f"gone{i}.png" for i in range(len(t))]))
+    message = "; ".join(source(folder).problems())
+    assert all(word in message for word in ("horse", "gone0.png", "and 30 more", "no image of 'dog'"))
+
+
+def test_every_unreadable_image_is_named(folder):
+    (folder / "images/03.png").write_bytes(b"not an image")
+    (folder / "images/04.png").write_bytes((folder / "images/04.png").read_bytes()[:60])
+    with pytest.raises(DatasetError, match=r"03\.png.*04\.png"):
+        source(folder).load()
+
+
+def test_sixteen_bit_images_are_not_squeezed_silently(folder):
+    Image.fromarray(np.zeros((16, 16), np.uint16)).save(folder / "images/03.png")
+    with pytest.raises(DatasetError, match="8 bits"):
+        source(folder).load()
+
+
+def test_missing_classes_and_missing_folder(tmp_path, folder):
+    assert "needs 'classes'" in source(folder, class_names=None).problems()[0]
+    assert "no file" in source(tmp_path / "nowhere").problems()[0]
+
+
+def test_the_signature_changes_with_the_files(folder):
+    before = source(folder).signature()
+    Image.new("RGB", (16, 16)).save(folder / "images/01.png")
+    assert source(folder).signature() != before

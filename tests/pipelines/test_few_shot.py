@@ -1,0 +1,71 @@
+"""Few-shot sampling: stratified, nested, disjoint, and independent of order."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robustmedclip.pipelines.few_shot.nodes import chosen, draw_few_shots
+from robustmedclip.types import ImageSet
+
+FRACTIONS = (0.01, 0.03, 0.07, 0.1)
+
+
+def make_pool(counts: list[int], name: str = "pool") -> ImageSet:
+    labels = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
+    return ImageSet.validated(
+        name=name,
+        split="pool",
+        modality="x-ray",
+        class_names=tuple(f"class {i}" for i in range(len(counts))),
+        images=np.zeros((len(labels), 8, 8, 1), np.uint8),
+        labels=labels,
+        sample_ids=np.array([f"{i:05d}" for i in range(len(labels))]),
+    )
+
+
+def ids(table, role: str) -> set[str]:
+    return set(table[table["role"] == role]["sample_id"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(2, 120), min_size=2, max_size=5), st.integers(0, 5))
+def test_samples_are_stratified_nested_and_disjoint_from_validation(counts, seed):
+    pool = make_pool(counts)
+    smaller: set[str] = set()
+    for fraction in FRACTIONS:
+        table = draw_few_shots(pool, fraction=fraction, seed=seed)
+        training, validation = ids(table, "training"), ids(table, "validation")
+        assert smaller <= training
+        assert not training & validation
+        per_class = table[table["role"] == "training"]["class_name"].value_counts()
+        assert per_class.to_dict() == {f"class {i}": max(1, round(fraction * n)) for i, n in enumerate(counts)}
+        smaller = training
+
+
+def test_the_draw_does_not_depend_on_the_order_of_images_or_data_sets():
+    first, second = make_pool([40, 60], "first"), make_pool([30, 30], "second")
+    shuffled = first.subset(np.random.default_rng(0).permutation(len(first)))
+    one = draw_few_shots(first, second, fraction=0.1, seed=3)
+    other = draw_few_shots(second, shuffled, fraction=0.1, seed=3)
+    assert set(map(tuple, one.to_numpy())) == set(map(tuple, other.to_numpy()))
+
+
+def test_seeds_draw_different_images():
+    pool = make_pool([100, 100])
+    assert ids(draw_few_shots(pool, fraction=0.1, seed=0), "training") != ids(
+        draw_few_shots(pool, fraction=0.1, seed=1), "training"
+    )
+
+
+def test_a_pool_without_an_image_for_validation_is_refused():
+    with pytest.raises(ValueError, match="'pool'.*validation"):
+        draw_few_shots(make_pool([3, 3]), fraction=1, seed=0)
+
+
+def test_chosen_images_are_those_of_the_table():
+    pool = make_pool([20, 30])
+    table = draw_few_shots(pool, fraction=0.1, seed=0)
+    training = chosen(pool, table, "training")
+    assert set(training.sample_ids) == ids(table, "training")
+    assert training.class_counts().tolist() == [2, 3]

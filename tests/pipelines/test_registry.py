@@ -1,0 +1,65 @@
+"""The pipelines as a whole: what is registered, and that nothing is lost in memory."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+ROOT = Path(__file__).parents[2]
+STAGES = ["ingestion", "corruption", "few_shot", "tuning", "evaluation", "reporting"]
+
+
+@pytest.fixture(scope="module")
+def context():
+    bootstrap_project(ROOT)
+    with KedroSession.create(ROOT) as session:
+        yield session.load_context()
+
+
+@pytest.fixture(scope="module")
+def pipelines(context):
+    from kedro.framework.project import pipelines
+
+    return dict(pipelines)
+
+
+def test_the_six_stages_and_what_is_made_of_them(pipelines):
+    assert set(pipelines) == {*STAGES, "benchmark", "pretraining", "__default__"}
+    assert set(pipelines["benchmark"].nodes) == {node for stage in STAGES for node in pipelines[stage].nodes}
+    assert pipelines["__default__"] == pipelines["benchmark"]
+
+
+def test_each_stage_is_one_namespace(pipelines):
+    assert {node.namespace.split(".")[0] for node in pipelines["benchmark"].nodes} == set(STAGES)
+
+
+def test_the_default_benchmark_has_one_node_per_cell(pipelines):
+    counts = {stage: len(pipelines[stage].nodes) for stage in STAGES}
+    assert counts == {"ingestion": 5, "corruption": 5, "few_shot": 4, "tuning": 8, "evaluation": 50, "reporting": 7}
+
+
+def test_every_intermediate_is_persisted_and_versioned(context, pipelines):
+    for name in pipelines["benchmark"].all_outputs() | pipelines["pretraining"].all_outputs():
+        assert name in context.catalog, name
+        assert context.catalog.get(name)._version is not None, name
+
+
+def test_the_paper_environment_has_a_graph_of_its_own(pipelines):
+    with KedroSession.create(ROOT, env="paper") as session:
+        plan = session.load_context().config_loader.plan()
+    assert [adaptation.rank for adaptation in plan.adaptations] == [8, 16]
+    assert len(plan.tuned_models) == 2 * 2 * 4 * 3
+
+
+def test_building_the_pipelines_does_not_import_torch():
+    code = (
+        "import sys; from pathlib import Path;"
+        "from kedro.framework.startup import bootstrap_project;"
+        f"bootstrap_project(Path({str(ROOT)!r}));"
+        "from kedro.framework.project import pipelines; dict(pipelines);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
