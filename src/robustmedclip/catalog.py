@@ -9,6 +9,9 @@ from fsspec.implementations.local import LocalFileSystem
 from kedro.io import DataCatalog, DatasetError
 from kedro.io.core import AbstractVersionedDataset, VersionNotFoundError
 
+from robustmedclip.errors import InputError
+from robustmedclip.io.versioned import SourceError
+
 _SIDECAR = ".fingerprint"
 
 
@@ -39,6 +42,14 @@ class FingerprintedCatalog(DataCatalog):
         filesystem = _filesystem(dataset)
         return filesystem.cat_file(sidecar).decode() if filesystem.exists(sidecar) else None
 
+    def load(self, ds_name: str, version: str | None = None) -> Any:
+        try:
+            return super().load(ds_name, version)
+        except DatasetError as error:
+            if isinstance(error.__cause__, InputError):
+                raise SourceError(error.__cause__.message) from error
+            raise
+
     def save(self, ds_name: str, data: Any) -> None:
         dataset = self[ds_name]
         if not isinstance(dataset, AbstractVersionedDataset) or dataset._version is None:
@@ -55,9 +66,9 @@ class FingerprintedCatalog(DataCatalog):
             if not existed and filesystem.exists(version):
                 filesystem.rm(version, recursive=True)
             if cause := _disk_full(error):
-                raise DatasetError(
-                    f"No space left while writing '{ds_name}' to {version}: nothing of it was kept. "
-                    "Free some space or point the catalog at another disk, then continue with "
+                raise SourceError(
+                    f"No space left while writing '{ds_name}' to {version} ({cause}). Nothing of it was kept. "
+                    "Free some space, or point the catalog at another disk, then continue with "
                     "--only-missing-outputs."
                 ) from cause
             raise

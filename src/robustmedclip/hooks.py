@@ -12,13 +12,14 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from robustmedclip.config import current_config, project_root
+from robustmedclip.errors import InputError
 from robustmedclip.fingerprints import expected_fingerprints
 from robustmedclip.progress import duration
 
 logger = logging.getLogger(__name__)
 
 
-class PreflightError(ValueError):
+class PreflightError(InputError):
     """Something is wrong with the sources of a run; the message lists every problem found."""
 
 
@@ -83,7 +84,7 @@ class ProgressHook:
             "[%d/%d] %s: %s%s",
             self._done,
             max(self._total, self._done),
-            (node.namespace or node.name).replace(".", " · "),
+            _title(node),
             duration(seconds) if seconds >= 1 else f"{1000 * seconds:.0f} ms",
             self._rest(),
         )
@@ -95,7 +96,7 @@ class ProgressHook:
             for stage, count in self._remaining.items()
             if count > 0 and stage in self._seconds
         )
-        return f", about {duration(rest)} left in this stage" if rest >= 1 else ""
+        return f", {duration(rest)} left of this stage" if rest >= 1 else ""
 
 
 class TrackingHook:
@@ -115,7 +116,7 @@ class TrackingHook:
         mlflow.set_tags(
             {
                 "kedro_run_id": run_params["run_id"],
-                "kedro_env": run_params["env"],
+                "kedro_env": run_params["env"] or "local",
                 "git_commit": _git_commit(),
                 "baseline": parameters["baseline"],
             }
@@ -132,6 +133,12 @@ class TrackingHook:
 
         log_report(catalog, pipeline.all_outputs())
         log_models(catalog, current_config().plan(), self._run_params["run_id"])
+
+
+def _title(node: Node) -> str:
+    """The cell of the matrix, or the node where the stage has no cells: ``evaluation · clip · oct``."""
+    parts = node.name.split(".")
+    return " · ".join(parts[:-1] if len(parts) > 2 else parts)
 
 
 def _stage(node: Node) -> str:

@@ -12,13 +12,14 @@ from functools import cached_property
 from typing import Any
 
 from robustmedclip.corruptions import SUITES, corruptions
+from robustmedclip.errors import InputError
 from robustmedclip.types import CLEAN, Condition
 
 METHODS = ("lora",)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
-class PlanError(ValueError):
+class PlanError(InputError):
     """The plan is wrong; the message lists every problem found in it."""
 
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from robustmedclip.errors import InputError
+
 SPLITS = ("train", "val", "test", "pool")
 
 
@@ -81,13 +83,13 @@ class ImageSet:
 
         Raises
         ------
-        ValueError
+        InputError
             Naming the data set, the split and every violated rule.
         """
         image_set = cls(**fields)
         problems = list(image_set._problems())
         if problems:
-            raise ValueError(f"Data set '{image_set.name}', split '{image_set.split}': " + "; ".join(problems) + ".")
+            raise InputError(f"Data set '{image_set.name}', split '{image_set.split}': " + "; ".join(problems) + ".")
         return image_set
 
     def _problems(self) -> Iterator[str]:

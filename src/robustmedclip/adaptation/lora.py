@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from robustmedclip.adaptation.augmentation import augmented
 from robustmedclip.adaptation.samples import Samples
+from robustmedclip.errors import InputError
 from robustmedclip.models import VisionLanguageModel
 from robustmedclip.types import Adapter
 
@@ -106,8 +107,10 @@ def tune_lora(
 
     Raises
     ------
+    InputError
+        If the loss is not finite.
     ValueError
-        If the targets match no layer, or the loss is not finite.
+        If the targets match no layer.
     """
     base_hash = model.content_hash()
     config = peft.LoraConfig(
@@ -136,11 +139,11 @@ def merge_adapter(model: VisionLanguageModel, adapter: Adapter) -> VisionLanguag
 
     Raises
     ------
-    ValueError
+    InputError
         If the adapter was tuned on another model, or its weights don't fit.
     """
     if adapter.metadata["base_model_hash"] != model.content_hash():
-        raise ValueError(
+        raise InputError(
             "The adapter was tuned on other weights than those of the model it is applied to: tune it again"
         )
     config = {key: value for key, value in adapter.config.items() if value is not None}
@@ -148,7 +151,7 @@ def merge_adapter(model: VisionLanguageModel, adapter: Adapter) -> VisionLanguag
     weights = {name: torch.from_numpy(np.array(array)) for name, array in adapter.weights.items()}
     expected = set(peft.get_peft_model_state_dict(tuned.network))
     if expected != set(weights):
-        raise ValueError(f"The adapter's weights don't fit the model: {sorted(expected ^ set(weights))[:5]}")
+        raise InputError(f"The adapter's weights don't fit the model: {sorted(expected ^ set(weights))[:5]}")
     peft.set_peft_model_state_dict(tuned.network, weights)
     return _replaced(model, tuned.network.merge_and_unload().eval())
 
@@ -189,7 +192,7 @@ def _train(
                 features = model.encode_image(training.pixels(batch, augment))
             loss = F.cross_entropy(model.logit_scale * features @ classifier.T, labels[batch])
             if not torch.isfinite(loss):
-                raise ValueError(f"The training loss is {loss.item()} in epoch {epoch}: lower the learning rate")
+                raise InputError(f"The training loss is {loss.item()} in epoch {epoch}: lower the learning rate")
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()

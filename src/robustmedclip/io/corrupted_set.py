@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from robustmedclip.errors import InputError
 from robustmedclip.io.npz import Stream, read_npz, write_npz
 from robustmedclip.io.versioned import AtomicDataset
 from robustmedclip.types import CLEAN, Condition, CorruptedSet, ImageSet, batches
@@ -70,7 +71,7 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
             members = read_npz(file)
             images = _with_channels(members["images"])
             if images.shape != clean.images.shape or not np.array_equal(members["labels"], clean.labels):
-                raise ValueError(f"{file} does not hold the images and labels of {CLEAN}.npz")
+                raise InputError(f"{file} does not hold the images and labels of {CLEAN}.npz")
             yield from batches(images, batch_size)
 
         return CorruptedSet(

@@ -8,10 +8,11 @@ from typing import Any
 import fsspec
 import numpy as np
 import pandas as pd
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import AbstractDataset
 from kedro.io.core import get_protocol_and_path
 from PIL import Image, UnidentifiedImageError
 
+from robustmedclip.io.versioned import SourceError
 from robustmedclip.types import ImageSet
 
 _SPLITS = ("train", "val", "test")
@@ -66,11 +67,11 @@ class FolderDataset(AbstractDataset[None, dict[str, ImageSet]]):
 
         Raises
         ------
-        DatasetError
+        SourceError
             Naming each row and file that is wrong: at most ten are spelt out.
         """
         if problems := self.problems():
-            raise DatasetError(_message(self._name, problems))
+            raise SourceError(_message(self._name, problems))
         table = self._table()
         images, problems = [], []
         for file in table["file"]:
@@ -82,7 +83,7 @@ class FolderDataset(AbstractDataset[None, dict[str, ImageSet]]):
             sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in images})
             problems.append(f"the images differ in size ({', '.join(sizes[:5])}, ...): set 'size' in the source")
         if problems:
-            raise DatasetError(_message(self._name, problems))
+            raise SourceError(_message(self._name, problems))
         if any(image.shape[-1] == 3 for image in images):
             images = [np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image for image in images]
         pixels = np.stack(images)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
+from robustmedclip.errors import InputError
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -79,7 +81,7 @@ def read_npz(path: Path, mapped: Collection[str] = ("images",)) -> dict[str, np.
 
     Raises
     ------
-    ValueError
+    InputError
         Naming the file, if it is damaged or would need a pickle.
     """
     try:
@@ -92,7 +94,7 @@ def read_npz(path: Path, mapped: Collection[str] = ("images",)) -> dict[str, np.
         with np.load(path, allow_pickle=False) as members:
             return {name: maps[name] if name in maps else members[name] for name in members.files}
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
-        raise ValueError(f"{path} is damaged or not an .npz file of plain arrays: {error}") from error
+        raise InputError(f"{path} is damaged or not an .npz file of plain arrays: {error}") from error
 
 
 def _map_member(path: Path, info: zipfile.ZipInfo) -> np.ndarray:

@@ -10,9 +10,21 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeVar
 
 import fsspec
-from kedro.io.core import AbstractVersionedDataset, Version, get_filepath_str, get_protocol_and_path
+from kedro.io.core import (
+    AbstractVersionedDataset,
+    DatasetError,
+    Version,
+    get_filepath_str,
+    get_protocol_and_path,
+)
+
+from robustmedclip.errors import InputError
 
 T = TypeVar("T")
+
+
+class SourceError(InputError, DatasetError):
+    """A source or an intermediate can't be read or written."""
 
 
 class AtomicDataset(AbstractVersionedDataset[T, T], Generic[T]):

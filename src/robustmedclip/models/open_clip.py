@@ -7,6 +7,7 @@ import open_clip
 import torch
 from safetensors import SafetensorError
 
+from robustmedclip.errors import InputError
 from robustmedclip.models.attention import unfuse_attention
 from robustmedclip.models.interface import Preprocessing, VisionLanguageModel
 
@@ -35,17 +36,17 @@ def load_open_clip(model: str, pretrained: str | None = None) -> VisionLanguageM
 
     Raises
     ------
-    ValueError
+    InputError
         If the weights are missing, damaged, not finite, or don't fit the architecture.
     """
     try:
         network = open_clip.create_model(model, pretrained, require_pretrained=True)
         tokenizer = open_clip.get_tokenizer(model)
     except (RuntimeError, OSError, KeyError, ValueError, json.JSONDecodeError, SafetensorError) as error:
-        raise ValueError(f"The model {model!r} can't be loaded: {error}") from error
+        raise InputError(f"The model {model!r} can't be loaded: {error}") from error
     bad = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
     if bad:
-        raise ValueError(f"The weights of {model!r} are not finite: {', '.join(bad[:5])}")
+        raise InputError(f"The weights of {model!r} are not finite: {', '.join(bad[:5])}")
     settings = network.visual.preprocess_cfg
     size = settings["size"]
     network.visual = unfuse_attention(network.visual)

@@ -19,7 +19,7 @@ from robustmedclip.phantoms.primitives import coverage, curve, grid, smooth_nois
 MODALITY = "chest X-ray"
 CHANNELS = 1
 CLASSES: dict[str, tuple[str, ...]] = {
-    "normal": (
+    "normal lungs": (
         "normal lungs",
         "clear lungs without consolidation",
         "no sign of pneumonia",

@@ -16,30 +16,15 @@ TEMPLATES = (
 )
 
 
-def captions(anatomy: str, labels: np.ndarray, rng: np.random.Generator) -> list[str]:
-    """One caption per phantom.
-
-    Parameters
-    ----------
-    anatomy : str
-        A key of ``ANATOMIES``.
-    labels : ndarray
-        int ``(N,)``, index into the anatomy's classes.
-    rng : numpy.random.Generator
-        Chooses phrase and sentence.
-
-    Returns
-    -------
-    list of str
-        Length N.
-    """
+def captions(anatomy: str, label: int, rng: np.random.Generator, count: int) -> list[str]:
+    """Captions of one class of an anatomy, phrase and sentence chosen by `rng`."""
     module = ANATOMIES[anatomy]
-    phrases = list(module.CLASSES.values())
+    phrases = list(module.CLASSES.values())[label]
     return [
         TEMPLATES[rng.integers(len(TEMPLATES))].format(
-            modality=module.MODALITY, phrase=phrases[label][rng.integers(len(phrases[label]))]
+            modality=module.MODALITY, phrase=phrases[rng.integers(len(phrases))]
         )
-        for label in labels
+        for _ in range(count)
     ]
 
 

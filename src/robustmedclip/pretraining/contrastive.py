@@ -1,7 +1,7 @@
 """Contrastive training of an image and a text encoder from scratch."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,9 +12,13 @@ logger = logging.getLogger(__name__)
 
 
 def contrastive_loss(
-    image_features: torch.Tensor, text_features: torch.Tensor, groups: torch.Tensor, logit_scale: torch.Tensor
+    image_features: torch.Tensor,
+    text_features: torch.Tensor,
+    image_groups: torch.Tensor,
+    text_groups: torch.Tensor,
+    logit_scale: torch.Tensor,
 ) -> torch.Tensor:
-    """Symmetric contrastive loss in which all pairs of one group are positives.
+    """Symmetric contrastive loss in which an image and a text of one group are a positive pair.
 
     Captions of one class are interchangeable, so an image is not pushed away from the caption of
     another image of its class (Yang et al. 2022, UniCL, arXiv:2204.03610, eq. 2-4).
@@ -22,9 +26,10 @@ def contrastive_loss(
     Parameters
     ----------
     image_features, text_features : Tensor
-        Unit vectors, float ``(N, D)``.
-    groups : Tensor
-        int ``(N,)``.
+        Unit vectors, float ``(N, D)`` and ``(M, D)``.
+    image_groups, text_groups : Tensor
+        int ``(N,)`` and ``(M,)``; every image has a text of its group. Texts of a group without an image
+        are negatives only.
     logit_scale : Tensor
         Inverse temperature, scalar.
 
@@ -34,15 +39,17 @@ def contrastive_loss(
         Scalar.
     """
     logits = logit_scale * image_features @ text_features.T
-    positives = (groups[:, None] == groups[None, :]).float()
-    targets = positives / positives.sum(1, keepdim=True)
-    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+    positives = (image_groups[:, None] == text_groups[None, :]).float()
+    shown = positives.any(0)
+    of_images = F.cross_entropy(logits, positives / positives.sum(1, keepdim=True))
+    of_texts = F.cross_entropy(logits.T[shown], (positives / positives.sum(0)).T[shown])
+    return (of_images + of_texts) / 2
 
 
 def pretrain(
     network: nn.Module,
     pixels: Callable[[np.ndarray], torch.Tensor],
-    tokens: Callable[[Sequence[int]], torch.Tensor],
+    texts: Callable[[], tuple[torch.Tensor, torch.Tensor]],
     groups: np.ndarray,
     *,
     epochs: int,
@@ -59,10 +66,10 @@ def pretrain(
         An open_clip ``CLIP``.
     pixels : callable
         Sample indices, int ``(B,)``, to model input, float32 ``(B, 3, H, W)``.
-    tokens : callable
-        Sample indices to token ids, int64 ``(B, context)``; may differ from epoch to epoch.
+    texts : callable
+        Captions for one step: token ids, int64 ``(M, context)``, and their groups, int64 ``(M,)``.
     groups : ndarray
-        int ``(N,)``: samples of a group are positives of each other.
+        int64 ``(N,)``: images and captions of a group are positives of each other.
     epochs, batch_size, learning_rate, weight_decay, seed
         Of the optimisation; `learning_rate` is the peak.
 
@@ -88,10 +95,12 @@ def pretrain(
         order, total = rng.permutation(len(groups)), 0.0
         for step in range(steps):
             batch = order[step * batch_size : (step + 1) * batch_size]
+            tokens, text_groups = texts()
             loss = contrastive_loss(
                 F.normalize(network.encode_image(pixels(batch)), dim=-1),
-                F.normalize(network.encode_text(tokens(batch)), dim=-1),
+                F.normalize(network.encode_text(tokens), dim=-1),
                 torch.from_numpy(groups[batch]),
+                text_groups,
                 network.logit_scale.exp().clamp(max=100),
             )
             optimiser.zero_grad(set_to_none=True)

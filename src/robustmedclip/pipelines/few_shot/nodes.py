@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 
+from robustmedclip.errors import InputError
 from robustmedclip.types import ImageSet
 
 VERSION = 1
@@ -24,7 +25,7 @@ def draw_few_shots(*pools: ImageSet, fraction: float, seed: int) -> pd.DataFrame
 
     Raises
     ------
-    ValueError
+    InputError
         If a pool has no image left for validation.
     """
     rows = []
@@ -39,7 +40,7 @@ def draw_few_shots(*pools: ImageSet, fraction: float, seed: int) -> pd.DataFrame
             rows += [(pool.name, "training", class_name, sample_id) for sample_id in ids[:shots]]
             rows += [(pool.name, "validation", class_name, sample_id) for sample_id in ids[len(ids) - held_out :]]
         if not any(row[:2] == (pool.name, "validation") for row in rows):
-            raise ValueError(
+            raise InputError(
                 f"Data set '{pool.name}': with a few-shot fraction of {fraction:g} no image of the training "
                 "pool is left for validation; choose a smaller one."
             )

@@ -1,9 +1,8 @@
 """Nodes of the ingestion."""
 
-from dataclasses import replace
-
 import numpy as np
 
+from robustmedclip.errors import InputError
 from robustmedclip.types import ImageSet
 
 VERSION = 1
@@ -14,7 +13,7 @@ def ingest(splits: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet]:
 
     Raises
     ------
-    ValueError
+    InputError
         If a split is missing, breaks a rule of :class:`~robustmedclip.types.ImageSet`, or shares a
         sample with the other.
     """
@@ -22,7 +21,7 @@ def ingest(splits: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet]:
     if test is None or not parts:
         name = next(iter(splits.values())).name if splits else "?"
         missing = "test" if test is None else "train"
-        raise ValueError(f"Data set '{name}' has no {missing} split; it has {', '.join(splits) or 'none'}.")
+        raise InputError(f"Data set '{name}' has no {missing} split; it has {', '.join(splits) or 'none'}.")
     pool = ImageSet.validated(
         name=test.name,
         split="pool",
@@ -33,8 +32,8 @@ def ingest(splits: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet]:
         sample_ids=np.concatenate([part.sample_ids for part in parts]),
     )
     if shared := sorted(set(pool.sample_ids) & set(test.sample_ids)):
-        raise ValueError(
+        raise InputError(
             f"Data set '{test.name}': {len(shared)} samples are in the training pool and in the test "
             f"split, among them {', '.join(shared[:5])}."
         )
-    return pool, ImageSet.validated(**vars(replace(test)))
+    return pool, ImageSet.validated(**vars(test))

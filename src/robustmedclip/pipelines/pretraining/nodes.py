@@ -10,6 +10,8 @@ from robustmedclip import phantoms
 from robustmedclip.types import ImageSet
 
 VERSION = 1
+_CAPTIONS_PER_CLASS = 2
+_CARD_IMAGES = 300
 
 
 def draw_corpus(parameters: dict[str, Any], anatomy: str) -> ImageSet:
@@ -70,23 +72,29 @@ def pretrain_model(parameters: dict[str, Any], *corpora: ImageSet, name: str) ->
     preprocessing = Preprocessing(size=(side, side), mean=(0.5,) * 3, std=(0.25,) * 3)
 
     starts = np.cumsum([0, *map(len, corpora)])
-    groups = np.concatenate([1000 * index + corpus.labels for index, corpus in enumerate(corpora)])
+    offsets = np.cumsum([0, *(len(corpus.class_names) for corpus in corpora)])
+    groups = np.concatenate([corpus.labels + offset for corpus, offset in zip(corpora, offsets)])
 
     def pixels(batch: np.ndarray) -> torch.Tensor:
-        images = [corpora[c].images[i - starts[c]] for i, c in _located(batch, starts)]
+        places = np.searchsorted(starts, batch, side="right") - 1
+        images = [corpora[place].images[index - starts[place]] for index, place in zip(batch, places, strict=True)]
         return preprocessing(np.stack([np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]))
 
-    def tokens(batch: np.ndarray) -> torch.Tensor:
-        texts = [
-            captions(corpora[c].name, corpora[c].labels[[i - starts[c]]], rng)[0] for i, c in _located(batch, starts)
+    def texts() -> tuple[torch.Tensor, torch.Tensor]:
+        chosen = [
+            caption
+            for corpus in corpora
+            for label in range(len(corpus.class_names))
+            for caption in captions(corpus.name, label, rng, _CAPTIONS_PER_CLASS)
         ]
         length = parameters["context_length"]
-        return tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
+        encoded = tokenizer(chosen, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        return encoded.input_ids, torch.arange(offsets[-1]).repeat_interleave(_CAPTIONS_PER_CLASS)
 
     losses = pretrain(
         network,
         pixels,
-        tokens,
+        texts,
         groups,
         epochs=parameters["epochs"],
         batch_size=parameters["batch_size"],
@@ -99,10 +107,6 @@ def pretrain_model(parameters: dict[str, Any], *corpora: ImageSet, name: str) ->
         tokenizer.save_pretrained(folder)
         (Path(folder) / "README.md").write_text(_card(name, Path(folder), parameters, len(groups), losses))
         return {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
-
-
-def _located(batch: np.ndarray, starts: np.ndarray) -> zip:
-    return zip(batch.tolist(), (np.searchsorted(starts, batch, side="right") - 1).tolist(), strict=True)
 
 
 def _card(name: str, folder: Path, parameters: dict[str, Any], images: int, losses: list[float]) -> str:
@@ -141,8 +145,6 @@ def _card(name: str, folder: Path, parameters: dict[str, Any], images: int, loss
         ]
     )
 
-
-_CARD_IMAGES = 300
 
 
 def _zero_shot_accuracy(folder: Path, anatomy: str, domain: str, parameters: dict[str, Any]) -> float:
