@@ -1,0 +1,138 @@
+"""LoRA tuning: it learns, it is reproducible, and its adapters are standard peft folders."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import peft
+import pytest
+import torch
+
+import robustmedclip.models
+from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune_lora
+from robustmedclip.io import AdapterDataset
+from robustmedclip.models import load_open_clip, zero_shot_classifier
+from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
+from robustmedclip.types import ImageSet
+
+SHIPPED = Path(robustmedclip.models.__file__).parent
+SETTINGS = LoraSettings(
+    rank=4,
+    alpha=None,
+    dropout=0.1,
+    targets=None,
+    learning_rate=2e-3,
+    weight_decay=1e-4,
+    epochs=3,
+    batch_size=16,
+    min_crop_area=0.8,
+    flip=True,
+)
+
+
+def phantoms(anatomy: str, seed: int, count: int = 32) -> ImageSet:
+    module = ANATOMIES[anatomy]
+    labels = np.arange(count) % len(module.CLASSES)
+    ids = np.array([f"{i}" for i in range(count)])
+    images = draw_phantoms(anatomy, ids, labels, size=64, seed=seed, domain=DOMAINS["hospital"])
+    return ImageSet.validated(
+        name=anatomy,
+        split="pool",
+        modality=module.MODALITY,
+        class_names=tuple(module.CLASSES),
+        images=images,
+        labels=labels,
+        sample_ids=ids,
+    )
+
+
+@pytest.fixture(scope="module", params=["phantom_vit", "phantom_resnet"])
+def model(request):
+    return load_open_clip(f"local-dir:{SHIPPED / request.param}")
+
+
+@pytest.fixture(scope="module")
+def task(model):
+    sets = [phantoms("oct", 1), phantoms("blood", 1)]
+    held_out = [phantoms("oct", 2), phantoms("blood", 2)]
+    classifier = torch.cat(
+        [zero_shot_classifier(model, s.class_names, ["{class_name}"], s.modality) for s in sets]
+    )
+    return Samples(sets, model.preprocess), Samples(held_out, model.preprocess), classifier
+
+
+@pytest.fixture(scope="module")
+def tuned(model, task):
+    return tune_lora(model, *task, SETTINGS, seed=0, metadata={})
+
+
+def test_the_training_loss_falls_and_the_best_epoch_is_kept(tuned):
+    adapter, history = tuned
+    assert [row["epoch"] for row in history] == [0, 1, 2, 3]
+    assert history[-1]["training_loss"] < history[1]["training_loss"]
+    best = min(history, key=lambda row: row["validation_loss"])
+    assert adapter.metadata["epoch"] == best["epoch"]
+
+
+def test_the_model_is_left_as_it_was(model, task):
+    before = model.content_hash()
+    tune_lora(model, *task, SETTINGS, seed=0, metadata={})
+    assert model.content_hash() == before
+    assert not any(parameter.requires_grad for parameter in model.network.parameters())
+
+
+def test_the_same_seed_gives_the_same_bytes(model, task, tuned):
+    torch.rand(3)
+    adapter, history = tune_lora(model, *task, SETTINGS, seed=0, metadata={})
+    np.testing.assert_equal(history, tuned[1])
+    for name, weights in tuned[0].weights.items():
+        np.testing.assert_array_equal(adapter.weights[name], weights)
+
+
+def test_another_seed_gives_another_adapter(model, task, tuned):
+    adapter, _ = tune_lora(model, *task, SETTINGS, seed=1, metadata={})
+    assert any(not np.array_equal(adapter.weights[name], array) for name, array in tuned[0].weights.items())
+
+
+def test_peft_loads_the_adapter_and_agrees_with_the_merged_model(tmp_path, model, task, tuned):
+    adapter, _ = tuned
+    AdapterDataset(filepath=str(tmp_path / "adapter")).save(adapter)
+    network = peft.PeftModel.from_pretrained(copy.deepcopy(model.network), tmp_path / "adapter").eval()
+    merged = merge_adapter(model, adapter)
+    pixels = task[1].pixels(np.arange(8))
+    with torch.inference_mode():
+        torch.testing.assert_close(network.encode_image(pixels), merged.network.encode_image(pixels), atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(model.network.encode_image(pixels), merged.network.encode_image(pixels), atol=1e-4)
+
+
+def test_only_the_visual_encoder_is_adapted(tuned):
+    assert all(".visual." in name for name in tuned[0].weights)
+
+
+def test_an_adapter_of_other_weights_is_refused(model, tuned):
+    other = copy.copy(model)
+    other.network = copy.deepcopy(model.network)
+    with torch.no_grad():
+        other.network.visual.get_parameter(next(n for n, _ in other.network.visual.named_parameters())).mul_(1.01)
+    with pytest.raises(ValueError, match="other weights"):
+        merge_adapter(other, tuned[0])
+
+
+def test_targets_that_match_nothing_are_refused(model, task):
+    with pytest.raises(ValueError, match="nothing_of_the_kind"):
+        tune_lora(model, *task, replace(SETTINGS, targets="nothing_of_the_kind"), seed=0, metadata={})
+
+
+def test_a_diverging_training_is_stopped(model, task):
+    with pytest.raises(ValueError, match="learning rate"):
+        tune_lora(model, *task, replace(SETTINGS, learning_rate=1e30, epochs=20), seed=0, metadata={})
+
+
+def test_samples_keep_the_order_of_the_indices(model):
+    sets = [phantoms("oct", 1, 8), phantoms("blood", 1, 8)]
+    samples = Samples(sets, model.preprocess)
+    indices = np.array([12, 3, 9, 0])
+    expected = torch.cat([model.preprocess(sets[i // 8].images[i % 8][None]) for i in indices])
+    torch.testing.assert_close(samples.pixels(indices), expected)
+    assert samples.labels[indices].tolist() == [4 + sets[1].labels[4], sets[0].labels[3], 4 + sets[1].labels[1], 0]

@@ -1,0 +1,116 @@
+"""Shipped and local models: loading, parity with open_clip's own path, errors."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+import robustmedclip.models
+from robustmedclip.io import OpenCLIPDataset
+from robustmedclip.models import BATCH_SIZE, image_logits, load_open_clip, zero_shot_classifier
+
+FOLDER = Path(robustmedclip.models.__file__).parent / "phantom_vit"
+CLASSES, TEMPLATES = ("drusen", "normal retina"), ("{class_name}", "a {modality} image showing {class_name}")
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (7, 80, 100, 3), np.uint8)
+
+
+@pytest.mark.parametrize("name", ["phantom_vit", "phantom_resnet"])
+def test_logits_equal_open_clips_own(name, images):
+    folder = FOLDER.with_name(name)
+    model = load_open_clip(f"local-dir:{folder}")
+    network, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+    with torch.inference_mode():
+        pixels = torch.stack([transform(Image.fromarray(image)) for image in images])
+        image_features = network.eval().encode_image(pixels, normalize=True)
+        text_features = network.encode_text(tokenizer([f"{name}" for name in CLASSES]), normalize=True)
+        expected = network.logit_scale.exp() * image_features @ text_features.T
+    classifier = zero_shot_classifier(model, CLASSES, ["{class_name}"], "OCT")
+    pixel_difference = (model.preprocess(images) - pixels).abs().max()
+    assert pixel_difference < 2.5 / 255 / min(model.preprocess.std)
+    with torch.inference_mode():
+        logits = model.logit_scale * model.encode_image(pixels) @ classifier.T
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["phantom_vit", "phantom_resnet"])
+def test_shipped_models_are_small_and_have_a_card(name):
+    folder = FOLDER.with_name(name)
+    assert (folder / "open_clip_model.safetensors").stat().st_size <= 6_000_000
+    card = (folder / "README.md").read_text()
+    assert all(word in card for word in ("synthetic phantoms", "kedro run --pipelines pretraining", "hospital"))
+
+
+def test_logits_do_not_depend_on_the_number_of_images(images):
+    model = load_open_clip(f"local-dir:{FOLDER}")
+    classifier = zero_shot_classifier(model, CLASSES, TEMPLATES, "OCT")
+    many = np.tile(images, (30, 1, 1, 1))
+    split = [many[i : i + BATCH_SIZE] for i in range(0, len(many), BATCH_SIZE)]
+    together = np.concatenate(list(image_logits(model, classifier, split)))
+    alone = np.concatenate(list(image_logits(model, classifier, [images])))
+    np.testing.assert_array_equal(together[: len(images)], alone)
+
+
+def test_a_class_vector_does_not_depend_on_the_other_classes():
+    model = load_open_clip(f"local-dir:{FOLDER}")
+    both = zero_shot_classifier(model, CLASSES, TEMPLATES, "OCT")
+    one = zero_shot_classifier(model, CLASSES[1:], TEMPLATES, "OCT")
+    torch.testing.assert_close(both[1:], one, atol=0, rtol=0)
+    torch.testing.assert_close(both.norm(dim=1), torch.ones(2))
+
+
+def test_the_content_hash_follows_the_weights():
+    model, same = (load_open_clip(f"local-dir:{FOLDER}") for _ in range(2))
+    assert model.content_hash() == same.content_hash()
+    with torch.no_grad():
+        next(same.network.visual.parameters()).view(-1)[0] += 1e-3
+    assert model.content_hash() != same.content_hash()
+
+
+@pytest.fixture
+def copied(tmp_path) -> Path:
+    return Path(shutil.copytree(FOLDER, tmp_path / "model"))
+
+
+def test_missing_files_are_found_before_loading(tmp_path, copied):
+    assert "no folder" in OpenCLIPDataset(path=str(tmp_path / "gone")).problems()[0]
+    (copied / "open_clip_model.safetensors").unlink()
+    (copied / "open_clip_config.json").unlink()
+    problems = OpenCLIPDataset(path=str(copied)).problems()
+    assert len(problems) == 2
+    with pytest.raises(ValueError, match="can't be loaded"):
+        load_open_clip(f"local-dir:{copied}")
+
+
+def test_damaged_weights_are_refused(copied):
+    file = copied / "open_clip_model.safetensors"
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="can't be loaded"):
+        load_open_clip(f"local-dir:{copied}")
+
+
+def test_weights_of_another_architecture_are_refused(copied):
+    config = json.loads((copied / "open_clip_config.json").read_text())
+    config["model_cfg"]["vision_cfg"]["layers"] += 1
+    (copied / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="can't be loaded"):
+        load_open_clip(f"local-dir:{copied}")
+
+
+def test_weights_that_are_not_finite_are_refused(copied):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copied / "open_clip_model.safetensors")
+    weights["visual.proj"][0, 0] = float("nan")
+    save_file(weights, copied / "open_clip_model.safetensors")
+    with pytest.raises(ValueError, match=r"not finite: visual\.proj"):
+        load_open_clip(f"local-dir:{copied}")

@@ -1,0 +1,249 @@
+"""The real ``kedro run --pipeline benchmark`` on tiny data, in a copy of the project."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+PHANTOM = {
+    "type": "robustmedclip.io.PhantomDataset",
+    "anatomy": "oct",
+    "domain": "hospital",
+    "counts": {"train": 80, "test": 24},
+    "seed": 0,
+}
+PLAN = {
+    "data_sets": {
+        "phantom_oct": {"modality": "retinal OCT", "source": PHANTOM},
+        "squares": {
+            "modality": "drawing",
+            "classes": ["dark square", "bright square"],
+            "source": {"type": "robustmedclip.io.FolderDataset", "filepath": "squares"},
+        },
+    },
+    "corruptions": {"suite": "medimeta-c", "names": ["gaussian_noise", "pixelate"]},
+    "adaptations": {"lora": {"method": "lora", "models": "all", "fractions": [0.05, 0.1], "rank": 4}},
+}
+CELLS = [f"phantom_{base}{cell}" for base in ("vit", "resnet") for cell in ("", "_lora_k5_s0", "_lora_k10_s0")]
+
+
+class Project:
+    """A copy of the project, and what a user does with it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        for name in ("conf", "src"):
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "local")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        for name in ("pyproject.toml", ".telemetry"):
+            shutil.copy(ROOT / name, folder / name)
+        (folder / "conf/local").mkdir()
+        self.configure(PLAN)
+        tuning = yaml.safe_load((ROOT / "conf/base/parameters/tuning.yml").read_text())["tuning"]
+        (folder / "conf/local/parameters.yml").write_text(yaml.safe_dump({"tuning": {**tuning, "epochs": 2}}))
+        self.draw_squares()
+
+    def configure(self, plan: dict) -> None:
+        (self.folder / "conf/local/benchmark.yml").write_text(yaml.safe_dump(plan))
+
+    def draw_squares(self) -> None:
+        rng, rows = np.random.default_rng(0), []
+        (self.folder / "squares").mkdir(exist_ok=True)
+        for index in range(60):
+            pixels = rng.integers(0, 60, (40, 40), np.uint8) + np.uint8(190 * (index % 2))
+            Image.fromarray(pixels).save(self.folder / f"squares/{index}.png")
+            rows.append((f"{index}.png", PLAN["data_sets"]["squares"]["classes"][index % 2]))
+        pd.DataFrame(rows, columns=["file", "label"]).to_csv(self.folder / "squares/labels.csv", index=False)
+
+    def run(self, *arguments: str, prefix: str = "") -> subprocess.CompletedProcess:
+        command = f"{prefix}exec {sys.executable} -m kedro run {' '.join(arguments)}"
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", "HOME": str(self.folder), "HF_HUB_OFFLINE": "1"},
+        )
+
+    def newest(self, pattern: str) -> Path:
+        return max(self.folder.glob(pattern), key=lambda path: path.parent.name)
+
+    def versions(self) -> set[str]:
+        return {str(path.relative_to(self.folder)) for path in self.folder.glob("data/**/.fingerprint")}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Project:
+    return Project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def first_run(project) -> subprocess.CompletedProcess:
+    result = project.run("--pipeline", "benchmark")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+def logits_of(project: Project) -> dict[str, bytes]:
+    return {
+        f"{cell}/{data_set}": project.newest(f"data/07_model_output/logits/{cell}/{data_set}.npz/*/*.npz").read_bytes()
+        for cell in CELLS
+        for data_set in PLAN["data_sets"]
+    }
+
+
+def test_the_leaderboard_ranks_every_model(project, first_run):
+    table = pd.read_csv(project.newest("data/08_reporting/leaderboard.csv/*/leaderboard.csv"))
+    assert set(table["model"]) == {cell.removesuffix("_s0") for cell in CELLS}
+    baseline = table.set_index("model").loc["phantom_vit"]
+    assert baseline["mce"] == baseline["clean_error_ratio"] == 100
+    assert (table["mce"].diff().dropna() >= 0).all()
+    assert (table["mce_low"] <= table["mce"]).all()
+    assert (table["n"] == 24 + 18).all()
+
+
+def test_progress_is_shown(first_run):
+    assert re.search(r"\[\d+/\d+\] evaluation · phantom_vit · squares", first_run.stdout + first_run.stderr)
+
+
+def test_tables_figures_and_report_are_written(project, first_run):
+    report = project.newest("data/08_reporting/report.md/*/report.md").read_text()
+    assert "phantom_oct" in report and "not patients" in report
+    assert "squares" not in report.split("Figures on")[0]
+    for name in ("severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage"):
+        with Image.open(project.newest(f"data/08_reporting/{name}.png/*/{name}.png")) as figure:
+            assert min(figure.size) > 200
+
+
+def test_corrupted_sets_have_the_layout_of_medimeta_c(project, first_run):
+    clean = project.newest("data/03_primary/corrupted/squares/*/squares/test/clean.npz")
+    names = {file.name for file in clean.parent.iterdir()}
+    assert names == {"clean.npz", *(f"{c}_severity_{s}.npz" for c in ("gaussian_noise", "pixelate") for s in range(1, 6))}
+
+
+def test_mlflow_has_a_child_run_per_evaluated_model(project, first_run):
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("robustmedclip")
+    runs = client.search_runs([experiment.experiment_id])
+    children = {run.info.run_name: run for run in runs if "mlflow.parentRunId" in run.data.tags}
+    assert set(children) == set(CELLS)
+    child = children["phantom_vit_lora_k10_s0"]
+    assert child.data.params["fraction"] == "0.1" and child.data.params["rank"] == "4"
+    for metric in ("mce", "clean_error", "relative_mce", "clean_auroc", "ce.pixelate", "mce.squares"):
+        assert metric in child.data.metrics
+    assert [point.step for point in client.get_metric_history(child.info.run_id, "validation_loss")] == [0, 1, 2]
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert parent.data.tags["kedro_run_id"] == project.newest("data/08_reporting/metrics.csv/*/*").parent.name
+    artifacts = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
+    assert {"leaderboard.csv", "report.md", "figures", "parameters.yml"} <= artifacts
+
+
+def test_nothing_is_made_again_if_nothing_is_missing(project, first_run):
+    before = project.versions()
+    assert project.run("--pipeline", "benchmark", "--only-missing-outputs").returncode == 0
+    assert project.versions() == before
+
+
+def test_a_killed_run_is_continued(project, first_run):
+    expected, before = logits_of(project), project.versions()
+    killed = project.newest("data/07_model_output/logits/phantom_vit_lora_k10_s0/squares.npz/*/squares.npz")
+    (killed.parent / ".fingerprint").unlink()
+    assert project.run("--pipeline", "benchmark", "--only-missing-outputs").returncode == 0
+    made = {path.split("/")[1] for path in project.versions() - before}
+    assert made == {"07_model_output"}
+    assert logits_of(project) == expected
+
+
+def test_a_changed_parameter_makes_stale_what_depends_on_it(project, first_run):
+    before = project.versions()
+    result = project.run("--pipeline", "benchmark", "--only-missing-outputs", "--params", "tuning.weight_decay=0.01")
+    assert result.returncode == 0, result.stdout
+    made = {"/".join(path.split("/")[1:3]) for path in project.versions() - before}
+    assert made >= {"06_models/adapters", "07_model_output/logits", "08_reporting/leaderboard.csv"}
+    assert not {path for path in made if path.startswith(("02", "03", "05"))}
+
+
+def test_two_runs_give_the_same_bytes(project, first_run):
+    leaderboards = []
+    for _ in range(2):
+        assert project.run("--pipelines", "benchmark").returncode == 0
+        leaderboards.append(
+            (project.newest("data/08_reporting/leaderboard.csv/*/leaderboard.csv").read_bytes(), logits_of(project))
+        )
+    assert leaderboards[0] == leaderboards[1]
+
+
+def test_one_stage_and_one_cell_run_alone(project, first_run):
+    before = project.versions()
+    assert project.run("--namespaces", "evaluation.phantom_vit.squares").returncode == 0
+    (made,) = project.versions() - before
+    assert made.startswith("data/07_model_output/logits/phantom_vit/squares.npz")
+    assert project.run("--pipelines", "ingestion").returncode == 0
+
+
+def test_the_tour_runs_top_to_bottom(project, first_run):
+    cells = json.loads((ROOT / "notebooks/tour.ipynb").read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=project.folder, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.fixture
+def fresh_project(tmp_path) -> Project:
+    return Project(tmp_path)
+
+
+def test_every_wrong_name_is_reported_before_anything_is_done(fresh_project):
+    fresh_project.configure(
+        {**PLAN, "corruptions": {"suite": "medimeta-c", "names": ["gausian_noise"]}, "baseline": "phantom_vitt"}
+    )
+    result = fresh_project.run("--pipeline", "benchmark")
+    output = " ".join((result.stdout + result.stderr).split())
+    assert result.returncode != 0
+    assert "did you mean 'gaussian_noise'?" in output and "did you mean 'phantom_vit'?" in output
+    assert not list(fresh_project.folder.glob("data/**/*"))
+
+
+def test_every_bad_source_is_reported_before_anything_is_done(fresh_project):
+    table = pd.read_csv(fresh_project.folder / "squares/labels.csv")
+    table.loc[3, "label"] = "triangle"
+    table.loc[4, "file"] = "gone.png"
+    table.to_csv(fresh_project.folder / "squares/labels.csv", index=False)
+    result = fresh_project.run("--pipeline", "benchmark")
+    output = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert "'triangle' (3.png)" in output and "gone.png" in output
+    assert not list(fresh_project.folder.glob("data/**/*"))
+
+
+def test_an_unreadable_image_stops_the_run_and_leaves_no_half_written_file(fresh_project):
+    (fresh_project.folder / "squares/7.png").write_bytes(b"not an image")
+    result = fresh_project.run("--pipeline", "benchmark")
+    assert result.returncode != 0
+    assert "7.png can't be read as an image" in result.stdout + result.stderr
+    assert not list(fresh_project.folder.glob("data/*/*/squares*/**/*"))
+
+
+def test_a_full_disk_leaves_no_half_written_file(fresh_project):
+    """A limit on the size of files stands in for the disk's."""
+    big = {**PHANTOM, "counts": {"train": 1000, "test": 24}}
+    fresh_project.configure({**PLAN, "data_sets": {"big": {"modality": "retinal OCT", "source": big}}})
+    result = fresh_project.run("--pipelines", "ingestion", prefix="ulimit -f 3000; ")
+    output = " ".join((result.stdout + result.stderr).split())
+    assert result.returncode != 0
+    assert "No space left while writing 'pool-big'" in output
+    assert not [path for path in fresh_project.folder.glob("data/**/*") if path.is_file()]
