@@ -1,0 +1,67 @@
+"""Fingerprints: what makes an intermediate stale, and what doesn't."""
+
+from kedro.pipeline import Node, Pipeline
+
+from robustmedclip.catalog import FingerprintedCatalog
+from robustmedclip.fingerprints import expected_fingerprints
+from robustmedclip.io import FilesDataset
+from robustmedclip.pipelines.bind import bind
+
+VERSION = 1
+
+
+def make(source, parameters=None, *, setting=0):
+    return source
+
+
+def pipeline(setting: int = 0, names: tuple[str, str] = ("middle", "end")) -> Pipeline:
+    return Pipeline(
+        [
+            Node(bind(make, setting=setting), ["source", "params:p"], names[0], name="first"),
+            Node(make, names[0], names[1], name="second"),
+        ]
+    )
+
+
+def fingerprints(setting: int = 0, source: object = "a", parameter: object = 1) -> dict[str, str]:
+    return expected_fingerprints(pipeline(setting), {"source": source, "params:p": parameter}.__getitem__)
+
+
+def test_the_same_recipe_has_the_same_fingerprints():
+    assert fingerprints() == fingerprints()
+    assert set(fingerprints()) == {"middle", "end"}
+
+
+def test_inputs_parameters_settings_and_code_count_down_the_line(monkeypatch):
+    changes = [fingerprints(setting=1), fingerprints(source="b"), fingerprints(parameter=2)]
+    monkeypatch.setitem(globals(), "VERSION", 2)
+    changes.append(fingerprints())
+    monkeypatch.undo()
+    for name in ("middle", "end"):
+        assert len({fingerprints()[name], *(change[name] for change in changes)}) == 5
+
+
+def catalog_of(tmp_path, version: str) -> FingerprintedCatalog:
+    config = {"entry": {"type": f"{FilesDataset.__module__}.FilesDataset", "filepath": str(tmp_path / "e")}}
+    config["entry"]["versioned"] = True
+    return FingerprintedCatalog.from_config(config, save_version=version)
+
+
+def test_an_entry_exists_only_with_the_expected_fingerprint(tmp_path):
+    catalog = catalog_of(tmp_path, "1")
+    catalog.fingerprints = {"entry": "abc"}
+    assert not catalog.exists("entry")
+    catalog.save("entry", {"a": b"1"})
+    assert catalog.exists("entry")
+    later = catalog_of(tmp_path, "2")
+    later.fingerprints = {"entry": "other"}
+    assert not later.exists("entry")
+    later.fingerprints = {}
+    assert later.exists("entry")
+
+
+def test_a_version_without_a_fingerprint_was_never_finished(tmp_path):
+    catalog = catalog_of(tmp_path, "1")
+    catalog.save("entry", {"a": b"1"})
+    catalog.fingerprints = {"entry": "abc"}
+    assert not catalog.exists("entry")
