@@ -217,8 +217,8 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
         return
     for key in mappings:
         for name, spec in parameters[key].items():
-            if not _NAME.fullmatch(str(name)):
-                yield f"{key}.{name}: a name is made of lower-case letters, digits and underscores"
+            if not _NAME.fullmatch(str(name)) or name == "all":
+                yield f"{key}.{name}: a name is made of lower-case letters, digits and underscores, and is not 'all'"
             if not isinstance(spec, Mapping):
                 yield f"{key}.{name}: expected settings, found {spec!r}"
                 return

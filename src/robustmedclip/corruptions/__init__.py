@@ -6,6 +6,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def corrupt(
     """
     if name not in corruptions(suite):
         raise ValueError(f"unknown corruption {name!r} of suite {suite!r}; known are {', '.join(corruptions(suite))}")
-    if severity not in SEVERITIES:
+    if type(severity) is bool or not isinstance(severity, Integral) or severity not in SEVERITIES:
         raise ValueError(f"severity must be 1, 2, 3, 4 or 5, not {severity!r}")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(f"images must be uint8 (N, H, W, 1 or 3), not {images.dtype} {images.shape}")
@@ -90,7 +91,7 @@ def corrupt(
     kernel, value = getattr(kernels, name), _TABLES[suite][name][severity - 1]
     corrupted = np.empty_like(images)
     for image, result, sample_id in zip(images, corrupted, ids, strict=True):
-        result[:] = kernel(image, _generator(seed, suite, dataset, name, severity, sample_id), value)
+        result[:] = kernel(image, _generator(seed, suite, dataset, name, int(severity), sample_id), value)
     return corrupted
 
 

@@ -117,8 +117,9 @@ def metrics_table(
     Raises
     ------
     ValueError
-        If the baseline, a (model, seed) or a condition of a data set is missing or given twice, if models
-        were scored on different images of a data set, or if a logit is not finite.
+        If the baseline, a (model, seed), a severity or another condition of a data set is missing or given
+        twice, if models were scored on different images or classes of a data set, if a logit is not finite, or
+        if a name is ``all``.
     """
     runs = _arranged(logits, baseline)
     models = sorted({model for model, _ in runs})
@@ -191,6 +192,8 @@ def _arranged(logits: Sequence[Logits], baseline: str) -> dict[tuple[str, str], 
     if missing := [pair for pair in product(sorted(models), sorted(data_sets)) if pair not in runs]:
         pairs = ", ".join(f"'{model}' on '{data_set}'" for model, data_set in missing)
         raise ValueError(f"There are no logits of {pairs}")
+    for data_set in sorted(data_sets):
+        _check_names(runs[baseline, data_set][0])
     for model in models:
         seeds = {data_set: [run.attributes.get("seed") for run in runs[model, data_set]] for data_set in data_sets}
         for data_set, found in seeds.items():
@@ -198,19 +201,32 @@ def _arranged(logits: Sequence[Logits], baseline: str) -> dict[tuple[str, str], 
                 raise ValueError(
                     f"The seeds of '{model}' on '{data_set}' are {found}, on '{min(data_sets)}' {seeds[min(data_sets)]}"
                 )
-    for (model, data_set), group in runs.items():
-        reference = runs[baseline, data_set][0]
+    for (_, data_set), group in runs.items():
         for run in group:
-            if len(set(run.conditions)) != len(run.conditions) or set(run.conditions) != set(reference.conditions):
-                raise ValueError(f"'{model}' and '{baseline}' have other conditions on '{data_set}'")
-            if CLEAN not in run.conditions:
-                raise ValueError(f"'{model}' has no clean condition on '{data_set}'")
-            if not np.array_equal(run.sample_ids, reference.sample_ids) or not np.array_equal(
-                run.labels, reference.labels
-            ):
-                raise ValueError(f"'{model}' and '{baseline}' were scored on other images of '{data_set}'")
+            _check_comparable(run, runs[baseline, data_set][0])
         group.sort(key=lambda run: run.attributes.get("seed") or 0)
     return runs
+
+
+def _check_comparable(run: Logits, reference: Logits) -> None:
+    pair = f"'{run.model}' and '{reference.model}'"
+    if len(set(run.conditions)) != len(run.conditions) or set(run.conditions) != set(reference.conditions):
+        raise ValueError(f"{pair} have other conditions on '{run.data_set}'")
+    if (run.class_names, run.modality) != (reference.class_names, reference.modality):
+        raise ValueError(f"{pair} have other classes or modalities on '{run.data_set}'")
+    if not np.array_equal(run.sample_ids, reference.sample_ids) or not np.array_equal(run.labels, reference.labels):
+        raise ValueError(f"{pair} were scored on other images of '{run.data_set}'")
+
+
+def _check_names(run: Logits) -> None:
+    names = {run.data_set, run.modality, *(condition.corruption for condition in run.conditions)}
+    if ALL in names:
+        raise ValueError(f"'{ALL}' is the name of averages: no data set, modality or corruption may be called so")
+    if CLEAN not in run.conditions:
+        raise ValueError(f"'{run.model}' has no clean condition on '{run.data_set}'")
+    for corruption in {condition.corruption for condition in run.conditions} - {CLEAN.corruption}:
+        if missing := [s for s in SEVERITIES if Condition(corruption, s) not in run.conditions]:
+            raise ValueError(f"'{run.model}' lacks severities {missing} of '{corruption}' on '{run.data_set}'")
 
 
 def _counts(seed: int, data_set: str, resamples: int, images: int) -> np.ndarray:
@@ -300,7 +316,8 @@ def _group_summary(
         yield CLEAN.corruption, None, name, mean_of_defined(grids[name].of(members).clean, axis=1)
     error, base = grids["error"].of(members), baseline["error"].of(members)
     for (k, corruption), (s, severity) in product(enumerate(corruptions), enumerate(SEVERITIES)):
-        yield corruption, severity, "error", mean_of_defined(error.corrupted[:, :, k, s], axis=1)
+        if not np.isnan(error.corrupted[0, :, k]).all():
+            yield corruption, severity, "error", mean_of_defined(error.corrupted[:, :, k, s], axis=1)
     if corruptions:
         yield ALL, None, "mce_ratio_of_means", mce_ratio_of_means(error.corrupted, base.corrupted)
 

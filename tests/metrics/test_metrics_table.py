@@ -1,0 +1,288 @@
+"""The one table of metrics, as a user reads it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from robustmedclip.metrics import COLUMNS, balanced_accuracy, interval, mce, metrics_table, resample_counts
+from robustmedclip.types import CLEAN, Condition, Logits
+
+KEY = ["model", "data_set", "modality", "corruption", "severity", "seed", "metric"]
+BASELINE = {"clean": [1], "blur": [2, 3, 4, 5, 6], "noise": [1, 2, 3, 4, 5]}
+TUNED = {"clean": [2], "blur": [2, 2, 3, 4, 4], "noise": [3, 3, 3, 3, 3]}
+
+
+def conditions(corruptions=("blur", "noise")) -> tuple[Condition, ...]:
+    return (CLEAN, *(Condition(corruption, severity) for corruption in corruptions for severity in range(1, 6)))
+
+
+def run(model: str, data_set: str, logits: np.ndarray, labels: np.ndarray, seed=None, **fields) -> Logits:
+    attributes = {"base": "vit", "method": "zero-shot" if seed is None else "lora", "seed": seed}
+    if seed is not None:
+        attributes |= {"rank": 4, "fraction": 0.1}
+    return Logits(
+        **{
+            "model": model,
+            "data_set": data_set,
+            "modality": "OCT",
+            "class_names": tuple(f"class {c}" for c in range(logits.shape[-1])),
+            "conditions": conditions(),
+            "logits": logits.astype(np.float32),
+            "labels": labels,
+            "sample_ids": np.array([f"{data_set} {index}" for index in range(len(labels))]),
+            "attributes": attributes,
+        }
+        | fields
+    )
+
+
+def counted(model: str, wrong: dict[str, list[int]], data_set: str = "oct", seed=None, **fields) -> Logits:
+    """Ten images of two classes; under each condition the first so many are classified wrongly."""
+    labels = np.arange(10) % 2
+    numbers = np.array([number for numbers in wrong.values() for number in numbers])
+    predicted = np.where(np.arange(10) < numbers[:, None], 1 - labels, labels)
+    return run(model, data_set, 5 * np.eye(2)[predicted], labels, seed, conditions=conditions([*wrong][1:]), **fields)
+
+
+def drawn(model: str, data_set: str, seed=None, skill: float = 1.0, images: int = 80, **fields) -> Logits:
+    """Three classes that get harder to tell with severity."""
+    labels = np.arange(images) % 3
+    rng = np.random.default_rng([*f"{model} {data_set} {seed}".encode()])
+    strength = skill * np.array([3.0] + 2 * [2.5, 2.0, 1.5, 1.0, 0.5])[:, None, None]
+    return run(model, data_set, strength * np.eye(3)[labels] + rng.normal(size=(11, images, 3)), labels, seed, **fields)
+
+
+def study() -> list[Logits]:
+    modalities = {"blood": "microscopy", "cells": "microscopy", "oct": "OCT"}
+    return [
+        drawn(model, data_set, seed, skill, modality=modality)
+        for model, seeds, skill in [("base", [None], 1), ("tuned", [0, 1, 2], 1.4)]
+        for seed in seeds
+        for data_set, modality in modalities.items()
+    ]
+
+
+def value(table: pd.DataFrame, metric: str, column: str = "value", **where) -> float:
+    for name, wanted in ({"metric": metric} | where).items():
+        table = table[table[name].isna()] if wanted is None else table[table[name] == wanted]
+    assert len(table) == 1, table
+    return table[column].item()
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return metrics_table(study(), "base", resamples=200)
+
+
+@pytest.mark.parametrize(
+    ("metric", "corruption", "expected"),
+    [
+        ("clean_error", "clean", 20),
+        ("clean_error_ratio", "clean", 200),
+        ("ce", "blur", 75),
+        ("ce", "noise", 100),
+        ("relative_ce", "blur", 100 / 3),
+        ("relative_ce", "noise", 50),
+        ("mce", "all", 87.5),
+        ("relative_mce", "all", 125 / 3),
+        ("error", "all", 30),
+        ("balanced_accuracy", "all", 70),
+    ],
+)
+def test_one_data_set_by_hand(metric, corruption, expected):
+    table = metrics_table([counted("base", BASELINE), counted("tuned", TUNED)], "base", resamples=0)
+    for data_set, modality in [("oct", "OCT"), ("all", "OCT"), ("all", "all")]:
+        where = {"model": "tuned", "data_set": data_set, "modality": modality, "corruption": corruption}
+        assert value(table, metric, severity=None, **where) == pytest.approx(expected)
+    assert table[["low", "high"]].isna().all(axis=None)
+
+
+def test_data_sets_are_averaged_after_and_before_the_ratio():
+    easy, hard = {"clean": [0], "blur": [1] * 5}, {"clean": [2], "blur": [4] * 5}
+    better = {"clean": [2], "blur": [2] * 5}
+    runs = [counted("base", easy, "easy"), counted("base", hard, "hard", modality="X-ray")]
+    runs += [counted("tuned", easy, "easy"), counted("tuned", better, "hard", modality="X-ray")]
+    table = metrics_table(runs, "base", resamples=0)
+    where = {"model": "tuned", "data_set": "all", "modality": "all"}
+    assert value(table, "mce", **where) == pytest.approx(75)
+    assert value(table, "mce_ratio_of_means", **where) == pytest.approx(60)
+    assert value(table, "clean_error_ratio", **where) == pytest.approx(100), "undefined on the easy data set"
+    assert value(table, "error", corruption="blur", severity=3, **where) == pytest.approx(15)
+    assert value(table, "mce", **(where | {"modality": "X-ray"})) == pytest.approx(50)
+    assert np.isnan(value(table, "clean_error_ratio", **(where | {"modality": "OCT"})))
+
+
+def test_undefined_ratios_do_not_poison_means():
+    base = BASELINE | {"noise": [0] * 5}
+    table = metrics_table([counted("base", base), counted("tuned", TUNED)], "base", resamples=0)
+    where = {"model": "tuned", "data_set": "oct"}
+    assert np.isnan(value(table, "ce", corruption="noise", **where))
+    assert value(table, "mce", **where) == pytest.approx(75)
+    assert np.isnan(value(table, "relative_ce", corruption="noise", **where))
+    assert value(table, "relative_mce", **where) == pytest.approx(100 / 3)
+
+
+def test_a_corruption_may_be_missing_from_a_data_set():
+    only_blur = {name: BASELINE[name] for name in ("clean", "blur")}
+    table = metrics_table([counted("base", BASELINE, "a"), counted("base", only_blur, "b")], "base", resamples=10)
+    assert set(table[(table.data_set == "b")].corruption) == {"clean", "blur", "all"}
+    assert value(table, "mce", data_set="b") == 100
+    assert value(table, "mce", data_set="all", modality="all") == 100
+    assert value(table, "ce", data_set="all", modality="all", corruption="noise") == 100
+
+
+def test_seeds_are_averaged_before_ratios():
+    more = {name: [2 * number for number in numbers] for name, numbers in TUNED.items() if name == "clean"}
+    second = more | {"blur": [4, 4, 4, 4, 4], "noise": [0, 0, 0, 0, 0]}
+    runs = [counted("base", BASELINE, seed=s) for s in (0, 1)]
+    runs += [counted("tuned", TUNED, seed=0), counted("tuned", second, seed=1)]
+    table = metrics_table(runs, "base", resamples=0)
+    where = {"model": "tuned", "data_set": "oct"}
+    assert value(table, "clean_error", **where) == pytest.approx(30)
+    assert value(table, "ce", corruption="blur", **where) == pytest.approx(87.5)
+    assert value(table, "relative_ce", corruption="blur", **where) == pytest.approx(100 * 0.05 / 0.3)
+    assert value(table, "error", corruption="blur", severity=1, seed=1, **where) == pytest.approx(40)
+
+
+def test_columns_and_types(table):
+    assert {name: str(table[name].dtype) for name in table} == COLUMNS
+    assert table[table.model == "base"][["rank", "fraction", "seed"]].isna().all(axis=None)
+    tuned = table[table.model == "tuned"]
+    assert (tuned["rank"] == 4).all()
+    assert set(tuned.seed.dropna()) == {0, 1, 2}
+
+
+def test_rows_have_a_unique_key(table):
+    assert not table.duplicated(KEY).any()
+
+
+def test_n_is_the_number_of_images_behind_a_row(table):
+    assert set(table[table.data_set != "all"].n) == {80}
+    sizes = table[table.data_set == "all"].groupby("modality").n.unique()
+    assert {name: size.tolist() for name, size in sizes.items()} == {"all": [240], "OCT": [80], "microscopy": [160]}
+
+
+def test_equal_logits_give_equal_bytes_in_any_order(table):
+    written = table.to_csv(index=False, float_format="%.6g")
+    for runs in (study(), study()[::-1], sorted(study(), key=lambda one: one.data_set)):
+        again = metrics_table(runs, "base", resamples=200)
+        assert again.to_csv(index=False, float_format="%.6g") == written
+
+
+def test_the_order_of_conditions_changes_no_value(table):
+    order = np.random.default_rng(0).permutation(11)
+    runs = study()
+    runs[-1] = replace(
+        runs[-1], logits=runs[-1].logits[order], conditions=tuple(runs[-1].conditions[i] for i in order)
+    )
+    again = metrics_table(runs, "base", resamples=200)
+    pd.testing.assert_frame_equal(again.sort_values(KEY, ignore_index=True), table.sort_values(KEY, ignore_index=True))
+
+
+def test_the_baseline_is_exactly_100_in_every_resample(table):
+    ratios = table[(table.model == "base") & table.metric.isin(["mce", "ce", "mce_ratio_of_means"])]
+    assert len(ratios)
+    np.testing.assert_array_equal(ratios[["value", "low", "high"]], 100)
+
+
+def test_intervals_contain_the_estimate(table):
+    bounded = table[table.low.notna() & table.high.notna()]
+    assert set(bounded.metric) >= {"error", "clean_error", "ce", "mce", "relative_mce", "mce_ratio_of_means"}
+    assert ((bounded.low <= bounded.value) & (bounded.value <= bounded.high)).all()
+    assert table[table.metric.isin(["balanced_accuracy", "auroc", "ece"])].low.isna().all()
+
+
+def test_intervals_are_those_of_a_plain_loop(table):
+    base, *seeds = [one for one in study() if one.data_set == "oct"]
+
+    def errors(one: Logits, images: np.ndarray) -> np.ndarray:
+        return np.mean(one.logits[1:, images].argmax(-1) != one.labels[images], axis=-1).reshape(2, 5)
+
+    resamples = []
+    for counts in resample_counts(0, "oct", 200, 80).astype(int):
+        images = np.repeat(np.arange(80), counts)
+        resamples.append(mce(np.mean([errors(one, images) for one in seeds], axis=0), errors(base, images)))
+    where = {"model": "tuned", "data_set": "oct"}
+    found = [value(table, "mce", column, **where) for column in ("low", "high")]
+    np.testing.assert_allclose(found, interval(np.array(resamples)))
+
+
+def test_scores_of_a_run_are_those_of_its_logits(table):
+    one = next(one for one in study() if one.model == "tuned" and one.data_set == "oct")
+    where = {"model": "tuned", "data_set": "oct", "seed": 0, "corruption": "noise", "severity": 5}
+    assert value(table, "balanced_accuracy", **where) == pytest.approx(
+        100 * balanced_accuracy(one.logits[-1], one.labels)
+    )
+
+
+def test_resamples_depend_on_the_seed(table):
+    other = metrics_table(study(), "base", resamples=200, seed=1)
+    pd.testing.assert_series_equal(other.value, table.value)
+    assert not other.low.equals(table.low)
+
+
+def test_clean_conditions_alone_make_a_table():
+    runs = [counted("base", {"clean": [1]}), counted("tuned", {"clean": [2]})]
+    table = metrics_table(runs, "base", resamples=20)
+    assert set(table.corruption) == {"clean"}
+    assert value(table, "clean_error_ratio", model="tuned", data_set="oct") == pytest.approx(200)
+
+
+def with_nan() -> list[Logits]:
+    runs = study()
+    runs[4].logits[3, 2, 1] = np.nan
+    return runs
+
+
+def changed(index: int, **fields) -> list[Logits]:
+    runs = study()
+    runs[index] = replace(runs[index], **fields)
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        (study()[3:], "no logits of the baseline 'base'; found tuned"),
+        ([], "no logits of the baseline 'base'"),
+        (study()[:1] + study()[2:], "no logits of 'base' on 'cells'"),
+        (study()[:-1], "seeds of 'tuned' on 'oct' are .*0, 1.*, on 'blood' .*0, 1, 2"),
+        ([*study(), study()[-1]], "seeds of 'tuned' on 'oct' are .*2, 2"),
+        ([*study(), study()[0]], "seeds of 'base' on 'blood' are .*None, None"),
+        (with_nan(), "logits of 'tuned' on 'cells' are not all finite"),
+        (changed(4, sample_ids=np.array([f"other {i}" for i in range(80)])), "'tuned' and 'base' .*images of 'cells'"),
+        (changed(4, labels=(np.arange(80) + 1) % 3), "'tuned' and 'base' were scored on other images of 'cells'"),
+        (changed(4, conditions=conditions(("blur", "fog"))), "'tuned' and 'base' have other conditions on 'cells'"),
+        (changed(4, conditions=(CLEAN, CLEAN, *conditions()[2:])), "'tuned' and 'base' have other conditions"),
+    ],
+)
+def test_logits_that_do_not_belong_together(runs, message):
+    with pytest.raises(ValueError, match=message):
+        metrics_table(runs, "base", resamples=0)
+
+
+def test_the_clean_condition_is_needed():
+    runs = [replace(one, conditions=one.conditions[1:], logits=one.logits[1:]) for one in study()]
+    with pytest.raises(ValueError, match="'base' has no clean condition on 'blood'"):
+        metrics_table(runs, "base", resamples=0)
+
+
+def test_a_lacking_severity_is_an_error():
+    runs = [replace(one, conditions=one.conditions[:4], logits=one.logits[:4]) for one in study()]
+    with pytest.raises(ValueError, match="blur"):
+        metrics_table(runs, "base", resamples=0)
+
+
+def test_a_data_set_called_all_is_an_error():
+    with pytest.raises(ValueError, match="all"):
+        metrics_table([counted("base", BASELINE, "all"), counted("base", BASELINE, "b")], "base", resamples=0)
+
+
+def test_models_with_another_order_of_classes_are_refused():
+    runs = study()
+    odd = next(index for index, run in enumerate(runs) if run.model != "base")
+    runs[odd] = replace(runs[odd], class_names=tuple(reversed(runs[odd].class_names)))
+    with pytest.raises(ValueError, match="other classes"):
+        metrics_table(runs, "base", resamples=0)
