@@ -230,6 +230,16 @@ def test_every_bad_source_is_reported_before_anything_is_done(fresh_project):
     assert not list(fresh_project.folder.glob("data/**/*"))
 
 
+def test_a_disk_that_is_too_small_is_found_before_anything_is_done(fresh_project):
+    huge = {**PHANTOM, "size": 1024, "counts": {"train": 80, "test": 100_000_000}}
+    fresh_project.configure({**PLAN, "data_sets": {"huge": {"modality": "retinal OCT", "source": huge}}})
+    result = fresh_project.run("--pipeline", "benchmark")
+    output = " ".join((result.stdout + result.stderr).split())
+    assert result.returncode != 0
+    assert re.search(r"the corrupted test sets take [\d.]+ GB, and [\d.]+ GB are free", output)
+    assert not list(fresh_project.folder.glob("data/**/*"))
+
+
 def test_an_unreadable_image_stops_the_run_and_leaves_no_half_written_file(fresh_project):
     (fresh_project.folder / "squares/7.png").write_bytes(b"not an image")
     result = fresh_project.run("--pipeline", "benchmark")

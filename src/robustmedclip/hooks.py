@@ -1,9 +1,11 @@
 """What happens around a run: checks before it, fingerprints, progress, and tracking in MLflow."""
 
 import logging
+import shutil
 import subprocess
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
@@ -33,8 +35,30 @@ class PreflightHook:
             dataset = catalog.get(name)
             if hasattr(dataset, "problems"):
                 problems += [f"{name.replace('-', ' ', 1)}: {problem}" for problem in dataset.problems()]
+        if not problems:
+            problems = _disk_problems(pipeline, catalog)
         if problems:
             raise PreflightError("Nothing was run:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+def _disk_problems(pipeline: Pipeline, catalog: DataCatalog) -> list[str]:
+    """What corrupting all test sets of the pipeline takes, if that is more than there is."""
+    needed, folder = 0, Path(project_root())
+    for data_set in current_config().plan().data_sets:
+        source, entry = catalog.get(f"raw-{data_set.name}"), f"corrupted-{data_set.name}"
+        target = catalog.get(entry)
+        if entry in pipeline.all_outputs() and hasattr(source, "test_bytes") and target._protocol == "file":
+            needed += source.test_bytes() * len(data_set.conditions)
+            folder = Path(target._filepath)
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed <= free:
+        return []
+    return [
+        f"the corrupted test sets take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free under {folder}: "
+        "free some space, choose fewer corruptions, or point 'corrupted-{data_set}' of the catalog at another disk"
+    ]
 
 
 class FingerprintHook:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -116,6 +117,19 @@ class FolderDataset(AbstractDataset[None, dict[str, ImageSet]]):
         except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
             return [f"{csv} can't be read: {error}"]
         return list(self._table_problems(table, csv))
+
+    def test_bytes(self) -> int:
+        """Size of the test images in bytes, if all are as large as the first and in colour; 0 if that is damaged."""
+        table = self._table()
+        width = height = self._size or 0
+        if not width:
+            with (
+                suppress(OSError),
+                self._fs.open(str(self._folder / table["file"].iloc[0]), "rb") as stream,
+                Image.open(stream) as image,
+            ):
+                width, height = image.size
+        return int((table["split"] == "test").sum()) * width * height * 3
 
     def signature(self) -> Any:
         """What the images depend on: settings, and name, size and time of each file."""
