@@ -60,7 +60,7 @@ def test_a_tiny_training_is_written_whole(vision, monkeypatch):
     monkeypatch.setattr("robustmedclip.pipelines.pretraining.nodes._CARD_IMAGES", 8)
     parameters = {
         "seed": 1,
-        "images": 40,
+        "images": {"oct": 40, "blood": 40},
         "domains": ["web", "archive"],
         "size": 32,
         "vocabulary": 300,

@@ -34,7 +34,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-_ATYPICAL = 0.1
+_ATYPICAL = 0.06
 
 
 def draw(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
@@ -55,7 +55,7 @@ def draw(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
         float32 ``(size, size, 1)`` in [0, 1], bright = dense.
     """
     centre = rng.uniform(-0.14, 0.14, 2)
-    extent = rng.uniform(0.24, 0.48)
+    extent = rng.uniform(0.34, 0.56)
     tissue = _tissue(rng, size)
     atypical = rng.random() < _ATYPICAL
     draw_mass = _circumscribed if (label == 0) != atypical else _spiculated
@@ -173,7 +173,7 @@ def _spiculated(
     rng: np.random.Generator, size: int, centre: np.ndarray, extent: float, telling: bool
 ) -> tuple[np.ndarray, float]:
     """Attenuation of a malignant-looking mass, with a sign that proves it if `telling`, and its pull."""
-    few = rng.random() < 0.25
+    few = rng.random() < 0.15
     core = extent * rng.uniform(0.6, 0.95)
     radius, theta = _polar(size, centre, (core * rng.uniform(0.65, 1.0), core), rng.uniform(0, pi))
     outline = _outline(rng, theta, 0.06 if few else rng.uniform(0.14, 0.34))
@@ -185,11 +185,11 @@ def _spiculated(
     count = rng.integers(0, 5) if few else rng.integers(7, 17)
     for angle in (np.arange(count) + rng.normal(0, 0.6, count)) * 2 * pi / max(count, 1):
         foot = centre + rng.uniform(0.3, 0.7) * core * np.array((sin(angle), cos(angle)))
-        length, width = core * rng.uniform(0.5, 1.2) * rng.uniform(1.0, 2.2), rng.uniform(0.016, 0.05)
+        length, width = core * rng.uniform(0.5, 1.2) * rng.uniform(1.0, 2.2), rng.uniform(0.025, 0.06)
         lean = angle + rng.normal(0, 0.2)
         spicule = _tube(size, foot, lean, length, width, rng.normal(0, 0.35), rng.uniform(0.7, 1.0))
         spicules = np.maximum(spicules, rng.uniform(0.3, 1.0) * spicule)
-    mass = mass + rng.uniform(0.07, 0.19) * spicules * (1 - 0.7 * body)
+    mass = mass + rng.uniform(0.12, 0.26) * spicules * (1 - 0.7 * body)
     if telling and rng.random() < 0.35:
         mass = mass + _microcalcifications(rng, size, centre, core)
     return mass, rng.uniform(0.0, 0.15) if few else rng.uniform(0.25, 0.75)

@@ -17,7 +17,7 @@ _CARD_IMAGES = 300
 def draw_corpus(parameters: dict[str, Any], anatomy: str) -> ImageSet:
     """Draw the training images of one anatomy, the same number from each domain."""
     module, domains = phantoms.ANATOMIES[anatomy], parameters["domains"]
-    per_domain = parameters["images"] // len(domains)
+    per_domain = parameters["images"][anatomy] // len(domains)
     ids = np.array([f"{domain}/{index:06d}" for domain in domains for index in range(per_domain)])
     labels = np.arange(len(ids), dtype=np.int64) % len(module.CLASSES)
     images = [
