@@ -60,6 +60,10 @@ def pretrain(
 ) -> list[float]:
     """Train in place with AdamW and a one-cycle learning rate.
 
+    The loss is the contrastive one plus the cross-entropy of a cosine classifier of the groups, which is
+    thrown away afterwards. Without it the texts of hard classes stay alike, and as long as they are
+    alike the image encoder gets no reason to tell those classes apart.
+
     Parameters
     ----------
     network : nn.Module
@@ -80,7 +84,9 @@ def pretrain(
     """
     rng = np.random.default_rng(seed)
     steps = len(groups) // batch_size
-    decayed = [p for p in network.parameters() if p.ndim > 1]
+    width, classes = network.text_projection.shape[1], int(groups.max()) + 1
+    head = nn.Parameter(torch.randn(classes, width) / width**0.5)
+    decayed = [head, *(p for p in network.parameters() if p.ndim > 1)]
     others = [p for p in network.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}],
@@ -96,13 +102,11 @@ def pretrain(
         for step in range(steps):
             batch = order[step * batch_size : (step + 1) * batch_size]
             tokens, text_groups = texts()
-            loss = contrastive_loss(
-                F.normalize(network.encode_image(pixels(batch)), dim=-1),
-                F.normalize(network.encode_text(tokens), dim=-1),
-                torch.from_numpy(groups[batch]),
-                text_groups,
-                network.logit_scale.exp().clamp(max=100),
-            )
+            labels, scale = torch.from_numpy(groups[batch]), network.logit_scale.exp().clamp(max=100)
+            features = F.normalize(network.encode_image(pixels(batch)), dim=-1)
+            text_features = F.normalize(network.encode_text(tokens), dim=-1)
+            loss = contrastive_loss(features, text_features, labels, text_groups, scale)
+            loss = loss + F.cross_entropy(scale * features @ F.normalize(head, dim=-1).T, labels)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -110,6 +114,6 @@ def pretrain(
             schedule.step()
             total += loss.item()
         losses.append(total / steps)
-        logger.info("epoch %d of %d: contrastive loss %.3f", epoch + 1, epochs, losses[-1])
+        logger.info("epoch %d of %d: loss %.3f", epoch + 1, epochs, losses[-1])
     network.eval()
     return losses

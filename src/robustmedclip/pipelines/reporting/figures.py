@@ -38,7 +38,7 @@ def severity_curves(metrics: pd.DataFrame) -> Figure:
         axis.set_axis_off()
     figure.supxlabel("severity (0: clean)")
     figure.supylabel("error, %")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=columns, frameon=False)
     return figure
 
 

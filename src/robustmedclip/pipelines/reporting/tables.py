@@ -102,8 +102,8 @@ def report(
     lines = ["# Robustness report", ""]
     if synthetic:
         lines += [
-            f"**Synthetic phantoms, not patients:** {', '.join(synthetic)} are drawn by a program. Figures on",
-            "them show how the benchmark works; they are not clinical findings.",
+            f"**Synthetic phantoms, not patients:** the images of {', '.join(synthetic)} are drawn by a program.",
+            "Figures on them show how the benchmark works; they are not clinical findings.",
             "",
         ]
     lines += [
