@@ -22,12 +22,10 @@ from torch.nn import functional as F
 from robustmedclip.adaptation.augmentation import augmented
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.errors import InputError
-from robustmedclip.models import VisionLanguageModel
+from robustmedclip.models import BATCH_SIZE, VisionLanguageModel
 from robustmedclip.types import Adapter
 
 logger = logging.getLogger(__name__)
-
-_VALIDATION_BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -214,8 +212,8 @@ def _validate(model: VisionLanguageModel, samples: Samples, classifier: torch.Te
     indices = np.arange(len(samples))
     features = torch.cat(
         [
-            model.encode_image(samples.pixels(indices[start : start + _VALIDATION_BATCH]))
-            for start in range(0, len(samples), _VALIDATION_BATCH)
+            model.encode_image(samples.pixels(indices[start : start + BATCH_SIZE]))
+            for start in range(0, len(samples), BATCH_SIZE)
         ]
     )
     logits, labels = model.logit_scale * features @ classifier.T, torch.from_numpy(samples.labels)

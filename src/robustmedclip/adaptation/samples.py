@@ -39,7 +39,8 @@ class Samples:
         self, indices: np.ndarray, augment: Callable[[np.ndarray], np.ndarray] | None = None
     ) -> torch.Tensor:
         """Model input, float32 ``(len(indices), 3, H, W)``, in the order of `indices`."""
-        batch = torch.empty(len(indices), 3, *self._preprocess.size)
+        shape = (len(indices), 3, *self._preprocess.size)
+        batch = torch.empty(shape, memory_format=torch.channels_last)
         for position, image_set in enumerate(self._sets):
             places = np.flatnonzero(self.data_set[indices] == position)
             if len(places):

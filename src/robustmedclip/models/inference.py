@@ -9,7 +9,7 @@ from robustmedclip.models.interface import VisionLanguageModel
 
 #: Images per forward pass. Fixed, and every pass is filled up to it, so that an image's logits don't
 #: depend on how many images are scored.
-BATCH_SIZE = 100
+BATCH_SIZE = 50
 
 
 @torch.inference_mode()

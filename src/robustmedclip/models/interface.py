@@ -33,11 +33,11 @@ class Preprocessing:
     resize_mode: str = "shortest"
 
     def __call__(self, images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
-        """Turn uint8 images ``(N, H, W, 1 or 3)`` into model input, float32 ``(N, 3, *size)``."""
+        """Turn uint8 images ``(N, H, W, 1 or 3)`` into model input, float32 ``(N, 3, *size)``, channels last."""
         batch = torch.from_numpy(np.array(images, copy=True)).to(device).permute(0, 3, 1, 2)
         batch = self._resized(batch).to(torch.float32).div_(255)
         mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (self.mean, self.std))
-        return batch.expand(-1, 3, -1, -1).sub(mean).div_(std).contiguous()
+        return batch.expand(-1, 3, -1, -1).sub(mean).div_(std).contiguous(memory_format=torch.channels_last)
 
     def _resized(self, batch: torch.Tensor) -> torch.Tensor:
         height, width = batch.shape[-2:]

@@ -49,7 +49,7 @@ def load_open_clip(model: str, pretrained: str | None = None) -> VisionLanguageM
         raise InputError(f"The weights of {model!r} are not finite: {', '.join(bad[:5])}")
     settings = network.visual.preprocess_cfg
     size = settings["size"]
-    network.visual = unfuse_attention(network.visual)
+    network.visual = unfuse_attention(network.visual).to(memory_format=torch.channels_last)
     return VisionLanguageModel(
         network=network.requires_grad_(False).eval(),
         tokenize=tokenizer,
