@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from robustmedclip.phantoms import ANATOMIES
 from robustmedclip.pipelines.pretraining.nodes import draw_corpus, pretrain_model
-from robustmedclip.pipelines.pretraining.pipeline import ANATOMIES as DRAWN
 from robustmedclip.pretraining import captions, contrastive_loss, train_tokenizer
 from robustmedclip.pretraining.captions import all_captions
 from robustmedclip.pretraining.tokenizer import END_ID, PAD_ID
@@ -47,10 +46,6 @@ def test_captions_speak_of_their_class():
     for caption in captions("oct", 2, rng, 20):
         assert any(phrase in caption for phrase in ANATOMIES["oct"].CLASSES["drusen"])
     assert len(set(captions("oct", 2, rng, 20))) > 5
-
-
-def test_the_pipeline_draws_every_anatomy():
-    assert set(DRAWN) == set(ANATOMIES)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,9 @@ from collections.abc import Iterable
 
 from kedro.pipeline import Node, Pipeline
 
+from robustmedclip.phantoms import ANATOMIES
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.pretraining.nodes import draw_corpus, pretrain_model
-
-ANATOMIES = ("blood", "breast", "chest", "fundus", "oct")
 
 
 def create_pipeline(models: Iterable[str]) -> Pipeline:

@@ -107,7 +107,7 @@ def report(
             "",
         ]
     lines += [
-        f"Errors of {len(models)} models on {len(sizes)} data sets, clean and under the corruptions of "
+        f"Models: {len(models)}; data sets: {len(sizes)}. Errors are of clean images and under the corruptions of "
         f"{', '.join(suites)} at severities 1 to 5. In ratios, CE and mCE the baseline `{baseline}` is 100; "
         "lower is better. Averages over data sets weigh each data set alike. In brackets: 95 % bootstrap "
         "interval over test images, all conditions of an image kept together. It does not contain the "
