@@ -4,34 +4,39 @@
 >>> noisy = corrupt(images, "gaussian_noise", severity=3, seed=0)
 """
 
-import hashlib
 from collections.abc import Sequence
 from numbers import Integral
 
 import numpy as np
+from PIL import Image
 
-from robustmedclip.corruptions import kernels
-from robustmedclip.corruptions.severities import SUITES as _TABLES
+from robustmedclip.corruptions.draws import Draws
+from robustmedclip.corruptions.registry import SUITES, corruptions, kernel_and_value, severities
+from robustmedclip.corruptions.severities import MEDMNIST_C, REFERENCE_SIDE
+from robustmedclip.corruptions.stream import corrupted_batches
+from robustmedclip.corruptions.transform import RandomCorruption
 
-__all__ = ["SEVERITIES", "SUITES", "VERSION", "corrupt", "corruptions"]
+__all__ = [
+    "GREY_MODES",
+    "MEDMNIST_DATASETS",
+    "REFERENCE_SIDE",
+    "SEVERITIES",
+    "SUITES",
+    "VERSION",
+    "RandomCorruption",
+    "corrupt",
+    "corrupted_batches",
+    "corruptions",
+    "severities",
+]
 
 #: Version of the corruptions; raised whenever the bytes of a corrupted image change.
-VERSION = 1
-SUITES = tuple(_TABLES)
+VERSION = 2
 SEVERITIES = (1, 2, 3, 4, 5)
-
-
-def corruptions(suite: str = "medimeta-c") -> tuple[str, ...]:
-    """Names of the corruptions of a suite.
-
-    Raises
-    ------
-    ValueError
-        If there is no such suite.
-    """
-    if suite not in _TABLES:
-        raise ValueError(f"unknown corruption suite {suite!r}; known are {', '.join(SUITES)}")
-    return tuple(_TABLES[suite])
+#: Data sets that medmnist-c has a list for.
+MEDMNIST_DATASETS = tuple(MEDMNIST_C)
+GREY_MODES = ("native", "reference")
+SMALLEST_SIDE = 28
 
 
 def corrupt(
@@ -40,31 +45,36 @@ def corrupt(
     severity: int,
     *,
     suite: str = "medimeta-c",
-    dataset: str = "",
-    seed: int = 0,
+    dataset: str | None = None,
+    seed: int,
     sample_ids: Sequence[str] | None = None,
+    grey: str = "native",
 ) -> np.ndarray:
     """Corrupt a batch of images.
 
-    The randomness of an image is a function of (seed, dataset, name, severity, sample id): it depends
-    neither on the other images nor on the position in the batch.
+    The randomness of an image is a function of (seed, suite, dataset, name, severity, sample id): it
+    depends neither on the other images nor on the position in the batch.
 
     Parameters
     ----------
     images : ndarray
-        uint8 ``(N, H, W, C)``, C in {1, 3}; not modified.
+        uint8 ``(N, H, W, C)``, C in {1, 3}, sides of 28 px or more; not modified.
     name : str
         A corruption of the suite.
     severity : int
         1 to 5.
     suite : str
-        Corruption suite.
-    dataset : str
-        Name of the data set.
+        ``medimeta-c``, ``imagenet-c`` or ``medmnist-c``.
+    dataset : str, optional
+        Name of the data set; for ``medmnist-c`` the one whose list of corruptions is meant.
     seed : int
         Seed of the benchmark.
     sample_ids : sequence of str, optional
         One per image; by default ``"0"``, ``"1"``, ...
+    grey : str
+        How images with one channel are corrupted: ``native``, as grey images; or ``reference``, as medmnistc
+        does: as colour images with three equal channels, which are then converted to luminance, so that
+        noise, for instance, is weaker by a third.
 
     Returns
     -------
@@ -74,27 +84,29 @@ def corrupt(
     Raises
     ------
     ValueError
-        If the suite, corruption or severity is unknown, the images are not uint8 ``(N, H, W, 1 or 3)``
-        of at least 8 px, or there are not as many sample ids as images.
+        If the suite, data set, corruption, severity or grey mode is unknown, the images are not uint8
+        ``(N, H, W, 1 or 3)`` of at least 28 px, or there are not as many sample ids as images.
     """
-    if name not in corruptions(suite):
-        raise ValueError(f"unknown corruption {name!r} of suite {suite!r}; known are {', '.join(corruptions(suite))}")
     if type(severity) is bool or not isinstance(severity, Integral) or severity not in SEVERITIES:
         raise ValueError(f"severity must be 1, 2, 3, 4 or 5, not {severity!r}")
+    kernel, value = kernel_and_value(name, int(severity), suite, dataset)
+    if grey not in GREY_MODES:
+        raise ValueError(f"grey must be 'native' or 'reference', not {grey!r}")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(f"images must be uint8 (N, H, W, 1 or 3), not {images.dtype} {images.shape}")
-    if min(images.shape[1:3]) < 8:
-        raise ValueError(f"images must be at least 8 px high and wide, not {images.shape[1]} x {images.shape[2]}")
+    if min(images.shape[1:3]) < SMALLEST_SIDE:
+        size = f"{images.shape[1]} x {images.shape[2]}"
+        raise ValueError(f"images must be at least {SMALLEST_SIDE} px high and wide, not {size}")
     ids = [str(index) for index in range(len(images))] if sample_ids is None else list(sample_ids)
     if len(ids) != len(images):
         raise ValueError(f"{len(ids)} sample ids for {len(images)} images")
-    kernel, value = getattr(kernels, name), _TABLES[suite][name][severity - 1]
-    corrupted = np.empty_like(images)
+    as_colour = grey == "reference" and images.shape[-1] == 1
+    corrupted = np.empty_like(images, order="C")
     for image, result, sample_id in zip(images, corrupted, ids, strict=True):
-        result[:] = kernel(image, _generator(seed, suite, dataset, name, int(severity), sample_id), value)
+        draws = Draws(seed, suite, dataset or "", name, int(severity), sample_id)
+        source = np.repeat(image, 3, axis=-1) if as_colour else np.ascontiguousarray(image)
+        made = kernel(source, draws, value)
+        if as_colour:
+            made = np.asarray(Image.fromarray(made).convert("L"))
+        result[:] = made.reshape(image.shape)
     return corrupted
-
-
-def _generator(*key: int | str) -> np.random.Generator:
-    digest = hashlib.blake2b("\0".join(map(str, key)).encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.SFC64(int.from_bytes(digest, "little")))

@@ -1,0 +1,46 @@
+"""Corrupting more images than fit into memory, on all cores."""
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from robustmedclip.types import batches
+
+
+def corrupted_batches(
+    images: np.ndarray, sample_ids: Sequence[str], batch_size: int, name: str, severity: int, **settings: Any
+) -> Iterator[np.ndarray]:
+    """Corrupt a set of images batch by batch, a few batches ahead of the consumer.
+
+    Parameters
+    ----------
+    images : ndarray
+        uint8 ``(N, H, W, C)``; may be a memory map.
+    sample_ids : sequence of str
+        One per image.
+    batch_size : int
+        Images per batch.
+    name, severity, **settings
+        As in :func:`robustmedclip.corruptions.corrupt`.
+
+    Yields
+    ------
+    ndarray
+        uint8 ``(<=batch_size, H, W, C)``, in the order of `images`.
+    """
+    from robustmedclip.corruptions import corrupt
+
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    pending: deque[Future[np.ndarray]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for start, batch in zip(range(0, len(images), batch_size), batches(images, batch_size)):
+            ids = sample_ids[start : start + batch_size]
+            pending.append(pool.submit(corrupt, np.array(batch), name, severity, sample_ids=ids, **settings))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
