@@ -29,26 +29,30 @@ class PreflightHook:
     """Checks every source of a run before any work is spent."""
 
     @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         problems = []
         for name in sorted(pipeline.inputs()):
             dataset = catalog.get(name)
             if hasattr(dataset, "problems"):
                 problems += [f"{name.replace('-', ' ', 1)}: {problem}" for problem in dataset.problems()]
         if not problems:
-            problems = _disk_problems(pipeline, catalog)
+            made = pipeline.all_outputs()
+            if run_params["only_missing_outputs"]:
+                made = {name for name in made if not catalog.exists(name)}
+            problems = _disk_problems(made, catalog)
         if problems:
             raise PreflightError("Nothing was run:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 
-def _disk_problems(pipeline: Pipeline, catalog: DataCatalog) -> list[str]:
-    """What corrupting all test sets of the pipeline takes, if that is more than there is."""
+def _disk_problems(made: set[str], catalog: DataCatalog) -> list[str]:
+    """What corrupting all test sets among the entries to be made takes, if that is more than there is."""
     needed, folder = 0, Path(project_root())
     for data_set in current_config().plan().data_sets:
         source, entry = catalog.get(f"raw-{data_set.name}"), f"corrupted-{data_set.name}"
         target = catalog.get(entry)
-        if entry in pipeline.all_outputs() and hasattr(source, "test_bytes") and target._protocol == "file":
-            needed += source.test_bytes() * len(data_set.conditions)
+        if entry in made and hasattr(source, "test_bytes") and target._protocol == "file":
+            stored = 1 if data_set.storage == "on_the_fly" else len(data_set.conditions)
+            needed += max(0, source.test_bytes() * stored - target.partial_bytes())
             folder = Path(target._filepath)
     while not folder.exists():
         folder = folder.parent
@@ -57,7 +61,8 @@ def _disk_problems(pipeline: Pipeline, catalog: DataCatalog) -> list[str]:
         return []
     return [
         f"the corrupted test sets take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free under {folder}: "
-        "free some space, choose fewer corruptions, or point 'corrupted-{data_set}' of the catalog at another disk"
+        "free some space, choose fewer corruptions, set 'storage: on_the_fly' in benchmark.yml, or point "
+        "'corrupted-{data_set}' of the catalog at another disk"
     ]
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from robustmedclip.corruptions import SUITES, corruptions
+from robustmedclip.corruptions import GREY_MODES, MEDMNIST_DATASETS, SUITES, corruptions
 from robustmedclip.errors import InputError
 from robustmedclip.types import CLEAN, Condition
 
 METHODS = ("lora",)
+STORAGES = ("materialised", "on_the_fly")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
@@ -25,13 +26,19 @@ class PlanError(InputError):
 
 @dataclass(frozen=True)
 class DataSet:
-    """One data set: where it comes from, how it is prompted and corrupted."""
+    """One data set: where it comes from, how it is prompted and corrupted.
+
+    ``suite_dataset`` is the MedMNIST data set whose list of corruptions is used, where the suite has one for each.
+    """
 
     name: str
     modality: str
     source: Mapping[str, Any]
     templates: tuple[str, ...]
     suite: str
+    suite_dataset: str | None
+    grey: str
+    storage: str
     conditions: tuple[Condition, ...]
     class_names: tuple[str, ...] | None = None
 
@@ -152,7 +159,7 @@ class Plan:
         PlanError
             Listing every problem: missing or unknown keys, names and values.
         """
-        problems = list(_problems(parameters))
+        problems = dict.fromkeys(_problems(parameters))
         if problems:
             raise PlanError("benchmark.yml:\n" + "\n".join(f"  - {problem}" for problem in problems))
         models = {name: spec["source"] for name, spec in parameters["models"].items()}
@@ -163,8 +170,7 @@ class Plan:
                     modality=spec["modality"],
                     source=spec["source"],
                     templates=tuple(spec.get("templates", parameters["templates"])),
-                    suite=_corruptions(spec, parameters)["suite"],
-                    conditions=_conditions(_corruptions(spec, parameters)),
+                    **_corruption_fields(name, spec.get("corruptions", parameters["corruptions"])),
                     class_names=tuple(spec["classes"]) if "classes" in spec else None,
                 )
                 for name, spec in parameters["data_sets"].items()
@@ -194,13 +200,21 @@ def _in_layer(entry: dict[str, Any], layer: str) -> dict[str, Any]:
     return {**entry, "metadata": {"kedro-viz": {"layer": layer}}}
 
 
-def _corruptions(spec: Mapping[str, Any], parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    return spec.get("corruptions", parameters["corruptions"])
+def _corruption_fields(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """How the data set `name` is corrupted, as fields of :class:`DataSet`."""
+    dataset = _suite_dataset(name, spec)
+    names = corruptions(spec["suite"], dataset) if spec["names"] == "all" else spec["names"]
+    return {
+        "suite": spec["suite"],
+        "suite_dataset": dataset,
+        "grey": spec.get("grey", GREY_MODES[0]),
+        "storage": spec.get("storage", STORAGES[0]),
+        "conditions": (CLEAN, *(Condition(name, severity) for name in names for severity in range(1, 6))),
+    }
 
 
-def _conditions(spec: Mapping[str, Any]) -> tuple[Condition, ...]:
-    names = corruptions(spec["suite"]) if spec["names"] == "all" else spec["names"]
-    return (CLEAN, *(Condition(name, severity) for name in names for severity in range(1, 6)))
+def _suite_dataset(name: str, spec: Mapping[str, Any]) -> str | None:
+    return spec.get("dataset", name) if spec["suite"] == "medmnist-c" else None
 
 
 _KEYS = ("data_sets", "corruptions", "templates", "models", "seeds", "baseline")
@@ -222,10 +236,14 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
             if not isinstance(spec, Mapping):
                 yield f"{key}.{name}: expected settings, found {spec!r}"
                 return
-    yield from _corruption_problems("corruptions", parameters["corruptions"])
     yield from _template_problems("templates", parameters["templates"])
+    yield from _corruption_problems("corruptions", parameters["corruptions"])
     for name, spec in parameters["data_sets"].items():
         yield from _data_set_problems(f"data_sets.{name}", spec)
+        if "corruptions" in spec:
+            yield from _list_problems(f"data_sets.{name}.corruptions", name, spec["corruptions"])
+        else:
+            yield from _list_problems("corruptions", name, parameters["corruptions"])
     for name, spec in parameters["models"].items():
         yield from _key_problems(f"models.{name}", spec, required=("source",))
         yield from _source_problems(f"models.{name}", spec)
@@ -244,8 +262,6 @@ def _data_set_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
     yield from _source_problems(place, spec)
     if "templates" in spec:
         yield from _template_problems(f"{place}.templates", spec["templates"])
-    if "corruptions" in spec:
-        yield from _corruption_problems(f"{place}.corruptions", spec["corruptions"])
     if "classes" in spec:
         classes = spec["classes"]
         if not _is_list_of(classes, str) or len(set(classes)) != len(classes) or len(classes) < 2:
@@ -276,19 +292,35 @@ def _adaptation_problems(place: str, spec: Mapping[str, Any], models: Iterable[s
 
 
 def _corruption_problems(place: str, spec: Any) -> Iterator[str]:
+    """What is wrong with a ``corruptions`` entry, whatever the data set."""
     if not isinstance(spec, Mapping):
         yield f"{place}: expected 'suite' and 'names', found {spec!r}"
         return
-    yield from _key_problems(place, spec, required=("suite", "names"))
-    unknown = list(_unknown(f"{place}.suite", [spec.get("suite", SUITES[0])], SUITES))
-    yield from unknown
+    yield from _key_problems(place, spec, required=("suite", "names"), optional=("dataset", "grey", "storage"))
+    yield from _unknown(f"{place}.suite", [spec.get("suite", SUITES[0])], SUITES)
+    yield from _unknown(f"{place}.grey", [spec.get("grey", GREY_MODES[0])], GREY_MODES)
+    yield from _unknown(f"{place}.storage", [spec.get("storage", STORAGES[0])], STORAGES)
     names = spec.get("names", "all")
-    if names == "all" or unknown:
-        return
-    if not _is_list_of(names, str) or len(set(names)) != len(names):
+    if names != "all" and (not _is_list_of(names, str) or len(set(names)) != len(names)):
         yield f"{place}.names: expected 'all' or a list of different corruptions, found {names!r}"
-    else:
-        yield from _unknown(f"{place}.names", names, corruptions(spec.get("suite", SUITES[0])))
+    if "dataset" in spec:
+        if spec.get("suite") == "medmnist-c":
+            yield from _unknown(f"{place}.dataset", [spec["dataset"]], MEDMNIST_DATASETS)
+        else:
+            yield f"{place}.dataset: only medmnist-c has a list of corruptions for each data set"
+
+
+def _list_problems(place: str, name: str, spec: Any) -> Iterator[str]:
+    """What is wrong with a ``corruptions`` entry for the data set `name`."""
+    if problems := list(_corruption_problems(place, spec)):
+        yield from problems
+        return
+    dataset = _suite_dataset(name, spec)
+    if dataset is not None and dataset not in MEDMNIST_DATASETS:
+        known = ", ".join(MEDMNIST_DATASETS)
+        yield f"{place}: medmnist-c has no list for '{name}': set 'dataset' to the one to use, among {known}"
+    elif spec["names"] != "all":
+        yield from _unknown(f"{place}.names", spec["names"], corruptions(spec["suite"], dataset))
 
 
 def _template_problems(place: str, templates: Any) -> Iterator[str]:

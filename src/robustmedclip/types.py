@@ -1,5 +1,6 @@
 """The values that flow between the stages: images, conditions, adapters and logits."""
 
+import mmap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -164,8 +165,11 @@ class CorruptedSet:
         Corruption suite.
     conditions : tuple of Condition
         The first is clean.
+    storage : str
+        ``materialised``: the corrupted images are stored; or ``on_the_fly``: they are made when they are read.
     provenance : mapping
-        What made the images: seed, version of the corruptions.
+        What made the images; where they are made on the fly, the settings of
+        :func:`robustmedclip.corruptions.corrupt`.
     read : callable
         ``read(condition, batch_size)`` yields uint8 ``(<=batch_size, H, W, C)`` in the order of ``clean``.
     """
@@ -173,6 +177,7 @@ class CorruptedSet:
     clean: ImageSet
     suite: str
     conditions: tuple[Condition, ...]
+    storage: str
     provenance: Mapping[str, Any]
     read: Callable[[Condition, int], Iterator[np.ndarray]]
 
@@ -197,6 +202,8 @@ class Adapter:
 
 
 def batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Consecutive slices of at most `size` images."""
+    """Consecutive slices of at most `size` images; the pages of a memory map are let go once they are consumed."""
     for start in range(0, len(images), size):
         yield images[start : start + size]
+        if isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+            images._mmap.madvise(mmap.MADV_DONTNEED)

@@ -14,7 +14,7 @@ def image_set(request) -> ImageSet:
         split="test",
         modality="microscopy",
         class_names=("a", "b"),
-        images=rng.integers(0, 256, (150, 12, 10, request.param), np.uint8),
+        images=rng.integers(0, 256, (150, 32, 28, request.param), np.uint8),
         labels=np.arange(150, dtype=np.int64) % 2,
         sample_ids=np.array([f"image {i}" for i in range(150)]),
     )

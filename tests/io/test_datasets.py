@@ -1,5 +1,7 @@
 """Our datasets: round trips, versions, atomic writes, remote paths."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from kedro.io import DatasetError
@@ -7,9 +9,18 @@ from kedro.io.core import Version
 
 from robustmedclip.io import AdapterDataset, CorruptedSetDataset, FilesDataset, ImageSetDataset, LogitsDataset
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
-from robustmedclip.types import CLEAN, Adapter, Condition, ImageSet, Logits
+from robustmedclip.types import CLEAN, Adapter, Condition, CorruptedSet, ImageSet, Logits, batches
 
 CONDITIONS = (CLEAN, Condition("gaussian_noise", 1), Condition("pixelate", 5))
+
+
+def corrupted(image_set: ImageSet, conditions=CONDITIONS, **settings) -> CorruptedSet:
+    defaults = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "materialised"}
+    return corrupt_test_set(image_set, {"seed": 0}, conditions=conditions, **defaults | settings)
+
+
+def pixels_of(corrupted_set: CorruptedSet, condition: Condition, batch_size: int = 7) -> np.ndarray:
+    return np.concatenate(list(corrupted_set.read(condition, batch_size)))
 
 
 def assert_same(one: ImageSet, other: ImageSet) -> None:
@@ -44,7 +55,7 @@ def test_remote_paths(image_set):
 
 def test_corrupted_set_has_the_layout_of_medimeta_c(tmp_path, image_set):
     dataset = CorruptedSetDataset(filepath=str(tmp_path / "cells"))
-    made = corrupt_test_set(image_set, {"seed": 0}, "medimeta-c", CONDITIONS)
+    made = corrupted(image_set)
     dataset.save(made)
     files = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.npz")}
     assert files == {
@@ -58,16 +69,86 @@ def test_corrupted_set_has_the_layout_of_medimeta_c(tmp_path, image_set):
     loaded = dataset.load()
     assert_same(loaded.clean, image_set)
     for condition in CONDITIONS:
-        expected = np.concatenate(list(made.read(condition, 1000)))
-        np.testing.assert_array_equal(np.concatenate(list(loaded.read(condition, 7))), expected)
+        np.testing.assert_array_equal(pixels_of(loaded, condition), pixels_of(made, condition, 1000))
+
+
+def test_corrupted_set_has_the_layout_of_medmnist_c(tmp_path, image_set):
+    conditions = (CLEAN, *(Condition(name, severity) for name in ("bubble", "pixelate") for severity in range(1, 6)))
+    dataset = CorruptedSetDataset(filepath=str(tmp_path / "cells"))
+    made = corrupted(image_set, conditions, suite="medmnist-c", dataset="bloodmnist")
+    dataset.save(made)
+    files = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.npz")}
+    assert files == {"cells/clean.npz", "cells/bubble.npz", "cells/pixelate.npz"}
+    with np.load(tmp_path / "cells/bubble.npz") as members:
+        assert set(members.files) == {"test_images", "test_labels"}
+        assert members["test_images"].shape[0] == 5 * len(image_set)
+        np.testing.assert_array_equal(members["test_labels"], np.tile(image_set.labels, 5)[:, None])
+    loaded = dataset.load()
+    assert_same(loaded.clean, image_set)
+    for condition in conditions:
+        np.testing.assert_array_equal(pixels_of(loaded, condition), pixels_of(made, condition, 1000))
+
+
+@pytest.mark.parametrize("suite", ["medimeta-c", "medmnist-c"])
+def test_corrupting_on_the_fly_stores_the_clean_images_alone_and_gives_the_same_bytes(tmp_path, image_set, suite):
+    settings = {"suite": suite, "dataset": "organamnist" if suite == "medmnist-c" else None, "grey": "reference"}
+    sets = {}
+    for storage in ("materialised", "on_the_fly"):
+        dataset = CorruptedSetDataset(filepath=str(tmp_path / storage))
+        dataset.save(corrupted(image_set, storage=storage, **settings))
+        sets[storage] = dataset.load()
+    assert len(list((tmp_path / "on_the_fly").rglob("*.npz"))) == 1
+    assert_same(sets["on_the_fly"].clean, image_set)
+    for condition in CONDITIONS[:2]:
+        np.testing.assert_array_equal(
+            pixels_of(sets["on_the_fly"], condition, 11), pixels_of(sets["materialised"], condition)
+        )
+
+
+def test_an_interrupted_set_goes_on_with_the_unfinished_file(tmp_path, image_set):
+    dataset, made, corrupting = CorruptedSetDataset(filepath=str(tmp_path / "cells")), corrupted(image_set), []
+
+    def read(condition, batch_size):
+        corrupting.append(str(condition))
+        for start, batch in enumerate(made.read(condition, batch_size)):
+            if interrupt and condition == CONDITIONS[2] and start == 1:
+                raise KeyboardInterrupt
+            yield batch
+
+    interrupt = True
+    with pytest.raises(KeyboardInterrupt):
+        dataset.save(replace(made, read=read))
+    assert not (tmp_path / "cells").exists()
+    assert dataset.partial_bytes() > image_set.images.nbytes * 2
+    interrupt, corrupting = False, []
+    dataset.save(replace(made, read=read))
+    assert corrupting == ["pixelate_severity_5"]
+    assert [path.name for path in tmp_path.iterdir()] == ["cells"]
+    for condition in CONDITIONS:
+        np.testing.assert_array_equal(pixels_of(dataset.load(), condition), pixels_of(made, condition))
+
+
+def test_what_is_left_of_other_settings_is_not_used(tmp_path, image_set):
+    def interrupted(condition, batch_size):
+        if condition == CONDITIONS[1]:
+            raise KeyboardInterrupt
+        return batches(image_set.images, batch_size)
+
+    dataset = CorruptedSetDataset(filepath=str(tmp_path / "cells"))
+    with pytest.raises(KeyboardInterrupt):
+        dataset.save(replace(corrupted(image_set), read=interrupted))
+    other = image_set.subset(np.arange(20))
+    dataset.save(corrupted(other))
+    assert_same(dataset.load().clean, other)
+    assert [path.name for path in tmp_path.iterdir()] == ["cells"]
 
 
 def test_a_corrupted_file_of_other_images_is_refused(tmp_path, image_set):
     dataset = CorruptedSetDataset(filepath=str(tmp_path / "cells"))
-    dataset.save(corrupt_test_set(image_set, {"seed": 0}, "medimeta-c", CONDITIONS))
+    dataset.save(corrupted(image_set))
     other = image_set.subset(np.arange(10, 140))
     elsewhere = CorruptedSetDataset(filepath=str(tmp_path / "other"))
-    elsewhere.save(corrupt_test_set(other, {"seed": 0}, "medimeta-c", CONDITIONS))
+    elsewhere.save(corrupted(other))
     name = "test/pixelate_severity_5.npz"
     (tmp_path / "cells" / name).write_bytes((tmp_path / "other" / name).read_bytes())
     with pytest.raises(ValueError, match="pixelate_severity_5"):
@@ -118,8 +199,7 @@ def test_a_failing_write_leaves_nothing(tmp_path, image_set):
             raise RuntimeError("power cut")
         yield image_set.images
 
-    made = corrupt_test_set(image_set, {"seed": 0}, "medimeta-c", CONDITIONS)
-    object.__setattr__(made, "read", fail)
+    made = replace(corrupted(image_set), read=fail)
     with pytest.raises((RuntimeError, DatasetError), match="power cut"):
         CorruptedSetDataset(filepath=str(tmp_path / "cells")).save(made)
     assert list(tmp_path.iterdir()) == []

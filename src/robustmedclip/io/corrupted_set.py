@@ -1,87 +1,181 @@
-"""Corrupted test sets on disk, in the layout of the released MediMeta-C."""
+"""Corrupted test sets on disk, in the layouts of the released MediMeta-C and MedMNIST-C."""
 
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from robustmedclip.corruptions import REFERENCE_SIDE, VERSION, corrupted_batches
 from robustmedclip.errors import InputError
 from robustmedclip.io.npz import Stream, read_npz, write_npz
-from robustmedclip.io.versioned import AtomicDataset
+from robustmedclip.io.versioned import AtomicDataset, remove
+from robustmedclip.progress import track
 from robustmedclip.types import CLEAN, Condition, CorruptedSet, ImageSet, batches
 
 _CHUNK = 64
 
 
 class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
-    """A :class:`~robustmedclip.types.CorruptedSet` as one folder.
+    """A :class:`~robustmedclip.types.CorruptedSet` as one folder, named after the data set.
 
-    The folder, named after the data set, holds ``<split>/clean.npz`` and
+    Of the suites medimeta-c and imagenet-c the folder holds ``<split>/clean.npz`` and
     ``<split>/<corruption>_severity_<1..5>.npz`` with the keys ``images`` (uint8 ``(N, H, W, 3)``, or
-    ``(N, H, W)`` for grey images) and ``labels`` (int64 ``(N,)``), as the MediMeta-C of arXiv:2505.15425
-    does, and ``manifest.json`` with what the layout cannot say. Images pass through in small chunks:
-    memory does not grow with the data set.
+    ``(N, H, W)`` for grey images) and ``labels`` (int64 ``(N,)``), as the MediMeta-C of arXiv:2505.15425 does. Of
+    medmnist-c it holds ``clean.npz`` and ``<corruption>.npz`` with the keys ``test_images`` and
+    ``test_labels`` (int64 ``(5 N, 1)``), the severities one after the other, as the MedMNIST-C of arXiv:2406.17536
+    does. ``manifest.json`` says what the layouts cannot. A set that is corrupted on the fly has the clean
+    file alone.
+
+    Images pass through in small chunks: memory does not grow with the data set. Files are made one by one
+    beside the folder; if the process is killed, the next one goes on with the file that was not finished.
     """
 
+    def save(self, data: CorruptedSet) -> None:
+        """Write `data`; the entry appears whole or not at all."""
+        if self._protocol != "file":
+            super().save(data)
+            return
+        target, folder = Path(self._get_save_path()), Path(self._filepath)
+        staged = folder.with_name(f".{folder.name}.partial-{_key(data)}")
+        for other in folder.parent.glob(f".{folder.name}.partial-*"):
+            if other != staged:
+                remove(other)
+        try:
+            self._write(staged, data)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(staged, target)
+        except Exception:
+            remove(staged)
+            raise
+
+    def partial_bytes(self) -> int:
+        """Size of the files that an interrupted run has left to go on with."""
+        folder = Path(self._filepath)
+        files = folder.parent.glob(f".{folder.name}.partial-*/**/*.npz")
+        return sum(file.stat().st_size for file in files)
+
     def _write(self, path: Path, data: CorruptedSet) -> None:
-        clean = data.clean
-        folder = path / clean.split
-        folder.mkdir(parents=True)
-        grey = clean.images.shape[-1] == 1
-        shape = clean.images.shape[:3] if grey else clean.images.shape
-        required = int(np.prod(shape, dtype=np.int64)) * len(data.conditions)
-        if (free := shutil.disk_usage(folder).free) < required:
+        path.mkdir(parents=True, exist_ok=True)
+        missing = [(name, rows) for name, rows in _files(data) if not (path / name).exists()]
+        shape = _stored_shape(data.clean)
+        required = int(np.prod(shape, dtype=np.int64)) * sum(len(conditions) for _, conditions in missing)
+        if (free := shutil.disk_usage(path).free) < required:
             raise OSError(
-                28, f"'{clean.name}' needs {required / 1e9:.2f} GB under {folder}, {free / 1e9:.2f} GB are free"
+                28, f"'{data.clean.name}' needs {required / 1e9:.2f} GB under {path}, {free / 1e9:.2f} GB are free"
             )
-        for condition in data.conditions:
-            chunks = data.read(condition, _CHUNK)
-            images = Stream(shape, np.dtype(np.uint8), (c[..., 0] if grey else c for c in chunks))
-            write_npz(folder / f"{condition}.npz", images=images, labels=clean.labels)
-        manifest = {
-            "name": clean.name,
-            "split": clean.split,
-            "modality": clean.modality,
-            "class_names": clean.class_names,
-            "suite": data.suite,
-            "conditions": [str(condition) for condition in data.conditions],
-            "provenance": dict(data.provenance),
-            "sample_ids": clean.sample_ids.tolist(),
-        }
-        (path / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        for name, conditions in track(missing, f"corrupting {data.clean.name}"):
+            (path / name).parent.mkdir(exist_ok=True)
+            unfinished = path / f"{name}.unfinished"
+            write_npz(unfinished, **_members(data, conditions))
+            os.replace(unfinished, path / name)
+        (path / "manifest.json").write_text(json.dumps(_manifest(data), indent=1))
 
     def _read(self, path: Path) -> CorruptedSet:
         manifest = json.loads((path / "manifest.json").read_text())
-        folder = path / manifest["split"]
-        members = read_npz(folder / f"{CLEAN}.npz")
+        suite, split, settings = manifest["suite"], manifest["split"], manifest["provenance"]
+        conditions = tuple(map(Condition.parse, manifest["conditions"]))
+        images, labels = _read_condition(path, suite, split, CLEAN, conditions)
         clean = ImageSet.validated(
             name=manifest["name"],
-            split=manifest["split"],
+            split=split,
             modality=manifest["modality"],
             class_names=tuple(manifest["class_names"]),
-            images=_with_channels(members["images"]),
-            labels=members["labels"],
+            images=images,
+            labels=labels,
             sample_ids=np.array(manifest["sample_ids"]),
         )
 
         def read(condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
-            file = folder / f"{condition}.npz"
-            members = read_npz(file)
-            images = _with_channels(members["images"])
-            if images.shape != clean.images.shape or not np.array_equal(members["labels"], clean.labels):
-                raise InputError(f"{file} does not hold the images and labels of {CLEAN}.npz")
-            yield from batches(images, batch_size)
+            if condition == CLEAN:
+                return batches(clean.images, batch_size)
+            if manifest["storage"] == "on_the_fly":
+                return corrupted_batches(clean.images, clean.sample_ids, batch_size, *condition, **settings)
+            images, labels = _read_condition(path, suite, split, condition, conditions)
+            if images.shape != clean.images.shape or not np.array_equal(labels, clean.labels):
+                raise InputError(f"{path}: {condition} does not hold the images and labels of {CLEAN}")
+            return batches(images, batch_size)
 
         return CorruptedSet(
             clean=clean,
-            suite=manifest["suite"],
-            conditions=tuple(map(Condition.parse, manifest["conditions"])),
-            provenance=manifest["provenance"],
+            suite=suite,
+            conditions=conditions,
+            storage=manifest["storage"],
+            provenance=settings,
             read=read,
         )
 
 
-def _with_channels(images: np.ndarray) -> np.ndarray:
-    return images[..., None] if images.ndim == 3 else images
+def _manifest(data: CorruptedSet) -> dict[str, Any]:
+    clean = data.clean
+    return {
+        "name": clean.name,
+        "split": clean.split,
+        "modality": clean.modality,
+        "class_names": clean.class_names,
+        "suite": data.suite,
+        "conditions": [str(condition) for condition in data.conditions],
+        "storage": data.storage,
+        "provenance": dict(data.provenance),
+        "version": VERSION,
+        "side": min(clean.images.shape[1:3]),
+        "side_of_the_severities": REFERENCE_SIDE,
+        "sample_ids": clean.sample_ids.tolist(),
+    }
+
+
+def _key(data: CorruptedSet) -> str:
+    """What the files of a set depend on, as a hash."""
+    digest = hashlib.blake2b(json.dumps(_manifest(data)).encode(), digest_size=16)
+    for batch in batches(data.clean.images, _CHUNK):
+        digest.update(np.ascontiguousarray(batch))
+    digest.update(data.clean.labels)
+    return digest.hexdigest()
+
+
+def _stored_shape(clean: ImageSet) -> tuple[int, ...]:
+    return clean.images.shape[:3] if clean.images.shape[-1] == 1 else clean.images.shape
+
+
+def _files(data: CorruptedSet) -> Iterator[tuple[str, list[Condition]]]:
+    """Each file of a set, and the conditions that it holds one after the other."""
+    conditions = [CLEAN] if data.storage == "on_the_fly" else data.conditions
+    files: dict[str, list[Condition]] = {}
+    for condition in conditions:
+        files.setdefault(_file(data.suite, data.clean.split, condition), []).append(condition)
+    yield from files.items()
+
+
+def _file(suite: str, split: str, condition: Condition) -> str:
+    return f"{condition.corruption}.npz" if suite == "medmnist-c" else f"{split}/{condition}.npz"
+
+
+def _members(data: CorruptedSet, conditions: list[Condition]) -> dict[str, Any]:
+    shape, labels = _stored_shape(data.clean), data.clean.labels
+    chunks = (
+        chunk[..., 0] if len(shape) == 3 else chunk
+        for condition in conditions
+        for chunk in data.read(condition, _CHUNK)
+    )
+    images = Stream((len(conditions) * shape[0], *shape[1:]), np.dtype(np.uint8), chunks)
+    if data.suite == "medmnist-c":
+        return {"test_images": images, "test_labels": np.tile(labels, len(conditions))[:, None]}
+    return {"images": images, "labels": labels}
+
+
+def _read_condition(
+    path: Path, suite: str, split: str, condition: Condition, conditions: tuple[Condition, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    prefix = "test_" if suite == "medmnist-c" else ""
+    members = read_npz(path / _file(suite, split, condition), mapped=(f"{prefix}images",))
+    images, labels = members[f"{prefix}images"], members[f"{prefix}labels"].reshape(-1)
+    if suite == "medmnist-c" and condition != CLEAN:
+        together = [other for other in conditions if other.corruption == condition.corruption]
+        count, position = len(labels) // len(together), together.index(condition)
+        rows = slice(position * count, (position + 1) * count)
+        images, labels = images[rows], labels[rows]
+    return images[..., None] if images.ndim == 3 else images, labels

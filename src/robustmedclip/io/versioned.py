@@ -100,16 +100,16 @@ def _staged(target: Path) -> Iterator[Path]:
     """A path beside `target` that becomes `target` on success and vanishes on failure."""
     target.parent.mkdir(parents=True, exist_ok=True)
     staged = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    _remove(staged)
+    remove(staged)
     try:
         yield staged
         os.replace(staged, target)
     except BaseException:
-        _remove(staged)
+        remove(staged)
         raise
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     else:

@@ -6,37 +6,38 @@ from typing import Any
 import numpy as np
 
 from robustmedclip import corruptions
-from robustmedclip.types import CLEAN, Condition, CorruptedSet, ImageSet
+from robustmedclip.corruptions import corrupted_batches
+from robustmedclip.types import CLEAN, Condition, CorruptedSet, ImageSet, batches
 
 VERSION = corruptions.VERSION
 
 
 def corrupt_test_set(
-    test: ImageSet, parameters: dict[str, Any], suite: str, conditions: Sequence[Condition]
+    test: ImageSet,
+    parameters: dict[str, Any],
+    *,
+    suite: str,
+    dataset: str | None,
+    grey: str,
+    storage: str,
+    conditions: Sequence[Condition],
 ) -> CorruptedSet:
-    """The test set under every condition; images are corrupted when they are read."""
+    """The test set under every condition; images are corrupted when they are read.
+
+    `dataset` is the MedMNIST data set whose list of corruptions is used, if the suite has one for each.
+    """
+    settings = {"suite": suite, "dataset": dataset or test.name, "grey": grey, "seed": parameters["seed"]}
 
     def read(condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
-        for start in range(0, len(test), batch_size):
-            part = slice(start, start + batch_size)
-            images = np.ascontiguousarray(test.images[part])
-            if condition == CLEAN:
-                yield images
-            else:
-                yield corruptions.corrupt(
-                    images,
-                    condition.corruption,
-                    condition.severity,
-                    suite=suite,
-                    dataset=test.name,
-                    seed=parameters["seed"],
-                    sample_ids=test.sample_ids[part],
-                )
+        if condition == CLEAN:
+            return batches(test.images, batch_size)
+        return corrupted_batches(test.images, test.sample_ids, batch_size, *condition, **settings)
 
     return CorruptedSet(
         clean=test,
         suite=suite,
         conditions=tuple(conditions),
-        provenance={"seed": parameters["seed"], "version": VERSION},
+        storage=storage,
+        provenance=settings,
         read=read,
     )

@@ -13,7 +13,14 @@ def create_pipeline(plan: Plan) -> Pipeline:
     return Pipeline(
         [
             Node(
-                bind(corrupt_test_set, suite=data_set.suite, conditions=data_set.conditions),
+                bind(
+                    corrupt_test_set,
+                    suite=data_set.suite,
+                    dataset=data_set.suite_dataset,
+                    grey=data_set.grey,
+                    storage=data_set.storage,
+                    conditions=data_set.conditions,
+                ),
                 inputs=[f"test-{data_set.name}", "params:corruption"],
                 outputs=f"corrupted-{data_set.name}",
                 name="corrupt",
