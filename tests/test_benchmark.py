@@ -195,6 +195,16 @@ def test_one_stage_and_one_cell_run_alone(project, first_run):
     assert project.run("--pipelines", "ingestion").returncode == 0
 
 
+def test_corrupting_on_the_fly_gives_the_same_logits(project, first_run):
+    project.configure({**PLAN, "corruptions": {**PLAN["corruptions"], "storage": "on_the_fly"}})
+    result = project.run("--namespaces", "corruption.squares,evaluation.phantom_vit.squares")
+    project.configure(PLAN)
+    assert result.returncode == 0, result.stdout + result.stderr
+    stored = project.newest("data/03_primary/corrupted/squares/*/squares")
+    assert [file.name for file in stored.rglob("*.npz")] == ["clean.npz"]
+    assert logits_of(project) == project.first_results[1]
+
+
 def test_the_tour_runs_top_to_bottom(project, first_run):
     cells = json.loads((ROOT / "notebooks/tour.ipynb").read_text())["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
@@ -239,6 +249,14 @@ def test_a_disk_that_is_too_small_is_found_before_anything_is_done(fresh_project
     output = " ".join((result.stdout + result.stderr).split())
     assert result.returncode != 0
     assert re.search(r"the corrupted test sets take [\d.]+ GB, and [\d.]+ GB are free", output)
+    assert not list(fresh_project.folder.glob("data/**/*"))
+
+
+def test_a_stage_without_its_inputs_says_which_pipeline_makes_them(fresh_project):
+    result = fresh_project.run("--pipeline", "evaluation")
+    output = " ".join((result.stdout + result.stderr).split())
+    assert result.returncode != 0
+    assert "corrupted squares does not exist; the pipeline 'corruption' makes it" in output
     assert not list(fresh_project.folder.glob("data/**/*"))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -35,6 +36,8 @@ class PreflightHook:
             dataset = catalog.get(name)
             if hasattr(dataset, "problems"):
                 problems += [f"{name.replace('-', ' ', 1)}: {problem}" for problem in dataset.problems()]
+            elif not catalog.exists(name):
+                problems.append(f"{name.replace('-', ' ', 1)} does not exist; the pipeline '{_maker(name)}' makes it")
         if not problems:
             made = pipeline.all_outputs()
             if run_params["only_missing_outputs"]:
@@ -42,6 +45,11 @@ class PreflightHook:
             problems = _disk_problems(made, catalog)
         if problems:
             raise PreflightError("Nothing was run:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+def _maker(name: str) -> str:
+    """The pipeline that makes an entry."""
+    return next(stage for stage, pipeline in pipelines.items() if name in pipeline.all_outputs())
 
 
 def _disk_problems(made: set[str], catalog: DataCatalog) -> list[str]:
@@ -87,6 +95,7 @@ class ProgressHook:
 
     def __init__(self) -> None:
         self._started: dict[str, float] = {}
+        self._unsaved: dict[str, set[str]] = {}
         self._remaining: Counter[str] = Counter()
         self._seconds: dict[str, list[float]] = {}
         self._total = self._done = 0
@@ -100,11 +109,18 @@ class ProgressHook:
         self._remaining, self._total = Counter(map(_stage, nodes)), len(nodes)
 
     @hook_impl
-    def before_node_run(self, node: Node) -> None:
-        self._started[node.name] = time.monotonic()
+    def before_dataset_loaded(self, node: Node) -> None:
+        self._started.setdefault(node.name, time.monotonic())
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
+        self._unsaved[node.name] = set(node.outputs)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
+        self._unsaved[node.name].discard(dataset_name)
+        if self._unsaved[node.name]:
+            return
         seconds, stage = time.monotonic() - self._started.pop(node.name), _stage(node)
         self._seconds.setdefault(stage, []).append(seconds)
         self._remaining[stage] -= 1

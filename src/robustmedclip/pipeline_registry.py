@@ -24,13 +24,17 @@ STAGES = {
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The six stages, ``benchmark`` (all of them) and ``pretraining`` (makes the models that ship)."""
+    """The six stages, ``benchmark`` (all of them) and ``pretraining`` (makes the models that ship).
+
+    ``corruption`` includes ingestion, so that it makes corrupted sets from the sources on its own.
+    """
     config = current_config()
     plan = config.plan()
     stages = {name: stage.create_pipeline(plan) for name, stage in STAGES.items()}
     benchmark = Pipeline([node for stage in stages.values() for node in stage.nodes])
     return {
         **stages,
+        "corruption": Pipeline([*stages["ingestion"].nodes, *stages["corruption"].nodes]),
         "benchmark": benchmark,
         "pretraining": pretraining.create_pipeline(config["parameters"]["pretraining"]["models"]),
         "__default__": benchmark,
