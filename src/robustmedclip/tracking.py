@@ -20,6 +20,7 @@ def log_report(catalog: DataCatalog, made: Collection[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         catalog.load("leaderboard").to_csv(Path(folder) / "leaderboard.csv", index=False)
         (Path(folder) / "report.md").write_text(catalog.load("report"))
+        (Path(folder) / "report.html").write_text(catalog.load("report_page"))
         mlflow.log_artifacts(folder)
     for name in FIGURES:
         if name in made:

@@ -8,10 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from robustmedclip.metrics.table import ALL, SEVERITIES
+from robustmedclip.pipelines.reporting.palette import colour_of
 from robustmedclip.types import CLEAN, Condition, CorruptedSet
 
-# Okabe & Ito's colours, which colour-blind readers can tell apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 _DPI = 110
 
 
@@ -124,7 +123,7 @@ def _styles(overall: pd.DataFrame, models: Sequence[str]) -> list[tuple[str, str
     return [
         (
             model,
-            _COLOURS[bases.index(facts.loc[model, "base"]) % len(_COLOURS)],
+            colour_of(facts.loc[model, "base"], bases),
             "--o" if pd.isna(facts.loc[model, "fraction"]) else "-s",
         )
         for model in models
@@ -142,7 +141,7 @@ def _severities(overall: pd.DataFrame, model: str, corruption: str) -> pd.DataFr
 def _few_shot_panel(axis: Axes, errors: pd.DataFrame) -> None:
     bases = sorted(set(errors["base"]))
     for base, own in errors.groupby("base"):
-        colour = _COLOURS[bases.index(base) % len(_COLOURS)]
+        colour = colour_of(base, bases)
         zero_shot = own[own["fraction"].isna()]
         tuned = own[own["fraction"].notna()]
         for position, ((_, rank), curve) in enumerate(tuned.groupby(["method", "rank"])):

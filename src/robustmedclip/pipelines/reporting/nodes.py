@@ -1,6 +1,7 @@
 """Nodes of the reporting."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -55,4 +56,70 @@ def write_report(
     """The report, as Markdown."""
     return tables.report(
         metrics, leaderboard, few_shots, baseline=baseline, suites=suites, seeds=seeds, synthetic=synthetic
+    )
+
+
+def write_page(
+    metrics: pd.DataFrame,
+    leaderboard: pd.DataFrame,
+    parameters: Mapping[str, Any],
+    *sets_and_logits: CorruptedSet | Logits,
+    baseline: str,
+    seeds: Sequence[int],
+    synthetic: Sequence[str],
+) -> str:
+    """The report, as one HTML file; `sets_and_logits` are all corrupted sets and the logits of all models."""
+    from robustmedclip.pipelines.reporting import charts
+    from robustmedclip.pipelines.reporting.examples import worst_flips
+    from robustmedclip.pipelines.reporting.page import data_card, page
+
+    sets = {one.clean.name: one for one in sets_and_logits if isinstance(one, CorruptedSet)}
+    models = leaderboard["model"].tolist()
+    leader = {one.data_set: one for one in sets_and_logits if isinstance(one, Logits) and one.model == models[0]}
+    flips = [(flip, sets[name]) for name, logits in leader.items() for flip in worst_flips(logits, 2)]
+    return page(
+        leaderboard=tables.readable_leaderboard(leaderboard),
+        tables={
+            "Clean error by data set, %": tables.pivot(metrics, "clean_error", models, "data_set"),
+            "mCE by data set": tables.pivot(metrics, "mce", models, "data_set"),
+            "CE by corruption": tables.pivot(metrics, "ce", models, "corruption"),
+        },
+        charts=[
+            (
+                "Clean error and mCE",
+                "Clean error against mCE of every model, with 95 % intervals; labels say the few-shot fraction. "
+                "The best models are at the lower left.",
+                charts.error_against_mce(leaderboard),
+            ),
+            (
+                "Corruptions",
+                "CE of every model under every corruption, the lowest mCE on top; the baseline is 100.",
+                charts.heat_map(metrics, models, "corruption"),
+            ),
+            (
+                "Modalities",
+                "mCE of every model on every modality; the baseline is 100.",
+                charts.heat_map(metrics, models, "modality"),
+            ),
+            (
+                "Severity",
+                "Error against severity, averaged over data sets. The menu chooses the corruption; dashed lines are "
+                "zero-shot models.",
+                charts.severity_curves(metrics, models),
+            ),
+            (
+                "Labelled images",
+                "Accuracy against the share of the training pool that tuning sees; 0 is zero-shot. Solid lines "
+                "are clean images, dotted ones the mean over all corruptions and severities.",
+                charts.few_shot_curves(metrics),
+            ),
+        ],
+        montage=figures.corruption_montage(list(sets.values())),
+        flips=flips,
+        flipped_model=models[0],
+        cards=[data_card(one) for one in sets.values()],
+        synthetic=synthetic,
+        baseline=baseline,
+        seeds=seeds,
+        settings={name: value for name, value in parameters.items() if name != "pretraining"},
     )

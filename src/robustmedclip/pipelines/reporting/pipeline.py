@@ -13,6 +13,7 @@ from robustmedclip.pipelines.reporting.nodes import (
     draw_montage,
     draw_severity_curves,
     rank_models,
+    write_page,
     write_report,
 )
 from robustmedclip.plan import Plan, fraction_label
@@ -26,9 +27,9 @@ def create_pipeline(plan: Plan) -> Pipeline:
     few_shots = [
         f"few_shots-{fraction_label(fraction)}_s{seed}" for fraction, seed in product(plan.fractions, plan.seeds)
     ]
+    corrupted = [f"corrupted-{data_set.name}" for data_set in plan.data_sets]
     facts = {
         "baseline": plan.baseline,
-        "suites": sorted({data_set.suite for data_set in plan.data_sets}),
         "seeds": plan.seeds,
         "synthetic": [data_set.name for data_set in plan.data_sets if data_set.synthetic],
     }
@@ -43,14 +44,15 @@ def create_pipeline(plan: Plan) -> Pipeline:
             stage_node(bind(compute_metrics, baseline=plan.baseline), logits, "metrics", name="compute_metrics"),
             stage_node(rank_models, "metrics", ["leaderboard", "leaderboard_markdown"], name="rank_models"),
             *(stage_node(draw, "metrics", name, name=f"draw_{name}") for name, draw in drawings.items()),
+            stage_node(draw_montage, corrupted, "corruption_montage", name="draw_corruption_montage"),
             stage_node(
-                draw_montage,
-                [f"corrupted-{data_set.name}" for data_set in plan.data_sets],
-                "corruption_montage",
-                name="draw_corruption_montage",
+                bind(write_page, **facts),
+                ["metrics", "leaderboard", "parameters", *corrupted, *logits],
+                "report_page",
+                name="write_report_page",
             ),
             stage_node(
-                bind(write_report, **facts),
+                bind(write_report, **facts, suites=sorted({data_set.suite for data_set in plan.data_sets})),
                 ["metrics", "leaderboard", *few_shots],
                 "report",
                 name="write_report",

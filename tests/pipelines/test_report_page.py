@@ -1,0 +1,148 @@
+"""The HTML report: what it shows, that it needs no network, and that names can't inject anything."""
+
+import re
+
+import numpy as np
+import pytest
+
+from robustmedclip.metrics import metrics_table
+from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
+from robustmedclip.pipelines.reporting.examples import image_of, worst_flips
+from robustmedclip.pipelines.reporting.nodes import rank_models, write_page
+from robustmedclip.types import CLEAN, Condition, ImageSet, Logits
+
+CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("contrast", "pixelate") for severity in range(1, 6)))
+HOSTILE = "<script>alert(1)</script>"
+
+
+def image_set(name: str, classes: tuple[str, ...], count: int = 24) -> ImageSet:
+    return ImageSet.validated(
+        name=name,
+        split="test",
+        modality=f"modality of {name}",
+        class_names=classes,
+        images=np.random.default_rng(0).integers(0, 256, (count, 32, 32, 1), np.uint8),
+        labels=np.arange(count, dtype=np.int64) % len(classes),
+        sample_ids=np.array([f"{name}/{index}" for index in range(count)]),
+    )
+
+
+def logits_of(images: ImageSet, model: str, seed: int = 0, strength: float = 2) -> Logits:
+    noise = np.random.default_rng(seed).normal(size=(len(CONDITIONS), len(images), len(images.class_names)))
+    right = np.eye(len(images.class_names))[images.labels]
+    fading = np.array([6 - condition.severity for condition in CONDITIONS])[:, None, None] / 6
+    tuned = "lora" in model
+    return Logits(
+        model=model,
+        data_set=images.name,
+        modality=images.modality,
+        class_names=images.class_names,
+        conditions=CONDITIONS,
+        logits=(noise + strength * fading * right).astype(np.float32),
+        labels=images.labels,
+        sample_ids=images.sample_ids,
+        attributes={
+            "base": model.partition("_lora")[0],
+            "method": "lora" if tuned else "zero-shot",
+            "rank": 8 if tuned else None,
+            "fraction": 0.1 if tuned else None,
+            "seed": 0 if tuned else None,
+        },
+    )
+
+
+def written(images: list[ImageSet], models: list[str], **changes) -> str:
+    sets = [
+        corrupt_test_set(
+            one,
+            {"seed": 0},
+            suite="medimeta-c",
+            dataset=None,
+            grey="native",
+            storage="on_the_fly",
+            conditions=CONDITIONS,
+        )
+        for one in images
+    ]
+    logits = [logits_of(one, model, seed) for seed, model in enumerate(models) for one in images]
+    metrics = metrics_table(logits, models[0])
+    leaderboard, _ = rank_models(metrics)
+    settings = {"baseline": models[0], "seeds": (0,), "synthetic": [], **changes}
+    return write_page(metrics, leaderboard, {"note": HOSTILE}, *sets, *logits, **settings)
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    images = [image_set("cells", ("round", "long")), image_set("scans", ("a & b", HOSTILE, "c"))]
+    return written(images, ["clip", "clip_lora_k10", "other"], synthetic=["cells"])
+
+
+def without_plotly(page: str) -> str:
+    """The page less Plotly's own code."""
+    return re.sub(r"<script>/\*\*.*?</script>", "", page, count=1, flags=re.DOTALL)
+
+
+def test_the_page_shows_every_model_data_set_class_and_corruption(page):
+    for name in ("clip_lora_k10", "other", "cells", "scans", "a &amp; b", "contrast", "pixelate", "modality of scans"):
+        assert name in without_plotly(page), name
+    assert "Synthetic phantoms, not patients" in page
+
+
+def test_the_page_is_one_file_of_bounded_size_that_asks_the_network_for_nothing(page):
+    assert len(page.encode()) < 10e6
+    own = without_plotly(page)
+    assert len(own) < 2e6
+    targets = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", own)
+    assert targets and all(target.startswith(("data:", "#")) for target in targets)
+    assert "@import" not in own and "url(" not in own
+
+
+def test_every_picture_and_chart_says_what_it_shows(page):
+    assert all(re.search(r'alt="[^"]+"', image) for image in re.findall(r"<img [^>]*>", page))
+    assert page.count("<figure aria-label=") == page.count('class="plotly-graph-div"') == 5
+
+
+def test_names_are_text(page):
+    own = without_plotly(page)
+    assert HOSTILE not in own
+    assert "&lt;script&gt;alert(1)" in own
+
+
+def test_real_images_are_not_called_phantoms():
+    assert "Synthetic phantoms" not in written([image_set("cells", ("round", "long"))], ["clip"])
+
+
+def test_the_same_results_give_the_same_page(page):
+    images = [image_set("cells", ("round", "long")), image_set("scans", ("a & b", HOSTILE, "c"))]
+    assert written(images, ["clip", "clip_lora_k10", "other"], synthetic=["cells"]) == page
+
+
+def test_flips_are_right_when_clean_and_the_mildest_come_first():
+    logits = logits_of(image_set("cells", ("round", "long"), 200), "clip")
+    flips = worst_flips(logits, 2)
+    assert {flip.condition.corruption for flip in flips} == {"contrast", "pixelate"}
+    assert flips[0].condition.severity <= flips[1].condition.severity
+    for flip in flips:
+        row = CONDITIONS.index(flip.condition)
+        label = int(logits.labels[flip.index])
+        assert logits.logits[0, flip.index].argmax() == label != logits.logits[row, flip.index].argmax()
+        assert logits.class_names[label] == flip.label != flip.predicted
+        assert 0.5 <= flip.confidence <= 1
+
+
+def test_a_model_that_is_always_right_has_no_flips():
+    assert worst_flips(logits_of(image_set("cells", ("round", "long")), "clip", strength=1000), 3) == []
+
+
+def test_an_image_is_found_in_its_batch():
+    images = image_set("cells", ("round", "long"), 70)
+    made = corrupt_test_set(
+        images,
+        {"seed": 0},
+        suite="medimeta-c",
+        dataset=None,
+        grey="native",
+        storage="on_the_fly",
+        conditions=CONDITIONS,
+    )
+    np.testing.assert_array_equal(image_of(made, CLEAN, 66, batch_size=16), images.images[66])
