@@ -84,7 +84,7 @@ def corrupt(
     Raises
     ------
     ValueError
-        If the suite, data set, corruption, severity or grey mode is unknown, the images are not uint8
+        If the suite, data set, corruption, severity or grey mode is unknown, the images are not a uint8 array
         ``(N, H, W, 1 or 3)`` of at least 28 px, or there are not as many sample ids as images.
     """
     if type(severity) is bool or not isinstance(severity, Integral) or severity not in SEVERITIES:
@@ -92,6 +92,8 @@ def corrupt(
     kernel, value = kernel_and_value(name, int(severity), suite, dataset)
     if grey not in GREY_MODES:
         raise ValueError(f"grey must be 'native' or 'reference', not {grey!r}")
+    if not isinstance(images, np.ndarray):
+        raise ValueError(f"images must be a NumPy array, not {type(images).__name__}")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(f"images must be uint8 (N, H, W, 1 or 3), not {images.dtype} {images.shape}")
     if min(images.shape[1:3]) < SMALLEST_SIDE:
