@@ -68,6 +68,16 @@ def test_medmnist_c_has_a_list_for_each_data_set():
     assert (bloodmnist.storage, bloodmnist.grey) == ("on_the_fly", "reference")
 
 
+def test_released_files_become_a_source():
+    parameters = changed("corruptions.released", "data/01_raw/MediMeta-C/{data_set}")
+    parameters["data_sets"]["own"]["corruptions"] = {"suite": "medimeta-c", "names": ["contrast"]}
+    plan = Plan.from_parameters(parameters)
+    assert [data_set.released for data_set in plan.data_sets] == ["data/01_raw/MediMeta-C/blood", None]
+    entry = plan.sources()["released-blood"]
+    assert (entry["suite"], entry["filepath"]) == ("medimeta-c", "data/01_raw/MediMeta-C/blood")
+    assert "released-own" not in plan.sources()
+
+
 def test_sources_become_catalog_entries():
     sources = Plan.from_parameters(PARAMETERS).sources()
     assert set(sources) == {"raw-blood", "raw-own", "model-clip", "model-other"}
@@ -83,6 +93,9 @@ def test_sources_become_catalog_entries():
         ("corruptions.storage", "disk", "corruptions.storage: unknown 'disk'; known are materialised, on_the_fly"),
         ("corruptions.grey", "gray", "corruptions.grey: unknown 'gray'"),
         ("corruptions.dataset", "bloodmnist", "only medmnist-c has a list"),
+        ("corruptions.released", 3, "corruptions.released: expected the folder"),
+        ("corruptions.label_map", {0: "x"}, "'released' is missing"),
+        ("corruptions", {"suite": "medimeta-c", "names": "all", "released": "x", "label_map": ["a"]}, "expected labels"),
         (
             "data_sets.own.corruptions",
             {"suite": "medmnist-c", "names": ["fog"], "dataset": "bloodmnist"},

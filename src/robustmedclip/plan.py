@@ -29,6 +29,8 @@ class DataSet:
     """One data set: where it comes from, how it is prompted and corrupted.
 
     ``suite_dataset`` is the MedMNIST data set whose list of corruptions is used, where the suite has one for each.
+    ``released`` is the folder of released files that are used instead of generated ones, and ``label_map``
+    says which label in them is which class, where that is not the order of the classes.
     """
 
     name: str
@@ -40,6 +42,8 @@ class DataSet:
     grey: str
     storage: str
     conditions: tuple[Condition, ...]
+    released: str | None = None
+    label_map: Mapping[int, str] | None = None
     class_names: tuple[str, ...] | None = None
 
     @property
@@ -139,13 +143,22 @@ class Plan:
         return tuple(sorted({fraction for a in self.adaptations for fraction in a.fractions}))
 
     def sources(self) -> dict[str, dict[str, Any]]:
-        """Catalog entries of the raw data (``raw-<data set>``) and the models (``model-<model>``)."""
+        """Catalog entries of the raw data (``raw-<data set>``), released corrupted sets (``released-<data set>``)
+        and the models (``model-<model>``)."""
         entries: dict[str, dict[str, Any]] = {}
         for data_set in self.data_sets:
             entry = {**data_set.source, "name": data_set.name, "modality": data_set.modality}
             if data_set.class_names is not None:
                 entry["class_names"] = list(data_set.class_names)
             entries[f"raw-{data_set.name}"] = _in_layer(entry, "raw")
+            if data_set.released:
+                release = {
+                    "type": "robustmedclip.io.ReleasedSetDataset",
+                    "filepath": data_set.released,
+                    "suite": data_set.suite,
+                    "conditions": list(map(str, data_set.conditions)),
+                }
+                entries[f"released-{data_set.name}"] = _in_layer(release, "raw")
         for name, source in self.models.items():
             entries[f"model-{name}"] = _in_layer(dict(source), "models")
         return entries
@@ -210,6 +223,8 @@ def _corruption_fields(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         "grey": spec.get("grey", GREY_MODES[0]),
         "storage": spec.get("storage", STORAGES[0]),
         "conditions": (CLEAN, *(Condition(name, severity) for name in names for severity in range(1, 6))),
+        "released": spec["released"].replace("{data_set}", name) if "released" in spec else None,
+        "label_map": spec.get("label_map"),
     }
 
 
@@ -291,12 +306,15 @@ def _adaptation_problems(place: str, spec: Mapping[str, Any], models: Iterable[s
         yield f"{place}.rank: expected an integer of 1 or more, found {rank!r}"
 
 
+_OPTIONAL = ("dataset", "grey", "storage", "released", "label_map")
+
+
 def _corruption_problems(place: str, spec: Any) -> Iterator[str]:
     """What is wrong with a ``corruptions`` entry, whatever the data set."""
     if not isinstance(spec, Mapping):
         yield f"{place}: expected 'suite' and 'names', found {spec!r}"
         return
-    yield from _key_problems(place, spec, required=("suite", "names"), optional=("dataset", "grey", "storage"))
+    yield from _key_problems(place, spec, required=("suite", "names"), optional=_OPTIONAL)
     yield from _unknown(f"{place}.suite", [spec.get("suite", SUITES[0])], SUITES)
     yield from _unknown(f"{place}.grey", [spec.get("grey", GREY_MODES[0])], GREY_MODES)
     yield from _unknown(f"{place}.storage", [spec.get("storage", STORAGES[0])], STORAGES)
@@ -308,6 +326,19 @@ def _corruption_problems(place: str, spec: Any) -> Iterator[str]:
             yield from _unknown(f"{place}.dataset", [spec["dataset"]], MEDMNIST_DATASETS)
         else:
             yield f"{place}.dataset: only medmnist-c has a list of corruptions for each data set"
+    yield from _release_problems(place, spec)
+
+
+def _release_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
+    released, label_map = spec.get("released", ""), spec.get("label_map", {0: ""})
+    if not isinstance(released, str):
+        yield f"{place}.released: expected the folder of released files, found {released!r}"
+    if "label_map" in spec and "released" not in spec:
+        yield f"{place}.label_map: it numbers the classes of released files, and 'released' is missing"
+    if not (isinstance(label_map, Mapping) and label_map) or not all(
+        type(label) is int and label >= 0 and isinstance(name, str) for label, name in label_map.items()
+    ):
+        yield f"{place}.label_map: expected labels in the files mapped to class names, found {label_map!r}"
 
 
 def _list_problems(place: str, name: str, spec: Any) -> Iterator[str]:

@@ -166,10 +166,11 @@ class CorruptedSet:
     conditions : tuple of Condition
         The first is clean.
     storage : str
-        ``materialised``: the corrupted images are stored; or ``on_the_fly``: they are made when they are read.
+        ``materialised``: the corrupted images are stored; or ``on_the_fly``: they are made, or read from their
+        release, when they are used.
     provenance : mapping
-        What made the images; where they are made on the fly, the settings of
-        :func:`robustmedclip.corruptions.corrupt`.
+        What made the images: the settings of :func:`robustmedclip.corruptions.corrupt`, or ``released``, the
+        folder that they were released in.
     read : callable
         ``read(condition, batch_size)`` yields uint8 ``(<=batch_size, H, W, C)`` in the order of ``clean``.
     """
@@ -179,6 +180,29 @@ class CorruptedSet:
     conditions: tuple[Condition, ...]
     storage: str
     provenance: Mapping[str, Any]
+    read: Callable[[Condition, int], Iterator[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class ReleasedSet:
+    """Corrupted images that somebody else made, as their files have them.
+
+    Attributes
+    ----------
+    folder : str
+        Where the files lie.
+    labels : mapping
+        Condition to int64 ``(N,)``, numbered as the files number the classes; without clean where the release
+        lacks it.
+    shapes : mapping
+        Condition to the shape of its images, ``(N, H, W, C)``.
+    read : callable
+        ``read(condition, batch_size)`` yields uint8 ``(<=batch_size, H, W, C)``.
+    """
+
+    folder: str
+    labels: Mapping[Condition, np.ndarray]
+    shapes: Mapping[Condition, tuple[int, int, int, int]]
     read: Callable[[Condition, int], Iterator[np.ndarray]]
 
 

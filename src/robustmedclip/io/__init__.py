@@ -8,6 +8,7 @@ from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.logits import LogitsDataset
 from robustmedclip.io.open_clip import OpenCLIPDataset
 from robustmedclip.io.phantom import PhantomDataset
+from robustmedclip.io.released_set import ReleasedSetDataset
 
 __all__ = [
     "AdapterDataset",
@@ -18,4 +19,5 @@ __all__ = [
     "LogitsDataset",
     "OpenCLIPDataset",
     "PhantomDataset",
+    "ReleasedSetDataset",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 
 from robustmedclip.corruptions import REFERENCE_SIDE, VERSION, corrupted_batches
 from robustmedclip.errors import InputError
+from robustmedclip.io.layouts import Layout, file_of, keys_of
 from robustmedclip.io.npz import Stream, read_npz, write_npz
 from robustmedclip.io.versioned import AtomicDataset, remove
 from robustmedclip.progress import track
@@ -23,13 +24,8 @@ _CHUNK = 64
 class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
     """A :class:`~robustmedclip.types.CorruptedSet` as one folder, named after the data set.
 
-    Of the suites medimeta-c and imagenet-c the folder holds ``<split>/clean.npz`` and
-    ``<split>/<corruption>_severity_<1..5>.npz`` with the keys ``images`` (uint8 ``(N, H, W, 3)``, or
-    ``(N, H, W)`` for grey images) and ``labels`` (int64 ``(N,)``), as the MediMeta-C of arXiv:2505.15425 does. Of
-    medmnist-c it holds ``clean.npz`` and ``<corruption>.npz`` with the keys ``test_images`` and
-    ``test_labels`` (int64 ``(5 N, 1)``), the severities one after the other, as the MedMNIST-C of arXiv:2406.17536
-    does. ``manifest.json`` says what the layouts cannot. A set that is corrupted on the fly has the clean
-    file alone.
+    The folder is laid out as :mod:`robustmedclip.io.layouts` says; ``manifest.json`` says what the layouts cannot.
+    A set that is corrupted on the fly has the clean file alone.
 
     Images pass through in small chunks: memory does not grow with the data set. Files are made one by one
     beside the folder; if the process is killed, the next one goes on with the file that was not finished.
@@ -79,26 +75,32 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
         manifest = json.loads((path / "manifest.json").read_text())
         suite, split, settings = manifest["suite"], manifest["split"], manifest["provenance"]
         conditions = tuple(map(Condition.parse, manifest["conditions"]))
-        images, labels = _read_condition(path, suite, split, CLEAN, conditions)
+        layout = Layout(path, suite, split, conditions)
+        images_key, _ = keys_of(suite)
+        images = read_npz(layout.file(CLEAN), mapped=(images_key,))[images_key]
         clean = ImageSet.validated(
             name=manifest["name"],
             split=split,
             modality=manifest["modality"],
             class_names=tuple(manifest["class_names"]),
-            images=images,
-            labels=labels,
+            images=images[..., None] if images.ndim == 3 else images,
+            labels=layout.labels(CLEAN),
             sample_ids=np.array(manifest["sample_ids"]),
         )
 
         def read(condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
             if condition == CLEAN:
                 return batches(clean.images, batch_size)
+            if "released" in settings and manifest["storage"] == "on_the_fly":
+                release = Layout(Path(settings["released"]), suite, split, conditions)
+                return release.images(condition, batch_size)
             if manifest["storage"] == "on_the_fly":
                 return corrupted_batches(clean.images, clean.sample_ids, batch_size, *condition, **settings)
-            images, labels = _read_condition(path, suite, split, condition, conditions)
-            if images.shape != clean.images.shape or not np.array_equal(labels, clean.labels):
+            if layout.shape(condition) != clean.images.shape or not np.array_equal(
+                layout.labels(condition), clean.labels
+            ):
                 raise InputError(f"{path}: {condition} does not hold the images and labels of {CLEAN}")
-            return batches(images, batch_size)
+            return layout.images(condition, batch_size)
 
         return CorruptedSet(
             clean=clean,
@@ -146,12 +148,8 @@ def _files(data: CorruptedSet) -> Iterator[tuple[str, list[Condition]]]:
     conditions = [CLEAN] if data.storage == "on_the_fly" else data.conditions
     files: dict[str, list[Condition]] = {}
     for condition in conditions:
-        files.setdefault(_file(data.suite, data.clean.split, condition), []).append(condition)
+        files.setdefault(file_of(data.suite, data.clean.split, condition), []).append(condition)
     yield from files.items()
-
-
-def _file(suite: str, split: str, condition: Condition) -> str:
-    return f"{condition.corruption}.npz" if suite == "medmnist-c" else f"{split}/{condition}.npz"
 
 
 def _members(data: CorruptedSet, conditions: list[Condition]) -> dict[str, Any]:
@@ -162,20 +160,6 @@ def _members(data: CorruptedSet, conditions: list[Condition]) -> dict[str, Any]:
         for chunk in data.read(condition, _CHUNK)
     )
     images = Stream((len(conditions) * shape[0], *shape[1:]), np.dtype(np.uint8), chunks)
-    if data.suite == "medmnist-c":
-        return {"test_images": images, "test_labels": np.tile(labels, len(conditions))[:, None]}
-    return {"images": images, "labels": labels}
-
-
-def _read_condition(
-    path: Path, suite: str, split: str, condition: Condition, conditions: tuple[Condition, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    prefix = "test_" if suite == "medmnist-c" else ""
-    members = read_npz(path / _file(suite, split, condition), mapped=(f"{prefix}images",))
-    images, labels = members[f"{prefix}images"], members[f"{prefix}labels"].reshape(-1)
-    if suite == "medmnist-c" and condition != CLEAN:
-        together = [other for other in conditions if other.corruption == condition.corruption]
-        count, position = len(labels) // len(together), together.index(condition)
-        rows = slice(position * count, (position + 1) * count)
-        images, labels = images[rows], labels[rows]
-    return images[..., None] if images.ndim == 3 else images, labels
+    images_key, labels_key = keys_of(data.suite)
+    tiled = np.tile(labels, len(conditions))
+    return {images_key: images, labels_key: tiled[:, None] if data.suite == "medmnist-c" else tiled}

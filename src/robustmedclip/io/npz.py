@@ -1,14 +1,20 @@
 """NumPy archives, written as a stream and read through a memory map, without pickles."""
 
+import os
 import zipfile
-from collections.abc import Collection, Iterable
+import zlib
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
 
 from robustmedclip.errors import InputError
+from robustmedclip.types import batches
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def read_npz(path: Path, mapped: Collection[str] = ("images",)) -> dict[str, np.
     InputError
         Naming the file, if it is damaged or would need a pickle.
     """
-    try:
+    with _naming(path):
         with zipfile.ZipFile(path) as archive:
             maps = {}
             for info in archive.infolist():
@@ -93,7 +99,61 @@ def read_npz(path: Path, mapped: Collection[str] = ("images",)) -> dict[str, np.
                     maps[name] = _map_member(path, info)
         with np.load(path, allow_pickle=False) as members:
             return {name: maps[name] if name in maps else members[name] for name in members.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+
+
+def read_headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and dtype of every member of a ``.npz``, without reading the arrays.
+
+    Raises
+    ------
+    InputError
+        Naming the file, if it is damaged or would need a pickle.
+    """
+    with _naming(path), zipfile.ZipFile(path) as archive:
+        headers = {}
+        for info in archive.infolist():
+            with archive.open(info) as file:
+                shape, _, dtype = _read_header(file, info)
+            headers[info.filename.removesuffix(".npy")] = (shape, dtype)
+        return headers
+
+
+def read_member(path: Path, name: str) -> np.ndarray:
+    """One member of a ``.npz``, whole; raises as :func:`read_npz`."""
+    with _naming(path), np.load(path, allow_pickle=False) as members:
+        return members[name]
+
+
+def read_rows(path: Path, name: str, start: int, stop: int, size: int) -> Iterator[np.ndarray]:
+    """Rows `start` to `stop` of one member, at most `size` at a time, whether it is compressed or not.
+
+    Raises
+    ------
+    InputError
+        Naming the file, if it is damaged or would need a pickle.
+    """
+    with _naming(path), zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(f"{name}.npy")
+        if info.compress_type == zipfile.ZIP_STORED:
+            yield from batches(_map_member(path, info)[start:stop], size)
+            return
+        with archive.open(info) as file:
+            shape, fortran, dtype = _read_header(file, info)
+            if fortran:
+                raise ValueError(f"'{info.filename}' is in Fortran order and compressed")
+            row = prod(shape[1:]) * dtype.itemsize
+            file.seek(start * row, os.SEEK_CUR)
+            for first in range(start, stop, size):
+                rows = min(size, stop - first)
+                data = file.read(rows * row)
+                yield np.frombuffer(data, dtype).reshape(rows, *shape[1:])
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError) as error:
         raise InputError(f"{path} is damaged or not an .npz file of plain arrays: {error}") from error
 
 
@@ -102,17 +162,23 @@ def _map_member(path: Path, info: zipfile.ZipInfo) -> np.ndarray:
         # The local header's name and extra field may differ in length from the central directory's.
         file.seek(info.header_offset + 26)
         name_length, extra_length = np.frombuffer(file.read(4), "<u2").tolist()
-        start = info.header_offset + 30 + name_length + extra_length
-        file.seek(start)
-        version = npy.read_magic(file)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran, dtype = read_header(file)
+        file.seek(info.header_offset + 30 + name_length + extra_length)
+        shape, fortran, dtype = _read_header(file, info)
         offset = file.tell()
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects")
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if offset - start + size != info.file_size:
-        raise ValueError(f"'{info.filename}' announces {size} bytes of data and holds {info.file_size}")
-    if size == 0:
+    if prod(shape) == 0:
         return np.empty(shape, dtype)
     return np.memmap(path, dtype, "r", offset, shape, order="F" if fortran else "C")
+
+
+def _read_header(file: IO[bytes], info: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, Fortran order and dtype of a member; `file` is at its start, and then at its data."""
+    start = file.tell()
+    version = npy.read_magic(file)
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = read_header(file)
+    if dtype.hasobject:
+        raise ValueError(f"'{info.filename}' holds Python objects")
+    size = prod(shape) * dtype.itemsize
+    if file.tell() - start + size != info.file_size:
+        raise ValueError(f"'{info.filename}' announces {size} bytes of data and holds {info.file_size}")
+    return shape, fortran, dtype

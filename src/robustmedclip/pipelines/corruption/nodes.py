@@ -1,13 +1,15 @@
 """Nodes of the corruption stage."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from robustmedclip import corruptions
 from robustmedclip.corruptions import corrupted_batches
-from robustmedclip.types import CLEAN, Condition, CorruptedSet, ImageSet, batches
+from robustmedclip.errors import InputError
+from robustmedclip.types import CLEAN, Condition, CorruptedSet, ImageSet, ReleasedSet, batches
 
 VERSION = corruptions.VERSION
 
@@ -41,3 +43,94 @@ def corrupt_test_set(
         provenance=settings,
         read=read,
     )
+
+
+def adopt_released_set(
+    test: ImageSet,
+    released: ReleasedSet,
+    *,
+    suite: str,
+    storage: str,
+    conditions: Sequence[Condition],
+    label_map: Mapping[int, str] | None,
+) -> CorruptedSet:
+    """The released test set under every condition, its classes numbered as those of `test`.
+
+    The clean images are the release's own where it has them; else they are `test`, image by image.
+
+    Parameters
+    ----------
+    test : ImageSet
+        The test split from the source: names, order and sizes of the classes.
+    released : ReleasedSet
+        The files.
+    suite, storage, conditions
+        As in :func:`corrupt_test_set`.
+    label_map : mapping, optional
+        Label in the files to class name; by default the files number the classes as `test` does.
+
+    Raises
+    ------
+    InputError
+        If the files number the classes in another way, or hold other images than `test`.
+    """
+    place = f"data_sets.{test.name}.corruptions"
+    labels = {c: _renumbered(own, test, label_map, place) for c, own in released.labels.items()}
+    clean = test
+    if CLEAN in labels:
+        counts = np.bincount(labels[CLEAN], minlength=len(test.class_names))
+        if not np.array_equal(counts, test.class_counts()):
+            raise InputError(_other_counts(test, released, counts, place))
+        images = np.concatenate(list(released.read(CLEAN, 64)))
+        ids = np.array([f"released/{index:06d}" for index in range(len(images))])
+        clean = replace(test, images=images, labels=labels[CLEAN], sample_ids=ids)
+    for condition in conditions[1:]:
+        if released.shapes[condition] != clean.images.shape:
+            raise InputError(
+                f"{released.folder}: {condition} holds images {released.shapes[condition]}, the clean test set of "
+                f"'{test.name}' {clean.images.shape} (images, height, width, channels): choose a source of that size"
+            )
+        if wrong := int((labels[condition] != clean.labels).sum()):
+            raise InputError(
+                f"{released.folder}: {wrong} of {len(clean)} labels of {condition} differ from those of the clean "
+                f"images: other images, or classes in another order, which {place}.label_map can put right"
+            )
+
+    def read(condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
+        return batches(clean.images, batch_size) if condition == CLEAN else released.read(condition, batch_size)
+
+    return CorruptedSet(
+        clean=clean,
+        suite=suite,
+        conditions=tuple(conditions),
+        storage=storage,
+        provenance={"released": released.folder},
+        read=read,
+    )
+
+
+def _renumbered(
+    labels: np.ndarray, test: ImageSet, label_map: Mapping[int, str] | None, place: str
+) -> np.ndarray:
+    names = dict(enumerate(test.class_names)) if label_map is None else dict(label_map)
+    if unknown := sorted(set(names.values()) - set(test.class_names)):
+        raise InputError(f"{place}.label_map: {unknown} are no classes of '{test.name}': {list(test.class_names)}")
+    if unnamed := sorted(set(labels.tolist()) - set(names)):
+        raise InputError(f"{place}.label_map: the released files have labels {unnamed} that it does not name")
+    table = np.full(max(names) + 1, -1)
+    for label, name in names.items():
+        table[label] = test.class_names.index(name)
+    return table[labels]
+
+
+def _other_counts(test: ImageSet, released: ReleasedSet, counts: np.ndarray, place: str) -> str:
+    expected = test.class_counts()
+    pairs = ", ".join(
+        f"{name!r} {there} and {here}" for name, there, here in zip(test.class_names, counts, expected, strict=True)
+    )
+    message = f"{released.folder}: the classes have other sizes in the released clean set and in the test split: {pairs}"
+    raw = np.bincount(released.labels[CLEAN], minlength=len(expected))
+    if len(raw) == len(expected) == len(set(expected.tolist())) and sorted(raw) == sorted(expected):
+        fitting = {label: test.class_names[int(np.argmax(expected == count))] for label, count in enumerate(raw)}
+        return f"{message}. They fit with {place}.label_map: {fitting}"
+    return f"{message}. State the order of its classes as {place}.label_map, or choose the data that it was made of"

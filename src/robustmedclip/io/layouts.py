@@ -1,0 +1,97 @@
+"""The layouts of the released corrupted sets.
+
+Of the suites medimeta-c and imagenet-c a folder holds ``<split>/clean.npz`` and ``<split>/<corruption>_severity_<1..5>.npz``
+with the keys ``images`` (uint8 ``(N, H, W, 3)``, or ``(N, H, W)`` for grey images) and ``labels`` (int ``(N,)``), as the
+MediMeta-C of arXiv:2505.15425 does. Of medmnist-c it holds ``<corruption>.npz`` with the keys ``test_images`` and
+``test_labels`` (int ``(5 N, 1)``), the severities one after the other, as the MedMNIST-C of arXiv:2406.17536
+does; and ``clean.npz`` with the same keys, which the released one lacks.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from robustmedclip.errors import InputError
+from robustmedclip.io.npz import read_headers, read_member, read_rows
+from robustmedclip.types import CLEAN, Condition
+
+
+def file_of(suite: str, split: str, condition: Condition) -> str:
+    """The file that holds a condition, relative to the folder of the data set."""
+    return f"{condition.corruption}.npz" if suite == "medmnist-c" else f"{split}/{condition}.npz"
+
+
+def keys_of(suite: str) -> tuple[str, str]:
+    """The keys of images and labels in a file."""
+    return ("test_images", "test_labels") if suite == "medmnist-c" else ("images", "labels")
+
+
+def together(suite: str, condition: Condition, conditions: Sequence[Condition]) -> list[Condition]:
+    """The conditions that lie one after the other in the file of `condition`."""
+    if suite != "medmnist-c" or condition == CLEAN:
+        return [condition]
+    return [other for other in conditions if other.corruption == condition.corruption]
+
+
+class Layout:
+    """A folder in one of the layouts.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of one data set.
+    suite, split : str
+        Corruption suite, which decides the layout; and split.
+    conditions : sequence of Condition
+        Those that the files hold, in their order.
+    """
+
+    def __init__(self, folder: Path, suite: str, split: str, conditions: Sequence[Condition]):
+        self._folder, self._suite, self._split, self._conditions = folder, suite, split, conditions
+
+    def file(self, condition: Condition) -> Path:
+        """The file that holds a condition."""
+        return self._folder / file_of(self._suite, self._split, condition)
+
+    def labels(self, condition: Condition) -> np.ndarray:
+        """Labels of a condition, int64 ``(N,)``.
+
+        Raises
+        ------
+        InputError
+            Naming the file, if it is damaged or in another layout.
+        """
+        rows, _ = self._rows(condition)
+        labels = read_member(self.file(condition), keys_of(self._suite)[1])
+        return labels.reshape(-1)[rows].astype(np.int64)
+
+    def shape(self, condition: Condition) -> tuple[int, int, int, int]:
+        """Shape of the images of a condition, ``(N, H, W, C)``; raises as :meth:`labels`."""
+        rows, shape = self._rows(condition)
+        return (rows.stop - rows.start, *shape[1:]) if len(shape) == 4 else (rows.stop - rows.start, *shape[1:], 1)
+
+    def images(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
+        """Images of a condition, uint8 ``(<=batch_size, H, W, C)`` at a time; raises as :meth:`labels`."""
+        rows, _ = self._rows(condition)
+        for batch in read_rows(
+            self.file(condition), keys_of(self._suite)[0], rows.start, rows.stop, batch_size
+        ):
+            yield batch[..., None] if batch.ndim == 3 else batch
+
+    def _rows(self, condition: Condition) -> tuple[slice, tuple[int, ...]]:
+        """Which rows of its file a condition takes, and the shape of all images in it."""
+        path, (images, labels) = self.file(condition), keys_of(self._suite)
+        headers = read_headers(path)
+        if missing := {images, labels} - set(headers):
+            raise InputError(f"{path} has no {' and no '.join(sorted(missing))}; it has {', '.join(headers)}")
+        (shape, dtype), (label_shape, label_dtype) = headers[images], headers[labels]
+        if dtype != np.uint8 or len(shape) not in (3, 4) or (len(shape) == 4 and shape[-1] not in (1, 3)):
+            raise InputError(f"{path}: {images} must be uint8 (N, H, W) or (N, H, W, 3), not {dtype} {shape}")
+        if label_dtype.kind not in "iu" or int(np.prod(label_shape)) != shape[0]:
+            raise InputError(f"{path}: {shape[0]} images and {label_dtype} labels {label_shape} don't match")
+        held = together(self._suite, condition, self._conditions)
+        if shape[0] % len(held):
+            raise InputError(f"{path}: {shape[0]} images can't be those of {len(held)} severities")
+        count, position = shape[0] // len(held), held.index(condition)
+        return slice(position * count, (position + 1) * count), shape

@@ -1,0 +1,84 @@
+"""Corrupted sets that somebody else made and released."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from robustmedclip.errors import InputError
+from robustmedclip.io.layouts import Layout
+from robustmedclip.io.versioned import SourceError
+from robustmedclip.types import CLEAN, Condition, ReleasedSet
+
+
+class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
+    """The files of one data set of MediMeta-C or MedMNIST-C; loads a :class:`~robustmedclip.types.ReleasedSet`.
+
+    Images are read when they are used. The layouts are those of :mod:`robustmedclip.io.layouts`.
+
+    Parameters
+    ----------
+    filepath : str
+        The local folder of the data set.
+    suite : str
+        Corruption suite, which decides the layout.
+    conditions : list of str
+        The conditions that are needed, the first of them clean.
+    """
+
+    def __init__(
+        self, *, filepath: str, suite: str, conditions: list[str], metadata: dict[str, Any] | None = None
+    ):
+        self._folder, self.metadata = Path(filepath), metadata
+        self._conditions = tuple(map(Condition.parse, conditions))
+        if suite == "medmnist-c":
+            self._conditions = tuple(condition for condition in self._conditions if condition != CLEAN)
+        self._layout = Layout(self._folder, suite, "test", self._conditions)
+
+    def load(self) -> ReleasedSet:
+        """Read the labels and open the images.
+
+        Raises
+        ------
+        SourceError
+            Naming every file that is missing, damaged or in another layout.
+        """
+        if problems := self.problems():
+            raise SourceError("; ".join(problems))
+        return ReleasedSet(
+            folder=str(self._folder),
+            labels={condition: self._layout.labels(condition) for condition in self._conditions},
+            shapes={condition: self._layout.shape(condition) for condition in self._conditions},
+            read=self._layout.images,
+        )
+
+    def save(self, data: None) -> None:
+        """Sources are read only."""
+        raise NotImplementedError("a released set is a source: it can't be saved to")
+
+    def problems(self) -> list[str]:
+        """What would make :meth:`load` fail."""
+        if not self._folder.is_dir():
+            return [f"there is no folder {self._folder}"]
+        files = list(dict.fromkeys(map(self._layout.file, self._conditions)))
+        missing = [file.relative_to(self._folder).as_posix() for file in files if not file.is_file()]
+        found = [f"{self._folder} lacks {', '.join(missing)}"] if missing else []
+        for condition in self._conditions:
+            if self._layout.file(condition).is_file():
+                try:
+                    self._layout.shape(condition)
+                except InputError as error:
+                    found.append(str(error))
+        return list(dict.fromkeys(found))
+
+    def signature(self) -> str:
+        """Changes with the names, sizes and modification times of the files."""
+        digest = hashlib.blake2b(digest_size=16)
+        for file in sorted(set(map(self._layout.file, self._conditions))):
+            stat = file.stat()
+            digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._folder.as_posix(), "conditions": len(self._conditions)}
