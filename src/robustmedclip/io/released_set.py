@@ -76,8 +76,8 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
         """Changes with the names, sizes and modification times of the files."""
         digest = hashlib.blake2b(digest_size=16)
         for file in sorted(set(map(self._layout.file, self._conditions))):
-            stat = file.stat()
-            digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+            stat = file.stat() if file.exists() else None
+            digest.update(f"{file} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
         return digest.hexdigest()
 
     def _describe(self) -> dict[str, Any]:
