@@ -5,9 +5,11 @@ everything here is made of raw bits.
 """
 
 import hashlib
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from math import prod
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +24,12 @@ class Draws:
     """
 
     def __init__(self, *key: int | str):
-        digest = hashlib.blake2b("\0".join(map(str, key)).encode(), digest_size=16).digest()
-        self._raw = np.random.SFC64(int.from_bytes(digest, "little")).random_raw
+        self._key = key
+
+    @cached_property
+    def _raw(self) -> Callable[..., Any]:
+        digest = hashlib.blake2b("\0".join(map(str, self._key)).encode(), digest_size=16).digest()
+        return np.random.SFC64(int.from_bytes(digest, "little")).random_raw
 
     def bits16(self, shape: tuple[int, ...]) -> np.ndarray:
         """Uniform uint16 of the given shape."""
