@@ -1,0 +1,23 @@
+"""Prints, after the tables of pytest-benchmark, how many times faster than the reference we are."""
+
+import pytest
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter, config):
+    session = getattr(config, "_benchmarksession", None)
+    groups: dict[str, dict[str, float]] = {}
+    for benchmark in session.benchmarks if session else ():
+        if benchmark.has_error:
+            continue
+        sides = groups.setdefault(benchmark.group, {})
+        sides[(benchmark.params or {}).get("side", benchmark.name)] = benchmark.stats.min
+    compared = {group: sides for group, sides in groups.items() if {"ours", "reference"} <= sides.keys()}
+    if not compared:
+        return
+    terminalreporter.section("ours beside the reference, best round")
+    for group, sides in compared.items():
+        ours, reference = 1000 * sides["ours"], 1000 * sides["reference"]
+        terminalreporter.write_line(
+            f"{group:<60} {ours:10.1f} ms {reference:10.1f} ms {reference / ours:8.1f} x"
+        )
