@@ -6,12 +6,12 @@ import numpy as np
 from robustmedclip.corruptions.severities import REFERENCE_SIDE
 
 #: Added before truncation, in grey levels, so that a whole number that float32 missed from below stays whole.
-_ROUNDING = np.float32(2**-9)
+ROUNDING = np.float32(2**-9)
 
 
 def truncated(values: np.ndarray) -> np.ndarray:
     """Float32 grey levels clipped to 0 .. 255 and truncated to uint8, as ImageNet-C does; `values` is overwritten."""
-    values += _ROUNDING
+    values += ROUNDING
     return np.clip(values, 0, 255, out=values).astype(np.uint8)
 
 

@@ -59,11 +59,14 @@ def bubble(image: np.ndarray, draws: Draws, bubbles: tuple[int, int]) -> np.ndar
 
 def black_corner(image: np.ndarray, draws: Draws, share: float) -> np.ndarray:
     """Blacken what lies outside a centred disk, whose radius is `share` of half the shorter side."""
-    height, width = image.shape[:2]
+    return image * centred_disk(*image.shape[:2], share)[..., None]
+
+
+def centred_disk(height: int, width: int, share: float) -> np.ndarray:
+    """1 within `share` of half the shorter side from the centre and 0 elsewhere, uint8 ``(height, width)``."""
     centre = (width // 2, height // 2)
     radius = int(min(*centre, width - centre[0], height - centre[1]) * share)
-    disk = cv2.circle(np.zeros((height, width), np.uint8), centre, radius, 1, -1)
-    return image * disk[..., None]
+    return cv2.circle(np.zeros((height, width), np.uint8), centre, radius, 1, -1)
 
 
 def characters(image: np.ndarray, draws: Draws, text: tuple[int, int, float]) -> np.ndarray:

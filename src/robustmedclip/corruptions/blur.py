@@ -9,6 +9,8 @@ import numpy as np
 from robustmedclip.corruptions.arrays import gaussian_kernel, scale_of, truncated
 from robustmedclip.corruptions.draws import Draws
 
+#: Range of the directions of motion blur, in degrees.
+MOTION = (-45, 45)
 _SUPERSAMPLING = 16
 
 
@@ -18,7 +20,7 @@ def motion_blur(image: np.ndarray, draws: Draws, trail: tuple[float, float]) -> 
     Equal to ImageMagick's motion blur, which ImageNet-C uses, within one grey level. `trail` is radius
     and standard deviation of the half Gaussian, in pixels of a side of 224.
     """
-    return truncated(smeared(image, *scaled_trail(*trail, scale_of(image)), draws.uniform(-45, 45)))
+    return truncated(smeared(image, *scaled_trail(*trail, scale_of(image)), draws.uniform(*MOTION)))
 
 
 def scaled_trail(radius: float, sigma: float, scale: float) -> tuple[int, float]:
@@ -27,27 +29,36 @@ def scaled_trail(radius: float, sigma: float, scale: float) -> tuple[int, float]
 
 
 def smeared(image: np.ndarray, radius: int, sigma: float, angle: float) -> np.ndarray:
-    """One-sided motion blur, float32 of the shape of `image` (ImageMagick's MotionBlurImage).
-
-    Tap i = 0 .. 2 * radius weighs exp(-i^2 / (2 sigma^2)) and is the pixel nearest to i pixels from the centre,
-    at `angle` degrees. Edge pixels are repeated.
-    """
-    steps = np.arange(2 * radius + 1)
-    weights = np.exp(-(steps**2) / (2 * sigma**2))
-    steps = steps[weights > 1e-6 * weights.sum()]
-    rows = np.ceil(steps * sin(radians(angle)) - 0.5).astype(int)
-    columns = np.ceil(steps * cos(radians(angle)) - 0.5).astype(int)
+    """One-sided motion blur, float32 of the shape of `image`, along the taps of :func:`trail_taps`. Edge pixels are repeated."""
+    rows, columns, weights = trail_taps(radius, sigma, angle)
     top, left = max(0, -rows.min()), max(0, -columns.min())
     padded = cv2.copyMakeBorder(
         image, top, max(0, rows.max()), left, max(0, columns.max()), cv2.BORDER_REPLICATE
     ).reshape(-1, image.shape[1] + left + max(0, columns.max()), *image.shape[2:])
     height, width = image.shape[:2]
     blurred, total = np.zeros(image.shape, np.float32), 0.0
-    for step in steps[::-1]:
-        row, column = top + rows[step], left + columns[step]
-        total += weights[step]
-        cv2.accumulateWeighted(padded[row : row + height, column : column + width], blurred, weights[step] / total)
+    for row, column, weight in zip(top + rows[::-1], left + columns[::-1], weights[::-1], strict=True):
+        total += weight
+        cv2.accumulateWeighted(padded[row : row + height, column : column + width], blurred, weight / total)
     return blurred
+
+
+def trail_taps(radius: int, sigma: float, angle: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Taps of a one-sided motion blur (ImageMagick's MotionBlurImage).
+
+    Tap i = 0 .. 2 * radius weighs exp(-i^2 / (2 sigma^2)) and is the pixel nearest to i pixels from the centre,
+    at `angle` degrees; taps that weigh less than a millionth of all are left out.
+
+    Returns
+    -------
+    rows, columns, weights : ndarray
+        Offsets int ``(T,)``, and float64 ``(T,)``, whose sum is not 1.
+    """
+    steps = np.arange(2 * radius + 1)
+    weights = np.exp(-(steps**2) / (2 * sigma**2))
+    used = weights > 1e-6 * weights.sum()
+    rows, columns = (np.ceil(steps[used] * part(radians(angle)) - 0.5).astype(int) for part in (sin, cos))
+    return rows, columns, weights[used]
 
 
 def zoom_blur(image: np.ndarray, draws: Draws, zoom: tuple[float, float]) -> np.ndarray:
@@ -55,13 +66,12 @@ def zoom_blur(image: np.ndarray, draws: Draws, zoom: tuple[float, float]) -> np.
 
     Each is a centre crop enlarged bilinearly, corners on corners. `zoom` is (last, step).
     """
-    last, step = zoom
-    factors = np.arange(1, last + step / 2, step)
+    factors = zoom_factors(*zoom)
     height, width = image.shape[:2]
     source = image.astype(np.float32)
     total = 2 * source
     for factor in factors[1:]:
-        (left, across), (top, down) = _magnification(width, factor), _magnification(height, factor)
+        (left, across), (top, down) = magnification(width, factor), magnification(height, factor)
         magnified = cv2.warpAffine(
             source,
             np.array([[across, 0, left], [0, down, top]]),
@@ -73,7 +83,12 @@ def zoom_blur(image: np.ndarray, draws: Draws, zoom: tuple[float, float]) -> np.
     return truncated(total / np.float32(len(factors) + 1))
 
 
-def _magnification(side: int, factor: float) -> tuple[float, float]:
+def zoom_factors(last: float, step: float) -> np.ndarray:
+    """1, 1 + step, ... last, float64 ``(K,)``."""
+    return np.arange(1, last + step / 2, step)
+
+
+def magnification(side: int, factor: float) -> tuple[float, float]:
     """Where the first pixel of a magnified side comes from, and the distance from one to the next."""
     crop = ceil(side / factor)
     enlarged = round(crop * factor)
@@ -119,10 +134,14 @@ def kernel_blur(image: np.ndarray, draws: Draws, side: int) -> np.ndarray:
 
     Its standard deviation is ``0.3 * ((side - 1) / 2 - 1) + 0.8``.
     """
-    scale = scale_of(image)
-    sigma, reach = 0.3 * ((side - 1) * 0.5 - 1) + 0.8, max(1, round((side - 1) / 2 * scale))
-    blurred = _filtered(image, gaussian_kernel(sigma * scale, reach), cv2.BORDER_REFLECT_101)
+    blurred = _filtered(image, kernel_of_side(side, scale_of(image)), cv2.BORDER_REFLECT_101)
     return np.rint(blurred, out=blurred).astype(np.uint8)
+
+
+def kernel_of_side(side: int, scale: float) -> np.ndarray:
+    """Kernel of :func:`kernel_blur` at another size, float32, odd, sum 1."""
+    sigma, reach = 0.3 * ((side - 1) * 0.5 - 1) + 0.8, max(1, round((side - 1) / 2 * scale))
+    return gaussian_kernel(sigma * scale, reach)
 
 
 def glass_blur(image: np.ndarray, draws: Draws, glass: tuple[float, int, int]) -> np.ndarray:
@@ -162,7 +181,12 @@ def _taken_from(height: int, width: int, delta: int, draws: Draws) -> np.ndarray
 
 def smoothed(image: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur cut off at four standard deviations, float32; edge pixels are repeated (scikit-image's gaussian)."""
-    return _filtered(image, gaussian_kernel(sigma, int(4 * sigma + 0.5)), cv2.BORDER_REPLICATE)
+    return _filtered(image, kernel_of_deviation(sigma), cv2.BORDER_REPLICATE)
+
+
+def kernel_of_deviation(sigma: float) -> np.ndarray:
+    """Samples of a Gaussian out to four standard deviations, float32, odd, sum 1."""
+    return gaussian_kernel(sigma, int(4 * sigma + 0.5))
 
 
 def _filtered(image: np.ndarray, kernel: np.ndarray, border: int) -> np.ndarray:

@@ -12,8 +12,15 @@ def pixelate(image: np.ndarray, draws: Draws, share: float) -> np.ndarray:
     """Average over boxes down to `share` of the side, then enlarge the boxes again."""
     height, width = image.shape[:2]
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    boxes = picture.resize((max(1, int(width * share)), max(1, int(height * share))), Image.Resampling.BOX)
+    # In two steps: Pillow 13 does the height first where it is more than twice the width, which rounds otherwise.
+    narrow = picture.resize((boxes_along(width, share), height), Image.Resampling.BOX)
+    boxes = narrow.resize((boxes_along(width, share), boxes_along(height, share)), Image.Resampling.BOX)
     return cv2.resize(np.asarray(boxes), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def boxes_along(side: int, share: float) -> int:
+    """How many boxes a side is divided into."""
+    return max(1, int(side * share))
 
 
 def jpeg_compression(image: np.ndarray, draws: Draws, quality: int) -> np.ndarray:

@@ -11,21 +11,21 @@ from robustmedclip.corruptions.draws import Draws, normal_quantiles
 
 def gaussian_noise(image: np.ndarray, draws: Draws, sigma: float) -> np.ndarray:
     """Add normal noise of standard deviation `sigma`, a fraction of full scale."""
-    noise = np.take(_floored_normal(sigma), draws.bits16(image.shape))
+    noise = np.take(floored_normal(sigma), draws.bits16(image.shape))
     noise += image
     return np.clip(noise, 0, 255, out=noise).astype(np.uint8)
 
 
 def speckle_noise(image: np.ndarray, draws: Draws, sigma: float) -> np.ndarray:
     """Multiply by a normal factor of mean 1 and standard deviation `sigma`."""
-    factor = np.take(_factors(sigma), draws.bits16(image.shape))
+    factor = np.take(factors(sigma), draws.bits16(image.shape))
     factor *= image
     return truncated(factor)
 
 
 def shot_noise(image: np.ndarray, draws: Draws, photons: float) -> np.ndarray:
     """Count photons: Poisson of mean ``photons * value``, divided by `photons`, with values in [0, 1]."""
-    levels, thresholds, aliases = _photon_table(photons)
+    levels, thresholds, aliases = photon_table(photons)
     bits = draws.bits32(image.shape)
     shift = np.uint32(32 - (len(levels) - 1).bit_length())
     outcome = bits >> shift
@@ -36,25 +36,32 @@ def shot_noise(image: np.ndarray, draws: Draws, photons: float) -> np.ndarray:
 
 def impulse_noise(image: np.ndarray, draws: Draws, share: float) -> np.ndarray:
     """Replace a `share` of all values, half by 0 and half by 255 (salt and pepper)."""
-    bits, limit = draws.bits16(image.shape), round(share / 2 * 65536)
+    bits, limit = draws.bits16(image.shape), pepper_limit(share)
     kept = (bits >= limit).view(np.int8)
     salt = (bits >= 65536 - limit).view(np.int8)
     return (image & np.negative(kept, out=kept).view(np.uint8)) | np.negative(salt, out=salt).view(np.uint8)
 
 
+def pepper_limit(share: float) -> int:
+    """How many of the 65536 values of random bits mean pepper; as many mean salt."""
+    return round(share / 2 * 65536)
+
+
 @lru_cache(maxsize=64)
-def _floored_normal(sigma: float) -> np.ndarray:
+def floored_normal(sigma: float) -> np.ndarray:
+    """Normal noise in grey levels for each value of 16 random bits, rounded down, int16 ``(65536,)``."""
     # Truncating x + n for a whole x >= 0 is adding floor(n) and clipping at 0.
     return np.floor(normal_quantiles() * np.float32(255 * sigma)).astype(np.int16)
 
 
 @lru_cache(maxsize=64)
-def _factors(sigma: float) -> np.ndarray:
+def factors(sigma: float) -> np.ndarray:
+    """Normal factor of mean 1 for each value of 16 random bits, float32 ``(65536,)``."""
     return 1 + np.float32(sigma) * normal_quantiles()
 
 
 @lru_cache(maxsize=64)
-def _photon_table(photons: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def photon_table(photons: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Alias table (Walker 1977) of the truncated Poisson of every grey level.
 
     Returns
