@@ -49,6 +49,7 @@ def corrupt(
     seed: int,
     sample_ids: Sequence[str] | None = None,
     grey: str = "native",
+    device: str = "cpu",
 ) -> np.ndarray:
     """Corrupt a batch of images.
 
@@ -75,6 +76,11 @@ def corrupt(
         How images with one channel are corrupted: ``native``, as grey images; or ``reference``, as medmnistc
         does: as colour images with three equal channels, which are then converted to luminance, so that
         noise, for instance, is weaker by a third.
+    device : str
+        ``cpu``, or another device of torch, such as ``cuda`` or ``cuda:1``, for the corruptions that have a kernel
+        there: noise, blur, tone, pixelate and black corners. The random numbers and the results are the same but
+        for rounding: noise and tone give the same bytes, filters differ by one grey level in a few places. All
+        others are made on the CPU.
 
     Returns
     -------
@@ -85,7 +91,8 @@ def corrupt(
     ------
     ValueError
         If the suite, data set, corruption, severity or grey mode is unknown, the images are not a uint8 array
-        ``(N, H, W, 1 or 3)`` of at least 28 px, or there are not as many sample ids as images.
+        ``(N, H, W, 1 or 3)`` of at least 28 px, there are not as many sample ids as images, or torch has no
+        such device on this machine.
     """
     if type(severity) is bool or not isinstance(severity, Integral) or severity not in SEVERITIES:
         raise ValueError(f"severity must be 1, 2, 3, 4 or 5, not {severity!r}")
@@ -102,10 +109,16 @@ def corrupt(
     ids = [str(index) for index in range(len(images))] if sample_ids is None else list(sample_ids)
     if len(ids) != len(images):
         raise ValueError(f"{len(ids)} sample ids for {len(images)} images")
+    if device != "cpu":
+        from robustmedclip.corruptions import on_device  # imports torch
+
+        on_device.check_device(device)
     as_colour = grey == "reference" and images.shape[-1] == 1
+    streams = (Draws(seed, suite, dataset or "", name, int(severity), sample_id) for sample_id in ids)
+    if device != "cpu" and len(images) and on_device.has_batch_kernel(kernel):
+        return on_device.corrupted(kernel, images, streams, value, as_colour=as_colour, device=device)
     corrupted = np.empty_like(images, order="C")
-    for image, result, sample_id in zip(images, corrupted, ids, strict=True):
-        draws = Draws(seed, suite, dataset or "", name, int(severity), sample_id)
+    for image, result, draws in zip(images, corrupted, streams, strict=True):
         source = np.repeat(image, 3, axis=-1) if as_colour else np.ascontiguousarray(image)
         made = kernel(source, draws, value)
         if as_colour:
