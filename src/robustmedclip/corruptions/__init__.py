@@ -79,8 +79,8 @@ def corrupt(
     device : str
         ``cpu``, or another device of torch, such as ``cuda`` or ``cuda:1``, for the corruptions that have a kernel
         there: noise, blur, tone, pixelate and black corners. The random numbers and the results are the same but
-        for rounding: noise and tone give the same bytes, filters differ by one grey level in a few places. All
-        others are made on the CPU.
+        for rounding: noise and tone give the same bytes, the others differ by one grey level in a few places. What
+        has no kernel there is made on the CPU.
 
     Returns
     -------

@@ -212,7 +212,7 @@ def _kernel_blur(images: Tensor, draws: Sequence[Draws], side: int) -> Tensor:
 
 @_batch_kernel_of(digital.pixelate)
 def _pixelate(images: Tensor, draws: Sequence[Draws], share: float) -> Tensor:
-    # Pillow averages columns first in images more than twice as high as wide: one grey level's difference there.
+    # From Pillow 13 on, columns of tall images are averaged before rows: there results differ by a grey level.
     boxes = images.int()
     for axis in (2, 1):
         boxes = _box_means(boxes, axis, digital.boxes_along(images.shape[axis], share))
