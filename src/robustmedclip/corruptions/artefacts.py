@@ -59,7 +59,7 @@ def bubble(image: np.ndarray, draws: Draws, bubbles: tuple[int, int]) -> np.ndar
 
 def black_corner(image: np.ndarray, draws: Draws, share: float) -> np.ndarray:
     """Blacken what lies outside a centred disk, whose radius is `share` of half the shorter side."""
-    return image * centred_disk(*image.shape[:2], share)[..., None]
+    return cv2.bitwise_and(image, image, mask=centred_disk(*image.shape[:2], share))
 
 
 def centred_disk(height: int, width: int, share: float) -> np.ndarray:

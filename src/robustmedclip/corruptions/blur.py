@@ -9,8 +9,8 @@ import numpy as np
 from robustmedclip.corruptions.arrays import gaussian_kernel, scale_of, truncated
 from robustmedclip.corruptions.draws import Draws
 
-#: Range of the directions of motion blur, in degrees.
-MOTION = (-45, 45)
+#: Range of the directions of motion blur.
+MOTION_DEGREES = (-45, 45)
 _SUPERSAMPLING = 16
 
 
@@ -20,7 +20,7 @@ def motion_blur(image: np.ndarray, draws: Draws, trail: tuple[float, float]) -> 
     Equal to ImageMagick's motion blur, which ImageNet-C uses, within one grey level. `trail` is radius
     and standard deviation of the half Gaussian, in pixels of a side of 224.
     """
-    return truncated(smeared(image, *scaled_trail(*trail, scale_of(image)), draws.uniform(*MOTION)))
+    return truncated(smeared(image, *scaled_trail(*trail, scale_of(image)), draws.uniform(*MOTION_DEGREES)))
 
 
 def scaled_trail(radius: float, sigma: float, scale: float) -> tuple[int, float]:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from robustmedclip.corruptions import artefacts, blur, digital, noise, tone
-from robustmedclip.corruptions.arrays import ROUNDING, scale_of
+from robustmedclip.corruptions.arrays import ROUNDING, scale_of, truncated
 from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.registry import Kernel
 
@@ -121,12 +121,12 @@ def _impulse_noise(images: Tensor, draws: Sequence[Draws], share: float) -> Tens
 
 @_batch_kernel_of(tone.brightness)
 def _brightness(images: Tensor, draws: Sequence[Draws], amount: float) -> Tensor:
-    value = images.amax(-1, keepdim=True)
-    raised = _truncated(_moved(tone.raised_levels(amount), images))
+    raised = truncated(tone.raised_levels(amount))
     if images.shape[-1] == 1:
         return _taken(raised, images)
+    value = images.amax(-1, keepdim=True)
     brighter = _truncated(_taken(tone.raised_ratios(amount), value) * images)
-    return torch.where(value == 0, raised[0], brighter)
+    return torch.where(value == 0, int(raised[0]), brighter)
 
 
 @_batch_kernel_of(tone.contrast)
@@ -172,7 +172,7 @@ def _motion_blur(images: Tensor, draws: Sequence[Draws], trail: tuple[float, flo
     scaled = blur.scaled_trail(*trail, scale_of(images[0]))
     blurred = []
     for image, draw in zip(images.split(1), draws, strict=True):
-        rows, columns, weights = blur.trail_taps(*scaled, draw.uniform(*blur.MOTION))
+        rows, columns, weights = blur.trail_taps(*scaled, draw.uniform(*blur.MOTION_DEGREES))
         blurred.append(_truncated(_filtered(image, rows, columns, weights / weights.sum(), "edge")))
     return torch.cat(blurred)
 
@@ -240,10 +240,9 @@ def _bits16(images: Tensor, draws: Sequence[Draws]) -> Tensor:
     return _moved([draw.bits16(images.shape[1:]).view(np.int16) for draw in draws], images).int() & 0xFFFF
 
 
-def _taken(table: np.ndarray | Tensor, indices: Tensor) -> Tensor:
+def _taken(table: np.ndarray, indices: Tensor) -> Tensor:
     """Entries of a table ``(K,)``, of the shape of the indices."""
-    table = table if isinstance(table, Tensor) else _moved(table, indices)
-    return table[indices.int()]
+    return _moved(table, indices)[indices.int()]
 
 
 def _looked_up(images: Tensor, tables: Sequence[np.ndarray]) -> Tensor:
@@ -292,8 +291,8 @@ def _filtered(
 def _separably(images: Tensor, kernel: np.ndarray, edge: str) -> Tensor:
     """Filter by a symmetric kernel ``(2 * reach + 1,)`` along rows and along columns, float32."""
     offsets = np.arange(len(kernel)) - len(kernel) // 2
-    across = _filtered(images, 0 * offsets, offsets, kernel, edge)
-    return _filtered(across, offsets, 0 * offsets, kernel, edge)
+    here = np.zeros_like(offsets)
+    return _filtered(_filtered(images, here, offsets, kernel, edge), offsets, here, kernel, edge)
 
 
 def _interpolated(images: Tensor, axis: int, positions: np.ndarray) -> Tensor:
