@@ -6,10 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustmedclip.metrics import COLUMNS, balanced_accuracy, interval, mce, metrics_table, resample_counts
+from robustmedclip.metrics import (
+    COLUMNS,
+    alexnet_errors,
+    balanced_accuracy,
+    interval,
+    mce,
+    metrics_table,
+    resample_counts,
+    score_benchmark,
+    seed_weights,
+)
 from robustmedclip.types import CLEAN, Condition, Logits
 
-KEY = ["model", "data_set", "modality", "corruption", "severity", "seed", "metric"]
+KEY = ["model", "data_set", "modality", "collection", "corruption", "severity", "seed", "metric"]
 BASELINE = {"clean": [1], "blur": [2, 3, 4, 5, 6], "noise": [1, 2, 3, 4, 5]}
 TUNED = {"clean": [2], "blur": [2, 2, 3, 4, 4], "noise": [3, 3, 3, 3, 3]}
 
@@ -89,6 +99,7 @@ def table() -> pd.DataFrame:
         ("relative_mce", "all", 125 / 3),
         ("error", "all", 30),
         ("balanced_accuracy", "all", 70),
+        ("resilience", "all", 100 * 0.7 / 0.8),
     ],
 )
 def test_one_data_set_by_hand(metric, corruption, expected):
@@ -108,6 +119,8 @@ def test_data_sets_are_averaged_after_and_before_the_ratio():
     where = {"model": "tuned", "data_set": "all", "modality": "all"}
     assert value(table, "mce", **where) == pytest.approx(75)
     assert value(table, "mce_ratio_of_means", **where) == pytest.approx(60)
+    assert value(table, "clean_error_ratio_of_means", **where) == pytest.approx(200 / 2)
+    assert value(table, "relative_mce_ratio_of_means", **where) == pytest.approx(100 * 0.05 / 0.15)
     assert value(table, "clean_error_ratio", **where) == pytest.approx(100), "undefined on the easy data set"
     assert value(table, "error", corruption="blur", severity=3, **where) == pytest.approx(15)
     assert value(table, "mce", **(where | {"modality": "X-ray"})) == pytest.approx(50)
@@ -140,7 +153,7 @@ def test_seeds_are_averaged_before_ratios():
     runs += [counted("tuned", TUNED, seed=0), counted("tuned", second, seed=1)]
     table = metrics_table(runs, "base", resamples=0)
     where = {"model": "tuned", "data_set": "oct"}
-    assert value(table, "clean_error", **where) == pytest.approx(30)
+    assert value(table, "clean_error", seed=None, **where) == pytest.approx(30)
     assert value(table, "ce", corruption="blur", **where) == pytest.approx(87.5)
     assert value(table, "relative_ce", corruption="blur", **where) == pytest.approx(100 * 0.05 / 0.3)
     assert value(table, "error", corruption="blur", severity=1, seed=1, **where) == pytest.approx(40)
@@ -160,7 +173,8 @@ def test_rows_have_a_unique_key(table):
 
 def test_n_is_the_number_of_images_behind_a_row(table):
     assert set(table[table.data_set != "all"].n) == {80}
-    sizes = table[table.data_set == "all"].groupby("modality").n.unique()
+    everywhere = table[(table.data_set == "all") & ~table.metric.isin(["relative_ce", "relative_mce"])]
+    sizes = everywhere.groupby("modality").n.unique()
     assert {name: size.tolist() for name, size in sizes.items()} == {"all": [240], "OCT": [80], "microscopy": [160]}
 
 
@@ -191,7 +205,15 @@ def test_intervals_contain_the_estimate(table):
     bounded = table[table.low.notna() & table.high.notna()]
     assert set(bounded.metric) >= {"error", "clean_error", "ce", "mce", "relative_mce", "mce_ratio_of_means"}
     assert ((bounded.low <= bounded.value) & (bounded.value <= bounded.high)).all()
-    assert table[table.metric.isin(["balanced_accuracy", "auroc", "ece"])].low.isna().all()
+    assert bounded.metric.nunique() == table.metric.nunique()
+    unbounded = set(table[table.value.notna() & table.low.isna()].metric)
+    assert unbounded <= {"clean_error_ratio", "relative_ce"}, "the baseline's part vanishes in some resamples"
+
+
+def test_scores_and_their_bounds_stay_in_range(table):
+    for metric, highest in {"auroc": 1, "brier": 2, "ece": 100, "scaled_ece": 100, "aurc": 100, "error": 100}.items():
+        bounds = table[table.metric == metric][["low", "high"]]
+        assert (bounds.low >= 0).all() and (bounds.high <= highest).all()
 
 
 def test_intervals_are_those_of_a_plain_loop(table):
@@ -200,13 +222,29 @@ def test_intervals_are_those_of_a_plain_loop(table):
     def errors(one: Logits, images: np.ndarray) -> np.ndarray:
         return np.mean(one.logits[1:, images].argmax(-1) != one.labels[images], axis=-1).reshape(2, 5)
 
-    resamples = []
-    for counts in resample_counts(0, "oct", 200, 80).astype(int):
+    weights, samples = seed_weights(0, [0, 1, 2], 200), []
+    for counts, weight in zip([np.ones(80, int), *resample_counts(0, "oct", 200, 80)], weights, strict=True):
         images = np.repeat(np.arange(80), counts)
-        resamples.append(mce(np.mean([errors(one, images) for one in seeds], axis=0), errors(base, images)))
+        own = np.average([errors(one, images) for one in seeds], axis=0, weights=weight)
+        samples.append(mce(own, errors(base, images)))
     where = {"model": "tuned", "data_set": "oct"}
     found = [value(table, "mce", column, **where) for column in ("low", "high")]
-    np.testing.assert_allclose(found, interval(np.array(resamples)))
+    np.testing.assert_allclose(found, interval(np.array(samples)))
+
+
+def test_several_seeds_widen_the_interval():
+    """Seeds that differ are a source of spread beside the images."""
+    one = [drawn("base", "oct"), drawn("tuned", "oct", 0)]
+    alike = [replace(one[1], attributes=one[1].attributes | {"seed": seed}) for seed in range(3)]
+    unlike = [drawn("tuned", "oct", seed, skill=skill) for seed, skill in enumerate([0.6, 1.0, 1.6])]
+
+    def width(runs: list[Logits]) -> float:
+        table = metrics_table(runs, "base", resamples=400)
+        where = {"model": "tuned", "data_set": "oct", "seed": None}
+        return value(table, "mce", "high", **where) - value(table, "mce", "low", **where)
+
+    assert width([one[0], *alike]) == pytest.approx(width(one))
+    assert width([one[0], *unlike]) > 1.5 * width(one)
 
 
 def test_scores_of_a_run_are_those_of_its_logits(table):
@@ -230,6 +268,99 @@ def test_clean_conditions_alone_make_a_table():
     assert value(table, "clean_error_ratio", model="tuned", data_set="oct") == pytest.approx(200)
 
 
+def test_n_of_a_mean_leaves_out_where_it_is_undefined():
+    only_blur = {name: BASELINE[name] for name in ("clean", "blur")}
+    flawless = BASELINE | {"clean": [0]}
+    runs = [counted("base", BASELINE, "a"), counted("base", only_blur, "b"), counted("base", flawless, "c")]
+    table = metrics_table(runs, "base", resamples=0)
+    where = {"data_set": "all", "modality": "all"}
+    assert value(table, "ce", "n", corruption="blur", **where) == 30
+    assert value(table, "ce", "n", corruption="noise", **where) == 20
+    assert value(table, "clean_error_ratio", "n", **where) == 20
+    assert value(table, "clean_error_ratio", "n", data_set="c") == 0
+
+
+def test_data_sets_are_averaged_over_collections():
+    runs = study()
+    table = metrics_table(runs, "base", resamples=20, collections={"blood": "first", "oct": "first"})
+    own = table[(table.model == "tuned") & (table.metric == "mce")]
+    of_each = own[own.data_set != "all"].set_index("data_set")
+    assert of_each.collection.fillna("none").to_dict() == {"blood": "first", "cells": "none", "oct": "first"}
+    where = {"model": "tuned", "data_set": "all", "modality": "all"}
+    expected = of_each.loc[["blood", "oct"], "value"].mean()
+    assert value(table, "mce", collection="first", **where) == pytest.approx(expected)
+    assert value(table, "mce", "n", collection="first", **where) == 160
+    assert value(table, "mce", collection="all", **where) == pytest.approx(of_each["value"].mean())
+    assert not table.duplicated(KEY).any()
+
+
+def test_balanced_errors_are_measured_against_alexnet():
+    """Ten images of two classes, half each, five wrong of one class count as those of any."""
+    wrong = {"clean": [2], "pixelate": [4, 4, 5, 6, 6], "speckle_noise": [3] * 5, "fog": [5] * 5}
+    runs = [counted("base", wrong, name) for name in ("octmnist", "breastmnist", "squares")]
+    table = metrics_table(runs, "base", resamples=50, medmnist_c=["octmnist", "breastmnist"])
+    names, alexnet, relative = ["pixelate", "speckle_noise"], [], []
+    for data_set in ("breastmnist", "octmnist"):
+        errors, clean = alexnet_errors(data_set, names)
+        alexnet.append([errors, errors - clean])
+        be, rbe = np.array([0.5, 0.3]) / errors, np.array([0.3, 0.1]) / (errors - clean)
+        relative.append([be, rbe])
+        where = {"data_set": data_set}
+        for position, name in enumerate(names):
+            assert value(table, "be", corruption=name, **where) == pytest.approx(be[position])
+            assert value(table, "rbe", corruption=name, **where) == pytest.approx(rbe[position])
+        assert np.isnan(value(table, "be", corruption="fog", **where))
+        assert value(table, "be", corruption="all", **where) == pytest.approx(be.mean())
+        assert value(table, "be", "low", corruption="all", **where) < be.mean()
+    where = {"data_set": "all", "modality": "all", "corruption": "all"}
+    be, rbe = np.mean(relative, axis=(0, 2))
+    assert value(table, "be", **where) == pytest.approx(be)
+    assert value(table, "rbe", **where) == pytest.approx(rbe)
+    assert value(table, "be", "n", **where) == 20
+    means = np.mean(alexnet, axis=0)
+    assert value(table, "be_ratio_of_means", **where) == pytest.approx(np.mean([0.5, 0.3] / means[0]))
+    assert value(table, "rbe_ratio_of_means", **where) == pytest.approx(np.mean([0.3, 0.1] / means[1]))
+    assert set(table[table.metric == "be"].data_set) == {"octmnist", "breastmnist", "all"}
+
+
+def test_resilience_falls_with_severity(table):
+    own = table[(table.metric == "resilience") & table.severity.notna() & (table.model == "base")]
+    kept = own[(own.data_set == "all") & (own.modality == "all")].sort_values("severity")
+    assert kept.value.is_monotonic_decreasing
+    assert kept[["low", "high", "n"]].notna().all(axis=None)
+
+
+def test_the_resamples_of_mce_are_those_of_the_table(table):
+    again, samples = score_benchmark(study(), "base", resamples=200)
+    pd.testing.assert_frame_equal(again, table)
+    assert samples.shape == (201, 2)
+    assert (samples["base"] == 100).all()
+    where = {"model": "tuned", "data_set": "all", "modality": "all"}
+    assert samples["tuned"][0] == value(table, "mce", **where)
+    low, high = interval(samples["tuned"].to_numpy())
+    assert (low, high) == (value(table, "mce", "low", **where), value(table, "mce", "high", **where))
+
+
+def test_one_model_on_one_data_set_makes_a_table():
+    table, samples = score_benchmark([drawn("base", "oct")], "base", resamples=50)
+    assert value(table, "mce", data_set="all", modality="all") == 100
+    assert table[table.metric != "relative_ce"][["value", "low", "high"]].notna().all(axis=None)
+    assert list(samples) == ["base"]
+
+
+def test_a_class_without_images_is_left_out_of_class_means():
+    one = drawn("base", "oct")
+    labels = np.where(one.labels == 2, 1, one.labels)
+    table = metrics_table([replace(one, labels=labels)], "base", resamples=50)
+    where = {"data_set": "oct", "corruption": "noise", "severity": 5}
+    expected = 100 * balanced_accuracy(one.logits[-1], labels)
+    assert value(table, "balanced_accuracy", **where) == pytest.approx(expected)
+    assert 0 < value(table, "auroc", **where) < 1
+    single = metrics_table([replace(one, labels=0 * labels)], "base", resamples=50)
+    assert single[single.metric == "auroc"][["value", "low", "high"]].isna().all(axis=None)
+    assert single[single.metric == "balanced_accuracy"].notna().any(axis=None)
+
+
 def with_nan() -> list[Logits]:
     runs = study()
     runs[4].logits[3, 2, 1] = np.nan
@@ -251,7 +382,7 @@ def changed(index: int, **fields) -> list[Logits]:
         (study()[:-1], "seeds of 'tuned' on 'oct' are .*0, 1.*, on 'blood' .*0, 1, 2"),
         ([*study(), study()[-1]], "seeds of 'tuned' on 'oct' are .*2, 2"),
         ([*study(), study()[0]], "seeds of 'base' on 'blood' are .*None, None"),
-        (with_nan(), "logits of 'tuned' on 'cells' are not all finite"),
+        (with_nan(), "logits of 'tuned' on 'cells' are not all finite: 1 of 80 images, first under 'blur_severity_3'. Mend or"),
         (changed(4, sample_ids=np.array([f"other {i}" for i in range(80)])), "'tuned' and 'base' .*images of 'cells'"),
         (changed(4, labels=(np.arange(80) + 1) % 3), "'tuned' and 'base' were scored on other images of 'cells'"),
         (changed(4, conditions=conditions(("blur", "fog"))), "'tuned' and 'base' have other conditions on 'cells'"),

@@ -5,14 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robustmedclip.corruptions import MEDMNIST_DATASETS, corruptions
 from robustmedclip.metrics import (
+    alexnet_errors,
+    balanced_error,
     corruption_error,
     error_ratio,
     mce,
-    mce_ratio_of_means,
     mean_of_defined,
+    pooled,
+    relative_balanced_error,
     relative_corruption_error,
     relative_mce,
+    resilience,
 )
 
 BASELINE = np.array([[0.2, 0.3, 0.4, 0.5, 0.6], [0.1, 0.2, 0.3, 0.4, 0.5]])
@@ -28,20 +33,21 @@ def test_hand_computed_example():
 
 
 @settings(deadline=None, derandomize=True)
-@given(wrong=st.lists(st.integers(1, 997), min_size=35, max_size=35), images=st.integers(997, 5000))
+@given(wrong=st.lists(st.integers(50, 997), min_size=35, max_size=35), images=st.integers(997, 5000))
 def test_the_baseline_is_exactly_100(wrong, images):
     errors = np.array(wrong).reshape(7, 5) / images
     assert mce(errors, errors) == 100
-    assert mce_ratio_of_means(np.stack([errors, errors]), np.stack([errors, errors])) == 100
+    assert mce(*[pooled(np.stack([errors, errors]), np.zeros(2))[0]] * 2) == 100
     assert relative_mce(errors + 0.1, 0, errors + 0.1, 0) == 100
 
 
-def test_a_baseline_without_error_is_left_out():
-    flawless = np.stack([BASELINE[0], np.zeros(5)])
+@pytest.mark.parametrize("least", [0, 0.0099])
+def test_a_baseline_with_hardly_an_error_is_left_out(least):
+    flawless = np.stack([BASELINE[0], np.full(5, least)])
     np.testing.assert_allclose(corruption_error(ERRORS, flawless), [75, np.nan])
     assert mce(ERRORS, flawless) == pytest.approx(75)
-    assert np.isnan(mce(ERRORS, 0 * BASELINE))
-    assert np.isnan(error_ratio(0.3, 0.0))
+    assert np.isnan(mce(ERRORS, 0 * BASELINE + least))
+    assert np.isnan(error_ratio(0.3, least))
 
 
 @pytest.mark.parametrize("clean", [0.295, 0.3, 0.4])
@@ -57,18 +63,65 @@ def test_a_model_that_corruption_helps_has_a_negative_relative_error():
     assert relative_corruption_error(np.full(5, 0.1), 0.2, np.full(5, 0.5), 0.1) == pytest.approx(-25)
 
 
-def test_ratio_of_means_weighs_hard_data_sets_more():
+def test_pooled_errors_weigh_hard_data_sets_more():
     errors, baseline = np.zeros((2, 1, 5)), np.zeros((2, 1, 5))
     errors[0], baseline[0] = 0.1, 0.1
     errors[1], baseline[1] = 0.2, 0.4
-    assert mce_ratio_of_means(errors, baseline) == pytest.approx(60)
+    clean = np.array([0.0, 0.1])
+    (own, own_clean), (base, base_clean) = pooled(errors, clean), pooled(baseline, clean)
+    assert mce(own, base) == pytest.approx(60)
     assert mean_of_defined(mce(errors, baseline)) == pytest.approx(75)
+    np.testing.assert_allclose(relative_corruption_error(own, own_clean, base, base_clean), 50)
 
 
-def test_ratio_of_means_passes_over_a_corruption_that_a_data_set_lacks():
-    errors, baseline = np.stack([ERRORS, ERRORS]), np.stack([BASELINE, BASELINE])
-    errors[1, 1] = baseline[1, 1] = np.nan
-    assert mce_ratio_of_means(errors, baseline) == pytest.approx(87.5)
+def test_a_data_set_that_lacks_a_corruption_is_pooled_into_the_others_alone():
+    errors = np.stack([ERRORS, ERRORS + 0.2])
+    errors[1, 1] = np.nan
+    own, clean = pooled(errors, np.array([0.1, 0.3]))
+    np.testing.assert_allclose(own, [ERRORS[0] + 0.1, ERRORS[1]])
+    np.testing.assert_allclose(clean, [0.2, 0.1])
+
+
+def test_resilience_is_the_share_of_the_accuracy_that_is_left():
+    np.testing.assert_allclose(resilience(np.array([0.2, 0.6, 1.0]), 0.2), [100, 50, 0])
+    assert np.isnan(resilience(0.9, 1.0))
+
+
+def test_balanced_errors_by_medmnist_c():
+    """By the formulas of its evaluator, on its published table."""
+    names = ["pixelate", "jpeg_compression", "motion_blur"]
+    reference, reference_clean = alexnet_errors("octmnist", names)
+    np.testing.assert_allclose(reference, [0.3124, 0.2964, 0.4892])
+    assert reference_clean == pytest.approx(0.202)
+    errors = np.random.default_rng(0).random((3, 5))
+    for row, alex in zip(errors, reference, strict=True):
+        assert balanced_error(row, alex) == pytest.approx(row.mean() / alex, abs=1e-12)
+        expected = (row.mean() - 0.1) / (alex - reference_clean)
+        assert relative_balanced_error(row, 0.1, alex, reference_clean) == pytest.approx(expected, abs=1e-12)
+    np.testing.assert_allclose(balanced_error(np.repeat(reference[:, None], 5, 1), reference), 1)
+
+
+@pytest.mark.parametrize(
+    ("data_set", "undefined"),
+    [
+        ("pneumoniamnist", {"contrast_up", "gamma_corr_up"}),
+        ("chestmnist", {"contrast_up", "gamma_corr_up", "gamma_corr_down"}),
+        ("octmnist", set()),
+    ],
+)
+def test_where_corruption_helps_alexnet_the_relative_error_is_undefined(data_set, undefined):
+    names = [*corruptions("medmnist-c", data_set)]
+    reference, clean = alexnet_errors(data_set, names)
+    relative = relative_balanced_error(np.full((len(names), 5), 0.5), 0.1, reference, clean)
+    assert {name for name, value in zip(names, relative, strict=True) if np.isnan(value)} == undefined
+
+
+def test_alexnet_is_known_for_every_corruption_of_the_suite():
+    for data_set in MEDMNIST_DATASETS:
+        errors, clean = alexnet_errors(data_set, [*corruptions("medmnist-c", data_set)])
+        assert np.isfinite(errors).all() and 0 < clean < 1
+    assert np.isnan(alexnet_errors("octmnist", ["fog"])[0]).all()
+    assert np.isnan(alexnet_errors("squares", ["fog"])[1])
 
 
 def test_leading_axes_are_kept():

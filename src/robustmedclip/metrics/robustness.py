@@ -1,24 +1,28 @@
-"""Corruption errors: how much worse than a baseline a model gets under corruption.
+"""Corruption errors: how much worse than a reference a model gets under corruption.
 
 Errors are fractions in [0, 1], in arrays that end in (corruptions, severities) or a part of it; leading
-axes, such as resamples, are kept. Results are on the scale where the baseline is 100.
+axes, such as resamples, are kept.
 
-A ratio is undefined, NaN, where the baseline's part of it is too small. As this depends on the baseline
-alone, means leave undefined ratios out: every model is averaged over the same corruptions.
+A ratio is undefined, NaN, where the reference's part of it is below `MINIMUM`, as the quotient would then tell
+of the reference's luck, or change its sign. As this depends on the reference alone, means leave
+undefined ratios out: every model is averaged over the same corruptions.
 """
 
 import numpy as np
 
-MINIMUM_DEGRADATION = 0.01
+from robustmedclip.metrics.alexnet import ALEXNET
+
+#: The smallest error, or rise of an error, of the reference that others are divided by.
+MINIMUM = 0.01
 
 
 def error_ratio(error: np.ndarray, baseline: np.ndarray) -> np.ndarray:
-    """Error relative to that of the baseline, 100 * E / E_base; NaN where the baseline makes no error."""
-    return _percentage(error, baseline, defined=np.asarray(baseline) > 0)
+    """Error relative to that of the baseline, 100 * E / E_base; NaN where E_base is below 0.01."""
+    return 100 * _ratio(error, baseline)
 
 
 def corruption_error(errors: np.ndarray, baseline: np.ndarray) -> np.ndarray:
-    """CE_c = 100 * sum_s E_{c,s} / sum_s E^base_{c,s} (Hendrycks & Dietterich 2019, arXiv:1903.12261).
+    """CE_c = 100 * sum_s E_{c,s} / sum_s E^base_{c,s} (Hendrycks & Dietterich 2019, arXiv:1903.12261, sec. 4.3).
 
     Parameters
     ----------
@@ -28,9 +32,9 @@ def corruption_error(errors: np.ndarray, baseline: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        ``(...)``, NaN where the baseline makes no error.
+        ``(...)``, NaN where the mean error of the baseline is below 0.01.
     """
-    return error_ratio(np.sum(errors, axis=-1), np.sum(baseline, axis=-1))
+    return error_ratio(np.mean(errors, axis=-1), np.mean(baseline, axis=-1))
 
 
 def relative_corruption_error(
@@ -38,8 +42,7 @@ def relative_corruption_error(
 ) -> np.ndarray:
     """CE of the errors that corruption adds: 100 * sum_s (E_{c,s} - E_clean) / the same of the baseline.
 
-    After Hendrycks & Dietterich 2019 (arXiv:1903.12261). Where a corruption hardly hurts the baseline,
-    or helps it, the quotient explodes or changes its sign; hence the guard.
+    After Hendrycks & Dietterich 2019 (arXiv:1903.12261, sec. 4.3).
 
     Parameters
     ----------
@@ -53,9 +56,7 @@ def relative_corruption_error(
     ndarray
         ``(...)``, NaN where corruption adds less than 0.01 per severity to the baseline's error.
     """
-    added = np.mean(errors, axis=-1) - clean
-    added_to_baseline = np.mean(baseline, axis=-1) - baseline_clean
-    return _percentage(added, added_to_baseline, defined=added_to_baseline >= MINIMUM_DEGRADATION)
+    return 100 * _ratio(np.mean(errors, axis=-1) - clean, np.mean(baseline, axis=-1) - baseline_clean)
 
 
 def mce(errors: np.ndarray, baseline: np.ndarray) -> np.ndarray:
@@ -71,22 +72,79 @@ def relative_mce(
     return mean_of_defined(relative_corruption_error(errors, clean, baseline, baseline_clean))
 
 
-def mce_ratio_of_means(errors: np.ndarray, baseline: np.ndarray) -> np.ndarray:
-    """MCE of the errors summed over data sets, so that hard data sets weigh more.
+def pooled(errors: np.ndarray, clean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Errors averaged over data sets, for ratios of means, in which hard data sets weigh more.
 
-    The other order of averaging, the mean over data sets of their :func:`mce`, weighs them alike.
+    The other order of averaging, the mean over data sets of their ratios, weighs them alike.
 
     Parameters
     ----------
-    errors, baseline : ndarray
+    errors : ndarray
         ``(..., data sets, corruptions, severities)``, NaN where a data set lacks a corruption.
+    clean : ndarray
+        ``(..., data sets)``.
+
+    Returns
+    -------
+    errors, clean : ndarray
+        ``(..., corruptions, severities)`` and ``(..., corruptions)``, each over the data sets that have the corruption.
+    """
+    present = ~np.isnan(errors[..., 0])
+    return mean_of_defined(errors, axis=-3), mean_of_defined(np.where(present, clean[..., None], np.nan), axis=-2)
+
+
+def balanced_error(errors: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """BE_c = mean_s e_{c,s} / e^ref_c of balanced errors e, 1 for the reference (MedMNIST-C form).
+
+    Di Salvo et al. 2024, arXiv:2406.17536. Its reference is AlexNet, see :func:`alexnet_errors`.
+
+    Parameters
+    ----------
+    errors : ndarray
+        1 - balanced accuracy, ``(..., severities)``.
+    reference : ndarray
+        The same of the reference, averaged over severities, broadcastable to ``(...)``.
 
     Returns
     -------
     ndarray
-        ``(...)``.
+        ``(...)``, NaN where the reference is unknown or below 0.01.
     """
-    return mce(np.nansum(errors, axis=-3), np.nansum(baseline, axis=-3))
+    return _ratio(np.mean(errors, axis=-1), reference)
+
+
+def relative_balanced_error(
+    errors: np.ndarray, clean: np.ndarray, reference: np.ndarray, reference_clean: np.ndarray
+) -> np.ndarray:
+    """rBE_c = (mean_s e_{c,s} - e_clean) / (e^ref_c - e^ref_clean) of balanced errors e (MedMNIST-C form).
+
+    Di Salvo et al. 2024, arXiv:2406.17536. Parameters as in :func:`balanced_error`, `clean` broadcastable to
+    ``(...)``. NaN where corruption adds less than 0.01 to the error of the reference: AlexNet gets
+    better by contrast_up and gamma_corr_up of pneumoniamnist.
+    """
+    return _ratio(np.mean(errors, axis=-1) - clean, np.asarray(reference) - reference_clean)
+
+
+def alexnet_errors(data_set: str, corruptions: list[str]) -> tuple[np.ndarray, float]:
+    """Published balanced errors of AlexNet on a MedMNIST data set, NaN where there is none.
+
+    Returns
+    -------
+    errors, clean : ndarray, float
+        float64 ``(corruptions,)``, and the error on clean images; in [0, 1].
+    """
+    known = ALEXNET.get(data_set, {})
+    return np.array([known.get(corruption, np.nan) for corruption in corruptions]), known.get("clean", np.nan)
+
+
+def resilience(errors: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Share of the clean accuracy that is left, in percent: 100 * (1 - E) / (1 - E_clean).
+
+    The robustness score of Laugros et al. 2019, arXiv:1909.02436. NaN where the clean accuracy is below 0.01.
+
+    `errors` and `clean` are broadcast against each other.
+    """
+    return 100 * _ratio(1 - np.asarray(errors), 1 - np.asarray(clean))
 
 
 def mean_of_defined(values: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
@@ -95,6 +153,6 @@ def mean_of_defined(values: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.
         return np.nansum(values, axis=axis) / np.sum(~np.isnan(values), axis=axis)
 
 
-def _percentage(part: np.ndarray, whole: np.ndarray, defined: np.ndarray) -> np.ndarray:
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     part, whole = np.broadcast_arrays(part, whole)
-    return 100 * np.divide(part, whole, out=np.full(whole.shape, np.nan), where=defined)
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole >= MINIMUM)
