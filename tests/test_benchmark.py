@@ -154,7 +154,7 @@ def test_mlflow_has_a_child_run_per_evaluated_model(project, first_run):
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     assert parent.data.tags["kedro_run_id"] == project.newest("data/08_reporting/metrics.csv/*/*").parent.name
     artifacts = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
-    assert {"leaderboard.csv", "report.md", "report.html", "figures", "parameters.yml"} <= artifacts
+    assert {"leaderboard.csv", "report.md", "report.html", "tables", "figures", "parameters.yml"} <= artifacts
 
 
 def test_nothing_is_made_again_if_nothing_is_missing(project, first_run):

@@ -78,6 +78,11 @@ def test_released_files_become_a_source():
     assert "released-own" not in plan.sources()
 
 
+def test_a_data_set_may_belong_to_a_collection():
+    plan = Plan.from_parameters(changed("data_sets.own.collection", "first"))
+    assert [data_set.collection for data_set in plan.data_sets] == [None, "first"]
+
+
 def test_sources_become_catalog_entries():
     sources = Plan.from_parameters(PARAMETERS).sources()
     assert set(sources) == {"raw-blood", "raw-own", "model-clip", "model-other"}
@@ -114,6 +119,8 @@ def test_sources_become_catalog_entries():
         ("data_sets.Blood", {"modality": "x", "source": SOURCE}, "data_sets.Blood"),
         ("data_sets.own.clases", ["a"], "did you mean 'classes'?"),
         ("data_sets.own.classes", ["a", "a"], "different class names"),
+        ("data_sets.own.collection", "all", "a name other than 'all'"),
+        ("data_sets.own.collection", 3, "expected a name"),
         ("data_sets.own.source", "folder", "catalog entry"),
         ("templates", ["no placeholder"], "{class_name}"),
         ("seeds", [0, 0], "seeds"),

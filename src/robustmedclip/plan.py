@@ -28,9 +28,10 @@ class PlanError(InputError):
 class DataSet:
     """One data set: where it comes from, how it is prompted and corrupted.
 
-    ``suite_dataset`` is the MedMNIST data set whose list of corruptions is used, where the suite has one for each.
-    ``released`` is the folder of released files that are used instead of generated ones, and ``label_map``
-    says which label in them is which class, where that is not the order of the classes.
+    ``collection`` is the group of data sets that it is averaged with, if any. ``suite_dataset`` is the MedMNIST data
+    set whose list of corruptions is used, where the suite has one for each. ``released`` is the folder of released
+    files that are used instead of generated ones, and ``label_map`` says which label in them is which class, where
+    that is not the order of the classes.
     """
 
     name: str
@@ -45,6 +46,7 @@ class DataSet:
     released: str | None = None
     label_map: Mapping[int, str] | None = None
     class_names: tuple[str, ...] | None = None
+    collection: str | None = None
 
     @property
     def synthetic(self) -> bool:
@@ -185,6 +187,7 @@ class Plan:
                     templates=tuple(spec.get("templates", parameters["templates"])),
                     **_corruption_fields(name, spec.get("corruptions", parameters["corruptions"])),
                     class_names=tuple(spec["classes"]) if "classes" in spec else None,
+                    collection=spec.get("collection"),
                 )
                 for name, spec in parameters["data_sets"].items()
             ),
@@ -272,8 +275,10 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
 
 def _data_set_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
     yield from _key_problems(
-        place, spec, required=("modality", "source"), optional=("classes", "templates", "corruptions")
+        place, spec, required=("modality", "source"), optional=("collection", "classes", "templates", "corruptions")
     )
+    if "collection" in spec and (not isinstance(spec["collection"], str) or spec["collection"] in ("", "all")):
+        yield f"{place}.collection: expected a name other than 'all', found {spec['collection']!r}"
     yield from _source_problems(place, spec)
     if "templates" in spec:
         yield from _template_problems(f"{place}.templates", spec["templates"])

@@ -9,8 +9,9 @@ import pandas as pd
 from kedro.io import DataCatalog
 
 from robustmedclip.metrics import metrics_table
-from robustmedclip.metrics.table import ALL
+from robustmedclip.metrics.table import ALL, SCORES, overall
 from robustmedclip.plan import EvaluatedModel, Plan
+from robustmedclip.types import CLEAN
 
 FIGURES = ("severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage")
 
@@ -21,6 +22,9 @@ def log_report(catalog: DataCatalog, made: Collection[str]) -> None:
         catalog.load("leaderboard").to_csv(Path(folder) / "leaderboard.csv", index=False)
         (Path(folder) / "report.md").write_text(catalog.load("report"))
         (Path(folder) / "report.html").write_text(catalog.load("report_page"))
+        for name, content in catalog.load("tables").items():
+            (Path(folder) / "tables").mkdir(exist_ok=True)
+            (Path(folder) / "tables" / name).write_bytes(content)
         mlflow.log_artifacts(folder)
     for name in FIGURES:
         if name in made:
@@ -52,21 +56,18 @@ def flat_metrics(table: pd.DataFrame) -> dict[str, float]:
     ``<metric>.<data set>`` for one data set, and ``ce.<corruption>``; scores on clean images alone have
     the prefix ``clean_``, and the means over all corruptions ``corrupted_``.
     """
-    summary = table[
-        table["seed"].isna() & table["severity"].isna() & ((table["data_set"] != ALL) | (table["modality"] == ALL))
-    ]
+    averages = overall(table).assign(suffix="")
+    of_data_sets = table[table["data_set"] != ALL].assign(suffix=lambda rows: "." + rows["data_set"])
+    summary = pd.concat([averages, of_data_sets])
+    summary = summary[summary["seed"].isna() & summary["severity"].isna() & summary["value"].notna()]
     flat = {}
     for row in summary.itertuples():
         name = row.metric
-        if row.metric not in ("mce", "relative_mce", "mce_ratio_of_means", "ce", "relative_ce"):
-            prefix = "corrupted_" if row.corruption == ALL else "clean_"
-            name = row.metric if row.metric.startswith(prefix) else prefix + row.metric
-        if row.metric in ("ce", "relative_ce"):
+        if name in SCORES:
+            name = ("corrupted_" if row.corruption == ALL else "clean_") + name
+        elif row.corruption not in (ALL, CLEAN.corruption):
             name += f".{row.corruption}"
-        if row.data_set != ALL:
-            name += f".{row.data_set}"
-        if pd.notna(row.value):
-            flat[name] = row.value
+        flat[name + row.suffix] = row.value
     return flat
 
 

@@ -317,6 +317,7 @@ def test_balanced_errors_are_measured_against_alexnet():
     assert value(table, "be", **where) == pytest.approx(be)
     assert value(table, "rbe", **where) == pytest.approx(rbe)
     assert value(table, "be", "n", **where) == 20
+    assert value(table, "be_ratio_of_means", "n", **where) == 20
     means = np.mean(alexnet, axis=0)
     assert value(table, "be_ratio_of_means", **where) == pytest.approx(np.mean([0.5, 0.3] / means[0]))
     assert value(table, "rbe_ratio_of_means", **where) == pytest.approx(np.mean([0.3, 0.1] / means[1]))

@@ -5,10 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from robustmedclip.metrics import metrics_table
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.reporting.examples import image_of, worst_flips
-from robustmedclip.pipelines.reporting.nodes import rank_models, write_page
+from robustmedclip.pipelines.reporting.nodes import compare_pairs, compute_metrics, rank_models, write_page
 from robustmedclip.types import CLEAN, Condition, ImageSet, Logits
 
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("contrast", "pixelate") for severity in range(1, 6)))
@@ -65,10 +64,11 @@ def written(images: list[ImageSet], models: list[str], **changes) -> str:
         for one in images
     ]
     logits = [logits_of(one, model, seed) for seed, model in enumerate(models) for one in images]
-    metrics = metrics_table(logits, models[0])
-    leaderboard, _ = rank_models(metrics)
-    settings = {"baseline": models[0], "seeds": (0,), "synthetic": [], **changes}
-    return write_page(metrics, leaderboard, {"note": HOSTILE}, *sets, *logits, **settings)
+    metrics, resamples = compute_metrics(*logits, baseline=models[0], collections={}, medmnist_c=[])
+    leaderboard = rank_models(metrics, resamples)
+    pairs = compare_pairs(leaderboard, resamples)
+    settings = {"baseline": models[0], "synthetic": [], **changes}
+    return write_page(metrics, leaderboard, pairs, {"note": HOSTILE}, *sets, *logits, **settings)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from robustmedclip.metrics.scores import (
     is_correct,
     score_values,
 )
-from robustmedclip.metrics.table import COLUMNS, metrics_table, score_benchmark
+from robustmedclip.metrics.table import COLUMNS, metrics_table, overall, score_benchmark
 
 __all__ = [
     "COLUMNS",
@@ -48,6 +48,7 @@ __all__ = [
     "mce",
     "mean_of_defined",
     "metrics_table",
+    "overall",
     "pooled",
     "rank_stability",
     "relative_balanced_error",

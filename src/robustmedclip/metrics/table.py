@@ -87,8 +87,8 @@ def score_benchmark(
     ..                      ``all``                 mce, relative_mce, be, rbe, resilience, error,
                                                     balanced_accuracy, auroc, aurc, brier, ece, scaled_ece
     model, data set         as for one data set;    as for one data set; clean_error_ratio, mce,
-    ``all``                 of each corruption and  relative_mce, be and rbe also with the suffix
-                            severity the error      ``_ratio_of_means``
+    ``all``                 of each corruption and  relative_mce, be and rbe also as
+                            severity the error      clean_error_ratio_of_means, mce_ratio_of_means, ...
                             alone
     ======================  ======================  =======================================================
 
@@ -169,6 +169,11 @@ def score_benchmark(
         resampled[model] = mean_of_defined(mce(grid.errors, base.errors), axis=1)
     table = pd.DataFrame([row for model in models for row in rows[model]], columns=list(COLUMNS)).astype(COLUMNS)
     return table, pd.DataFrame({model: resampled[model] for model in models})
+
+
+def overall(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of averages over all data sets."""
+    return table[(table["data_set"] == ALL) & (table["modality"] == ALL) & (table["collection"] == ALL)]
 
 
 class _Group(NamedTuple):
@@ -310,8 +315,8 @@ def _entries(
             yield mean(ALL, None, score, mean_of_defined(grid.corrupted(score), axis=(2, 3)))
         yield mean(ALL, None, "resilience", resilience(mean_of_defined(of_severities), grid.clean()))
     if not is_data_set:
-        for corruption, metric, values in _ratios_of_means(grid, base, members, alexnet, bool(present)):
-            yield _Entry(corruption, None, f"{metric}_ratio_of_means", values, sizes.sum())
+        for corruption, metric, values, included in _ratios_of_means(grid, base, members, alexnet, bool(present)):
+            yield _Entry(corruption, None, f"{metric}_ratio_of_means", values, sizes[included].sum())
 
 
 def _ratios(grid: _Grid, base: _Grid, members: Sequence[int], alexnet: _Alexnet) -> dict[str, np.ndarray]:
@@ -332,26 +337,29 @@ def _ratios(grid: _Grid, base: _Grid, members: Sequence[int], alexnet: _Alexnet)
 
 def _ratios_of_means(
     grid: _Grid, base: _Grid, members: Sequence[int], alexnet: _Alexnet, corrupted: bool
-) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(corruption, metric, ``(1 + resamples,)``) of errors that are averaged over data sets first."""
-    yield CLEAN.corruption, "clean_error", error_ratio(grid.clean().mean(1), base.clean().mean(1))
+) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+    """Ratios of errors that are averaged over data sets first.
+
+    Corruption, metric, ``(1 + resamples,)`` and which data sets take part.
+    """
+    ratio = error_ratio(grid.clean().mean(1), base.clean().mean(1))
+    yield CLEAN.corruption, "clean_error", ratio, np.full(len(members), True)
     if not corrupted:
         return
+    included = ~np.isnan(grid.errors[0]).all((1, 2))
     own, of_base = pooled(grid.errors, grid.clean()), pooled(base.errors, base.clean())
-    yield ALL, "mce", mce(own[0], of_base[0])
-    yield ALL, "relative_mce", mean_of_defined(relative_corruption_error(*own, *of_base))
+    yield ALL, "mce", mce(own[0], of_base[0]), included
+    yield ALL, "relative_mce", mean_of_defined(relative_corruption_error(*own, *of_base)), included
     reference, reference_clean = _reference(members, alexnet)
     if not np.isnan(reference_clean).all():
         errors, clean = _balanced_errors(grid)
-        known = np.where(np.isnan(reference)[..., None], np.nan, errors)
-        (errors, clean), (references, references_clean) = (
-            pooled(known, clean),
-            pooled(np.where(np.isnan(errors[0, :, :, :1]), np.nan, reference[..., None]), reference_clean),
-        )
-        yield ALL, "be", mean_of_defined(balanced_error(errors, references[..., 0]))
-        yield ALL, "rbe", mean_of_defined(
-            relative_balanced_error(errors, clean, references[..., 0], references_clean)
-        )
+        known = np.where(np.isnan(errors[0, :, :, 0]), np.nan, reference)
+        errors, clean = pooled(np.where(np.isnan(known)[..., None], np.nan, errors), clean)
+        alex, alex_clean = pooled(known[..., None], reference_clean)
+        included = ~np.isnan(known).all(1)
+        yield ALL, "be", mean_of_defined(balanced_error(errors, alex[..., 0])), included
+        rbe = relative_balanced_error(errors, clean, alex[..., 0], alex_clean)
+        yield ALL, "rbe", mean_of_defined(rbe), included
 
 
 def _reference(members: Sequence[int], alexnet: _Alexnet) -> tuple[np.ndarray, np.ndarray]:

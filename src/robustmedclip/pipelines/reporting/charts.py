@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from robustmedclip.metrics.table import ALL
+from robustmedclip.metrics.table import ALL, overall
 from robustmedclip.pipelines.reporting.palette import colour_of
 from robustmedclip.types import CLEAN
 
@@ -52,9 +52,9 @@ def heat_map(metrics: pd.DataFrame, models: Sequence[str], columns: str) -> go.F
     metric = "ce" if columns == "corruption" else "mce"
     chosen = metrics[(metrics["metric"] == metric) & metrics["severity"].isna() & metrics["seed"].isna()]
     if columns == "corruption":
-        chosen = chosen[(chosen["data_set"] == ALL) & (chosen["modality"] == ALL)]
+        chosen = overall(chosen)
     elif columns == "modality":
-        chosen = chosen[(chosen["data_set"] == ALL) & (chosen["modality"] != ALL)]
+        chosen = chosen[(chosen["data_set"] == ALL) & (chosen["modality"] != ALL) & (chosen["collection"] == ALL)]
     else:
         chosen = chosen[chosen["data_set"] != ALL]
     values = chosen.pivot_table(index="model", columns=columns, values="value", dropna=False).reindex(models)
@@ -77,14 +77,14 @@ def heat_map(metrics: pd.DataFrame, models: Sequence[str], columns: str) -> go.F
 
 def severity_curves(metrics: pd.DataFrame, models: Sequence[str]) -> go.Figure:
     """Error against severity (0: clean), a line per model; a menu chooses the corruption."""
-    overall = _overall(metrics)
-    facts = overall.drop_duplicates("model").set_index("model")
+    everywhere = overall(metrics)
+    facts = everywhere.drop_duplicates("model").set_index("model")
     bases = sorted(set(facts["base"]))
-    names = sorted(set(overall["corruption"]) - {CLEAN.corruption, ALL})
+    names = sorted(set(everywhere["corruption"]) - {CLEAN.corruption, ALL})
     figure = go.Figure()
     for position, name in enumerate(names):
         for model in models:
-            curve = _severities(overall, model, name)
+            curve = _severities(everywhere, model, name)
             zero_shot = pd.isna(facts.loc[model, "fraction"])
             figure.add_scatter(
                 x=curve["severity"].fillna(0),
@@ -107,14 +107,14 @@ def severity_curves(metrics: pd.DataFrame, models: Sequence[str]) -> go.Figure:
 
 def few_shot_curves(metrics: pd.DataFrame) -> go.Figure:
     """Accuracy, clean (solid) and averaged over corruptions (dotted), against few-shot fraction; 0 is zero-shot."""
-    overall = _overall(metrics)
-    overall = overall[overall["severity"].isna()]
-    bases, figure = sorted(set(overall["base"])), go.Figure()
+    everywhere = overall(metrics)
+    everywhere = everywhere[everywhere["severity"].isna()]
+    bases, figure = sorted(set(everywhere["base"])), go.Figure()
     for title, metric, corruption, dash in (
         ("clean", "clean_error", CLEAN.corruption, "solid"),
         ("corrupted", "error", ALL, "dot"),
     ):
-        errors = overall[(overall["metric"] == metric) & (overall["corruption"] == corruption)]
+        errors = everywhere[(everywhere["metric"] == metric) & (everywhere["corruption"] == corruption)]
         for name, base, curve in _few_shot_lines(errors):
             figure.add_scatter(
                 x=100 * curve["fraction"].fillna(0),
@@ -143,12 +143,8 @@ def _few_shot_lines(errors: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFra
             yield f"{base}, {method}{suffix}", base, pd.concat([zero_shot, curve.sort_values("fraction")])
 
 
-def _overall(metrics: pd.DataFrame) -> pd.DataFrame:
-    return metrics[(metrics["data_set"] == ALL) & (metrics["modality"] == ALL) & metrics["seed"].isna()]
-
-
-def _severities(overall: pd.DataFrame, model: str, corruption: str) -> pd.DataFrame:
-    own = overall[overall["model"] == model]
+def _severities(everywhere: pd.DataFrame, model: str, corruption: str) -> pd.DataFrame:
+    own = everywhere[everywhere["model"] == model]
     errors = own[(own["metric"] == "error") & (own["corruption"] == corruption) & own["severity"].notna()]
     return pd.concat([own[own["metric"] == "clean_error"], errors.sort_values("severity")])
 

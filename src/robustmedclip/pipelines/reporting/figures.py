@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from robustmedclip.metrics.table import ALL, SEVERITIES
+from robustmedclip.metrics.table import ALL, SEVERITIES, overall
 from robustmedclip.pipelines.reporting.palette import colour_of
 from robustmedclip.types import CLEAN, Condition, CorruptedSet
 
@@ -19,16 +19,16 @@ def severity_curves(metrics: pd.DataFrame) -> Figure:
 
     Of the tuned models, those with the largest few-shot fraction are shown.
     """
-    overall = _overall(metrics)
-    shown = _zero_shot(overall) + _largest_fraction(overall)
-    corruptions = sorted(set(overall["corruption"]) - {CLEAN.corruption, ALL})
+    everywhere = overall(metrics)
+    shown = _zero_shot(everywhere) + _largest_fraction(everywhere)
+    corruptions = sorted(set(everywhere["corruption"]) - {CLEAN.corruption, ALL})
     columns = min(4, max(1, len(corruptions)))
     rows = -(-len(corruptions) // columns)
     figure = Figure(figsize=(3.1 * columns, 2.6 * rows + 0.7), dpi=_DPI, layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)).ravel()
     for axis, corruption in zip(axes, corruptions):
-        for model, colour, style in _styles(overall, shown):
-            curve = _severities(overall, model, corruption)
+        for model, colour, style in _styles(everywhere, shown):
+            curve = _severities(everywhere, model, corruption)
             axis.plot(range(len(curve)), curve["value"], style, color=colour, label=model, markersize=3)
             axis.fill_between(range(len(curve)), curve["low"], curve["high"], color=colour, alpha=0.12, lw=0)
         axis.set_title(corruption.replace("_", " "), fontsize=10)
@@ -43,9 +43,9 @@ def severity_curves(metrics: pd.DataFrame) -> Figure:
 
 def corruption_heat_map(metrics: pd.DataFrame) -> Figure:
     """CE of every model (row, the lowest mCE first) under every corruption (column), and the mCE."""
-    overall = _overall(metrics)
-    ce = overall[overall["metric"] == "ce"].pivot(index="model", columns="corruption", values="value")
-    ce["mCE"] = overall[overall["metric"] == "mce"].set_index("model")["value"]
+    everywhere = overall(metrics)
+    ce = everywhere[everywhere["metric"] == "ce"].pivot(index="model", columns="corruption", values="value")
+    ce["mCE"] = everywhere[everywhere["metric"] == "mce"].set_index("model")["value"]
     ce = ce.sort_values("mCE", kind="stable")
     figure = Figure(figsize=(2.8 + 0.85 * ce.shape[1], 1.8 + 0.36 * len(ce)), dpi=_DPI, layout="constrained")
     axis = figure.subplots()
@@ -63,13 +63,13 @@ def corruption_heat_map(metrics: pd.DataFrame) -> Figure:
 
 def few_shot_curves(metrics: pd.DataFrame) -> Figure:
     """Accuracy, clean and averaged over all corruptions, against few-shot fraction; 0 is zero-shot."""
-    overall = _overall(metrics)
+    everywhere = overall(metrics)
     figure = Figure(figsize=(7.5, 3.8), dpi=_DPI, layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     panels = (("clean", "clean_error", CLEAN.corruption), ("mean over corruptions", "error", ALL))
     for axis, (title, metric, corruption) in zip(axes, panels, strict=True):
-        chosen = overall[
-            (overall["metric"] == metric) & (overall["corruption"] == corruption) & overall["severity"].isna()
+        chosen = everywhere[
+            (everywhere["metric"] == metric) & (everywhere["corruption"] == corruption) & everywhere["severity"].isna()
         ]
         _few_shot_panel(axis, chosen)
         axis.set_title(title, fontsize=10)
@@ -101,10 +101,6 @@ def corruption_montage(corrupted: Sequence[CorruptedSet], thumbnail: int = 64) -
                 axis.set_title("clean" if condition == CLEAN else f"severity {condition.severity}", fontsize=8)
         axes[row, 0].set_ylabel(f"{name.replace('_', ' ')}\n{shown.clean.name}", fontsize=7)
     return figure
-
-
-def _overall(metrics: pd.DataFrame) -> pd.DataFrame:
-    return metrics[(metrics["data_set"] == ALL) & (metrics["modality"] == ALL)]
 
 
 def _zero_shot(overall: pd.DataFrame) -> list[str]:

@@ -6,22 +6,36 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from robustmedclip.metrics import metrics_table
+from robustmedclip.metrics import compare_models, rank_stability, score_benchmark
 from robustmedclip.pipelines.reporting import figures, tables
 from robustmedclip.types import CorruptedSet, Logits
 
-VERSION = 1
+VERSION = 2
 
 
-def compute_metrics(*logits: Logits, baseline: str) -> pd.DataFrame:
-    """Every metric of every model, in one tidy table."""
-    return metrics_table(logits, baseline)
+def compute_metrics(
+    *logits: Logits, baseline: str, collections: Mapping[str, str], medmnist_c: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Every metric of every model, in one tidy table; and the mCE of every model in every resample."""
+    return score_benchmark(logits, baseline, collections=collections, medmnist_c=medmnist_c)
 
 
-def rank_models(metrics: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The leaderboard, as a table of numbers and as Markdown."""
-    leaderboard = tables.leaderboard(metrics)
-    return leaderboard, tables.to_markdown(tables.readable_leaderboard(leaderboard))
+def rank_models(metrics: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.DataFrame:
+    """The leaderboard."""
+    return tables.leaderboard(metrics, rank_stability(mce_resamples))
+
+
+def compare_pairs(leaderboard: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of models, the one with the lower mCE first, compared on the same resamples."""
+    return compare_models(mce_resamples[leaderboard["model"]]).assign(n=leaderboard["mce_n"].iloc[0])
+
+
+def write_tables(
+    metrics: pd.DataFrame, leaderboard: pd.DataFrame, comparisons: pd.DataFrame, *, baseline: str
+) -> dict[str, bytes]:
+    """Every table as CSV, Markdown and LaTeX."""
+    made = tables.report_tables(metrics, leaderboard, comparisons, baseline)
+    return {file: content for name, table in made.items() for file, content in table.files(name).items()}
 
 
 def draw_severity_curves(metrics: pd.DataFrame) -> Figure:
@@ -47,25 +61,24 @@ def draw_montage(*corrupted: CorruptedSet) -> Figure:
 def write_report(
     metrics: pd.DataFrame,
     leaderboard: pd.DataFrame,
+    comparisons: pd.DataFrame,
     *few_shots: pd.DataFrame,
     baseline: str,
     suites: Sequence[str],
-    seeds: Sequence[int],
     synthetic: Sequence[str],
 ) -> str:
     """The report, as Markdown."""
-    return tables.report(
-        metrics, leaderboard, few_shots, baseline=baseline, suites=suites, seeds=seeds, synthetic=synthetic
-    )
+    made = tables.report_tables(metrics, leaderboard, comparisons, baseline)
+    return tables.report(metrics, made, few_shots, baseline=baseline, suites=suites, synthetic=synthetic)
 
 
 def write_page(
     metrics: pd.DataFrame,
     leaderboard: pd.DataFrame,
+    comparisons: pd.DataFrame,
     parameters: Mapping[str, Any],
     *sets_and_logits: CorruptedSet | Logits,
     baseline: str,
-    seeds: Sequence[int],
     synthetic: Sequence[str],
 ) -> str:
     """The report, as one HTML file; `sets_and_logits` are all corrupted sets and the logits of all models."""
@@ -77,13 +90,10 @@ def write_page(
     models = leaderboard["model"].tolist()
     leader = {one.data_set: one for one in sets_and_logits if isinstance(one, Logits) and one.model == models[0]}
     flips = [(flip, sets[name]) for name, logits in leader.items() for flip in worst_flips(logits, 2)]
+    made = tables.report_tables(metrics, leaderboard, comparisons, baseline)
     return page(
-        leaderboard=tables.readable_leaderboard(leaderboard),
-        tables={
-            "Clean error by data set, %": tables.pivot(metrics, "clean_error", models, "data_set"),
-            "mCE by data set": tables.pivot(metrics, "mce", models, "data_set"),
-            "CE by corruption": tables.pivot(metrics, "ce", models, "corruption"),
-        },
+        leaderboard=made.pop("leaderboard").text,
+        tables={table.caption: table.text for table in made.values()},
         charts=[
             (
                 "Clean error and mCE",
@@ -120,6 +130,5 @@ def write_page(
         cards=[data_card(one) for one in sets.values()],
         synthetic=synthetic,
         baseline=baseline,
-        seeds=seeds,
         settings={name: value for name, value in parameters.items() if name != "pretraining"},
     )

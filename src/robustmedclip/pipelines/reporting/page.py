@@ -36,7 +36,6 @@ def page(
     cards: Sequence[dict[str, Any]],
     synthetic: Sequence[str],
     baseline: str,
-    seeds: Sequence[int],
     settings: Mapping[str, Any],
 ) -> str:
     """Put the parts of the report together; every name is escaped.
@@ -59,8 +58,8 @@ def page(
         From :func:`data_card`.
     synthetic : sequence of str
         Data sets that hold phantoms.
-    baseline, seeds
-        Of the plan.
+    baseline : str
+        The model that counts as 100.
     settings : mapping
         Everything that the run was set to.
 
@@ -88,7 +87,6 @@ def page(
         cards=cards,
         synthetic=synthetic,
         baseline=baseline,
-        seeds=seeds,
         settings=yaml.safe_dump(dict(settings), sort_keys=False, width=100),
         versions={"Python": python_version(), **{name: version(name) for name in _PACKAGES}},
     )

@@ -7,6 +7,7 @@ from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.reporting.nodes import (
+    compare_pairs,
     compute_metrics,
     draw_few_shot_curves,
     draw_heat_map,
@@ -15,6 +16,7 @@ from robustmedclip.pipelines.reporting.nodes import (
     rank_models,
     write_page,
     write_report,
+    write_tables,
 )
 from robustmedclip.plan import Plan, fraction_label
 
@@ -30,8 +32,12 @@ def create_pipeline(plan: Plan) -> Pipeline:
     corrupted = [f"corrupted-{data_set.name}" for data_set in plan.data_sets]
     facts = {
         "baseline": plan.baseline,
-        "seeds": plan.seeds,
         "synthetic": [data_set.name for data_set in plan.data_sets if data_set.synthetic],
+    }
+    scoring = {
+        "baseline": plan.baseline,
+        "collections": {one.name: one.collection for one in plan.data_sets if one.collection is not None},
+        "medmnist_c": [one.name for one in plan.data_sets if one.suite_dataset == one.name and not one.synthetic],
     }
     drawings = {
         "severity_curves": draw_severity_curves,
@@ -41,19 +47,28 @@ def create_pipeline(plan: Plan) -> Pipeline:
     stage_node = partial(Node, namespace="reporting")
     return Pipeline(
         [
-            stage_node(bind(compute_metrics, baseline=plan.baseline), logits, "metrics", name="compute_metrics"),
-            stage_node(rank_models, "metrics", ["leaderboard", "leaderboard_markdown"], name="rank_models"),
+            stage_node(
+                bind(compute_metrics, **scoring), logits, ["metrics", "mce_resamples"], name="compute_metrics"
+            ),
+            stage_node(rank_models, ["metrics", "mce_resamples"], "leaderboard", name="rank_models"),
+            stage_node(compare_pairs, ["leaderboard", "mce_resamples"], "comparisons", name="compare_pairs"),
+            stage_node(
+                bind(write_tables, baseline=plan.baseline),
+                ["metrics", "leaderboard", "comparisons"],
+                "tables",
+                name="write_tables",
+            ),
             *(stage_node(draw, "metrics", name, name=f"draw_{name}") for name, draw in drawings.items()),
             stage_node(draw_montage, corrupted, "corruption_montage", name="draw_corruption_montage"),
             stage_node(
                 bind(write_page, **facts),
-                ["metrics", "leaderboard", "parameters", *corrupted, *logits],
+                ["metrics", "leaderboard", "comparisons", "parameters", *corrupted, *logits],
                 "report_page",
                 name="write_report_page",
             ),
             stage_node(
                 bind(write_report, **facts, suites=sorted({data_set.suite for data_set in plan.data_sets})),
-                ["metrics", "leaderboard", *few_shots],
+                ["metrics", "leaderboard", "comparisons", *few_shots],
                 "report",
                 name="write_report",
             ),

@@ -1,0 +1,183 @@
+"""The tables and the report, as a reader sees them."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from robustmedclip.pipelines.reporting import nodes
+from robustmedclip.types import CLEAN, Condition, Logits
+
+CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("blur", "noise") for severity in range(1, 6)))
+DATA_SETS = {"blood": "microscopy", "cells": "microscopy", "oct": "OCT | retina & 50 %"}
+MODELS = {"base": (1.0, [None]), "good_lora_k10": (1.6, [0, 1]), "weak_lora_k10": (1.05, [0])}
+
+
+def logits(models=MODELS, data_sets=DATA_SETS, flawless=()) -> list[Logits]:
+    runs = []
+    for data_set, modality in data_sets.items():
+        labels = np.arange(60) % 3
+        shared = np.random.default_rng(len(data_set)).normal(size=(60, 3))
+        for model, (skill, seeds) in models.items():
+            for seed in seeds:
+                noise = 0.5 * np.random.default_rng([*model.encode(), seed or 0]).normal(size=(11, 60, 3))
+                strength = skill * np.array([3.0, *2 * [2.5, 2.0, 1.5, 1.0, 0.5]])[:, None, None]
+                values = strength * np.eye(3)[labels] + (0 if data_set in flawless else 1.2) * (shared + noise)
+                tuned = seed is not None
+                attributes = {"base": "base", "method": "lora" if tuned else "zero-shot", "seed": seed}
+                attributes |= {"rank": 8 if tuned else None, "fraction": 0.1 if tuned else None}
+                runs.append(
+                    Logits(
+                        model=model,
+                        data_set=data_set,
+                        modality=modality,
+                        class_names=("a", "b", "c"),
+                        conditions=CONDITIONS,
+                        logits=values.astype(np.float32),
+                        labels=labels,
+                        sample_ids=np.arange(60).astype(str),
+                        attributes=attributes,
+                    )
+                )
+    return runs
+
+
+class Report:
+    """What the reporting stage makes of logits."""
+
+    def __init__(self, runs: list[Logits], **scoring):
+        settings = {"baseline": "base", "collections": {}, "medmnist_c": []} | scoring
+        self.metrics, resamples = nodes.compute_metrics(*runs, **settings)
+        self.leaderboard = nodes.rank_models(self.metrics, resamples)
+        self.comparisons = nodes.compare_pairs(self.leaderboard, resamples)
+        made = (self.metrics, self.leaderboard, self.comparisons)
+        files = nodes.write_tables(*made, baseline="base")
+        self.files = {name: content.decode() for name, content in files.items()}
+        self.text = nodes.write_report(*made, baseline="base", suites=["medimeta-c"], synthetic=[])
+
+    def csv(self, name: str) -> pd.DataFrame:
+        return pd.read_csv(io.StringIO(self.files[f"{name}.csv"]))
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return Report(logits(), collections={"blood": "first", "oct": "first"})
+
+
+def test_the_leaderboard_says_how_sure_it_is(report):
+    table = report.leaderboard
+    assert table["model"].tolist()[0] == "good_lora_k10"
+    assert table["place"].tolist() == [1, 2, 3]
+    assert table["seeds"].tolist() == [{"base": 0, "good_lora_k10": 2, "weak_lora_k10": 1}[m] for m in table["model"]]
+    assert ((table["place_low"] <= table["place"]) & (table["place"] <= table["place_high"])).all()
+    for metric in ("clean_error", "corrupted_error", "mce", "relative_mce", "balanced_accuracy", "auroc", "ece"):
+        assert table[[metric, f"{metric}_low", f"{metric}_high"]].notna().all(axis=None)
+        assert ((table[f"{metric}_low"] <= table[metric]) & (table[metric] <= table[f"{metric}_high"])).all()
+        assert (table[f"{metric}_n"] == 180).all()
+
+
+def test_every_pair_is_compared_with_the_better_one_first(report):
+    pairs = report.comparisons
+    assert len(pairs) == 3
+    assert (pairs["difference"] <= 0).all()
+    assert pairs.loc[0, "p_holm"] < 0.001 and (pairs["p_holm"] >= pairs["p"]).all()
+    assert (pairs["n"] == 180).all()
+
+
+def test_every_table_comes_in_three_formats(report):
+    names = {name.rpartition(".")[0] for name in report.files}
+    assert {f"{name}.{ending}" for name in names for ending in ("csv", "md", "tex")} == set(report.files)
+    assert names == {
+        "averages",
+        "calibration",
+        "ce_by_corruption",
+        "clean_error_by_data_set",
+        "comparisons",
+        "leaderboard",
+        "mce_by_collection",
+        "mce_by_data_set",
+        "mce_by_modality",
+        "relative_ce_by_corruption",
+        "resilience_by_severity",
+    }
+
+
+def test_every_number_has_an_interval_and_n(report):
+    for name in {name.rpartition(".")[0] for name in report.files} - {"leaderboard"}:
+        assert report.csv(name)[["low", "high", "n"]].notna().all(axis=None), name
+        lines = report.files[f"{name}.md"].replace(r"\|", "").splitlines()
+        rows = [line.strip("|").split("|") for line in lines if line.startswith("|")]
+        for title, *cells in zip(*rows, strict=True):
+            if "(n = " in title:
+                assert all("[" in cell and ", " in cell for cell in cells[1:]), (name, title)
+    assert "n = 180" in report.files["leaderboard.md"]
+
+
+def test_formats_agree(report):
+    numbers = report.csv("mce_by_data_set").set_index(["model", "data_set"])
+    row = numbers.loc[("good_lora_k10", "oct")]
+    cell = f"{row.value:.1f} [{row.low:.1f}, {row.high:.1f}]"
+    assert cell in report.files["mce_by_data_set.md"] and cell in report.files["mce_by_data_set.tex"]
+    assert cell in report.text
+
+
+def test_latex_is_for_booktabs_and_escaped(report):
+    text = report.files["mce_by_modality.tex"]
+    for part in (r"\toprule", r"\midrule", r"\bottomrule", r"\label{tab:mce_by_modality}", r"good\_lora\_k10"):
+        assert part in text
+    assert r"\& 50 \%" in text
+    assert r"labels" in report.files["leaderboard.tex"] and r"10 \%" in report.files["leaderboard.tex"]
+    for name, content in report.files.items():
+        if name.endswith(".tex"):
+            widths = {line.replace(r"\&", "").count("&") for line in content.splitlines() if line.endswith(r"\\")}
+            assert len(widths) == 1, name
+
+
+def test_markdown_keeps_its_columns_whatever_the_names(report):
+    rows = [line for line in report.files["mce_by_modality.md"].splitlines() if line.startswith("|")]
+    assert {line.replace(r"\|", "").count("|") for line in rows} == {4}
+    assert r"OCT \| retina" in report.text
+
+
+def test_the_report_says_what_intervals_contain(report):
+    assert "over the seeds of the models trained with several" in report.text
+    assert "models with one seed" in report.text
+    assert "## Undefined" not in report.text
+
+
+def test_what_is_undefined_is_said():
+    report = Report(logits(flawless=("oct",)))
+    undefined = report.text.split("## Undefined")[1].split("##")[0]
+    assert "- clean_error_ratio: oct (clean)" in undefined
+    assert "- ce: oct (blur, noise)" in undefined
+    assert "undefined" in report.files["mce_by_data_set.md"]
+    averages = report.csv("averages").set_index(["model", "metric"])
+    assert averages.loc[("base", "mce"), "n"] == 120
+    assert (report.leaderboard["mce_n"] == 120).all() and (report.leaderboard["n"] == 180).all()
+
+
+def test_one_model_on_one_data_set():
+    report = Report(logits({"base": MODELS["base"]}, {"oct": "OCT"}))
+    assert report.leaderboard[["model", "place", "mce"]].to_numpy().tolist() == [["base", 1, 100.0]]
+    assert report.comparisons.empty and "comparisons.md" not in report.files
+    assert "100.0 [100.0, 100.0]" in report.text
+
+
+def test_balanced_errors_of_medmnist_c_have_tables():
+    names = {"clean": "clean", "blur": "pixelate", "noise": "speckle_noise"}
+    conditions = tuple(Condition(names[one.corruption], one.severity) for one in CONDITIONS)
+    runs = [replace(run, conditions=conditions) for run in logits(data_sets={"octmnist": "OCT"})]
+    report = Report(runs, medmnist_c=["octmnist"])
+    table = report.csv("be_by_data_set")
+    assert table["data_set"].tolist() == ["octmnist"] * 3 and (table["value"] < 3).all()
+    assert "AlexNet is 1" in report.text
+    assert {"be", "be_ratio_of_means"} <= set(report.csv("averages")["metric"])
+
+
+def test_a_baseline_that_is_never_wrong_leaves_a_report_without_mce():
+    report = Report(logits(flawless=tuple(DATA_SETS)))
+    assert report.leaderboard[["mce", "place"]].isna().all(axis=None)
+    assert "undefined" in report.files["leaderboard.md"]
+    assert report.leaderboard["clean_error"].tolist() == [0, 0, 0]
