@@ -106,7 +106,7 @@ def score_benchmark(
       resamples, and over seeds where a model has several (see :mod:`robustmedclip.metrics.bootstrap`). For a
       model with one seed it does not contain the spread over trainings. The temperature of scaled_ece
       and the reference of be and rbe are taken as fixed. A bootstrap knows only what it has seen: an
-      error of 0 has the interval [0, 0].
+      error of 0 has the interval [0, 0], and a class with one image adds nothing to those of class means.
     - `n` is the number of different test images behind the value: of a mean over data sets, those of the data
       sets where it is defined.
 
