@@ -65,6 +65,8 @@ class FingerprintedCatalog(DataCatalog):
         except BaseException as error:
             if not existed and filesystem.exists(version):
                 filesystem.rm(version, recursive=True)
+            if isinstance(error.__cause__, InputError):
+                raise SourceError(error.__cause__.message) from error
             if cause := _disk_full(error):
                 raise SourceError(
                     f"No space left while writing '{ds_name}' to {version} ({cause}). Nothing of it was kept. "

@@ -1,9 +1,9 @@
 """The values that flow between the stages: images, conditions, adapters and logits."""
 
 import mmap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -42,6 +42,70 @@ CLEAN = Condition()
 
 
 @dataclass(frozen=True)
+class LazyImages:
+    """Images that are read when they are indexed, in place of an array.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(N, H, W, C)``.
+    read : callable
+        ``read(rows)``, int64 ``(n,)`` in ``[0, N)``, returns uint8 ``(n, H, W, C)``.
+    """
+
+    shape: tuple[int, ...]
+    read: Callable[[np.ndarray], np.ndarray]
+    dtype: ClassVar[np.dtype] = np.dtype(np.uint8)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """The images at an index, a slice, or an array of indices or booleans along the first axis."""
+        rows = np.arange(len(self))[key]
+        return self.read(rows) if rows.ndim else self.read(rows[None])[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
+Images = np.ndarray | LazyImages
+
+
+def chosen_rows(images: Images, rows: np.ndarray) -> LazyImages:
+    """The images at `rows`, in that order, left where they are until they are read."""
+    return LazyImages((len(rows), *images.shape[1:]), lambda positions: images[rows[positions]])
+
+
+def concatenated(parts: Sequence[Images]) -> LazyImages:
+    """Images of several sets, one after the other, left where they are until they are read.
+
+    Raises
+    ------
+    InputError
+        If their sizes or channels differ.
+    """
+    shapes = sorted({part.shape[1:] for part in parts})
+    if len(shapes) > 1:
+        raise InputError(f"the images differ in size or channels: {', '.join(map(str, shapes))}")
+    starts = np.cumsum([0, *map(len, parts)])
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        images = np.empty((len(rows), *shapes[0]), np.uint8)
+        for part, start, end in zip(parts, starts[:-1], starts[1:], strict=True):
+            places = np.flatnonzero((rows >= start) & (rows < end))
+            if len(places):
+                images[places] = part[rows[places] - start]
+        return images
+
+    return LazyImages((int(starts[-1]), *shapes[0]), read)
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """Labelled images of one split of one data set.
 
@@ -53,7 +117,7 @@ class ImageSet:
         Data set; ``train``, ``val``, ``test`` or ``pool`` (train and val together); imaging modality.
     class_names : tuple of str
         Class ``i`` is called ``class_names[i]``.
-    images : ndarray
+    images : ndarray or LazyImages
         uint8 ``(N, H, W, C)``, C in {1, 3}; may be a read-only memory map.
     labels : ndarray
         int64 ``(N,)`` in ``[0, len(class_names))``.
@@ -65,7 +129,7 @@ class ImageSet:
     split: str
     modality: str
     class_names: tuple[str, ...]
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
     sample_ids: np.ndarray
 
@@ -73,9 +137,12 @@ class ImageSet:
         return len(self.labels)
 
     def subset(self, indices: np.ndarray) -> "ImageSet":
-        """The images at `indices`, in that order."""
+        """The images at `indices`, int ``(n,)``, in that order; their pixels are read when they are used."""
         return replace(
-            self, images=self.images[indices], labels=self.labels[indices], sample_ids=self.sample_ids[indices]
+            self,
+            images=chosen_rows(self.images, indices),
+            labels=self.labels[indices],
+            sample_ids=self.sample_ids[indices],
         )
 
     @classmethod
@@ -99,7 +166,7 @@ class ImageSet:
             yield f"the split must be one of {', '.join(SPLITS)}"
         if len(self.class_names) < 2 or len(set(self.class_names)) != len(self.class_names):
             yield f"there must be at least two classes with different names, not {list(self.class_names)}"
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:3]:
             yield f"images must be uint8 (N, H, W, 1 or 3), not {images.dtype} {images.shape}"
         if labels.dtype != np.int64 or labels.ndim != 1:
             yield f"labels must be int64 (N,), not {labels.dtype} {labels.shape}"
@@ -225,7 +292,7 @@ class Adapter:
     metadata: Mapping[str, Any]
 
 
-def batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
+def batches(images: Images, size: int) -> Iterator[np.ndarray]:
     """Consecutive slices of at most `size` images; the pages of a memory map are let go once they are consumed."""
     for start in range(0, len(images), size):
         yield images[start : start + size]

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from robustmedclip.corruptions import REFERENCE_SIDE, VERSION, corrupted_batches
 from robustmedclip.errors import InputError
 from robustmedclip.io.layouts import Layout, file_of, keys_of
 from robustmedclip.io.npz import Stream, read_npz, write_npz
-from robustmedclip.io.versioned import AtomicDataset, remove
+from robustmedclip.io.versioned import AtomicDataset, remove, require_space
 from robustmedclip.progress import track
 from robustmedclip.types import CLEAN, Condition, CorruptedSet, ImageSet, batches
 
@@ -60,10 +59,7 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
         missing = [(name, rows) for name, rows in _files(data) if not (path / name).exists()]
         shape = _stored_shape(data.clean)
         required = int(np.prod(shape, dtype=np.int64)) * sum(len(conditions) for _, conditions in missing)
-        if (free := shutil.disk_usage(path).free) < required:
-            raise OSError(
-                28, f"'{data.clean.name}' needs {required / 1e9:.2f} GB under {path}, {free / 1e9:.2f} GB are free"
-            )
+        require_space(path, required, f"'{data.clean.name}'")
         for name, conditions in track(missing, f"corrupting {data.clean.name}"):
             (path / name).parent.mkdir(exist_ok=True)
             unfinished = path / f"{name}.unfinished"

@@ -4,18 +4,27 @@ from pathlib import Path
 
 import numpy as np
 
-from robustmedclip.io.npz import read_npz, write_npz
-from robustmedclip.io.versioned import AtomicDataset
+from robustmedclip.io.npz import Stream, read_npz, write_npz
+from robustmedclip.io.versioned import AtomicDataset, require_space
+from robustmedclip.progress import track
 from robustmedclip.types import ImageSet
+
+_CHUNK_BYTES = 2**25
 
 
 class ImageSetDataset(AtomicDataset[ImageSet]):
-    """An :class:`~robustmedclip.types.ImageSet`; ``images`` stays on disk until it is read."""
+    """An :class:`~robustmedclip.types.ImageSet`, written chunk by chunk; loaded, ``images`` stays on disk until it is read."""
 
     def _write(self, path: Path, data: ImageSet) -> None:
+        shape = data.images.shape
+        image_bytes = int(np.prod(shape[1:]))
+        require_space(path.parent, len(data) * image_bytes, f"'{data.name}' ({data.split})")
+        rows = max(1, _CHUNK_BYTES // image_bytes)
+        starts = range(0, len(data), rows)
+        chunks = (data.images[start : start + rows] for start in track(starts, f"reading {data.name} ({data.split})"))
         write_npz(
             path,
-            images=np.asarray(data.images),
+            images=Stream(shape, np.dtype(np.uint8), chunks),
             labels=data.labels,
             sample_ids=data.sample_ids,
             class_names=np.array(data.class_names),

@@ -1,5 +1,6 @@
 """What all our persisted entries share: any fsspec path, versions, atomic writes."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -107,6 +108,14 @@ def _staged(target: Path) -> Iterator[Path]:
     except BaseException:
         remove(staged)
         raise
+
+
+def require_space(folder: Path, needed: int, what: str) -> None:
+    """Raise ``OSError`` (``ENOSPC``) unless `needed` bytes for `what` are free under the local `folder`."""
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise OSError(
+            errno.ENOSPC, f"{what} needs {needed / 1e9:.2f} GB under {folder}, {free / 1e9:.2f} GB are free"
+        )
 
 
 def remove(path: Path) -> None:

@@ -3,13 +3,15 @@
 import numpy as np
 
 from robustmedclip.errors import InputError
-from robustmedclip.types import ImageSet
+from robustmedclip.types import ImageSet, concatenated
 
-VERSION = 1
+VERSION = 2
 
 
 def ingest(splits: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet]:
     """Validate a source and separate the training pool (train and val) from the test split.
+
+    Pixels are not read here, but when the sets are saved.
 
     Raises
     ------
@@ -22,12 +24,16 @@ def ingest(splits: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet]:
         name = next(iter(splits.values())).name if splits else "?"
         missing = "test" if test is None else "train"
         raise InputError(f"Data set '{name}' has no {missing} split; it has {', '.join(splits) or 'none'}.")
+    try:
+        pooled = concatenated([part.images for part in parts])
+    except InputError as error:
+        raise InputError(f"Data set '{test.name}', training pool: {error.message}.") from error
     pool = ImageSet.validated(
         name=test.name,
         split="pool",
         modality=test.modality,
         class_names=test.class_names,
-        images=np.concatenate([part.images for part in parts]),
+        images=pooled,
         labels=np.concatenate([part.labels for part in parts]),
         sample_ids=np.concatenate([part.sample_ids for part in parts]),
     )
