@@ -5,7 +5,6 @@ import pytest
 
 from robustmedclip.errors import InputError
 from robustmedclip.io import CorruptedSetDataset, ReleasedSetDataset
-from robustmedclip.io.npz import read_headers, read_rows
 from robustmedclip.pipelines.corruption.nodes import adopt_released_set
 from robustmedclip.types import CLEAN, Condition, ImageSet
 
@@ -163,18 +162,3 @@ def test_the_signature_changes_with_the_files(tmp_path, image_set):
     assert released.signature() == before
     np.savez(tmp_path / "release/pixelate.npz", test_images=np.zeros(3), test_labels=np.zeros(3))
     assert released.signature() != before
-
-
-@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_rows_of_a_member(tmp_path, save):
-    rows = np.arange(50 * 6).reshape(50, 2, 3)
-    save(tmp_path / "x.npz", rows=rows, other=rows[:1])
-    assert read_headers(tmp_path / "x.npz") == {
-        "rows": ((50, 2, 3), rows.dtype),
-        "other": ((1, 2, 3), rows.dtype),
-    }
-    parts = list(read_rows(tmp_path / "x.npz", "rows", 13, 40, 10))
-    assert [len(part) for part in parts] == [10, 10, 7]
-    np.testing.assert_array_equal(np.concatenate(parts), rows[13:40])
-    with pytest.raises(InputError, match=r"x\.npz"):
-        list(read_rows(tmp_path / "x.npz", "gone", 0, 1, 1))

@@ -8,13 +8,15 @@ does; and ``clean.npz`` with the same keys, which the released one lacks.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from robustmedclip.errors import InputError
-from robustmedclip.io.npz import read_headers, read_member, read_rows
-from robustmedclip.types import CLEAN, Condition
+from robustmedclip.io.npz import NpzArchive
+from robustmedclip.types import CLEAN, Condition, Images, LazyImages, batches
 
 
 def file_of(suite: str, split: str, condition: Condition) -> str:
@@ -62,33 +64,49 @@ class Layout:
         InputError
             Naming the file, if it is damaged or in another layout.
         """
-        rows, _ = self._rows(condition)
-        labels = read_member(self.file(condition), keys_of(self._suite)[1])
+        with self._archive(condition) as archive:
+            rows, shape = self._rows(archive, condition)
+            labels = archive.read(keys_of(self._suite)[1], largest=8 * shape[0])
         return labels.reshape(-1)[rows].astype(np.int64)
 
     def shape(self, condition: Condition) -> tuple[int, int, int, int]:
         """Shape of the images of a condition, ``(N, H, W, C)``; raises as :meth:`labels`."""
-        rows, shape = self._rows(condition)
+        with self._archive(condition) as archive:
+            rows, shape = self._rows(archive, condition)
         return (rows.stop - rows.start, *shape[1:]) if len(shape) == 4 else (rows.stop - rows.start, *shape[1:], 1)
 
     def images(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
-        """Images of a condition, uint8 ``(<=batch_size, H, W, C)`` at a time; raises as :meth:`labels`."""
-        rows, _ = self._rows(condition)
-        for batch in read_rows(
-            self.file(condition), keys_of(self._suite)[0], rows.start, rows.stop, batch_size
-        ):
-            yield batch[..., None] if batch.ndim == 3 else batch
+        """Images of a condition, uint8 ``(<=batch_size, H, W, C)`` at a time, whether the file is compressed or not.
 
-    def _rows(self, condition: Condition) -> tuple[slice, tuple[int, ...]]:
+        Raises as :meth:`labels`.
+        """
+        with self._archive(condition) as archive:
+            rows, _ = self._rows(archive, condition)
+            if archive.is_stored(key := keys_of(self._suite)[0]):
+                images: Images = archive.map(key)[rows]
+            else:
+                header, read = archive.header(key), archive.rows(key)
+                count = rows.stop - rows.start
+                images = LazyImages((count, *header.shape[1:]), lambda places: read(places + rows.start))
+            for batch in batches(images, batch_size):
+                yield batch[..., None] if batch.ndim == 3 else batch
+
+    @contextmanager
+    def _archive(self, condition: Condition) -> Iterator[NpzArchive]:
+        path = self.file(condition)
+        with open(path, "rb") as file:
+            yield NpzArchive(file, str(path))
+
+    def _rows(self, archive: NpzArchive, condition: Condition) -> tuple[slice, tuple[int, ...]]:
         """Which rows of its file a condition takes, and the shape of all images in it."""
         path, (images, labels) = self.file(condition), keys_of(self._suite)
-        headers = read_headers(path)
-        if missing := {images, labels} - set(headers):
-            raise InputError(f"{path} has no {' and no '.join(sorted(missing))}; it has {', '.join(headers)}")
-        (shape, dtype), (label_shape, label_dtype) = headers[images], headers[labels]
+        if missing := {images, labels} - set(archive.names):
+            raise InputError(f"{path} has no {' and no '.join(sorted(missing))}; it has {', '.join(archive.names)}")
+        shape, dtype = archive.header(images).shape, archive.header(images).dtype
+        label_shape, label_dtype = archive.header(labels).shape, archive.header(labels).dtype
         if dtype != np.uint8 or len(shape) not in (3, 4) or (len(shape) == 4 and shape[-1] not in (1, 3)):
             raise InputError(f"{path}: {images} must be uint8 (N, H, W) or (N, H, W, 3), not {dtype} {shape}")
-        if label_dtype.kind not in "iu" or int(np.prod(label_shape)) != shape[0]:
+        if label_dtype.kind not in "iu" or prod(label_shape) != shape[0]:
             raise InputError(f"{path}: {shape[0]} images and {label_dtype} labels {label_shape} don't match")
         held = together(self._suite, condition, self._conditions)
         if shape[0] % len(held):

@@ -1,20 +1,20 @@
 """NumPy archives, written as a stream and read through a memory map, without pickles."""
 
-import os
+import io
+import math
+import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 
 from robustmedclip.errors import InputError
-from robustmedclip.types import batches
 
 
 @dataclass(frozen=True)
@@ -90,95 +90,201 @@ def read_npz(path: Path, mapped: Collection[str] = ("images",)) -> dict[str, np.
     InputError
         Naming the file, if it is damaged or would need a pickle.
     """
-    with _naming(path):
-        with zipfile.ZipFile(path) as archive:
-            maps = {}
-            for info in archive.infolist():
-                name = info.filename.removesuffix(".npy")
-                if name in mapped and info.compress_type == zipfile.ZIP_STORED:
-                    maps[name] = _map_member(path, info)
-        with np.load(path, allow_pickle=False) as members:
-            return {name: maps[name] if name in maps else members[name] for name in members.files}
+    with open(path, "rb") as file:
+        archive = NpzArchive(file, str(path))
+        return {name: archive.map(name) if name in mapped else archive.read(name) for name in archive.names}
 
 
-def read_headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """Shape and dtype of every member of a ``.npz``, without reading the arrays.
+@dataclass(frozen=True)
+class ArrayHeader:
+    """What an array file says of its content.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the array.
+    dtype : dtype
+        Type of its elements; never object.
+    fortran : bool
+        Whether the first axis varies fastest.
+    start : int
+        Position of the first element in the file, in bytes.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran: bool
+    start: int
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_header(file: BinaryIO, size: int) -> ArrayHeader:
+    """Read the header of a ``.npy`` of `size` bytes; nothing is allocated for the array.
+
+    Raises
+    ------
+    ValueError
+        If it is no ``.npy``, holds Python objects, or does not announce as many bytes as there are.
+    """
+    head = io.BytesIO(file.read(min(size, _HEADER_BYTES)))
+    version = npy.read_magic(head)
+    if version not in _HEADER_READERS:
+        raise ValueError(f"version {version[0]}.{version[1]} of the array format is not supported")
+    shape, fortran, dtype = _HEADER_READERS[version](head)
+    header = ArrayHeader(shape, dtype, fortran, head.tell())
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which would need a pickle")
+    if min(shape, default=0) < 0 or header.start + header.nbytes != size:
+        raise ValueError(f"it announces {dtype} {shape}, and holds {size - header.start} bytes")
+    return header
+
+
+def read_npy(file: BinaryIO, path: str, largest: int) -> np.ndarray:
+    """Read a ``.npy`` of at most `largest` bytes, without pickles.
 
     Raises
     ------
     InputError
-        Naming the file, if it is damaged or would need a pickle.
+        Naming `path`, if it is damaged or larger.
     """
-    with _naming(path), zipfile.ZipFile(path) as archive:
-        headers = {}
-        for info in archive.infolist():
-            with archive.open(info) as file:
-                shape, _, dtype = _read_header(file, info)
-            headers[info.filename.removesuffix(".npy")] = (shape, dtype)
-        return headers
+    with naming(path):
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        header = read_header(file, size)
+        if header.nbytes > largest:
+            raise ValueError(f"it holds {header.nbytes} bytes, more than {largest}")
+        file.seek(header.start)
+        return _array(file, header)
 
 
-def read_member(path: Path, name: str) -> np.ndarray:
-    """One member of a ``.npz``, whole; raises as :func:`read_npz`."""
-    with _naming(path), np.load(path, allow_pickle=False) as members:
-        return members[name]
+class NpzArchive:
+    """A ``.npz`` whose members are checked before they are read.
 
-
-def read_rows(path: Path, name: str, start: int, stop: int, size: int) -> Iterator[np.ndarray]:
-    """Rows `start` to `stop` of one member, at most `size` at a time, whether it is compressed or not.
+    Parameters
+    ----------
+    file : binary file
+        Opened for reading; it must stay open as long as rows are read.
+    path : str
+        Its name, for messages.
 
     Raises
     ------
     InputError
-        Naming the file, if it is damaged or would need a pickle.
+        From here and every method, naming the file, if it is damaged or would need a pickle.
     """
-    with _naming(path), zipfile.ZipFile(path) as archive:
-        info = archive.getinfo(f"{name}.npy")
-        if info.compress_type == zipfile.ZIP_STORED:
-            yield from batches(_map_member(path, info)[start:stop], size)
-            return
-        with archive.open(info) as file:
-            shape, fortran, dtype = _read_header(file, info)
-            if fortran:
-                raise ValueError(f"'{info.filename}' is in Fortran order and compressed")
-            row = prod(shape[1:]) * dtype.itemsize
-            file.seek(start * row, os.SEEK_CUR)
-            for first in range(start, stop, size):
-                rows = min(size, stop - first)
-                data = file.read(rows * row)
-                yield np.frombuffer(data, dtype).reshape(rows, *shape[1:])
+
+    def __init__(self, file: BinaryIO, path: str):
+        self._path = path
+        with naming(path):
+            self._zip = zipfile.ZipFile(file)
+            self._infos = {info.filename.removesuffix(".npy"): info for info in self._zip.infolist()}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the members."""
+        return list(self._infos)
+
+    def header(self, name: str) -> ArrayHeader:
+        """Shape and type of a member."""
+        with naming(self._path, name):
+            info = self._infos[name]
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("its compression is neither none nor deflate")
+            with self._zip.open(info) as member:
+                return read_header(member, info.file_size)
+
+    def is_stored(self, name: str) -> bool:
+        """Whether a member is uncompressed."""
+        return self._infos[name].compress_type == zipfile.ZIP_STORED
+
+    def read(self, name: str, largest: int | None = None) -> np.ndarray:
+        """A member, of at most `largest` bytes, as an array."""
+        header = self.header(name)
+        with naming(self._path, name):
+            if largest is not None and header.nbytes > largest:
+                raise ValueError(f"it holds {header.nbytes} bytes, more than {largest}")
+            with self._zip.open(self._infos[name]) as member:
+                member.read(header.start)
+                return _array(member, header)
+
+    def map(self, name: str) -> np.ndarray:
+        """A member as a read-only memory map if it is stored uncompressed in a local file, else as an array."""
+        info, header = self._infos[name], self.header(name)
+        if not self.is_stored(name) or not header.nbytes:
+            return self.read(name)
+        with naming(self._path, name):
+            # The local header's name and extra field may differ in length from the central directory's.
+            self._zip.fp.seek(info.header_offset + 26)
+            name_length, extra_length = np.frombuffer(self._zip.fp.read(4), "<u2").tolist()
+            start = info.header_offset + 30 + name_length + extra_length + header.start
+            order = "F" if header.fortran else "C"
+            return np.memmap(self._path, header.dtype, "r", start, header.shape, order=order)
+
+    def rows(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
+        """A function that reads the rows of a member: quick in ascending order, from the start again for others.
+
+        The checksum of the member is verified when its last row is read.
+        """
+        header = self.header(name)
+        with naming(self._path, name):
+            if header.fortran:
+                raise ValueError("its images do not lie one after the other: save it with numpy.ascontiguousarray")
+            member = self._zip.open(self._infos[name])
+        row_shape, row_bytes = header.shape[1:], header.nbytes // max(1, header.shape[0])
+
+        def read(rows: np.ndarray) -> np.ndarray:
+            images = np.empty((len(rows), *row_shape), header.dtype)
+            with naming(self._path, name):
+                for image, row in zip(images, rows.tolist(), strict=True):
+                    member.seek(header.start + row * row_bytes)
+                    image[...] = np.frombuffer(_exactly(member, row_bytes), header.dtype).reshape(row_shape)
+                    if row == header.shape[0] - 1:
+                        member.read(1)
+            return images
+
+        return read
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: str, member: str | None = None) -> Iterator[None]:
+    """Turn whatever a damaged array file or archive makes its readers raise into an ``InputError``."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError) as error:
-        raise InputError(f"{path} is damaged or not an .npz file of plain arrays: {error}") from error
+    except _DAMAGE as error:
+        if isinstance(error, InputError):
+            raise
+        inside = "" if member is None else f", array '{member}'"
+        raise InputError(f"{path}{inside} is damaged or not a file of plain arrays: {error}") from error
 
 
-def _map_member(path: Path, info: zipfile.ZipInfo) -> np.ndarray:
-    with open(path, "rb") as file:
-        # The local header's name and extra field may differ in length from the central directory's.
-        file.seek(info.header_offset + 26)
-        name_length, extra_length = np.frombuffer(file.read(4), "<u2").tolist()
-        file.seek(info.header_offset + 30 + name_length + extra_length)
-        shape, fortran, dtype = _read_header(file, info)
-        offset = file.tell()
-    if prod(shape) == 0:
-        return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", offset, shape, order="F" if fortran else "C")
+_HEADER_BYTES = 2**16
+_HEADER_READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    OSError,
+)
 
 
-def _read_header(file: IO[bytes], info: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, Fortran order and dtype of a member; `file` is at its start, and then at its data."""
-    start = file.tell()
-    version = npy.read_magic(file)
-    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = read_header(file)
-    if dtype.hasobject:
-        raise ValueError(f"'{info.filename}' holds Python objects")
-    size = prod(shape) * dtype.itemsize
-    if file.tell() - start + size != info.file_size:
-        raise ValueError(f"'{info.filename}' announces {size} bytes of data and holds {info.file_size}")
-    return shape, fortran, dtype
+def _array(file: BinaryIO, header: ArrayHeader) -> np.ndarray:
+    flat = np.frombuffer(_exactly(file, header.nbytes), header.dtype, math.prod(header.shape))
+    file.read(1)  # the end, where an archive verifies the checksum
+    return flat.reshape(header.shape, order="F" if header.fortran else "C")
+
+
+def _exactly(file: BinaryIO, count: int) -> bytes:
+    data = file.read(count)
+    if len(data) != count:
+        raise EOFError(f"it ends {count - len(data)} bytes early")
+    return data
