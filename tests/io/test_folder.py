@@ -6,7 +6,7 @@ import pytest
 from kedro.io import DatasetError
 from PIL import Image
 
-from robustmedclip.io import FolderDataset
+from robustmedclip.io import FolderDataset, ImageSetDataset
 from robustmedclip.pipelines.ingestion.nodes import ingest
 
 
@@ -98,9 +98,50 @@ def test_every_unreadable_image_is_named(folder):
 
 
 def test_sixteen_bit_images_are_not_squeezed_silently(folder):
-    Image.fromarray(np.zeros((16, 16), np.uint16)).save(folder / "images/03.png")
-    with pytest.raises(DatasetError, match="8 bits"):
+    Image.fromarray(np.full((16, 16), 1500, np.uint16)).save(folder / "images/03.png")
+    with pytest.raises(DatasetError, match=r"03\.png .*set 'window'"):
         source(folder).load()
+    train = source(folder, window={"low": 1000, "high": 2000}).load()["train"]
+    np.testing.assert_array_equal(train.images[train.sample_ids.tolist().index("images/03.png")], 128)
+    assert "width above 1" in source(folder, window={"center": 3}).problems()[0]
+
+
+@pytest.mark.parametrize("layout", ["split/class", "class"])
+def test_a_folder_per_class(folder, layout):
+    expected = source(folder).load() if layout == "split/class" else None
+    for row in pd.read_csv(folder / "labels.csv").itertuples():
+        target = folder / "sorted" / (f"{row.split}/{row.label}" if layout == "split/class" else row.label)
+        target.mkdir(parents=True, exist_ok=True)
+        (target / row.file.rpartition("/")[2]).write_bytes((folder / row.file).read_bytes())
+    (folder / "sorted/README.md").write_text("not an image, and in no folder of a class")
+    splits = source(folder / "sorted", labels=None).load()
+    if layout == "class":
+        edit(folder, lambda table: table.drop(columns="split"))
+        assert {name: len(split) for name, split in splits.items()} == {
+            name: len(split) for name, split in source(folder).load().items()
+        }
+    else:
+        for name, split in splits.items():
+            order = np.argsort([sample_id.rpartition("/")[2] for sample_id in split.sample_ids])
+            np.testing.assert_array_equal(split.images[order], expected[name].images)
+            np.testing.assert_array_equal(split.labels[order], expected[name].labels)
+
+
+def test_a_folder_of_no_class_and_a_loose_file_are_named(folder):
+    assert "'images'" in source(folder, labels=None).problems()[0]
+    (folder / "sorted/train/cat").mkdir(parents=True)
+    (folder / "sorted/train/loose.png").write_bytes(b"")
+    assert "loose.png" in source(folder / "sorted", labels=None).problems()[0]
+
+
+def test_an_image_that_breaks_after_its_header_leaves_no_file(folder, tmp_path_factory):
+    file = folder / "images/05.png"
+    file.write_bytes(file.read_bytes()[:-200])
+    _, test = ingest(source(folder).load())
+    target = tmp_path_factory.mktemp("out")
+    with pytest.raises(DatasetError, match=r"05\.png"):
+        ImageSetDataset(filepath=str(target / "test.npz")).save(test)
+    assert list(target.iterdir()) == []
 
 
 def test_missing_classes_and_missing_folder(tmp_path, folder):

@@ -1,199 +1,158 @@
-"""A user's own images: a folder and a CSV of labels."""
+"""A user's own images: a folder with a CSV of labels, or with a folder per class."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-import fsspec
 import numpy as np
 import pandas as pd
-from kedro.io import AbstractDataset
-from kedro.io.core import get_protocol_and_path
-from PIL import Image, UnidentifiedImageError
 
+from robustmedclip.io.image_files import image_files
+from robustmedclip.io.pixels import ImageFileError, PixelReader, Window
+from robustmedclip.io.source import SPLITS, SourceDataset, listed
 from robustmedclip.io.versioned import SourceError
-from robustmedclip.types import ImageSet
-
-_SPLITS = ("train", "val", "test")
-_SHOWN = 10
+from robustmedclip.types import ImageSet, chosen_rows
 
 
-class FolderDataset(AbstractDataset[None, dict[str, ImageSet]]):
-    """Images in a folder, listed in a CSV file; loads ``{split: ImageSet}``.
+class FolderDataset(SourceDataset):
+    """Images in a folder; loads ``{split: ImageSet}``.
 
-    The CSV has the columns ``file`` (path inside the folder), ``label`` (class name) and optionally
-    ``split`` (``train``, ``val`` or ``test``). Without it, 70 % of each class go to ``train`` and 30 %
-    to ``test``, chosen by a hash of the file name.
+    Their labels come from a CSV file with the columns ``file`` (path inside the folder), ``label`` (class name) and
+    optionally ``split`` (``train``, ``val`` or ``test``); or, with ``labels: null``, from the names of folders:
+    ``<split>/<class>/<file>`` or ``<class>/<file>``. Without splits, 70 % of each class go to ``train`` and
+    30 % to ``test``, chosen by a hash of the file name.
 
     Parameters
     ----------
-    name, modality : str
-        Filled in from the plan.
-    class_names : list of str
-        Filled in from the plan's ``classes``; the order is the order of the label ids.
-    filepath : str
-        The folder: a path, or a URL that fsspec knows.
-    labels : str
-        The CSV file, relative to the folder.
+    labels : str, optional
+        The CSV file, relative to the folder; null for a folder per class.
     size : int, optional
-        Side in pixels to bring every image to: shortest side scaled (bicubic), then centre crop.
+        Side in pixels to bring every image to: the largest centred square, scaled (bicubic).
         Needed only where the images differ in size.
-    credentials, fs_args : dict, optional
-        Passed to the filesystem.
+    window : mapping, optional
+        Levels of files of more than 8 bits and of DICOM: ``{center, width}`` or ``{low, high}``, as in
+        :class:`~robustmedclip.io.pixels.Window`.
+    **source
+        As in :class:`~robustmedclip.io.source.SourceDataset`; ``class_names`` is needed.
     """
 
     def __init__(
         self,
         *,
-        name: str,
-        modality: str,
-        filepath: str,
-        class_names: list[str] | None = None,
-        labels: str = "labels.csv",
+        labels: str | None = "labels.csv",
         size: int | None = None,
-        credentials: dict[str, Any] | None = None,
-        fs_args: dict[str, Any] | None = None,
-        metadata: dict[str, Any] | None = None,
+        window: Mapping[str, float] | None = None,
+        **source: Any,
     ):
-        protocol, path = get_protocol_and_path(filepath)
-        self._fs = fsspec.filesystem(protocol, **(credentials or {}), **(fs_args or {}))
-        self._name, self._modality, self._class_names = name, modality, class_names
-        self._folder, self._labels, self._size = PurePosixPath(path), labels, size
-        self.metadata = metadata
-
-    def load(self) -> dict[str, ImageSet]:
-        """Read every image.
-
-        Raises
-        ------
-        SourceError
-            Naming each row and file that is wrong: at most ten are spelt out.
-        """
-        if problems := self.problems():
-            raise SourceError(_message(self._name, problems))
-        table = self._table()
-        images, problems = [], []
-        for file in table["file"]:
-            try:
-                images.append(self._read_image(file))
-            except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-                problems.append(f"{self._folder / file} can't be read as an image ({error})")
-        if not problems and len({image.shape[:2] for image in images}) > 1:
-            sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in images})
-            problems.append(f"the images differ in size ({', '.join(sizes[:5])}, ...): set 'size' in the source")
-        if problems:
-            raise SourceError(_message(self._name, problems))
-        if any(image.shape[-1] == 3 for image in images):
-            images = [np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image for image in images]
-        pixels = np.stack(images)
-        ids = {class_name: label for label, class_name in enumerate(self._class_names)}
-        labels = table["label"].map(ids).to_numpy(np.int64)
-        splits = {}
-        for split in _SPLITS:
-            rows = np.flatnonzero(table["split"] == split)
-            if len(rows):
-                splits[split] = ImageSet(
-                    name=self._name,
-                    split=split,
-                    modality=self._modality,
-                    class_names=tuple(self._class_names),
-                    images=pixels[rows],
-                    labels=labels[rows],
-                    sample_ids=table["file"].to_numpy(np.str_)[rows],
-                )
-        return splits
+        super().__init__(**source)
+        self._labels, self._size, self._window = labels, size, window
 
     def problems(self) -> list[str]:
-        """What would make :meth:`load` fail, found from the CSV and the list of files alone."""
-        csv = self._folder / self._labels
-        if not self._class_names:
-            return [f"data_sets.{self._name} needs 'classes' in benchmark.yml"]
-        if not self._fs.exists(str(csv)):
-            return [f"there is no file {csv}"]
-        try:
-            table = self._table()
-        except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
-            return [f"{csv} can't be read: {error}"]
-        return list(self._table_problems(table, csv))
+        """What would make :meth:`load` fail, found from the labels and the list of files alone."""
+        return list(self._problems())
 
     def test_bytes(self) -> int:
         """Size of the test images in bytes, if all are as large as the first and in colour; 0 if that is damaged."""
         table = self._table()
-        width = height = self._size or 0
-        if not width:
-            with (
-                suppress(OSError),
-                self._fs.open(str(self._folder / table["file"].iloc[0]), "rb") as stream,
-                Image.open(stream) as image,
-            ):
-                width, height = image.size
+        try:
+            with self._fs.open(str(self._path / table["file"].iloc[0]), "rb") as file:
+                height, width, _ = self._reader().shape(file)
+        except (ImageFileError, OSError):
+            return 0
         return int((table["split"] == "test").sum()) * width * height * 3
 
-    def signature(self) -> Any:
-        """What the images depend on: settings, and name, size and time of each file."""
-        files = self._fs.find(str(self._folder), detail=True)
-        listing = [[name, info["size"], str(info.get("mtime", ""))] for name, info in sorted(files.items())]
-        return [self._describe(), listing]
+    def _splits(self) -> dict[str, ImageSet]:
+        if problems := self.problems():
+            raise SourceError(listed(problems, "; "))
+        table = self._table()
+        paths = [str(self._path / file) for file in table["file"]]
+        images = image_files(self._fs, paths, self._reader())
+        ids = {class_name: label for label, class_name in enumerate(self._class_names)}
+        labels, files = table["label"].map(ids).to_numpy(np.int64), table["file"].to_numpy(np.str_)
+        rows = {split: np.flatnonzero(table["split"] == split) for split in SPLITS}
+        return self._labelled_splits(
+            self._class_names,
+            {split: (chosen_rows(images, of), labels[of], files[of]) for split, of in rows.items() if len(of)},
+            str(self._path),
+        )
 
-    def save(self, data: None) -> None:
-        """A user's images are read, not saved."""
-        raise NotImplementedError("FolderDataset is a source: it can't be saved to")
+    def _reader(self) -> PixelReader:
+        window = None if self._window is None else Window.parse(self._window)
+        return PixelReader(self._size, window)
+
+    def _problems(self) -> Iterator[str]:
+        if not self._class_names:
+            yield f"data_sets.{self._name} needs 'classes' in benchmark.yml"
+            return
+        if self._size is not None and not (isinstance(self._size, int) and 1 <= self._size <= 4096):
+            yield f"size must be a whole number from 1 to 4096, not {self._size!r}"
+        if self._window is not None:
+            try:
+                Window.parse(self._window)
+            except ValueError as error:
+                yield f"window: {error}"
+        where = self._path / (self._labels or "")
+        if not self._fs.exists(str(where)):
+            yield f"there is no {'file' if self._labels else 'folder'} {where}"
+            return
+        try:
+            table = self._table()
+        except (ValueError, pd.errors.ParserError, OSError) as error:
+            yield f"{where} can't be read: {error}"
+            return
+        yield from self._table_problems(table, where)
 
     def _table(self) -> pd.DataFrame:
-        with self._fs.open(str(self._folder / self._labels), "rb") as file:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        """Columns ``file``, ``label`` and ``split``, a row per image."""
+        if self._labels is None:
+            table = self._folders()
+        else:
+            with self._fs.open(str(self._path / self._labels), "rb") as file:
+                table = pd.read_csv(file, dtype=str, keep_default_na=False)
         if missing := {"file", "label"} - set(table.columns):
-            raise ValueError(f"no column {', '.join(sorted(missing))}; found {', '.join(table.columns)}")
+            raise ValueError(f"no column {', '.join(sorted(missing))}; found {listed(table.columns)}")
         if "split" not in table.columns:
             table["split"] = _split(table)
         return table
 
-    def _table_problems(self, table: pd.DataFrame, csv: PurePosixPath) -> Iterator[str]:
+    def _folders(self) -> pd.DataFrame:
+        """The table of a folder per class; files that lie in no folder and hidden files don't count."""
+        files = [PurePosixPath(file).relative_to(self._path) for file in sorted(self._fs.find(str(self._path)))]
+        files = [file for file in files if len(file.parts) > 1 and not any(p.startswith(".") for p in file.parts)]
+        if not files:
+            raise ValueError("no images in folders of it")
+        first = {file.parts[0] for file in files}
+        if not first <= set(SPLITS):
+            return pd.DataFrame([(str(f), f.parts[0]) for f in files], columns=["file", "label"])
+        if loose := [str(file) for file in files if len(file.parts) < 3]:
+            raise ValueError(f"in no folder of a class: {listed(loose)}")
+        return pd.DataFrame([(str(f), f.parts[1], f.parts[0]) for f in files], columns=["file", "label", "split"])
+
+    def _table_problems(self, table: pd.DataFrame, where: PurePosixPath) -> Iterator[str]:
         unsafe = [f for f in table["file"] if PurePosixPath(f).is_absolute() or ".." in PurePosixPath(f).parts]
         if unsafe:
-            yield f"{csv} names files outside the folder: {_shortened(unsafe)}"
+            yield f"{where} names files outside the folder: {listed(unsafe)}"
             return
         if twice := table["file"][table["file"].duplicated()].unique().tolist():
-            yield f"{csv} lists a file more than once: {_shortened(twice)}"
-        present = set(self._fs.find(str(self._folder)))
-        if missing := [f for f in table["file"] if str(self._folder / f) not in present]:
-            yield f"{csv} names files that don't exist: {_shortened(missing)}"
+            yield f"{where} lists a file more than once: {listed(twice)}"
+        present = set(self._fs.find(str(self._path)))
+        if missing := [f for f in table["file"] if str(self._path / f) not in present]:
+            yield f"{where} names files that don't exist: {listed(missing)}"
         outside = table[~table["label"].isin(self._class_names)]
         if len(outside):
             named = [f"{row.label!r} ({row.file})" for row in outside.itertuples()]
-            yield f"{csv} has labels outside the classes {self._class_names}: {_shortened(named)}"
-        if wrong := sorted(set(table["split"]) - set(_SPLITS)):
-            yield f"{csv} has splits other than train, val and test: {_shortened(wrong)}"
+            yield f"{where} has labels outside the classes {self._class_names}: {listed(named)}"
+        if wrong := sorted(set(table["split"]) - set(SPLITS)):
+            yield f"{where} has splits other than train, val and test: {listed(wrong)}"
         for pool, splits in (("training pool", ("train", "val")), ("test split", ("test",))):
             labels = set(table["label"][table["split"].isin(splits)])
             if empty := [name for name in self._class_names if name not in labels]:
                 yield f"no image of {', '.join(map(repr, empty))} in the {pool}"
 
-    def _read_image(self, file: str) -> np.ndarray:
-        with self._fs.open(str(self._folder / file), "rb") as stream, Image.open(stream) as image:
-            if image.mode in ("I", "I;16", "I;16B", "F"):
-                raise OSError("more than 8 bits per pixel")
-            pixels = image.convert("L" if image.mode in ("1", "L") else "RGB")
-        if self._size is not None:
-            scale = self._size / min(pixels.size)
-            width, height = (max(self._size, round(side * scale)) for side in pixels.size)
-            pixels = pixels.resize((width, height), Image.Resampling.BICUBIC)
-            left, top = (width - self._size) // 2, (height - self._size) // 2
-            pixels = pixels.crop((left, top, left + self._size, top + self._size))
-        array = np.asarray(pixels)
-        return array[..., None] if array.ndim == 2 else array
-
     def _describe(self) -> dict[str, Any]:
-        return {
-            "name": self._name,
-            "modality": self._modality,
-            "filepath": str(self._folder),
-            "labels": self._labels,
-            "class_names": self._class_names,
-            "size": self._size,
-        }
+        settings = {"labels": self._labels, "size": self._size, "window": self._window}
+        return {**super()._describe(), **settings}
 
 
 def _split(table: pd.DataFrame) -> pd.Series:
@@ -202,14 +161,3 @@ def _split(table: pd.DataFrame) -> pd.Series:
     rank = order.groupby(table["label"]).rank(method="first")
     count = order.groupby(table["label"]).transform("size")
     return pd.Series(np.where(rank <= (count * 0.7).round().clip(lower=1), "train", "test"), table.index)
-
-
-def _shortened(items: list[str]) -> str:
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return ", ".join(items[:_SHOWN]) + more
-
-
-def _message(name: str, problems: list[str]) -> str:
-    return f"Data set '{name}': " + "; ".join(problems[:_SHOWN]) + (
-        f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-    )

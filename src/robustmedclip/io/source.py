@@ -1,0 +1,165 @@
+"""What sources of images have in common: files of others that are checked before they are used."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+import numpy as np
+from kedro.io import AbstractDataset
+from kedro.io.core import get_protocol_and_path
+
+from robustmedclip.errors import InputError
+from robustmedclip.io.versioned import SourceError
+from robustmedclip.types import ImageSet
+
+SPLITS = ("train", "val", "test")
+SHOWN = 10
+
+
+class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
+    """A read-only collection of labelled images; loads ``{split: ImageSet}``.
+
+    Pixels stay in the files until they are used.
+
+    Parameters
+    ----------
+    name, modality : str
+        Filled in from the plan.
+    filepath : str
+        The file or folder: a path, or a URL that fsspec knows.
+    class_names : list of str, optional
+        Filled in from the plan's ``classes``; the order is the order of the label ids.
+    credentials, fs_args : dict, optional
+        Passed to the filesystem.
+    metadata : dict, optional
+        For plugins such as Kedro-Viz.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        modality: str,
+        filepath: str,
+        class_names: list[str] | None = None,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        self._protocol, path = get_protocol_and_path(filepath)
+        self._fs = fsspec.filesystem(self._protocol, **(credentials or {}), **(fs_args or {}))
+        self._name, self._modality, self._class_names = name, modality, class_names
+        self._path = PurePosixPath(path)
+        self.metadata = metadata
+
+    @abstractmethod
+    def _splits(self) -> dict[str, ImageSet]:
+        """The splits; raises ``InputError`` naming what is wrong and where."""
+
+    def load(self) -> dict[str, ImageSet]:
+        """The splits, without their pixels.
+
+        Raises
+        ------
+        SourceError
+            Naming each file that is wrong, and what to do.
+        """
+        try:
+            return self._splits()
+        except InputError as error:
+            raise SourceError(f"Data set '{self._name}': {error.message}") from error
+
+    def problems(self) -> list[str]:
+        """What would make :meth:`load` fail."""
+        try:
+            self._splits()
+        except InputError as error:
+            return [error.message]
+        return []
+
+    def test_bytes(self) -> int:
+        """Size of the test images in bytes."""
+        return int(np.prod(self._splits()["test"].images.shape, dtype=np.int64))
+
+    def signature(self) -> Any:
+        """What the images depend on: settings, and name, size and time of each file."""
+        path = str(self._path)
+        files = {path: self._fs.info(path)} if self._fs.isfile(path) else self._fs.find(path, detail=True)
+        listing = [[name, info["size"], str(info.get("mtime", ""))] for name, info in sorted(files.items())]
+        return [self._describe(), listing]
+
+    def save(self, data: None) -> None:
+        """Sources are read, not saved."""
+        raise NotImplementedError(f"{type(self).__name__} is a source: it can't be saved to")
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "name": self._name,
+            "modality": self._modality,
+            "filepath": str(self._path),
+            "class_names": self._class_names,
+        }
+
+    def _labelled_splits(
+        self, class_names: Sequence[str], parts: Mapping[str, tuple[Any, np.ndarray, Sequence[str]]], where: str
+    ) -> dict[str, ImageSet]:
+        """Image sets of ``{split: (images, labels, sample ids)}``; `where` names the labels in messages."""
+        for pool, names in (("training pool", ("train", "val")), ("test split", ("test",))):
+            labels = [label for name in names if name in parts for label in np.unique(parts[name][1])]
+            if not labels:
+                raise SourceError(f"{where} has no image of the {pool}")
+            if empty := [name for label, name in enumerate(class_names) if label not in labels]:
+                raise SourceError(f"{where} has no image of {listed(map(repr, empty))} in the {pool}")
+        return {
+            split: ImageSet(
+                name=self._name,
+                split=split,
+                modality=self._modality,
+                class_names=tuple(class_names),
+                images=images,
+                labels=labels,
+                sample_ids=np.array(sample_ids, dtype=np.str_),
+            )
+            for split, (images, labels, sample_ids) in parts.items()
+        }
+
+
+def checked_labels(labels: np.ndarray, classes: int, where: str) -> np.ndarray:
+    """Label ids as int64 ``(N,)``.
+
+    Raises
+    ------
+    SourceError
+        If they are not whole numbers, one per image, from 0 to `classes` - 1.
+    """
+    if labels.dtype.kind not in "iu" or labels.ndim not in (1, 2) or labels.size != len(labels):
+        raise SourceError(f"{where}: labels must be whole numbers, one per image, not {labels.dtype} {labels.shape}")
+    if outside := np.unique(labels[(labels < 0) | (labels >= classes)]).tolist():
+        raise SourceError(f"{where}: the labels {listed(map(str, outside))} lie outside the {classes} classes")
+    return labels.reshape(-1).astype(np.int64)
+
+
+def renamed_classes(own: Sequence[str], wanted: Sequence[str] | None, where: str) -> tuple[str, ...]:
+    """The class names of a collection, or those that the plan gives them, in the order of the label ids.
+
+    Raises
+    ------
+    SourceError
+        If there are not as many, or the same names in another order.
+    """
+    if wanted is None:
+        return tuple(own)
+    if len(wanted) != len(own):
+        raise SourceError(f"'classes' lists {len(wanted)} names, and {where} has {len(own)} classes: {listed(own)}")
+    if set(wanted) == set(own) and list(wanted) != list(own):
+        raise SourceError(f"'classes' lists the classes of {where} in another order than its label ids: {listed(own)}")
+    return tuple(wanted)
+
+
+def listed(items: Any, separator: str = ", ") -> str:
+    """The first ten items, and how many more there are."""
+    items = list(items)
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return separator.join(items[:SHOWN]) + more
