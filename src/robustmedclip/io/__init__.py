@@ -6,6 +6,7 @@ from robustmedclip.io.files import FilesDataset
 from robustmedclip.io.folder import FolderDataset
 from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.logits import LogitsDataset
+from robustmedclip.io.npz_source import MedMNISTDataset, NpzDataset
 from robustmedclip.io.open_clip import OpenCLIPDataset
 from robustmedclip.io.phantom import PhantomDataset
 from robustmedclip.io.released_set import ReleasedSetDataset
@@ -17,6 +18,8 @@ __all__ = [
     "FolderDataset",
     "ImageSetDataset",
     "LogitsDataset",
+    "MedMNISTDataset",
+    "NpzDataset",
     "OpenCLIPDataset",
     "PhantomDataset",
     "ReleasedSetDataset",
