@@ -6,6 +6,7 @@ from robustmedclip.io.files import FilesDataset
 from robustmedclip.io.folder import FolderDataset
 from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.logits import LogitsDataset
+from robustmedclip.io.medimeta import MedIMetaDataset
 from robustmedclip.io.npz_source import MedMNISTDataset, NpzDataset
 from robustmedclip.io.open_clip import OpenCLIPDataset
 from robustmedclip.io.phantom import PhantomDataset
@@ -18,6 +19,7 @@ __all__ = [
     "FolderDataset",
     "ImageSetDataset",
     "LogitsDataset",
+    "MedIMetaDataset",
     "MedMNISTDataset",
     "NpzDataset",
     "OpenCLIPDataset",
