@@ -134,8 +134,8 @@ def damage(path, how):
     ("how", "message"),
     [
         ("missing", "lacks test/pixelate_severity_3.npz"),
-        ("truncated", "is damaged or not an .npz"),
-        ("no archive", "is damaged or not an .npz"),
+        ("truncated", "is damaged or not a file of plain arrays"),
+        ("no archive", "is damaged or not a file of plain arrays"),
         ("other keys", "has no images and no labels; it has x"),
         ("floats", r"images must be uint8 \(N, H, W\) or \(N, H, W, 3\), not float32"),
         ("other counts", "150 images and .* don't match"),
