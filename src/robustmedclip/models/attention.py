@@ -1,6 +1,8 @@
 """Attention whose query, key and value projections are layers of their own, so that they can be adapted."""
 
 import torch
+from timm.layers import Attention
+from timm.models.swin_transformer import WindowAttention
 from torch import nn
 from torch.nn import functional as F
 
@@ -20,15 +22,8 @@ class UnfusedAttention(nn.Module):
     def __init__(self, fused: nn.MultiheadAttention):
         super().__init__()
         width, self.num_heads, self.batch_first = fused.embed_dim, fused.num_heads, fused.batch_first
-        weights = fused.in_proj_weight.detach().chunk(3)
-        biases = fused.in_proj_bias.detach().chunk(3) if fused.in_proj_bias is not None else (None,) * 3
-        self.q_proj, self.k_proj, self.v_proj = (
-            _linear(weight, bias) for weight, bias in zip(weights, biases, strict=True)
-        )
-        self.out_proj = _linear(
-            fused.out_proj.weight.detach(),
-            None if fused.out_proj.bias is None else fused.out_proj.bias.detach(),
-        )
+        self.q_proj, self.k_proj, self.v_proj = _split(fused.in_proj_weight, fused.in_proj_bias)
+        self.out_proj = _linear(fused.out_proj.weight, fused.out_proj.bias)
         self.embed_dim = width
 
     def forward(
@@ -44,31 +39,99 @@ class UnfusedAttention(nn.Module):
         if not self.batch_first:
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
         q, k, v = (
-            self._split(layer(x))
+            self._heads(layer(x))
             for layer, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
         )
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
         output = self.out_proj(attended.transpose(1, 2).flatten(2))
         return output if self.batch_first else output.transpose(0, 1), None
 
-    def _split(self, x: torch.Tensor) -> torch.Tensor:
+    def fused(self) -> nn.MultiheadAttention:
+        """An equal ``nn.MultiheadAttention``."""
+        bias = self.q_proj.bias is not None
+        fused = nn.MultiheadAttention(self.embed_dim, self.num_heads, bias=bias, batch_first=self.batch_first)
+        joined = _joined(self.q_proj, self.k_proj, self.v_proj)
+        fused.in_proj_weight.data = joined.weight.data
+        fused.out_proj.weight.data = self.out_proj.weight.detach().clone()
+        if bias:
+            fused.in_proj_bias.data = joined.bias.data
+            fused.out_proj.bias.data = self.out_proj.bias.detach().clone()
+        return fused
+
+    def _heads(self, x: torch.Tensor) -> torch.Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
-def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-    layer.weight.data.copy_(weight)
-    if bias is not None:
-        layer.bias.data.copy_(bias)
-    return layer
+class UnfusedProjection(nn.Module):
+    """Drop-in for the ``qkv`` layer of timm's attention, with separate ``q_proj``, ``k_proj``, ``v_proj``.
+
+    Parameters
+    ----------
+    fused : nn.Linear
+        The layer whose weights are taken over; its outputs are query, key and value, one after the other.
+    """
+
+    def __init__(self, fused: nn.Linear):
+        super().__init__()
+        self.q_proj, self.k_proj, self.v_proj = _split(fused.weight, fused.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Query, key and value of `x`, side by side in the last dimension."""
+        return torch.cat([self.q_proj(x), self.k_proj(x), self.v_proj(x)], dim=-1)
+
+    def fused(self) -> nn.Linear:
+        """An equal ``nn.Linear``."""
+        return _joined(self.q_proj, self.k_proj, self.v_proj)
 
 
 def unfuse_attention(module: nn.Module) -> nn.Module:
-    """Replace every ``nn.MultiheadAttention`` inside `module` by an equal :class:`UnfusedAttention`."""
+    """Replace every ``nn.MultiheadAttention``, and every ``qkv`` of timm's attention, by an equal unfused one.
+
+    timm's ``Attention`` (ViT) and ``WindowAttention`` (Swin) are changed; its other attentions read the weights of
+    ``qkv`` themselves, and stay as they are.
+    """
     for name, child in list(module.named_children()):
         if isinstance(child, nn.MultiheadAttention):
-            unfused = UnfusedAttention(child).to(child.out_proj.weight.device)
-            setattr(module, name, unfused.train(child.training))
+            _replace(module, name, UnfusedAttention(child))
+        elif isinstance(child, Attention | WindowAttention) and isinstance(child.qkv, nn.Linear):
+            _replace(child, "qkv", UnfusedProjection(child.qkv))
         else:
             unfuse_attention(child)
     return module
+
+
+def fuse_attention(module: nn.Module) -> nn.Module:
+    """Inverse of :func:`unfuse_attention`: the weights get back the names and shapes of open_clip and timm."""
+    for name, child in list(module.named_children()):
+        if isinstance(child, UnfusedAttention | UnfusedProjection):
+            _replace(module, name, child.fused())
+        else:
+            fuse_attention(child)
+    return module
+
+
+def _replace(parent: nn.Module, name: str, new: nn.Module) -> None:
+    old = getattr(parent, name)
+    parameter = next(old.parameters())
+    setattr(
+        parent, name, new.to(parameter.device).requires_grad_(parameter.requires_grad).train(old.training)
+    )
+
+
+def _split(weight: torch.Tensor, bias: torch.Tensor | None) -> list[nn.Linear]:
+    weights = weight.chunk(3)
+    biases = (None,) * 3 if bias is None else bias.chunk(3)
+    return [_linear(*pair) for pair in zip(weights, biases, strict=True)]
+
+
+def _joined(*layers: nn.Linear) -> nn.Linear:
+    weight = torch.cat([layer.weight for layer in layers])
+    return _linear(weight, None if layers[0].bias is None else torch.cat([layer.bias for layer in layers]))
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, dtype=weight.dtype)
+    layer.weight.data.copy_(weight.detach())
+    if bias is not None:
+        layer.bias.data.copy_(bias.detach())
+    return layer

@@ -14,7 +14,7 @@ from robustmedclip.models.interface import Preprocessing, VisionLanguageModel
 _LORA_TARGETS = {
     "open_clip ViT": r"visual\.transformer\.resblocks\.\d+\.attn\.(q|k|v)_proj",
     "open_clip ResNet": r"visual\.layer\d\.\d+\.conv\d",
-    "timm ViT": r"visual\.trunk\.blocks\.\d+\.attn\.qkv",
+    "timm ViT": r"visual\.trunk\.blocks\.\d+\.attn\.qkv\.(q|k|v)_proj",
     "timm ResNet": r"visual\.trunk\.layer\d\.\d+\.conv\d",
 }
 
