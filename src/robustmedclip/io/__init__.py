@@ -8,12 +8,18 @@ from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.logits import LogitsDataset
 from robustmedclip.io.medimeta import MedIMetaDataset
 from robustmedclip.io.npz_source import MedMNISTDataset, NpzDataset
-from robustmedclip.io.open_clip import OpenCLIPDataset
+from robustmedclip.io.models import (
+    CheckpointDataset,
+    OpenCLIPDataset,
+    RobustMedCLIPDataset,
+    TransformersDataset,
+)
 from robustmedclip.io.phantom import PhantomDataset
 from robustmedclip.io.released_set import ReleasedSetDataset
 
 __all__ = [
     "AdapterDataset",
+    "CheckpointDataset",
     "CorruptedSetDataset",
     "FilesDataset",
     "FolderDataset",
@@ -25,4 +31,6 @@ __all__ = [
     "OpenCLIPDataset",
     "PhantomDataset",
     "ReleasedSetDataset",
+    "RobustMedCLIPDataset",
+    "TransformersDataset",
 ]

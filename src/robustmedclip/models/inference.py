@@ -34,6 +34,8 @@ def image_logits(
     """
     for images in batches:
         missing = BATCH_SIZE - len(images)
-        padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)]) if missing else images
-        features = model.encode_image(model.preprocess(padded))
-        yield (model.logit_scale * features @ classifier.T)[: len(images)].numpy()
+        padded = (
+            np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)]) if missing else images
+        )
+        features = model.encode_image(model.preprocess(padded, model.device))
+        yield (model.logit_scale * features @ classifier.to(model.device).T)[: len(images)].cpu().numpy()

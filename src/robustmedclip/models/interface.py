@@ -4,53 +4,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a model wants its images.
-
-    Attributes
-    ----------
-    size : (int, int)
-        Height and width in pixels.
-    mean, std : tuple of float
-        Of the red, green and blue channel, on the scale [0, 1].
-    interpolation : str
-        ``bicubic`` or ``bilinear``, antialiased.
-    resize_mode : str
-        ``shortest``: scale the shortest side, then crop the centre; ``squash``: scale both sides.
-    """
-
-    size: tuple[int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str = "bicubic"
-    resize_mode: str = "shortest"
-
-    def __call__(self, images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
-        """Turn uint8 images ``(N, H, W, 1 or 3)`` into model input, float32 ``(N, 3, *size)``, channels last."""
-        batch = torch.from_numpy(np.array(images, copy=True)).to(device).permute(0, 3, 1, 2)
-        batch = self._resized(batch).to(torch.float32).div_(255)
-        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (self.mean, self.std))
-        return batch.expand(-1, 3, -1, -1).sub(mean).div_(std).contiguous(memory_format=torch.channels_last)
-
-    def _resized(self, batch: torch.Tensor) -> torch.Tensor:
-        height, width = batch.shape[-2:]
-        target = self.size
-        if self.resize_mode == "shortest":
-            scale = max(self.size[0] / height, self.size[1] / width)
-            target = (max(self.size[0], round(height * scale)), max(self.size[1], round(width * scale)))
-        if (height, width) != target:
-            batch = F.interpolate(
-                batch.contiguous(), target, mode=self.interpolation, antialias=True, align_corners=False
-            )
-        top, left = (target[0] - self.size[0]) // 2, (target[1] - self.size[1]) // 2
-        return batch[..., top : top + self.size[0], left : left + self.size[1]]
+from robustmedclip.models.preprocessing import Preprocessing
 
 
 @dataclass
@@ -59,23 +17,31 @@ class VisionLanguageModel:
 
     Attributes
     ----------
+    name : str
+        What it is, for messages.
     network : nn.Module
-        Has ``visual``, ``encode_image`` and ``encode_text``; attention unfused.
+        Has ``visual``, ``encode_image`` and ``encode_text``; attention of ``visual`` unfused.
     tokenize : callable
         List of strings to token ids.
     preprocess : Preprocessing
         uint8 images to model input.
     logit_scale : float
-        Factor of the cosine similarity.
+        Factor of the cosine similarity. An additive bias, as SigLIP has, is the same for every class and left out.
     lora_targets : str
         Regular expression of the layers of the visual encoder that LoRA adapts.
     """
 
+    name: str
     network: nn.Module
     tokenize: Callable[[list[str]], torch.Tensor]
     preprocess: Preprocessing
     logit_scale: float
     lora_targets: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and the input has to be."""
+        return next(self.network.parameters()).device
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Unit image features, float32 ``(N, D)``, of model input."""
@@ -84,8 +50,7 @@ class VisionLanguageModel:
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         """Unit text features, float32 ``(N, D)``; each text is encoded by itself."""
-        device = next(self.network.parameters()).device
-        features = [self.network.encode_text(self.tokenize([text]).to(device)) for text in texts]
+        features = [self.network.encode_text(self.tokenize([text]).to(self.device)) for text in texts]
         return F.normalize(torch.cat(features).float(), dim=-1)
 
     def content_hash(self) -> str:
@@ -93,7 +58,7 @@ class VisionLanguageModel:
         digest = hashlib.blake2b(digest_size=16)
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(tensor.detach().cpu().contiguous().numpy())
         return digest.hexdigest()
 
 

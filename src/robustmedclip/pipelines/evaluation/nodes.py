@@ -8,7 +8,7 @@ import numpy as np
 from robustmedclip.progress import track
 from robustmedclip.types import Adapter, CorruptedSet, Logits
 
-VERSION = 1
+VERSION = 2
 
 
 def evaluate(

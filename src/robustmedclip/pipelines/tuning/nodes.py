@@ -8,7 +8,7 @@ import pandas as pd
 from robustmedclip.pipelines.few_shot.nodes import chosen
 from robustmedclip.types import Adapter, ImageSet
 
-VERSION = 1
+VERSION = 2
 
 
 def tune(

@@ -1,0 +1,184 @@
+"""Models as catalog entries: one class for each way in which they are published."""
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+_HUB = "hf-hub:"
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+
+class ModelDataset(AbstractDataset[None, Any]):
+    """What the model datasets share: they load a :class:`~robustmedclip.models.VisionLanguageModel`."""
+
+    metadata: dict[str, Any] | None = None
+
+    @abstractmethod
+    def load(self) -> Any:
+        """Load the model, a :class:`~robustmedclip.models.VisionLanguageModel`."""
+
+    @abstractmethod
+    def paths(self) -> list[str]:
+        """Local files and folders that the model is made of."""
+
+    def problems(self) -> list[str]:
+        """What would make :meth:`load` fail, found without reading the weights."""
+        return [f"there is no {path}" for path in self.paths() if not Path(path).exists()]
+
+    def signature(self) -> Any:
+        """What the model depends on: its names, and name, size and time of each file."""
+        files = [
+            file
+            for path in self.paths()
+            for file in (Path(path), *sorted(Path(path).rglob("*")))
+            if file.is_file()
+        ]
+        return [self._describe(), [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files]]
+
+    def save(self, data: None) -> None:
+        """Models are read, not saved."""
+        raise NotImplementedError(f"{type(self).__name__} is a source: it can't be saved to")
+
+
+class OpenCLIPDataset(ModelDataset):
+    """Loads a model of open_clip: from a local folder, or by open_clip's names.
+
+    Parameters
+    ----------
+    path : str, optional
+        Folder with ``open_clip_config.json``, weights and the tokenizer's files.
+    model, pretrained : str, optional
+        open_clip's model name and weights tag or file, e.g. ``ViT-B-16-quickgelu`` and ``openai``; or a
+        model ``hf-hub:<repository>`` alone. What is not local is downloaded on first use.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        model: str | None = None,
+        pretrained: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        if (path is None) == (model is None):
+            raise ValueError("A model needs either 'path' (a local folder) or 'model' (a name of open_clip)")
+        self._path, self._model, self._pretrained = path, model, pretrained
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        from robustmedclip.models import load_open_clip
+
+        if self._path is not None:
+            return load_open_clip(f"local-dir:{self._path}")
+        return load_open_clip(self._model, self._pretrained)
+
+    def paths(self) -> list[str]:
+        return [self._path] if self._path else _local(self._pretrained)
+
+    def problems(self) -> list[str]:
+        if self._path is None or not Path(self._path).is_dir():
+            return super().problems()
+        if not (Path(self._path) / "open_clip_config.json").is_file():
+            return [f"{self._path} has no open_clip_config.json"]
+        return []
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self._path, "model": self._model, "pretrained": self._pretrained}
+
+
+class CheckpointDataset(ModelDataset):
+    """Loads a checkpoint that was published in a layout of its own.
+
+    Parameters
+    ----------
+    layout : str
+        ``unimedclip``, ``medclip`` or ``pmcclip``.
+    weights : str
+        The file, or the folder that holds the files; or ``hf-hub:`` with a repository, with or without a file.
+    text : str, optional
+        Folder, or name on the hub, of the tokenizer of the text tower; by default the folder of the weights,
+        if it has a tokenizer, else the hub.
+    """
+
+    def __init__(
+        self, *, layout: str, weights: str, text: str | None = None, metadata: dict[str, Any] | None = None
+    ):
+        self._layout, self._weights, self._text = layout, weights, text
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        from robustmedclip.models import load_checkpoint
+
+        return load_checkpoint(self._layout, self._weights, self._text)
+
+    def paths(self) -> list[str]:
+        return _local(self._weights, always=True) + _local(self._text)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"layout": self._layout, "weights": self._weights, "text": self._text}
+
+
+class TransformersDataset(ModelDataset):
+    """Loads a CLIP or SigLIP of transformers.
+
+    Parameters
+    ----------
+    model : str
+        Folder, or name on the hub, with configuration, tokenizer, preprocessing and weights.
+    weights : str, optional
+        Weights file, if not the model's own.
+    """
+
+    def __init__(self, *, model: str, weights: str | None = None, metadata: dict[str, Any] | None = None):
+        self._model, self._weights = model, weights
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        from robustmedclip.models import load_transformers
+
+        return load_transformers(self._model, self._weights)
+
+    def paths(self) -> list[str]:
+        return _local(self._model) + _local(self._weights, always=True)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"model": self._model, "weights": self._weights}
+
+
+class RobustMedCLIPDataset(ModelDataset):
+    """Loads a model that the authors of the study tuned: a base model with their adapter added.
+
+    Parameters
+    ----------
+    base : dict
+        Catalog entry of the base: BiomedCLIP for their ViT, MedCLIP-ResNet for their ResNet.
+    adapter : str
+        ``model.pth``, ``lora_weights.safetensors``, or the folder that holds them, from which the first is taken; or
+        ``hf-hub:`` and a file of a repository.
+    """
+
+    def __init__(self, *, base: dict[str, Any], adapter: str, metadata: dict[str, Any] | None = None):
+        self._base = AbstractDataset.from_config("base", base)
+        self._adapter = adapter
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        from robustmedclip.adaptation import import_robustmedclip, merge_adapter
+
+        base = self._base.load()
+        return merge_adapter(base, import_robustmedclip(base, self._adapter))
+
+    def paths(self) -> list[str]:
+        return [*self._base.paths(), *_local(self._adapter, always=True)]
+
+    def _describe(self) -> dict[str, Any]:
+        return {"base": self._base._describe(), "adapter": self._adapter}
+
+
+def _local(source: str | None, always: bool = False) -> list[str]:
+    """`source` if it is a path: `always`, where it could only be on the hub instead; else if it looks like a file or exists."""
+    if source is None or source.startswith(_HUB):
+        return []
+    return [source] if always or Path(source).suffix in _SUFFIXES or Path(source).exists() else []

@@ -1,0 +1,264 @@
+"""Published checkpoints in layouts of their own, turned into the configuration and the weights of open_clip."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robustmedclip.errors import InputError
+from robustmedclip.models.checkpoints import read_weights
+from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
+from robustmedclip.models.text_towers import BIOMEDBERT, BIOMEDBERT_LARGE, CLINICALBERT
+
+Weights = dict[str, torch.Tensor]
+
+#: Mean and standard deviation of MedCLIP's training images (github.com/RyanWangZf/MedCLIP, medclip/constants.py).
+_MEDCLIP_MEAN, _MEDCLIP_STD = (0.5862785803043838,) * 3, (0.27950088968644304,) * 3
+
+#: log of the temperature that PMC-CLIP was published with; its files don't hold it (github.com/WeixiongLin/PMC-CLIP).
+_PMCCLIP_LOGIT_SCALE = 4.4292
+
+#: Largest logit scale of MedCLIP: exp(4.6052) = 100 (medclip/modeling_medclip.py).
+_MEDCLIP_LOGIT_SCALE = 4.6052
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A checkpoint as open_clip would have it.
+
+    Attributes
+    ----------
+    config : dict
+        open_clip's ``model_cfg``.
+    weights : dict
+        Weights of the network that open_clip builds of it.
+    preprocessing : Preprocessing
+        As published.
+    text_tower : dict
+        What the text tower's configuration must say beyond what is published of it.
+    """
+
+    config: dict[str, Any]
+    weights: Weights
+    preprocessing: Preprocessing
+    text_tower: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One family of checkpoints: the files that make one up, and how they become an open_clip model."""
+
+    files: tuple[str, ...]
+    convert: Callable[[list[Weights]], Converted]
+
+    def read(self, path: Path) -> Converted:
+        """Convert the checkpoint in a file, or in a folder.
+
+        Raises
+        ------
+        InputError
+            If files are missing, can't be read, or hold something else.
+        """
+        found = [path] if path.is_file() else [_one(path, pattern) for pattern in self.files]
+        if len(found) != len(self.files):
+            raise InputError(
+                f"{path} is one file of a model of {len(self.files)}: give the folder that holds them"
+            )
+        try:
+            return self.convert([read_weights(file) for file in found])
+        except KeyError as error:
+            raise InputError(
+                f"The weights in {path} can't be loaded: they lack {error}, as another model would"
+            ) from error
+
+
+def _one(folder: Path, pattern: str) -> Path:
+    files = sorted(file for suffix in pattern.split("|") for file in folder.glob(suffix))
+    if len(files) != 1:
+        names = ", ".join(file.name for file in files) or "none"
+        raise InputError(
+            f"Expected one file {pattern.replace('|', ' or ')} in {folder}, found {names}: give the file"
+        )
+    return files[0]
+
+
+def unimedclip(parts: list[Weights]) -> Converted:
+    """UniMed-CLIP (Khattak et al. 2024, arXiv:2412.10372): ViT-B/16 or ViT-L/14-336, and BiomedBERT base or large."""
+    weights = {re.sub(r"^text_encoder\.", "text.", name): tensor for name, tensor in parts[0].items()}
+    vision, embed_dim = _native_vit(weights)
+    width = weights["text.transformer.embeddings.word_embeddings.weight"].shape[1]
+    return Converted(
+        config={
+            "embed_dim": embed_dim,
+            "quick_gelu": True,
+            "vision_cfg": vision,
+            "text_cfg": _bert(
+                BIOMEDBERT_LARGE if width == 1024 else BIOMEDBERT, "cls_last_hidden_state_pooler", "mlp", 256
+            ),
+        },
+        weights=_without_pooler(weights),
+        preprocessing=Preprocessing(size=(vision["image_size"],) * 2, mean=CLIP_MEAN, std=CLIP_STD),
+        text_tower={},
+    )
+
+
+def medclip(parts: list[Weights]) -> Converted:
+    """MedCLIP (Wang et al. 2022, arXiv:2210.10163): ResNet-50 or Swin-T, and Bio_ClinicalBERT."""
+    (weights,) = parts
+    if "vision_model.model.fc.weight" in weights:
+        architecture, visual = "resnet50", _medclip_resnet(weights)
+    else:
+        architecture, visual = "swin_tiny_patch4_window7_224", _medclip_swin(weights)
+    text = {
+        name.replace("text_model.model.", "text.transformer.").replace(
+            "text_model.projection_head.", "text.proj."
+        ): tensor
+        for name, tensor in weights.items()
+        if name.startswith("text_model.")
+    }
+    return Converted(
+        config={
+            "embed_dim": visual["visual.head.proj.weight"].shape[0],
+            "vision_cfg": {
+                "timm_model_name": architecture,
+                "timm_pool": "avg",
+                "timm_proj": "linear",
+                "image_size": 224,
+            },
+            "text_cfg": _bert(CLINICALBERT, "medclip_pooler", "linear", 77),
+        },
+        weights=_without_pooler(
+            visual | text | {"logit_scale": weights["logit_scale"].clamp(0, _MEDCLIP_LOGIT_SCALE)}
+        ),
+        preprocessing=Preprocessing(
+            size=(224, 224), mean=_MEDCLIP_MEAN, std=_MEDCLIP_STD, resize_mode="pad", mode="L"
+        ),
+        text_tower={"output_hidden_states": True},
+    )
+
+
+def pmcclip(parts: list[Weights]) -> Converted:
+    """PMC-CLIP (Lin et al. 2023, arXiv:2303.07240): ResNet-50 as CLIP modifies it, and BiomedBERT."""
+    image, text, projection = parts
+    (projection,) = projection.values()
+    blocks = [
+        len({name.split(".")[1] for name in image if name.startswith(f"layer{i}.")}) for i in (1, 2, 3, 4)
+    ]
+    width = image["layer1.0.conv1.weight"].shape[0]
+    grid = round((image["attnpool.positional_embedding"].shape[0] - 1) ** 0.5)
+    return Converted(
+        config={
+            "embed_dim": projection.shape[1],
+            "vision_cfg": {
+                "layers": blocks,
+                "width": width,
+                # 8 heads, whatever the width: open_clip divides 32 times the width by it.
+                "head_width": width * 32 // 8,
+                "image_size": 32 * grid,
+            },
+            "text_cfg": _bert(BIOMEDBERT, "cls_pooler", "linear", 77),
+        },
+        weights={
+            **{f"visual.{name}": tensor for name, tensor in image.items()},
+            **{f"text.transformer.{name}": tensor for name, tensor in text.items()},
+            "text.proj.weight": projection.T.contiguous(),
+            "logit_scale": torch.tensor(_PMCCLIP_LOGIT_SCALE),
+        },
+        preprocessing=Preprocessing(size=(32 * grid,) * 2, mean=CLIP_MEAN, std=CLIP_STD),
+        text_tower={},
+    )
+
+
+#: Layouts by name.
+LAYOUTS = {
+    "unimedclip": Layout(("*.pt|*.pth|*.safetensors",), unimedclip),
+    "medclip": Layout(("pytorch_model.bin|*.safetensors",), medclip),
+    "pmcclip": Layout(("image_encoder*.pth", "text_encoder.pth", "text_projection_layer.pth"), pmcclip),
+}
+
+
+def _bert(name: str, pooler: str, projection: str, context_length: int) -> dict[str, Any]:
+    return {
+        "hf_model_name": name,
+        "hf_tokenizer_name": name,
+        "hf_pooler_type": pooler,
+        "hf_proj_type": projection,
+        "context_length": context_length,
+    }
+
+
+def _native_vit(weights: Weights) -> tuple[dict[str, Any], int]:
+    """open_clip's ``vision_cfg`` and ``embed_dim`` of a ViT, read off the shapes; heads are 64 wide, as in CLIP."""
+    patches, positions = weights["visual.conv1.weight"], weights["visual.positional_embedding"]
+    width, _, patch_size, _ = patches.shape
+    layers = {name.split(".")[3] for name in weights if name.startswith("visual.transformer.resblocks.")}
+    vision = {
+        "image_size": round((positions.shape[0] - 1) ** 0.5) * patch_size,
+        "layers": len(layers),
+        "width": width,
+        "head_width": 64,
+        "mlp_ratio": weights["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0] / width,
+        "patch_size": patch_size,
+    }
+    return vision, weights["visual.proj"].shape[1]
+
+
+def _without_pooler(weights: Weights) -> Weights:
+    """Without BERT's pooling layer, where the text tower does not use it."""
+    return {
+        name: tensor for name, tensor in weights.items() if not name.startswith("text.transformer.pooler.")
+    }
+
+
+def _medclip_resnet(weights: Weights) -> Weights:
+    """torchvision's ResNet, whose names timm shares, with the projection as its last layer."""
+    prefix = "vision_model.model."
+    visual = {
+        name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)
+    }
+    projection = visual.pop("fc.weight")
+    return {f"visual.trunk.{name}": tensor for name, tensor in visual.items()} | {
+        "visual.head.proj.weight": projection
+    }
+
+
+#: Names of transformers' Swin, as they are in checkpoints, to timm's.
+_SWIN_NAMES = (
+    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+    (r"^embeddings\.norm\.", "patch_embed.norm."),
+    (r"^layernorm\.", "norm."),
+    (r"^encoder\.", ""),
+    (r"\.layernorm_before\.", ".norm1."),
+    (r"\.layernorm_after\.", ".norm2."),
+    (r"\.attention\.self\.relative_position_bias_table$", ".attn.relative_position_bias_table"),
+    (r"\.attention\.self\.query\.", ".attn.qkv."),
+    (r"\.attention\.output\.dense\.", ".attn.proj."),
+    (r"\.intermediate\.dense\.", ".mlp.fc1."),
+    (r"\.output\.dense\.", ".mlp.fc2."),
+)
+
+
+def _medclip_swin(weights: Weights) -> Weights:
+    """transformers' Swin as timm has it: query, key and value joined, downsampling at the start of the next stage."""
+    prefix = "vision_model.model."
+    trunk = {}
+    for name in weights:
+        if not name.startswith(prefix) or re.search(r"\.attention\.self\.(key|value)\.", name):
+            continue
+        parts = [name.replace(".self.query.", f".self.{part}.") for part in ("query", "key", "value")]
+        joined = ".self.query." in name
+        trunk[_swin_name(name.removeprefix(prefix))] = (
+            torch.cat([weights[p] for p in parts]) if joined else weights[name]
+        )
+    visual = {f"visual.trunk.{name}": tensor for name, tensor in trunk.items()}
+    return visual | {"visual.head.proj.weight": weights["vision_model.projection_head.weight"]}
+
+
+def _swin_name(name: str) -> str:
+    name = re.sub(r"\.(\d+)\.downsample\.", lambda match: f".{int(match[1]) + 1}.downsample.", name)
+    for pattern, replacement in _SWIN_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name

@@ -1,0 +1,105 @@
+"""From uint8 images to what a model sees."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+#: Mean and standard deviation of CLIP's training images (Radford et al. 2021; open_clip.constants).
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+RESIZE_MODES = ("shortest", "longest", "squash", "pad")
+
+#: Weights of red, green and blue in luminance (ITU-R BT.601), in 1/65536, as Pillow's mode L has them.
+_LUMINANCE = (19595, 38470, 7471)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a model wants its images.
+
+    Attributes
+    ----------
+    size : (int, int)
+        Height and width in pixels.
+    mean, std : tuple of float
+        Of the red, green and blue channel, on the scale [0, 1].
+    interpolation : str
+        ``bicubic`` or ``bilinear``, antialiased.
+    resize_mode : str
+        ``shortest``: scale the shortest side, then crop the centre; ``longest``: scale the longest side, then
+        pad; ``squash``: scale both sides; ``pad``: put the image on a square as large as its longest side, and
+        at least as large as `size`, then scale the square.
+    mode : str
+        ``RGB``, or ``L``: luminance in all three channels.
+    fill_color : int
+        Value of padded pixels, in [0, 255].
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+    resize_mode: str = "shortest"
+    mode: str = "RGB"
+    fill_color: int = 0
+
+    def __post_init__(self) -> None:
+        for field, known in (
+            ("interpolation", ("bicubic", "bilinear")),
+            ("resize_mode", RESIZE_MODES),
+            ("mode", ("RGB", "L")),
+        ):
+            if getattr(self, field) not in known:
+                raise ValueError(f"{field} is {getattr(self, field)!r}; known are {', '.join(known)}")
+
+    def __call__(self, images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
+        """Turn uint8 images ``(N, H, W, 1 or 3)`` into model input, float32 ``(N, 3, *size)``, channels last."""
+        batch = torch.from_numpy(np.array(images, copy=True)).to(device).permute(0, 3, 1, 2)
+        if self.mode == "L" and batch.shape[1] == 3:
+            batch = _luminance(batch)
+        batch = self._resized(batch).to(torch.float32).div_(255)
+        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        return batch.expand(-1, 3, -1, -1).sub(mean).div_(std).contiguous(memory_format=torch.channels_last)
+
+    def _resized(self, batch: torch.Tensor) -> torch.Tensor:
+        if self.resize_mode == "pad":
+            batch = self._padded(batch, (max(*self.size, *batch.shape[-2:]),) * 2)
+        height, width = batch.shape[-2:]
+        target = self._target(height, width)
+        if (height, width) != target:
+            batch = F.interpolate(
+                batch.contiguous(), target, mode=self.interpolation, antialias=True, align_corners=False
+            )
+        batch = self._padded(batch, self.size)
+        top, left = (round((have - want) / 2) for have, want in zip(batch.shape[-2:], self.size, strict=True))
+        return batch[..., top : top + self.size[0], left : left + self.size[1]]
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        """Size after scaling, rounded as torchvision and open_clip do."""
+        rows, columns = self.size
+        if self.resize_mode in ("squash", "pad"):
+            return self.size
+        if self.resize_mode == "shortest" and rows == columns:
+            shortest = min(height, width)
+            return int(rows * height / shortest), int(rows * width / shortest)
+        ratios = height / rows, width / columns
+        ratio = min(ratios) if self.resize_mode == "shortest" else max(ratios)
+        return round(height / ratio), round(width / ratio)
+
+    def _padded(self, batch: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """The batch in the centre of a canvas that is at least as large as `size`."""
+        height, width = batch.shape[-2:]
+        rows, columns = max(0, size[0] - height), max(0, size[1] - width)
+        if not rows and not columns:
+            return batch
+        sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        return F.pad(batch, sides, value=self.fill_color)
+
+
+def _luminance(batch: torch.Tensor) -> torch.Tensor:
+    weights = torch.tensor(_LUMINANCE, dtype=torch.int32, device=batch.device).view(1, 3, 1, 1)
+    weighted = (batch.to(torch.int32) * weights).sum(1, keepdim=True)
+    return (weighted + 0x8000).bitwise_right_shift(16).to(torch.uint8)
