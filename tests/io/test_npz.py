@@ -1,9 +1,11 @@
 """Archives: streamed writing, mapped reading, no pickles."""
 
+import io
+
 import numpy as np
 import pytest
 
-from robustmedclip.io.npz import Stream, read_npz, write_npz
+from robustmedclip.io.npz import NpzArchive, Stream, read_npy, read_npz, write_npz
 
 
 def test_round_trip_and_numpy_reads_it(tmp_path):
@@ -57,3 +59,24 @@ def test_a_damaged_archive_is_named(tmp_path, damage):
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(ValueError, match=r"a\.npz is damaged"):
         read_npz(file)
+
+
+def test_a_header_cut_short_is_named(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(5))
+    content = (tmp_path / "a.npy").read_bytes()
+    for keep in range(len(content)):
+        with pytest.raises(ValueError, match=r"a\.npy is damaged"):
+            read_npy(io.BytesIO(content[:keep]), "a.npy", 1000)
+    np.testing.assert_array_equal(read_npy(io.BytesIO(content), "a.npy", 1000), np.arange(5))
+    with pytest.raises(ValueError, match="more than 10"):
+        read_npy(io.BytesIO(content), "a.npy", 10)
+
+
+def test_rows_are_read_in_any_order(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (50, 30, 30, 3), np.uint8)
+    for save in (np.savez, np.savez_compressed):
+        save(tmp_path / "a.npz", images=images)
+        with open(tmp_path / "a.npz", "rb") as file:
+            read = NpzArchive(file, "a.npz").rows("images")
+            for rows in (np.arange(50), np.array([49, 3, 3, 0, 20]), np.array([], int)):
+                np.testing.assert_array_equal(read(rows), images[rows])
