@@ -7,13 +7,13 @@ from robustmedclip.io.folder import FolderDataset
 from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.logits import LogitsDataset
 from robustmedclip.io.medimeta import MedIMetaDataset
-from robustmedclip.io.npz_source import MedMNISTDataset, NpzDataset
 from robustmedclip.io.models import (
     CheckpointDataset,
     OpenCLIPDataset,
     RobustMedCLIPDataset,
     TransformersDataset,
 )
+from robustmedclip.io.npz_source import MedMNISTDataset, NpzDataset
 from robustmedclip.io.phantom import PhantomDataset
 from robustmedclip.io.released_set import ReleasedSetDataset
 
