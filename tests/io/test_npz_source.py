@@ -27,7 +27,7 @@ def own(folder, arrays, save=np.savez, **settings) -> NpzDataset:
 
 
 @pytest.mark.parametrize("flag", SINGLE_LABEL)
-def test_every_single_label_collection_of_medmnist(tmp_path, flag):
+def test_every_single_label_collection_of_medmnist(tmp_path, flag, caplog):
     arrays = medmnist_arrays(flag)
     np.savez_compressed(tmp_path / f"{flag}.npz", **arrays)
     splits = medmnist(tmp_path, flag, class_names=GRADES if flag == "retinamnist" else None).load()
@@ -36,6 +36,7 @@ def test_every_single_label_collection_of_medmnist(tmp_path, flag):
         np.testing.assert_array_equal(images.squeeze(-1) if images.shape[-1] == 1 else images, arrays[f"{split}_images"])
         np.testing.assert_array_equal(image_set.labels, arrays[f"{split}_labels"][:, 0])
     names = [INFO[flag]["label"][str(label)] for label in range(len(INFO[flag]["label"]))]
+    assert f"has 20 test images, {flag} has {INFO[flag]['n_samples']['test']}" in caplog.text
     assert list(splits["test"].class_names) == (GRADES if flag == "retinamnist" else names)
 
 

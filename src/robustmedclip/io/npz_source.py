@@ -80,10 +80,18 @@ class MedMNISTDataset(NpzDataset):
         super().__init__(filepath=f"{filepath}/{flag}{self._suffix}.npz", **source)
 
     def load(self) -> dict[str, ImageSet]:
-        """The splits, without their pixels; downloads the file if that is wanted and needed."""
+        """The splits, without their pixels; downloads the file if that is wanted and needed.
+
+        Warns if a split has not as many images as MedMNIST says.
+        """
         if self._download and not self.problems():
             self._fetch()
-        return super().load()
+        splits = super().load()
+        for split, official in self._info()["n_samples"].items():
+            if split in splits and len(splits[split]) != official:
+                found = len(splits[split])
+                logger.warning("%s has %d %s images, %s has %d", self._path, found, split, self._flag, official)
+        return splits
 
     def problems(self) -> list[str]:
         """What would make :meth:`load` fail; a file that is yet to be downloaded or verified is not looked at."""
@@ -114,8 +122,6 @@ class MedMNISTDataset(NpzDataset):
         for split, image_set in splits.items():
             if (found := image_set.images.shape[1:]) != expected:
                 raise SourceError(f"{self._path}: the {split} images are {found}, those of {self._flag} are {expected}")
-            if len(image_set) != (official := info["n_samples"][split]):
-                logger.warning("%s has %d %s images, %s has %d", self._path, len(image_set), split, self._flag, official)
         return splits
 
     def _checked_class_names(self) -> tuple[str, ...]:
