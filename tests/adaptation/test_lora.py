@@ -11,6 +11,7 @@ import torch
 
 import robustmedclip.models
 from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune_lora
+from robustmedclip.errors import InputError
 from robustmedclip.io import AdapterDataset
 from robustmedclip.models import load_open_clip, zero_shot_classifier
 from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
@@ -24,10 +25,14 @@ SETTINGS = LoraSettings(
     targets=None,
     learning_rate=2e-3,
     weight_decay=1e-4,
+    schedule="constant",
     epochs=3,
     batch_size=16,
     min_crop_area=0.8,
     flip=True,
+    corruptions=None,
+    label_space="joint",
+    selection="epoch",
 )
 
 
@@ -124,6 +129,82 @@ def test_an_adapter_of_other_weights_is_refused(model, tuned):
 def test_targets_that_match_nothing_are_refused(model, task):
     with pytest.raises(ValueError, match="nothing_of_the_kind"):
         tune_lora(model, *task, replace(SETTINGS, targets="nothing_of_the_kind"), seed=0, metadata={})
+
+
+def test_all_layers_are_adapted_and_the_merged_model_agrees(model, task):
+    adapter, _ = tune_lora(model, *task, replace(SETTINGS, targets="all", epochs=1), seed=0, metadata={})
+    first = "visual.conv1.lora_A"
+    assert any(first in name for name in adapter.weights)
+    network = peft.get_peft_model(copy.deepcopy(model.network), peft.LoraConfig(**adapter.config)).eval()
+    weights = {name: torch.from_numpy(array) for name, array in adapter.weights.items()}
+    peft.set_peft_model_state_dict(network, weights)
+    pixels = task[1].pixels(np.arange(8))
+    with torch.inference_mode():
+        expected = network.encode_image(pixels)
+        merged = merge_adapter(model, adapter).network.encode_image(pixels)
+    torch.testing.assert_close(merged, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_chosen_scale_is_that_of_the_lowest_validation_loss(model, task):
+    settings = replace(SETTINGS, selection="scale", label_space="data_set")
+    adapter, history = tune_lora(model, *task, settings, seed=0, metadata={})
+    full = replace(settings, selection="epoch")
+    losses = {0.0: history[0]["validation_loss"], 1.0: history[-1]["validation_loss"]}
+    merged = merge_adapter(model, adapter)
+    unchanged = replace(full, epochs=1, learning_rate=0.0)
+    _, rerun = tune_lora(merged, *task, unchanged, seed=0, metadata={})
+    assert rerun[0]["validation_loss"] <= min(losses.values()) + 1e-4
+    assert 0 <= adapter.metadata["scale"] <= 1
+
+
+def test_a_harmful_update_is_scaled_to_nothing(model, task):
+    settings = replace(SETTINGS, selection="scale", learning_rate=0.5, epochs=1)
+    adapter, _ = tune_lora(model, *task, settings, seed=0, metadata={})
+    assert adapter.metadata["scale"] == 0
+    pixels = task[1].pixels(np.arange(4))
+    merged = merge_adapter(model, adapter).network
+    with torch.inference_mode():
+        torch.testing.assert_close(merged.encode_image(pixels), model.network.encode_image(pixels))
+
+
+def test_the_loss_compares_the_classes_of_the_label_space(model, task):
+    def untuned_loss(label_space: str) -> float:
+        settings = replace(SETTINGS, label_space=label_space, epochs=1, learning_rate=0.0)
+        return tune_lora(model, *task, settings, seed=0, metadata={})[1][0]["validation_loss"]
+
+    validation, classifier = task[1], task[2]
+    with torch.inference_mode():
+        logits = model.logit_scale * model.encode_image(validation.pixels(np.arange(len(validation)))) @ classifier.T
+    losses = []
+    for position, (first, last) in enumerate(validation.label_ranges):
+        inside = validation.data_set == position
+        own = torch.from_numpy(validation.labels[inside] - first)
+        losses.append(torch.nn.functional.cross_entropy(logits[inside, first:last], own).item())
+    assert untuned_loss("data_set") == pytest.approx(np.mean(losses), rel=1e-4)
+    assert untuned_loss("joint") > np.mean(losses)
+
+
+@pytest.mark.parametrize("name", ["label_space", "schedule", "selection"])
+def test_an_unknown_choice_is_refused(name):
+    with pytest.raises(InputError, match=f"tuning.{name}: expected .* found 'sideways'"):
+        replace(SETTINGS, **{name: "sideways"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"suite": "imagenet-d"}, "suite: unknown"),
+        ({"names": ["shot_noise", "rain"]}, "names: found rain"),
+        ({"names": []}, "names: found none"),
+        ({"share": 0}, "share: expected"),
+        ({"share": None}, "share: expected"),
+        ({"strength": 3}, "expected suite, names, share"),
+    ],
+)
+def test_invalid_corruptions_of_the_training_are_refused(change, message):
+    corruptions = {"suite": "imagenet-c", "names": ["shot_noise"], "share": 0.5}
+    with pytest.raises(InputError, match=f"tuning.corruptions.*{message}"):
+        replace(SETTINGS, corruptions={**corruptions, **change})
 
 
 def test_a_diverging_training_is_stopped(model, task):

@@ -1,7 +1,66 @@
-"""Training augmentation: random resized crop and horizontal flip."""
+"""Training augmentation: random resized crop, horizontal flip, and corruptions that are not scored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+from robustmedclip.adaptation.seeds import derived_seed
+from robustmedclip.corruptions import SEVERITIES, corrupt, corruptions
+from robustmedclip.errors import InputError
+
+
+@dataclass(frozen=True)
+class CorruptionAugmentation:
+    """Corrupts a share of the training images, each by one corruption at one severity.
+
+    Training on corrupted images carries over to corruptions that were not among them (Rusak et al. 2020,
+    arXiv:2001.06057; for medical images Di Salvo et al. 2024, arXiv:2406.17536). What is scored is left
+    out of `names`, so that no figure is bought by training on the test.
+
+    Attributes
+    ----------
+    suite : str
+        Suite of the corruptions, ``imagenet-c`` or ``medimeta-c``.
+    names : tuple of str
+        Corruptions of the suite to draw from, all equally likely, at severities 1 to 5.
+    share : float
+        Share of the images that are corrupted, in (0, 1].
+
+    Raises
+    ------
+    InputError
+        If a value is not valid.
+    """
+
+    suite: str
+    names: tuple[str, ...]
+    share: float
+
+    def __post_init__(self) -> None:
+        try:
+            known = corruptions(self.suite)
+        except ValueError as error:
+            raise InputError(f"tuning.corruptions.suite: {error}") from error
+        object.__setattr__(self, "names", tuple(self.names))
+        if not self.names or not set(self.names) <= set(known):
+            unknown = ", ".join(sorted(set(self.names) - set(known))) or "none"
+            raise InputError(f"tuning.corruptions.names: found {unknown}; {self.suite} has {', '.join(known)}")
+        if not isinstance(self.share, int | float) or not 0 < self.share <= 1:
+            raise InputError(f"tuning.corruptions.share: expected a number above 0 and up to 1, found {self.share!r}")
+
+    def __call__(self, images: np.ndarray, sample_ids: Sequence[str], *key: int | str) -> np.ndarray:
+        """Corrupt uint8 ``(N, H, W, C)`` into a new array; an image's draw depends on its id and `key` alone."""
+        result = images.copy()
+        for row, sample_id in enumerate(sample_ids):
+            rng = np.random.default_rng(derived_seed("corruption", *key, sample_id))
+            if rng.random() < self.share:
+                name = self.names[rng.integers(len(self.names))]
+                severity = SEVERITIES[rng.integers(len(SEVERITIES))]
+                seed = int(rng.integers(2**31))
+                result[row] = corrupt(images[row : row + 1], name, severity, suite=self.suite, seed=seed)[0]
+        return result
 
 
 def augmented(images: np.ndarray, rng: np.random.Generator, min_area: float, flip: bool) -> np.ndarray:

@@ -36,14 +36,21 @@ class Samples:
         return len(self.labels)
 
     def pixels(
-        self, indices: np.ndarray, augment: Callable[[np.ndarray], np.ndarray] | None = None
+        self, indices: np.ndarray, augment: Callable[[np.ndarray, list[str]], np.ndarray] | None = None
     ) -> torch.Tensor:
-        """Model input, float32 ``(len(indices), 3, H, W)``, in the order of `indices`."""
+        """Model input, float32 ``(len(indices), 3, H, W)``, in the order of `indices`.
+
+        `augment` turns images of one data set, uint8 ``(n, H, W, C)``, and their keys
+        ``<data set>/<sample id>`` into others.
+        """
         shape = (len(indices), 3, *self._preprocess.size)
         batch = torch.empty(shape, memory_format=torch.channels_last)
         for position, image_set in enumerate(self._sets):
             places = np.flatnonzero(self.data_set[indices] == position)
             if len(places):
-                images = np.stack([image_set.images[row] for row in self._row[indices[places]]])
-                batch[places] = self._preprocess(images if augment is None else augment(images))
+                rows = self._row[indices[places]]
+                images = np.stack([image_set.images[row] for row in rows])
+                if augment is not None:
+                    images = augment(images, [f"{image_set.name}/{image_set.sample_ids[row]}" for row in rows])
+                batch[places] = self._preprocess(images)
         return batch

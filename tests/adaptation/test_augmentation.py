@@ -1,0 +1,47 @@
+"""Corruptions of the training images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from robustmedclip.adaptation import LoraSettings
+from robustmedclip.adaptation.augmentation import CorruptionAugmentation
+from robustmedclip.corruptions import corruptions
+
+CONF = Path(__file__).parents[2] / "conf"
+IMAGES = np.random.default_rng(0).integers(40, 200, (64, 32, 32, 3), np.uint8)
+IDS = [f"set/{index}" for index in range(64)]
+
+
+def augmentation(share: float) -> CorruptionAugmentation:
+    return CorruptionAugmentation("imagenet-c", ("shot_noise", "saturate", "jpeg_compression"), share)
+
+
+def test_an_image_is_corrupted_alike_whatever_its_batch():
+    whole = augmentation(0.5)(IMAGES, IDS, 0, 1)
+    order = np.random.default_rng(1).permutation(64)[:20]
+    np.testing.assert_array_equal(augmentation(0.5)(IMAGES[order], [IDS[i] for i in order], 0, 1), whole[order])
+
+
+def test_epochs_and_seeds_draw_anew():
+    first = augmentation(1.0)(IMAGES, IDS, 0, 1)
+    assert not np.array_equal(first, augmentation(1.0)(IMAGES, IDS, 0, 2))
+    assert not np.array_equal(first, augmentation(1.0)(IMAGES, IDS, 1, 1))
+
+
+def test_the_share_of_the_images_is_corrupted():
+    before = IMAGES.copy()
+    changed = (augmentation(0.5)(IMAGES, IDS, 0, 1) != IMAGES).any((1, 2, 3))
+    assert 16 < changed.sum() < 48
+    assert (augmentation(1.0)(IMAGES, IDS, 0, 1) != IMAGES).any((1, 2, 3)).all()
+    np.testing.assert_array_equal(IMAGES, before)
+
+
+@pytest.mark.parametrize("environment", ["base", "paper"])
+def test_no_corruption_that_is_scored_is_trained_on(environment):
+    settings = yaml.safe_load((CONF / environment / "parameters/tuning.yml").read_text())["tuning"]
+    trained = LoraSettings(rank=8, **settings).corruptions
+    assert (trained is not None) == (environment == "base")
+    assert trained is None or not set(trained.names) & set(corruptions("medimeta-c"))
