@@ -4,10 +4,21 @@ from math import ceil
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.ndimage import correlate, correlate1d, gaussian_filter, zoom
 
-from robustmedclip.corruptions import corrupt
+from robustmedclip.corruptions import MEDMNIST_DATASETS, SEVERITIES, corrupt, severities
+from robustmedclip.corruptions.blur import smeared
+from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.registry import kernel_and_value
+
+TRAILS = sorted(
+    {
+        trail
+        for suite, dataset in (("imagenet-c", None), *(("medmnist-c", dataset) for dataset in MEDMNIST_DATASETS))
+        for trail in severities(suite, dataset).get("motion_blur", ())
+    }
+)
 
 
 def as_uint8(values: np.ndarray) -> np.ndarray:
@@ -75,3 +86,76 @@ def test_the_next_severity_is_outside_the_bound(pictures, name, severity):
     made = corrupt(pictures[0][None], name, severity, suite="imagenet-c", seed=0)[0]
     kernel, value = kernel_and_value(name, severity + 1, "imagenet-c", None)
     assert np.abs(made.astype(int) - ORACLES[kernel.__name__](pictures[0], value)).max() > 1
+
+
+def motion(image, radius, sigma, angle):
+    """Half a Gaussian of 2 radius + 1 taps, which the published code shifts and adds."""
+    taps = np.arange(2 * radius + 1)
+    weights = np.exp(-(taps**2) / (2 * sigma**2)) / np.exp(-(taps**2) / (2 * sigma**2)).sum()
+    blurred = np.zeros(image.shape)
+    for tap, weight in zip(taps, weights, strict=True):
+        down, right = (-ceil(tap * part - 0.5) for part in (np.sin(np.radians(angle)), np.cos(np.radians(angle))))
+        rows = np.clip(np.arange(image.shape[0]) - down, 0, image.shape[0] - 1)
+        columns = np.clip(np.arange(image.shape[1]) - right, 0, image.shape[1] - 1)
+        blurred += weight * image[rows[:, None], columns]
+    return blurred
+
+
+@pytest.mark.parametrize("trail", TRAILS, ids=str)
+def test_motion_blur_at_given_angles(small_picture, trail):
+    others = [other for other in TRAILS if other[1] != trail[1]]  # beyond 3 sigma, the radius hardly counts
+    for angle in (-90, -45, -30.5, 0, 17, 44.9, 135):
+        made = smeared(small_picture, *trail, angle)
+        np.testing.assert_allclose(made, motion(small_picture, *trail, angle), rtol=0, atol=0.01)
+    assert min(np.abs(made - motion(small_picture, *other, angle)).max() for other in others) > 1
+
+
+def test_motion_blur_at_224_px_draws_its_angle_from_45_degrees_on_both_sides():
+    """A bright pixel leaves a trail whose centre of mass tells the angle."""
+    count, centre = 400, 112
+    dots = np.zeros((count, 224, 224, 1), np.uint8)
+    dots[:, centre, centre] = 255
+    trails = corrupt(dots, "motion_blur", 5, seed=0)[..., 0].astype(float)
+    offsets = centre - np.arange(224)
+    angles = np.degrees(np.arctan2(trails.sum(2) @ offsets, trails.sum(1) @ offsets))
+    assert stats.kstest(angles, stats.uniform(-45, 90).cdf).pvalue > 0.01
+    assert 44 < -angles.min() < 46
+    assert 44 < angles.max() < 46
+
+
+def glass(image, value, bits):
+    """Blur, exchange pixels one by one as the published loop does, blur; `bits` gives uniform 16-bit numbers."""
+    sigma, delta, passes = value
+    height, width = image.shape[:2]
+    shuffled = gaussian(image, sigma).reshape(height * width, -1)
+    for _ in range(passes):
+        offsets = np.floor(bits((2, height - 2 * delta, width - 2 * delta)) / 65536 * 2 * delta).astype(int) - delta
+        steps = (offsets[0] * width + offsets[1]).tolist()
+        source = list(range(height * width))
+        for row in range(height - delta, delta, -1):
+            for column in range(width - delta, delta, -1):
+                here = row * width + column
+                source[here] = source[here + steps[row - delta - 1][column - delta - 1]]
+        shuffled = shuffled[source]
+    return gaussian(shuffled.reshape(image.shape), sigma)
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_glass_blur(pictures, severity):
+    values = severities("imagenet-c")["glass_blur"]
+    made = corrupt(pictures[0][None], "glass_blur", severity, suite="imagenet-c", seed=0)[0].astype(int)
+    key = (0, "imagenet-c", "", "glass_blur", severity, "0")
+    assert np.abs(made - glass(pictures[0], values[severity - 1], Draws(*key).bits16)).max() <= 1
+    assert np.abs(made - glass(pictures[0], values[severity % 5], Draws(*key).bits16)).max() > 20
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_glass_blur_displaces_as_far_as_with_other_random_numbers(severity):
+    rows = np.arange(448)
+    ramps = np.broadcast_to((abs(rows % 112 - 56) * 4).astype(np.uint8)[:, None, None], (448, 224, 1))
+    value = severities("imagenet-c")["glass_blur"][severity - 1]
+    rng = np.random.default_rng(0)
+    made = corrupt(ramps[None], "glass_blur", severity, suite="imagenet-c", seed=0)[0]
+    expected = glass(ramps, value, lambda shape: rng.integers(0, 65536, shape))
+    spreads = [(blurred.astype(float) - ramps).std() for blurred in (made, expected)]
+    assert spreads[0] == pytest.approx(spreads[1], rel=0.03)
