@@ -44,3 +44,9 @@ def pictures(request) -> list[np.ndarray]:
 @pytest.fixture(scope="session", params=[(64, 64, 1), (96, 128, 3)], ids=str)
 def small_picture(request) -> np.ndarray:
     return picture(*request.param)
+
+
+@pytest.fixture(scope="session", params=[(64, 64, 1), (96, 128, 3), (448, 448, 1)], ids=str)
+def scaled_picture(request) -> np.ndarray:
+    """A photograph whose shorter side is not the one that the constants are published for."""
+    return picture(*request.param)

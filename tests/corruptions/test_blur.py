@@ -62,10 +62,19 @@ def zoomed(image, factor):
     return enlarged[trim : trim + side, trim : trim + side]
 
 
+#: Factors that zoom blur averages, by the last and the step: as published, with the extra one that rounding adds to the first.
+ZOOMS = {
+    (1.11, 0.01): np.arange(1, 1.11, 0.01),
+    (1.15, 0.01): np.arange(1, 1.16, 0.01),
+    (1.20, 0.02): np.arange(1, 1.21, 0.02),
+    (1.24, 0.02): np.arange(1, 1.26, 0.02),
+    (1.30, 0.03): np.arange(1, 1.31, 0.03),
+}
+
+
 def zoom_blur(image, value):
-    last, step = value
     source = image.astype(float)
-    factors = np.arange(1, last + step / 2, step)
+    factors = ZOOMS[value]
     return as_uint8((source + sum(zoomed(source, factor) for factor in factors)) / (len(factors) + 1))
 
 
@@ -159,3 +168,58 @@ def test_glass_blur_displaces_as_far_as_with_other_random_numbers(severity):
     expected = glass(ramps, value, lambda shape: rng.integers(0, 65536, shape))
     spreads = [(blurred.astype(float) - ramps).std() for blurred in (made, expected)]
     assert spreads[0] == pytest.approx(spreads[1], rel=0.03)
+
+
+def scaled_defocus(image, disk, scale, draws):
+    """Average over a disk whose area is that of the published pixels, scaled."""
+    radius, sigma = disk
+    grid = np.arange(-20, 21)
+    area = np.count_nonzero(grid**2 + grid[:, None] ** 2 <= radius**2) * scale**2
+    reach, parts = ceil(radius * scale) + 2, 25
+    fine = np.arange(-reach * parts - parts // 2, reach * parts + parts // 2 + 1) / parts
+    kernel = np.pi * (fine**2 + fine[:, None] ** 2) <= area
+    kernel = kernel.reshape(2 * reach + 1, parts, 2 * reach + 1, parts).mean((1, 3))
+    kernel /= kernel.sum()
+    for axis in (0, 1):
+        kernel = correlate1d(kernel, gaussian_taps(sigma * scale, 1 if radius <= 8 else 2), axis, mode="mirror")
+    return as_uint8(correlate(image.astype(float), kernel[..., None], mode="mirror"))
+
+
+def scaled_kernel_blur(image, side, scale, draws):
+    taps = gaussian_taps((0.3 * ((side - 1) / 2 - 1) + 0.8) * scale, max(1, round((side - 1) / 2 * scale)))
+    blurred = image.astype(float)
+    for axis in (0, 1):
+        blurred = correlate1d(blurred, taps, axis, mode="mirror")
+    return np.rint(blurred).astype(np.uint8)
+
+
+def scaled_motion(image, trail, scale, draws):
+    return as_uint8(motion(image, max(1, round(trail[0] * scale)), trail[1] * scale, draws.uniform(-45, 45)))
+
+
+def scaled_glass(image, value, scale, draws):
+    return glass(image, (value[0] * scale, max(1, round(value[1] * scale)), value[2]), draws.bits16)
+
+
+SCALED = {
+    ("imagenet-c", "", "gaussian_blur"): lambda image, sigma, scale, draws: gaussian(image, sigma * scale),
+    ("imagenet-c", "", "defocus_blur"): scaled_defocus,
+    ("imagenet-c", "", "motion_blur"): scaled_motion,
+    ("imagenet-c", "", "glass_blur"): scaled_glass,
+    ("medmnist-c", "tissuemnist", "gaussian_blur"): scaled_kernel_blur,
+}
+
+
+@pytest.mark.parametrize("severity", [1, 3, 5])
+@pytest.mark.parametrize("key", SCALED, ids="-".join)
+def test_lengths_scale_with_the_shorter_side(scaled_picture, key, severity):
+    suite, dataset, name = key
+    made = corrupt(scaled_picture[None], name, severity, suite=suite, dataset=dataset, seed=0)[0].astype(int)
+    value = severities(suite, dataset)[name][severity - 1]
+
+    def share_of_errors(scale):
+        draws = Draws(0, *key, severity, "0")
+        return (np.abs(made - SCALED[key](scaled_picture, value, scale, draws)) > 1).mean()
+
+    assert share_of_errors(min(scaled_picture.shape[:2]) / 224) < 1e-3
+    assert share_of_errors(1) > 0.1
