@@ -22,7 +22,7 @@ TRAILS = sorted(
 
 
 def as_uint8(values: np.ndarray) -> np.ndarray:
-    return np.clip(values + 1e-6, 0, 255).astype(np.uint8)
+    return np.clip(values + 2**-9, 0, 255).astype(np.uint8)  # whole numbers that rounding missed stay whole
 
 
 def gaussian_taps(sigma: float, reach: int) -> np.ndarray:
@@ -175,7 +175,7 @@ def scaled_defocus(image, disk, scale, draws):
     radius, sigma = disk
     grid = np.arange(-20, 21)
     area = np.count_nonzero(grid**2 + grid[:, None] ** 2 <= radius**2) * scale**2
-    reach, parts = ceil(radius * scale) + 2, 25
+    reach, parts = ceil(radius * scale) + 1, 25
     fine = np.arange(-reach * parts - parts // 2, reach * parts + parts // 2 + 1) / parts
     kernel = np.pi * (fine**2 + fine[:, None] ** 2) <= area
     kernel = kernel.reshape(2 * reach + 1, parts, 2 * reach + 1, parts).mean((1, 3))
