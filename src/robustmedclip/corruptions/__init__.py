@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 #: Version of the corruptions; raised whenever the bytes of a corrupted image change.
-VERSION = 2
+VERSION = 3
 SEVERITIES = (1, 2, 3, 4, 5)
 #: Data sets that medmnist-c has a list for.
 MEDMNIST_DATASETS = tuple(MEDMNIST_C)

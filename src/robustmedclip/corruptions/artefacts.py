@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw
 
 from robustmedclip.corruptions.arrays import reference_grid, resized, tinted, truncated
 from robustmedclip.corruptions.draws import Draws
@@ -46,14 +47,15 @@ def bubble(image: np.ndarray, draws: Draws, bubbles: tuple[int, int]) -> np.ndar
     Each has a brighter rim; where they overlap, the later one replaces the earlier.
     """
     largest, most = bubbles
-    layer = np.zeros(reference_grid(image), np.float32)
-    height, width = layer.shape
+    height, width = reference_grid(image)
+    layer = Image.new("L", (width, height))
+    pen = ImageDraw.Draw(layer)  # its disks are half a pixel larger than OpenCV's
     for _ in range(draws.integer(7, most)):
         radius = draws.integer(3, largest)
-        centre = (draws.integer(radius, width - radius), draws.integer(radius, height - radius))
-        cv2.circle(layer, centre, radius + _RIM_WIDTH, _RIM, -1)
-        cv2.circle(layer, centre, radius, _BUBBLE, -1)
-    alpha = (resized(layer, image) / 255)[..., None]
+        x, y = draws.integer(radius, width - radius), draws.integer(radius, height - radius)
+        for reach, alpha in ((radius + _RIM_WIDTH, _RIM), (radius, _BUBBLE)):
+            pen.ellipse((x - reach, y - reach, x + reach, y + reach), fill=alpha)
+    alpha = (resized(np.asarray(layer, np.float32), image) / 255)[..., None]
     return truncated(image * (1 - alpha) + 255 * alpha + 0.5)
 
 
