@@ -113,3 +113,31 @@ def test_fog_of_other_sizes(scaled_picture):
         made = corrupt(scaled_picture[None], "fog", severity, suite="imagenet-c", seed=0)[0].astype(int)
         expected = fog(scaled_picture, value, Draws(0, "imagenet-c", "", "fog", severity, "0"))
         assert np.abs(made - expected).max() <= 1
+
+
+@pytest.mark.parametrize("side", [112, 448])
+@pytest.mark.parametrize("name", ["snow", "frost", "spatter"])
+def test_same_picture_at_other_sizes(name, side):
+    def layer(size):
+        made = corrupt(np.full((4, size, size, 1), 20, np.uint8), name, 5, suite="imagenet-c", seed=0)
+        return made.reshape(4, 112, size // 112, 112, size // 112).mean((2, 4))
+
+    assert np.corrcoef(layer(side).ravel(), layer(224).ravel())[0, 1] > 0.95
+
+
+def test_frost_has_the_colour_and_the_contrast_of_the_published_pictures():
+    """Mean colour, and standard deviation of the luminance, of frost1.png to frost5.jpg in the code of ImageNet-C."""
+    published = [
+        (77.7, 149.1, 165.7, 18.4), (200.8, 205.4, 214.5, 21.9), (200.8, 205.4, 214.5, 21.9), (137.6, 152.8, 165.2, 28.6),
+        (112.4, 123.4, 134.8, 43.4),
+    ]  # fmt: skip
+    looks = [(*texture.mean((0, 1)), luminance(texture).std()) for texture in frost_textures()]
+    np.testing.assert_allclose(looks, published, rtol=0, atol=1.5)
+
+
+def test_frost_takes_every_texture_equally_often():
+    """As their means tell, at weights of 0.6 for black and 0.75 for the frost; two of the five have the same mean."""
+    made = corrupt(np.zeros((200, 224, 224, 3), np.uint8), "frost", 5, suite="imagenet-c", seed=0)
+    redness = [texture.mean((0, 1))[0] * 0.75 for texture in frost_textures()]
+    nearest = np.abs(made[..., 0].mean((1, 2))[:, None] - redness).argmin(1)
+    assert np.bincount(nearest, minlength=5)[[0, 3, 4]] == pytest.approx(40, abs=20)
