@@ -194,7 +194,7 @@ class Logits:
         Name shared by the seeds of one model, e.g. ``phantom_vit_lora_k10``.
     attributes : mapping
         ``base``, ``method`` (``zero-shot``, ``lora``, ...), ``rank``, ``fraction`` and ``seed``;
-        the last three are None for a zero-shot model.
+        the last three are None for a zero-shot model. ``weights`` is the content hash of the scored model.
     data_set, modality : str
         The data set the images come from.
     class_names : tuple of str

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from robustmedclip.errors import InputError
 from robustmedclip.progress import track
 from robustmedclip.types import Adapter, CorruptedSet, Logits
 
@@ -20,7 +21,13 @@ def evaluate(
     attributes: Mapping[str, Any],
     templates: Sequence[str],
 ) -> Logits:
-    """Logits of one model, with its adapter if it has one, on one data set under every condition."""
+    """Logits of one model, with its adapter if it has one, on one data set under every condition.
+
+    Raises
+    ------
+    InputError
+        If a logit is not finite.
+    """
     from robustmedclip.adaptation import merge_adapter
     from robustmedclip.models import BATCH_SIZE, image_logits, zero_shot_classifier
 
@@ -34,9 +41,16 @@ def evaluate(
         for part in image_logits(model, classifier, corrupted.read(condition, BATCH_SIZE)):
             row[start : start + len(part)] = part
             start += len(part)
+        if not np.isfinite(row).all():
+            bad = clean.sample_ids[~np.isfinite(row).all(1)]
+            raise InputError(
+                f"The logits of '{name}' on '{clean.name}' under {condition} are not finite for {len(bad)} of "
+                f"{len(clean)} images, the first of them {bad[0]}: the weights or the preprocessing of the model are "
+                "broken, or its numbers overflow. Nothing of this cell was kept."
+            )
     return Logits(
         model=name,
-        attributes=attributes,
+        attributes={**attributes, "weights": model.content_hash()},
         data_set=clean.name,
         modality=clean.modality,
         class_names=clean.class_names,
