@@ -20,6 +20,7 @@ from robustmedclip.metrics import (
     expected_calibration_error,
     fit_temperature,
     is_correct,
+    reliability,
     resample_counts,
     scaled_logits,
     score_values,
@@ -121,6 +122,30 @@ def calibration_error_by_loop(logits: np.ndarray, labels: np.ndarray, bins: int)
 @given(case=scored(), bins=st.sampled_from([1, 7, 15]))
 def test_calibration_error_is_that_of_a_plain_loop(case, bins):
     assert expected_calibration_error(*case, bins) == pytest.approx(calibration_error_by_loop(*case, bins), abs=EXACT)
+
+
+@given(case=scored(), bins=st.integers(1, 20))
+@PROPERTY
+def test_the_calibration_error_is_the_mean_gap_of_the_reliability_diagram(case, bins):
+    images, confidence, right = reliability(*case, bins)
+    assert images.sum() == len(case[1])
+    assert np.abs(right - confidence).sum() / images.sum() == pytest.approx(
+        expected_calibration_error(*case, bins), abs=EXACT
+    )
+
+
+def test_reliability_by_hand():
+    logits = np.log([[0.9, 0.1], [0.75, 0.25], [0.25, 0.75], [0.5, 0.5]])
+    images, confidence, right = reliability(logits, np.array([0, 0, 0, 0]), bins=4)
+    np.testing.assert_array_equal(images, [0, 1, 2, 1])
+    np.testing.assert_allclose(confidence, [0, 0.5, 1.5, 0.9])
+    np.testing.assert_array_equal(right, [0, 1, 1, 1])
+
+
+def test_reliability_adds_up_over_conditions():
+    logits, labels = np.random.default_rng(0).normal(size=(3, 50, 4)), np.arange(50) % 4
+    apart = sum(reliability(one, labels) for one in logits)
+    np.testing.assert_allclose(reliability(logits, labels), apart)
 
 
 def test_calibration_error_by_hand():

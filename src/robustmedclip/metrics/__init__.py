@@ -1,7 +1,7 @@
 """Scores of logits, corruption errors, paired bootstrap intervals, and the one table they all go into."""
 
 from robustmedclip.metrics.bootstrap import interval, resample_counts, resampled_means, seed_weights
-from robustmedclip.metrics.calibration import fit_temperature, scaled_logits, softmax
+from robustmedclip.metrics.calibration import fit_temperature, reliability, scaled_logits, softmax
 from robustmedclip.metrics.comparison import compare_models, holm, rank_stability
 from robustmedclip.metrics.robustness import (
     alexnet_errors,
@@ -54,6 +54,7 @@ __all__ = [
     "relative_balanced_error",
     "relative_corruption_error",
     "relative_mce",
+    "reliability",
     "resample_counts",
     "resampled_means",
     "resilience",

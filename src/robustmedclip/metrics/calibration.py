@@ -25,10 +25,42 @@ def calibration_values(logits: np.ndarray, labels: np.ndarray, bins: int = BINS)
     logits, labels = checked(logits, labels)
     confidence = softmax(logits).max(-1)
     surplus = confidence - (logits.argmax(-1) == labels)
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    index = _bin_of(confidence, bins)
     row = np.arange(confidence[..., 0].size).reshape(*confidence.shape[:-1], 1) * bins + index
     sign = np.sign(np.bincount(row.ravel(), surplus.ravel()))
     return sign[row] * surplus
+
+
+def reliability(logits: np.ndarray, labels: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """What a reliability diagram shows, summed over images, so that data sets and conditions can be added up.
+
+    The diagram (DeGroot & Fienberg 1983, doi:10.2307/2987588) plots the share of right predictions against the mean
+    confidence of each bin; the expected calibration error is ``abs(right - confidence).sum() / images.sum()``.
+
+    Parameters
+    ----------
+    logits : ndarray
+        ``(..., N, classes)``.
+    labels : ndarray
+        int ``(N,)``.
+    bins : int
+        Bins of equal width; bin i holds confidences in (i / bins, (i + 1) / bins].
+
+    Returns
+    -------
+    ndarray
+        float64 ``(3, bins)``: number of images, sum of their confidences, number of right predictions.
+    """
+    logits, labels = checked(logits, labels)
+    confidence = softmax(logits).max(-1)
+    right = logits.argmax(-1) == labels
+    index = _bin_of(confidence, bins).ravel()
+    weights = (np.ones_like(confidence), confidence, right)
+    return np.stack([np.bincount(index, weight.ravel(), minlength=bins) for weight in weights])
+
+
+def _bin_of(confidence: np.ndarray, bins: int) -> np.ndarray:
+    return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
 
 
 def brier_values(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
