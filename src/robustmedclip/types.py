@@ -1,5 +1,6 @@
 """The values that flow between the stages: images, conditions, adapters and logits."""
 
+import hashlib
 import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -182,6 +183,15 @@ class ImageSet:
     def class_counts(self) -> np.ndarray:
         """Number of images of each class, int64 ``(classes,)``."""
         return np.bincount(self.labels, minlength=len(self.class_names))
+
+    def content_hash(self) -> str:
+        """Hash of the images, their labels, class names and sample ids."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update("\0".join([*map(str, self.images.shape), *self.class_names, *self.sample_ids]).encode())
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8"))
+        for batch in batches(self.images, 64):
+            digest.update(np.ascontiguousarray(batch))
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

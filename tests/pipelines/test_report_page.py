@@ -1,11 +1,14 @@
 """The HTML report: what it shows, that it needs no network, and that names can't inject anything."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
+from robustmedclip.pipelines.reporting.charts import reliability_diagrams
 from robustmedclip.pipelines.reporting.examples import image_of, worst_flips
 from robustmedclip.pipelines.reporting.nodes import compare_pairs, compute_metrics, rank_models, write_page
 from robustmedclip.types import CLEAN, Condition, ImageSet, Logits
@@ -46,11 +49,12 @@ def logits_of(images: ImageSet, model: str, seed: int = 0, strength: float = 2) 
             "rank": 8 if tuned else None,
             "fraction": 0.1 if tuned else None,
             "seed": 0 if tuned else None,
+            "weights": f"hash-of-{model}",
         },
     )
 
 
-def written(images: list[ImageSet], models: list[str], **changes) -> str:
+def written(images: list[ImageSet], models: list[str], extra: dict | None = None, flawless=(), **changes) -> str:
     sets = [
         corrupt_test_set(
             one,
@@ -63,12 +67,18 @@ def written(images: list[ImageSet], models: list[str], **changes) -> str:
         )
         for one in images
     ]
-    logits = [logits_of(one, model, seed) for seed, model in enumerate(models) for one in images]
+    logits = [
+        logits_of(one, model, seed, 1000 if one.name in flawless else 2)
+        for seed, model in enumerate(models)
+        for one in images
+    ]
     metrics, resamples = compute_metrics(*logits, baseline=models[0], collections={}, medmnist_c=[])
     leaderboard = rank_models(metrics, resamples)
     pairs = compare_pairs(leaderboard, resamples)
-    settings = {"baseline": models[0], "synthetic": [], **changes}
-    return write_page(metrics, leaderboard, pairs, {"note": HOSTILE}, *sets, *logits, **settings)
+    settings = {"baseline": models[0], "synthetic": [], "few_shot_cells": ["10 %"], **changes}
+    parameters = {"note": HOSTILE, **(extra or {})}
+    few_shots = pd.DataFrame({"data_set": ["cells"] * 3, "role": ["training", "training", "validation"]})
+    return write_page(metrics, leaderboard, pairs, parameters, *sets, *logits, few_shots, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +109,7 @@ def test_the_page_is_one_file_of_bounded_size_that_asks_the_network_for_nothing(
 
 def test_every_picture_and_chart_says_what_it_shows(page):
     assert all(re.search(r'alt="[^"]+"', image) for image in re.findall(r"<img [^>]*>", page))
-    assert page.count("<figure aria-label=") == page.count('class="plotly-graph-div"') == 5
+    assert page.count("<figure aria-label=") == page.count('class="plotly-graph-div"') == 6
 
 
 def test_names_are_text(page):
@@ -110,6 +120,53 @@ def test_names_are_text(page):
 
 def test_real_images_are_not_called_phantoms():
     assert "Synthetic phantoms" not in written([image_set("cells", ("round", "long"))], ["clip"])
+
+
+def test_the_page_says_what_was_run_on_which_bytes(page):
+    own = without_plotly(page)
+    for model in ("clip", "clip_lora_k10", "other"):
+        assert f"<td>hash-of-{model}</td>" in own
+    assert image_set("cells", ("round", "long")).content_hash() in own
+    assert "suite medimeta-c" in own and "storage on_the_fly" in own
+    assert re.search(r"10 %</th>\s*<td>2</td>\s*<td>2</td>", own)
+    assert "What is undefined" not in own and "Published figures" not in own
+
+
+def test_the_hash_of_images_is_of_all_that_matters():
+    images = image_set("cells", ("round", "long"))
+    pixels = images.images.copy()
+    pixels[-1, -1, -1] ^= 1
+    others = [
+        replace(images, images=pixels),
+        replace(images, labels=1 - images.labels),
+        replace(images, class_names=("long", "round")),
+        replace(images, sample_ids=images.sample_ids[::-1]),
+    ]
+    assert len({one.content_hash() for one in (images, *others)}) == 5
+    assert replace(images, images=images.images.copy()).content_hash() == images.content_hash()
+
+
+def test_what_is_undefined_is_said_where_the_baseline_is_flawless():
+    images = [image_set("cells", ("round", "long")), image_set("scans", ("a", "b", "c"))]
+    own = without_plotly(written(images, ["clip"], flawless=["scans"]))
+    assert "<li>ce: scans (contrast, pixelate)</li>" in own.split("What is undefined</h2>")[1].split("</section>")[0]
+
+
+def test_published_figures_stand_apart_from_measured_ones():
+    figures = {"source": "a paper", "baseline": "CLIP", "models": {"CLIP": {"mCE": 100}, "RMedCLIP": {"mCE": 81.25}}}
+    own = without_plotly(written([image_set("cells", ("round", "long"))], ["clip"], {"published": figures}))
+    section = own.split('<section id="published">')[1].split("</section>")[0]
+    assert "Not measurements of this run" in section and "a paper" in section and "81.25" in section
+    assert "81.25" not in own.replace(section, "")
+
+
+def test_reliability_diagrams_hold_every_prediction():
+    images = [image_set("cells", ("round", "long")), image_set("scans", ("a", "b", "c"))]
+    figure = reliability_diagrams([logits_of(one, "clip") for one in images], ["clip"])
+    counts = {line.name: sum(line.customdata) for line in figure.data}
+    assert counts == {"clean": 48, "clean, scaled": 48, "corrupted": 480, "corrupted, scaled": 480}
+    for line in figure.data:
+        assert all(0 < x <= 1 and 0 <= y <= 1 for x, y in zip(line.x, line.y, strict=True))
 
 
 def test_the_same_results_give_the_same_page(page):

@@ -1,13 +1,18 @@
 """The tables and the report, as a reader sees them."""
 
 import io
+import re
 from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from robustmedclip.pipelines.reporting import nodes
+from robustmedclip.pipelines.reporting.figures import severity_curves, vector_files
 from robustmedclip.types import CLEAN, Condition, Logits
 
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("blur", "noise") for severity in range(1, 6)))
@@ -44,6 +49,10 @@ def logits(models=MODELS, data_sets=DATA_SETS, flawless=()) -> list[Logits]:
     return runs
 
 
+#: As in the environment of the study.
+PUBLISHED = yaml.safe_load((Path(__file__).parents[2] / "conf/paper/parameters/published.yml").read_text())["published"]
+
+
 class Report:
     """What the reporting stage makes of logits."""
 
@@ -55,7 +64,9 @@ class Report:
         made = (self.metrics, self.leaderboard, self.comparisons)
         files = nodes.write_tables(*made, baseline="base")
         self.files = {name: content.decode() for name, content in files.items()}
-        self.text = nodes.write_report(*made, baseline="base", suites=["medimeta-c"], synthetic=[])
+        facts = {"baseline": "base", "suites": ["medimeta-c"], "synthetic": [], "few_shot_cells": []}
+        self.text = nodes.write_report(*made, {}, **facts)
+        self.published = nodes.write_report(*made, {"published": PUBLISHED}, **facts)
 
     def csv(self, name: str) -> pd.DataFrame:
         return pd.read_csv(io.StringIO(self.files[f"{name}.csv"]))
@@ -145,6 +156,32 @@ def test_the_report_says_what_intervals_contain(report):
     assert "over the seeds of the models trained with several" in report.text
     assert "models with one seed" in report.text
     assert "## Undefined" not in report.text
+
+
+def test_published_figures_stand_apart_from_measured_ones(report):
+    assert "## Published" not in report.text
+    title, *lines = report.published.split("## Published, not measured here: ")[1].split("##")[0].strip().splitlines()
+    assert "arXiv:2505.15425" in title and "its CLIP is 100" in title
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    assert rows[0] == ["model", "clean error ratio", "mCE"]
+    assert rows[2:] == [
+        ["CLIP", "100.0", "100.0"],
+        ["MedCLIP", "106.4", "112.5"],
+        ["BioMedCLIP", "116.3", "126.8"],
+        ["UniMedCLIP", "111.8", "98.87"],
+        ["RMedCLIP", "62.8", "81.0"],
+    ]
+
+
+def test_figures_are_vectors_of_the_same_bytes_each_time(report):
+    figure = severity_curves(report.metrics)
+    files = vector_files(figure, "severity_curves")
+    assert set(files) == {"severity_curves.svg", "severity_curves.pdf"}
+    assert files["severity_curves.pdf"].startswith(b"%PDF-") and b"FontFile2" in files["severity_curves.pdf"]
+    root = ElementTree.fromstring(files["severity_curves.svg"])
+    assert root.tag.endswith("svg") and b"<image" not in files["severity_curves.svg"]
+    assert not re.search(rb"CreationDate|<dc:date>", b"".join(files.values()))
+    assert vector_files(severity_curves(report.metrics), "severity_curves") == files
 
 
 def test_what_is_undefined_is_said():

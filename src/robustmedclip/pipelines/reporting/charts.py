@@ -1,30 +1,36 @@
-"""Interactive charts, each from the table of metrics. Names that users gave are escaped: Plotly reads HTML."""
+"""Interactive charts, from the table of metrics or from logits. Names that users gave are escaped: Plotly reads HTML."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import product
 from textwrap import wrap
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from robustmedclip.metrics import reliability, scaled_logits
+from robustmedclip.metrics.calibration import BINS
 from robustmedclip.metrics.table import ALL, overall
-from robustmedclip.pipelines.reporting.palette import colour_of
-from robustmedclip.types import CLEAN
+from robustmedclip.pipelines.reporting.palette import COLOURS, colour_of
+from robustmedclip.types import CLEAN, Logits
 
 _LAYOUT = {
     "template": "plotly_white",
     "font": {"family": "system-ui, sans-serif", "size": 13},
-    "margin": {"l": 55, "r": 15, "t": 50, "b": 50},
-    "legend": {"orientation": "h", "yanchor": "top", "y": -0.25, "x": 0},
+    "margin": {"l": 55, "r": 15, "t": 50, "b": 20},
+    "legend": {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
     "hoverlabel": {"namelength": -1},
 }
+_MEANS = {"mce": "mCE", "relative_mce": "relative mCE"}
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 
 
 def error_against_mce(leaderboard: pd.DataFrame) -> go.Figure:
-    """Clean error against mCE, a point per model with its intervals; circles are zero-shot."""
+    """Clean error against mCE, a point per model with its intervals, larger for more labels; circles are zero-shot."""
     bases, methods = sorted(set(leaderboard["base"])), sorted(set(leaderboard["method"]), key=_zero_shot_first)
+    most = leaderboard["fraction"].max()
     figure = go.Figure()
     for (base, method), rows in leaderboard.groupby(["base", "method"], sort=False):
         figure.add_scatter(
@@ -32,24 +38,30 @@ def error_against_mce(leaderboard: pd.DataFrame) -> go.Figure:
             y=rows["mce"],
             error_x=_bars(rows, "clean_error"),
             error_y=_bars(rows, "mce"),
-            mode="markers+text",
+            mode="markers",
             name=escape(f"{base}, {method}"),
-            text=[_label(fraction) for fraction in rows["fraction"]],
-            textposition="top right",
             customdata=[escape(model) for model in rows["model"]],
             hovertemplate="%{customdata}<br>clean error %{x:.1f} %<br>mCE %{y:.1f}<extra></extra>",
             marker={
-                "size": 10,
+                "size": 8 + 8 * (rows["fraction"] / most).fillna(0),
                 "color": colour_of(base, bases),
                 "symbol": _SYMBOLS[methods.index(method) % len(_SYMBOLS)],
             },
         )
-    return figure.update_layout(**_LAYOUT, xaxis_title="clean error, %", yaxis_title="mCE (baseline: 100)")
+    return _finished(figure, "clean error, %", "mCE (baseline: 100)")
 
 
 def heat_map(metrics: pd.DataFrame, models: Sequence[str], columns: str) -> go.Figure:
-    """Models against ``corruption`` (CE), ``modality`` or ``data_set`` (mCE); 100 is the baseline."""
-    metric = "ce" if columns == "corruption" else "mce"
+    """Models against ``corruption`` (CE), ``modality`` or ``data_set`` (mCE); a menu changes to the relative one."""
+    kinds = {"ce": "CE", "relative_ce": "relative CE"} if columns == "corruption" else _MEANS
+    figure = go.Figure([_heat_map(metrics, models, columns, metric) for metric in kinds])
+    figure.data[1].visible = False
+    menu = _menu(list(kinds.values()), [[True, False], [False, True]], y=1 + 45 / (28 * len(models)))
+    figure.update_layout(**_LAYOUT, height=180 + 28 * len(models), updatemenus=[menu])
+    return figure.update_yaxes(autorange="reversed", automargin=True).update_xaxes(automargin=True)
+
+
+def _heat_map(metrics: pd.DataFrame, models: Sequence[str], columns: str, metric: str) -> go.Heatmap:
     chosen = metrics[(metrics["metric"] == metric) & metrics["severity"].isna() & metrics["seed"].isna()]
     if columns == "corruption":
         chosen = overall(chosen)
@@ -59,20 +71,16 @@ def heat_map(metrics: pd.DataFrame, models: Sequence[str], columns: str) -> go.F
         chosen = chosen[chosen["data_set"] != ALL]
     values = chosen.pivot_table(index="model", columns=columns, values="value", dropna=False).reindex(models)
     text = [["undefined" if np.isnan(value) else f"{value:.0f}" for value in row] for row in values.to_numpy()]
-    figure = go.Figure(
-        go.Heatmap(
-            z=values.to_numpy(),
-            x=["<br>".join(map(escape, wrap(str(name).replace("_", " "), 16))) for name in values.columns],
-            y=[escape(name) for name in values.index],
-            text=text,
-            texttemplate="%{text}",
-            colorscale="Cividis",
-            hovertemplate="%{y}<br>%{x}<br>%{text}<extra></extra>",
-            colorbar={"thickness": 12},
-        )
+    return go.Heatmap(
+        z=values.to_numpy(),
+        x=["<br>".join(map(escape, wrap(str(name).replace("_", " "), 16))) for name in values.columns],
+        y=[escape(name) for name in values.index],
+        text=text,
+        texttemplate="%{text}",
+        colorscale="Cividis",
+        hovertemplate="%{y}<br>%{x}<br>%{text}<extra></extra>",
+        colorbar={"thickness": 12},
     )
-    height = 140 + 28 * len(values)
-    return figure.update_layout(**_LAYOUT, height=height).update_yaxes(autorange="reversed", automargin=True)
 
 
 def severity_curves(metrics: pd.DataFrame, models: Sequence[str]) -> go.Figure:
@@ -96,13 +104,8 @@ def severity_curves(metrics: pd.DataFrame, models: Sequence[str]) -> go.Figure:
                 hovertemplate="severity %{x}<br>error %{y:.1f} %",
             )
     shown = [[other == name for other in names for _ in models] for name in names]
-    figure.update_layout(
-        **_LAYOUT,
-        xaxis_title="severity (0: clean)",
-        yaxis_title="error, %",
-        updatemenus=[_menu([name.replace("_", " ") for name in names], shown)],
-    )
-    return figure
+    figure.update_layout(updatemenus=[_menu([name.replace("_", " ") for name in names], shown)])
+    return _finished(figure, "severity (0: clean)", "error, %", entries=len(models))
 
 
 def few_shot_curves(metrics: pd.DataFrame) -> go.Figure:
@@ -128,9 +131,45 @@ def few_shot_curves(metrics: pd.DataFrame) -> go.Figure:
                 line={"color": colour_of(base, bases), "dash": dash},
                 hovertemplate="%{x:g} % of the labels<br>accuracy %{y:.1f} %",
             )
-    return figure.update_layout(
-        **_LAYOUT, xaxis_title="labelled images, % of the training pool", yaxis_title="accuracy, %"
-    )
+    return _finished(figure, "labelled images, % of the training pool", "accuracy, %")
+
+
+def reliability_diagrams(logits: Sequence[Logits], models: Sequence[str]) -> go.Figure:
+    """Share of right predictions against confidence, before and after temperature scaling; a menu chooses the model.
+
+    Every image of every data set counts alike, under each corruption and severity, and for each seed.
+    """
+    figure, lines = go.Figure(), list(product(("clean", "corrupted"), ("", ", scaled")))
+    for position, model in enumerate(models):
+        sums = _reliability_sums([run for run in logits if run.model == model])
+        for condition, scaled in lines:
+            images, confidence, right = sums[condition + scaled]
+            filled = images > 0
+            figure.add_scatter(
+                x=confidence[filled] / images[filled],
+                y=right[filled] / images[filled],
+                customdata=images[filled],
+                mode="lines+markers",
+                name=condition + scaled,
+                visible=position == 0,
+                line={"color": COLOURS[0 if condition == "clean" else 1], "dash": "dot" if scaled else "solid"},
+                hovertemplate="confidence %{x:.2f}<br>right %{y:.2f}<br>%{customdata} predictions",
+            )
+    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"color": "#888", "width": 1})
+    shown = [[other == model for other in models for _ in lines] for model in models]
+    figure.update_layout(updatemenus=[_menu(models, shown)], xaxis_range=[0, 1.02], yaxis_range=[0, 1.02])
+    return _finished(figure, "mean confidence", "share that is right", entries=len(lines))
+
+
+def _reliability_sums(runs: Sequence[Logits]) -> dict[str, np.ndarray]:
+    sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((3, BINS)))
+    for run in runs:
+        scaled = scaled_logits(run.logits, run.logits[0], run.labels)
+        for row, condition in enumerate(run.conditions):
+            name = "clean" if condition == CLEAN else "corrupted"
+            sums[name] += reliability(run.logits[row], run.labels)
+            sums[f"{name}, scaled"] += reliability(scaled[row], run.labels)
+    return sums
 
 
 def _few_shot_lines(errors: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
@@ -155,16 +194,18 @@ def _bars(rows: pd.DataFrame, column: str | None) -> dict[str, object]:
     return {"array": rows[high] - rows[value], "arrayminus": rows[value] - rows[low], "thickness": 1, "width": 2}
 
 
-def _menu(labels: Sequence[str], visible: Sequence[Sequence[bool]]) -> dict[str, object]:
+def _finished(figure: go.Figure, x: str, y: str, entries: int | None = None) -> go.Figure:
+    """With axis titles, and as high as the legend needs on a phone, where each of its entries takes a line."""
+    height = 420 + 19 * (len(figure.data) if entries is None else entries)
+    return figure.update_layout(**_LAYOUT, height=height, xaxis_title=x, yaxis_title=y)
+
+
+def _menu(labels: Sequence[str], visible: Sequence[Sequence[bool]], y: float = 1.14) -> dict[str, object]:
     buttons = [
         {"label": escape(label), "method": "restyle", "args": [{"visible": list(shown)}]}
         for label, shown in zip(labels, visible, strict=True)
     ]
-    return {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "top"}
-
-
-def _label(fraction: float) -> str:
-    return "" if pd.isna(fraction) else f"{100 * fraction:g} %"
+    return {"buttons": buttons, "x": 0, "xanchor": "left", "y": y, "yanchor": "top"}
 
 
 def _zero_shot_first(method: str) -> tuple[bool, str]:

@@ -1,7 +1,9 @@
 """Figures, each from the table of metrics or from corrupted images."""
 
 from collections.abc import Sequence
+from io import BytesIO
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -101,6 +103,18 @@ def corruption_montage(corrupted: Sequence[CorruptedSet], thumbnail: int = 64) -
                 axis.set_title("clean" if condition == CLEAN else f"severity {condition.severity}", fontsize=8)
         axes[row, 0].set_ylabel(f"{name.replace('_', ' ')}\n{shown.clean.name}", fontsize=7)
     return figure
+
+
+def vector_files(figure: Figure, name: str) -> dict[str, bytes]:
+    """The figure as ``<name>.svg`` and ``<name>.pdf``, the same bytes whenever it is drawn; fonts are embedded."""
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    files = {}
+    with matplotlib.rc_context({"svg.hashsalt": name, "pdf.fonttype": 42}):
+        for ending, metadata in undated.items():
+            stream = BytesIO()
+            figure.savefig(stream, format=ending, metadata=metadata)
+            files[f"{name}.{ending}"] = stream.getvalue()
+    return files
 
 
 def _zero_shot(overall: pd.DataFrame) -> list[str]:

@@ -10,7 +10,7 @@ from robustmedclip.metrics import compare_models, rank_stability, score_benchmar
 from robustmedclip.pipelines.reporting import figures, tables
 from robustmedclip.types import CorruptedSet, Logits
 
-VERSION = 2
+VERSION = 3
 
 
 def compute_metrics(
@@ -58,18 +58,39 @@ def draw_montage(*corrupted: CorruptedSet) -> Figure:
     return figures.corruption_montage(corrupted)
 
 
+def write_figures(metrics: pd.DataFrame, *corrupted: CorruptedSet) -> dict[str, bytes]:
+    """Every figure as SVG and PDF."""
+    drawn = {
+        "severity_curves": figures.severity_curves(metrics),
+        "corruption_heat_map": figures.corruption_heat_map(metrics),
+        "few_shot_curves": figures.few_shot_curves(metrics),
+        "corruption_montage": figures.corruption_montage(corrupted),
+    }
+    return {file: content for name, figure in drawn.items() for file, content in figures.vector_files(figure, name).items()}
+
+
 def write_report(
     metrics: pd.DataFrame,
     leaderboard: pd.DataFrame,
     comparisons: pd.DataFrame,
+    parameters: Mapping[str, Any],
     *few_shots: pd.DataFrame,
     baseline: str,
     suites: Sequence[str],
     synthetic: Sequence[str],
+    few_shot_cells: Sequence[str],
 ) -> str:
-    """The report, as Markdown."""
+    """The report, as Markdown; `few_shot_cells` are the names of the `few_shots`."""
     made = tables.report_tables(metrics, leaderboard, comparisons, baseline)
-    return tables.report(metrics, made, few_shots, baseline=baseline, suites=suites, synthetic=synthetic)
+    return tables.report(
+        metrics,
+        made,
+        dict(zip(few_shot_cells, few_shots, strict=True)),
+        baseline=baseline,
+        suites=suites,
+        synthetic=synthetic,
+        published=_published(parameters),
+    )
 
 
 def write_page(
@@ -77,19 +98,25 @@ def write_page(
     leaderboard: pd.DataFrame,
     comparisons: pd.DataFrame,
     parameters: Mapping[str, Any],
-    *sets_and_logits: CorruptedSet | Logits,
+    *results: CorruptedSet | Logits | pd.DataFrame,
     baseline: str,
     synthetic: Sequence[str],
+    few_shot_cells: Sequence[str],
 ) -> str:
-    """The report, as one HTML file; `sets_and_logits` are all corrupted sets and the logits of all models."""
+    """The report, as one HTML file.
+
+    `results` are all corrupted sets, the logits of all models, and the few-shot tables named by `few_shot_cells`.
+    """
     from robustmedclip.pipelines.reporting import charts
     from robustmedclip.pipelines.reporting.examples import worst_flips
     from robustmedclip.pipelines.reporting.page import data_card, page
 
-    sets = {one.clean.name: one for one in sets_and_logits if isinstance(one, CorruptedSet)}
+    sets = {one.clean.name: one for one in results if isinstance(one, CorruptedSet)}
+    logits = [one for one in results if isinstance(one, Logits)]
+    few_shots = [one for one in results if isinstance(one, pd.DataFrame)]
     models = leaderboard["model"].tolist()
-    leader = {one.data_set: one for one in sets_and_logits if isinstance(one, Logits) and one.model == models[0]}
-    flips = [(flip, sets[name]) for name, logits in leader.items() for flip in worst_flips(logits, 2)]
+    leader = {one.data_set: one for one in logits if one.model == models[0]}
+    flips = [(flip, sets[name]) for name, own in leader.items() for flip in worst_flips(own, 2)]
     made = tables.report_tables(metrics, leaderboard, comparisons, baseline)
     return page(
         leaderboard=made.pop("leaderboard").text,
@@ -97,8 +124,8 @@ def write_page(
         charts=[
             (
                 "Clean error and mCE",
-                "Clean error against mCE of every model, with 95 % intervals; labels say the few-shot fraction. "
-                "The best models are at the lower left.",
+                "Clean error against mCE of every model, with 95 % intervals; larger points have seen more labelled "
+                "images. The best models are at the lower left.",
                 charts.error_against_mce(leaderboard),
             ),
             (
@@ -123,12 +150,36 @@ def write_page(
                 "are clean images, dotted ones the mean over all corruptions and severities.",
                 charts.few_shot_curves(metrics),
             ),
+            (
+                "Calibration",
+                "Share of right predictions against the model's confidence in bins, each image of all data sets counted "
+                "alike; on the diagonal, confidence can be trusted. Scaled: after temperature scaling, fitted "
+                "on clean images other than the one that is scaled. The menu chooses the model.",
+                charts.reliability_diagrams(logits, models),
+            ),
         ],
+        published=_published(parameters),
+        undefined=tables.undefined(metrics, baseline),
+        few_shots=tables.few_shot_counts(dict(zip(few_shot_cells, few_shots, strict=True))) if few_shots else None,
+        weights=_weights(logits),
         montage=figures.corruption_montage(list(sets.values())),
         flips=flips,
         flipped_model=models[0],
         cards=[data_card(one) for one in sets.values()],
         synthetic=synthetic,
         baseline=baseline,
-        settings={name: value for name, value in parameters.items() if name != "pretraining"},
+        settings={name: value for name, value in parameters.items() if name not in ("pretraining", "published")},
     )
+
+
+def _published(parameters: Mapping[str, Any]) -> tables.Table | None:
+    return tables.published_table(parameters["published"]) if "published" in parameters else None
+
+
+def _weights(logits: Sequence[Logits]) -> pd.DataFrame:
+    """The content hash of every scored model, and of every seed of it."""
+    rows = [
+        {"model": one.model, "seed": one.attributes["seed"], "content hash of the weights": one.attributes.get("weights")}
+        for one in logits
+    ]
+    return pd.DataFrame(rows, dtype=object).drop_duplicates().fillna("")

@@ -18,6 +18,7 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from robustmedclip.pipelines.reporting.examples import Flip, image_of
+from robustmedclip.pipelines.reporting.tables import Table
 from robustmedclip.types import CLEAN, CorruptedSet
 
 _PACKAGES = ("robustmedclip", "torch", "open_clip_torch", "peft", "numpy", "opencv-python-headless", "pillow")
@@ -36,6 +37,10 @@ def page(
     cards: Sequence[dict[str, Any]],
     synthetic: Sequence[str],
     baseline: str,
+    published: Table | None,
+    undefined: Sequence[str],
+    few_shots: pd.DataFrame | None,
+    weights: pd.DataFrame,
     settings: Mapping[str, Any],
 ) -> str:
     """Put the parts of the report together; every name is escaped.
@@ -60,6 +65,12 @@ def page(
         Data sets that hold phantoms.
     baseline : str
         The model that counts as 100.
+    published : Table or None
+        Figures of others.
+    undefined : sequence of str
+        Which metrics are undefined where.
+    few_shots, weights : DataFrame
+        How many images tuning sees; content hash of every model.
     settings : mapping
         Everything that the run was set to.
 
@@ -87,6 +98,10 @@ def page(
         cards=cards,
         synthetic=synthetic,
         baseline=baseline,
+        published=published and (published.caption, _cells(published.text)),
+        undefined=undefined,
+        few_shots=None if few_shots is None else _cells(few_shots),
+        weights=_cells(weights),
         settings=yaml.safe_dump(dict(settings), sort_keys=False, width=100),
         versions={"Python": python_version(), **{name: version(name) for name in _PACKAGES}},
     )
@@ -100,7 +115,8 @@ def data_card(corrupted: CorruptedSet) -> dict[str, Any]:
         "name": clean.name,
         "modality": clean.modality,
         "size": f"{height} x {width} px, {'grey' if channels == 1 else 'colour'}",
-        "suite": corrupted.suite,
+        "provenance": {"suite": corrupted.suite, **corrupted.provenance, "storage": corrupted.storage},
+        "hash": clean.content_hash(),
         "n": len(clean),
         "classes": [
             (name, int(count), image_url(clean.images[int(np.argmax(clean.labels == label))]))

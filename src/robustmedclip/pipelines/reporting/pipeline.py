@@ -14,6 +14,7 @@ from robustmedclip.pipelines.reporting.nodes import (
     draw_montage,
     draw_severity_curves,
     rank_models,
+    write_figures,
     write_page,
     write_report,
     write_tables,
@@ -26,13 +27,13 @@ def create_pipeline(plan: Plan) -> Pipeline:
     logits = [
         f"logits-{model.cell}-{data_set.name}" for model, data_set in product(plan.evaluated_models, plan.data_sets)
     ]
-    few_shots = [
-        f"few_shots-{fraction_label(fraction)}_s{seed}" for fraction, seed in product(plan.fractions, plan.seeds)
-    ]
+    # Every seed draws as many images: those of the first one stand for all.
+    few_shots = [f"few_shots-{fraction_label(fraction)}_s{plan.seeds[0]}" for fraction in plan.fractions]
     corrupted = [f"corrupted-{data_set.name}" for data_set in plan.data_sets]
     facts = {
         "baseline": plan.baseline,
         "synthetic": [data_set.name for data_set in plan.data_sets if data_set.synthetic],
+        "few_shot_cells": [f"{100 * fraction:g} %" for fraction in plan.fractions],
     }
     scoring = {
         "baseline": plan.baseline,
@@ -60,15 +61,16 @@ def create_pipeline(plan: Plan) -> Pipeline:
             ),
             *(stage_node(draw, "metrics", name, name=f"draw_{name}") for name, draw in drawings.items()),
             stage_node(draw_montage, corrupted, "corruption_montage", name="draw_corruption_montage"),
+            stage_node(write_figures, ["metrics", *corrupted], "figures", name="write_figures"),
             stage_node(
                 bind(write_page, **facts),
-                ["metrics", "leaderboard", "comparisons", "parameters", *corrupted, *logits],
+                ["metrics", "leaderboard", "comparisons", "parameters", *corrupted, *logits, *few_shots],
                 "report_page",
                 name="write_report_page",
             ),
             stage_node(
                 bind(write_report, **facts, suites=sorted({data_set.suite for data_set in plan.data_sets})),
-                ["metrics", "leaderboard", "comparisons", *few_shots],
+                ["metrics", "leaderboard", "comparisons", "parameters", *few_shots],
                 "report",
                 name="write_report",
             ),

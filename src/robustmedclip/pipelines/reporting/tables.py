@@ -1,7 +1,7 @@
 """From the table of metrics to what people read: in a browser, a spreadsheet or a paper."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 from tabulate import LATEX_ESCAPE_RULES
@@ -170,11 +170,12 @@ def report_tables(
 def report(
     metrics: pd.DataFrame,
     tables: Mapping[str, Table],
-    few_shots: Sequence[pd.DataFrame],
+    few_shots: Mapping[str, pd.DataFrame],
     *,
     baseline: str,
     suites: Sequence[str],
     synthetic: Sequence[str],
+    published: Table | None,
 ) -> str:
     """The report as Markdown: what was run, the tables, and what is undefined."""
     board = tables["leaderboard"].numbers
@@ -203,12 +204,15 @@ def report(
             pairs = table.numbers[table.numbers[["model", "other"]].eq(first).any(axis=1)]
             shown = Table(f"{table.caption}; the pairs of {first}", pairs, _readable_comparisons(pairs))
         lines += [f"## {shown.caption}", "", shown.markdown(), ""]
-    if undefined := list(_undefined(metrics, baseline)):
-        lines += ["## Undefined", "", "Left out of all averages, for every model:", "", *undefined, ""]
+    if published is not None:
+        lines += [f"## {published.caption}", "", published.markdown(), ""]
+    if gaps := undefined(metrics, baseline):
+        lines += ["## Undefined", "", "Left out of all averages, for every model:", ""]
+        lines += [*(f"- {gap}" for gap in gaps), ""]
     lines += ["## Data", "", to_markdown(sizes.rename(columns={"data_set": "data set", "n": "test images"})), ""]
     if few_shots:
         lines += ["Few-shot images of each cell (as many more choose the epoch):", ""]
-        lines += [to_markdown(_few_shot_counts(few_shots)), ""]
+        lines += [to_markdown(few_shot_counts(few_shots)), ""]
     return "\n".join(lines)
 
 
@@ -316,23 +320,33 @@ def _seeds(board: pd.DataFrame) -> str:
     return several + single
 
 
-def _undefined(metrics: pd.DataFrame, baseline: str) -> Iterator[str]:
-    """A line for each ratio that is undefined on some data set, with where."""
+def published_table(published: Mapping[str, Any]) -> Table:
+    """Figures that others published: ``source``, ``baseline``, and ``models``, a mapping of name to its figures."""
+    rows = [{"model": name, **figures} for name, figures in published["models"].items()]
+    caption = f"Published, not measured here: {published['source']}; its {published['baseline']} is 100"
+    return Table(caption, pd.DataFrame(rows), pd.DataFrame(rows))
+
+
+def undefined(metrics: pd.DataFrame, baseline: str) -> list[str]:
+    """A line for each metric that is undefined on some data set, with where."""
     own = metrics[(metrics["model"] == baseline) & (metrics["data_set"] != ALL) & metrics["seed"].isna()]
     own = own[own["value"].isna() & (own["corruption"] != ALL)]
+    lines = []
     for metric, rows in own.groupby("metric"):
         places = [
             f"{data_set} ({', '.join(dict.fromkeys(group['corruption']))})"
             for data_set, group in rows.groupby("data_set")
         ]
-        yield f"- {metric}: {'; '.join(places)}"
+        lines.append(f"{metric}: {'; '.join(places)}")
+    return lines
 
 
-def _few_shot_counts(few_shots: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def few_shot_counts(few_shots: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Training images of each data set and in total, a row per entry of `few_shots`."""
     counts = [
-        shots[shots["role"] == "training"].groupby("data_set").size().rename(position)
-        for position, shots in enumerate(few_shots)
+        shots[shots["role"] == "training"].groupby("data_set").size().rename(cell)
+        for cell, shots in few_shots.items()
     ]
     wide = pd.concat(counts, axis=1).T
     wide.insert(0, "total", wide.sum(axis=1))
-    return wide.drop_duplicates().reset_index(drop=True)
+    return wide.rename_axis("labels").reset_index()
