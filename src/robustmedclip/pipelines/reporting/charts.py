@@ -197,7 +197,8 @@ def _bars(rows: pd.DataFrame, column: str | None) -> dict[str, object]:
 def _finished(figure: go.Figure, x: str, y: str, entries: int | None = None) -> go.Figure:
     """With axis titles, and as high as the legend needs on a phone, where each of its entries takes a line."""
     height = 420 + 19 * (len(figure.data) if entries is None else entries)
-    return figure.update_layout(**_LAYOUT, height=height, xaxis_title=x, yaxis_title=y)
+    figure.update_layout(**_LAYOUT, height=height, xaxis_title=x, yaxis_title=y)
+    return figure if figure.layout.updatemenus else figure.update_layout(margin_t=20)
 
 
 def _menu(labels: Sequence[str], visible: Sequence[Sequence[bool]], y: float = 1.14) -> dict[str, object]:

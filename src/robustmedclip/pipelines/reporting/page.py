@@ -86,7 +86,7 @@ def page(
         leaderboard=_cells(leaderboard),
         tables={title: _cells(table) for title, table in tables.items()},
         charts=[
-            (title, description, _chart(figure, f"chart-{position}"))
+            (title, description, _chart(figure, f"chart-{position}"), isinstance(figure.data[0], go.Heatmap))
             for position, (title, description, figure) in enumerate(charts)
         ],
         montage=_figure_url(montage),
