@@ -10,6 +10,8 @@ import transformers
 from safetensors.torch import load_file
 from torch import nn
 
+from robustmedclip.pretraining import train_tokenizer
+
 CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 
 
@@ -213,3 +215,38 @@ def write_pmcclip(folder: Path) -> tuple[nn.Module, nn.Module, torch.Tensor]:
     torch.save(text.state_dict(), folder / "text_encoder.pth")
     torch.save(projection, folder / "text_projection_layer.pth")
     return image, text, projection
+
+
+TOWER = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+VISION = {**TOWER, "image_size": 32, "patch_size": 8}
+TEXT = {
+    **TOWER,
+    "vocab_size": 300,
+    "max_position_embeddings": 24,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+}
+
+
+def write_transformers(folder: Path, kind: str) -> None:
+    """A folder as on the hub: PubMedCLIP's of type clip; MedSigLIP's and SigLIP 2's of type siglip."""
+    if kind == "clip":
+        config = transformers.CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=16)
+        model, processor = (
+            transformers.CLIPModel(config),
+            transformers.CLIPImageProcessor(
+                size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+            ),
+        )
+    else:
+        config = transformers.SiglipConfig(text_config=TEXT, vision_config=VISION)
+        model, processor = (
+            transformers.SiglipModel(config),
+            transformers.SiglipImageProcessor(
+                size={"height": 32, "width": 32}, resample=2, image_mean=[0.5] * 3, image_std=[0.5] * 3
+            ),
+        )
+    randomised(model).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    train_tokenizer(["a chest x-ray of pneumonia", "normal"], 300, 24).save_pretrained(folder)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from robustmedclip.adaptation import import_robustmedclip, merge_adapter
 from robustmedclip.errors import InputError
+from robustmedclip.import_model import import_model
 from robustmedclip.io import AdapterDataset
 from robustmedclip.models import load_checkpoint, load_open_clip
 
@@ -203,3 +204,26 @@ def test_what_is_no_adapter_is_refused(tmp_path, vit):
     save_file({"w_a_000": torch.ones(2, 5)}, tmp_path / "lora_weights.safetensors")
     with pytest.raises(InputError, match="lacks 'w_b_000'"):
         import_robustmedclip(model, str(tmp_path))
+
+
+@pytest.mark.parametrize("family, side", [("vit", 160), ("resnet", 224)])
+def test_a_model_of_the_study_is_imported_with_its_adapter_merged(
+    tmp_path, request, text_tower, family, side
+):
+    base, study, tuned = request.getfixturevalue(family)
+    entry = {"type": "robustmedclip.io.OpenCLIPDataset", "path": str(base)}
+    if family == "resnet":
+        entry = {
+            "type": "robustmedclip.io.CheckpointDataset",
+            "layout": "medclip",
+            "weights": str(base),
+            "text": str(text_tower),
+        }
+    source = {
+        "type": "robustmedclip.io.RobustMedCLIPDataset",
+        "base": entry,
+        "adapter": str(study / "model.pth"),
+    }
+    imported = import_model(source, tmp_path / "robustmedclip")
+    model = AbstractDataset.from_config("model", imported).load()
+    assert difference(model, tuned, side) < 1e-4

@@ -10,49 +10,19 @@ import torch
 import transformers
 from kedro.io import AbstractDataset
 from PIL import Image
-from published import randomised
+from published import write_transformers
 from safetensors.torch import load_file, save_file
 
 from robustmedclip.errors import InputError
 from robustmedclip.models import load_transformers
-from robustmedclip.pretraining import train_tokenizer
 
 TEXTS = ["a chest x-ray of pneumonia", "normal"]
-TOWER = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-VISION = {**TOWER, "image_size": 32, "patch_size": 8}
-TEXT = {
-    **TOWER,
-    "vocab_size": 300,
-    "max_position_embeddings": 24,
-    "eos_token_id": 2,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-}
 
 
 @pytest.fixture(scope="module", params=["clip", "siglip"])
 def published(request, tmp_path_factory) -> Path:
-    """Folder as on the hub: PubMedCLIP's of type clip; MedSigLIP's and SigLIP 2's of type siglip."""
     folder = tmp_path_factory.mktemp("hub") / request.param
-    if request.param == "clip":
-        config = transformers.CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=16)
-        model, processor = (
-            transformers.CLIPModel(config),
-            transformers.CLIPImageProcessor(
-                size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-            ),
-        )
-    else:
-        config = transformers.SiglipConfig(text_config=TEXT, vision_config=VISION)
-        model, processor = (
-            transformers.SiglipModel(config),
-            transformers.SiglipImageProcessor(
-                size={"height": 32, "width": 32}, resample=2, image_mean=[0.5] * 3, image_std=[0.5] * 3
-            ),
-        )
-    randomised(model).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    train_tokenizer(TEXTS, 300, 24).save_pretrained(folder)
+    write_transformers(folder, request.param)
     return folder
 
 

@@ -8,6 +8,7 @@ from robustmedclip.models.attention import (
     unfuse_attention,
 )
 from robustmedclip.models.checkpoints import read_weights
+from robustmedclip.models.export import save_model
 from robustmedclip.models.inference import BATCH_SIZE, image_logits
 from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classifier
 from robustmedclip.models.layouts import LAYOUTS
@@ -29,6 +30,7 @@ __all__ = [
     "load_transformers",
     "new_open_clip",
     "read_weights",
+    "save_model",
     "save_open_clip",
     "unfuse_attention",
     "zero_shot_classifier",

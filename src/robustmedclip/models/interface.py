@@ -1,8 +1,9 @@
 """The one interface that everything downstream uses of a model."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,6 +30,8 @@ class VisionLanguageModel:
         Factor of the cosine similarity. An additive bias, as SigLIP has, is the same for every class and left out.
     lora_targets : str
         Regular expression of the layers of the visual encoder that LoRA adapts.
+    config : mapping
+        open_clip's ``model_cfg``; empty for a model of transformers, whose network knows its own.
     """
 
     name: str
@@ -37,6 +40,7 @@ class VisionLanguageModel:
     preprocess: Preprocessing
     logit_scale: float
     lora_targets: str
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:

@@ -237,6 +237,7 @@ def _assembled(
         else _preprocessing(settings, network, name),
         logit_scale=float(network.logit_scale.detach().exp()),
         lora_targets=_lora_targets(network.visual),
+        config=config,
     )
 
 
@@ -326,6 +327,7 @@ def save_open_clip(
     settings = {**asdict(preprocessing), "size": size[0] if size[0] == size[1] else size}
     config = {"model_cfg": model_config, "preprocess_cfg": settings}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    weights = fuse_attention(copy.deepcopy(network)).state_dict()
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    weights = fuse_attention(copy.deepcopy(network, shared)).state_dict()
     weights = {name: tensor.contiguous() for name, tensor in weights.items()}
     save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})

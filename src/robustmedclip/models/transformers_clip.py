@@ -1,7 +1,7 @@
 """Models of transformers: CLIP (PubMedCLIP), SigLIP (MedSigLIP) and SigLIP 2."""
 
 import json
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _RESAMPLE = {2: "bilinear", 3: "bicubic"}
 _LORA_TARGETS = r"model\.vision_model\..+\.self_attn\.(q|k|v)_proj"
 
 
-class _Towers(nn.Module):
+class Towers(nn.Module):
     """Both towers behind open_clip's method names."""
 
     def __init__(self, model: nn.Module):
@@ -89,8 +89,8 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
     load_strictly(network, state, name)
     return VisionLanguageModel(
         name=name,
-        network=_Towers(network).requires_grad_(False).eval().to(memory_format=torch.channels_last),
-        tokenize=_tokenize(tokenizer, network.config.text_config.max_position_embeddings),
+        network=Towers(network).requires_grad_(False).eval().to(memory_format=torch.channels_last),
+        tokenize=_Tokenize(tokenizer, network.config.text_config.max_position_embeddings),
         preprocess=_preprocessing(_json(folder / "preprocessor_config.json"), name),
         logit_scale=float(network.logit_scale.detach().exp()),
         lora_targets=_LORA_TARGETS,
@@ -117,16 +117,18 @@ def _weight_files(folder: Path, model: str) -> list[Path]:
     )
 
 
-def _tokenize(tokenizer: Any, length: int) -> Callable[[list[str]], torch.Tensor]:
+@dataclass(frozen=True)
+class _Tokenize:
     """Padded to the full length, as CLIP and SigLIP were trained, without a mask."""
 
-    def tokenize(texts: list[str]) -> torch.Tensor:
-        encoded = tokenizer(
-            texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+    tokenizer: Any
+    length: int
+
+    def __call__(self, texts: list[str]) -> torch.Tensor:
+        encoded = self.tokenizer(
+            texts, padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
         )
         return encoded.input_ids
-
-    return tokenize
 
 
 def _preprocessing(settings: dict[str, Any], name: str) -> Preprocessing:
@@ -152,3 +154,30 @@ def _preprocessing(settings: dict[str, Any], name: str) -> Preprocessing:
         raise InputError(
             f"The model {name} can't be loaded: its preprocessor_config.json is not supported: {error!r}"
         ) from error
+
+
+def save_transformers(folder: Path, model: VisionLanguageModel) -> None:
+    """Write a model that :func:`load_transformers` has loaded as a folder that it loads without a network.
+
+    Parameters
+    ----------
+    folder : Path
+        Existing folder.
+    model : VisionLanguageModel
+        Its attention is that of transformers: nothing has to be fused.
+    """
+    model.network.model.save_pretrained(folder)
+    model.tokenize.tokenizer.save_pretrained(folder)
+    preprocess = model.preprocess
+    height, width = preprocess.size
+    cropped = preprocess.resize_mode == "shortest"
+    sides = {"height": height, "width": width}
+    settings = {
+        "do_center_crop": cropped,
+        "size": {"shortest_edge": height} if cropped else sides,
+        **({"crop_size": sides} if cropped else {}),
+        "image_mean": preprocess.mean,
+        "image_std": preprocess.std,
+        "resample": next(number for number, name in _RESAMPLE.items() if name == preprocess.interpolation),
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings, indent=2) + "\n")

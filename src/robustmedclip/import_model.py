@@ -1,0 +1,138 @@
+"""``python -m robustmedclip.import_model``: a published model as one local folder that needs no network."""
+
+import argparse
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kedro.io import AbstractDataset, DatasetError
+
+from robustmedclip.errors import InputError
+
+_EXAMPLES = """
+examples:
+  python -m robustmedclip.import_model data/06_models/clip --model ViT-B-16-quickgelu --pretrained openai
+  python -m robustmedclip.import_model data/06_models/biomedclip \\
+      --model hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224
+  python -m robustmedclip.import_model data/06_models/unimedclip --layout unimedclip --weights unimed_clip_vit_b16.pt
+  python -m robustmedclip.import_model data/06_models/robustmedclip --path data/06_models/biomedclip --adapter model.pth
+"""
+
+
+def import_model(source: dict[str, Any], folder: Path, licence: str | None = None) -> dict[str, Any]:
+    """Load a model by its catalog entry, and write it as a folder that loads with no network.
+
+    What was written is loaded again before it gets its name: a folder that exists is whole.
+
+    Parameters
+    ----------
+    source : dict
+        Catalog entry of the model, as in ``benchmark.yml``.
+    folder : Path
+        Must not exist yet.
+    licence : str, optional
+        Licence of the weights, to be noted in the folder.
+
+    Returns
+    -------
+    dict
+        Catalog entry of the folder.
+
+    Raises
+    ------
+    InputError
+        If `folder` exists, or the model can't be loaded.
+    """
+    if folder.exists():
+        raise InputError(f"{folder} exists already: choose another folder, or delete it first")
+    dataset = AbstractDataset.from_config("model", source)
+    if problems := dataset.problems():
+        raise InputError("The model can't be imported: " + "; ".join(problems))
+    model = dataset.load()
+
+    from robustmedclip.models import save_model
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
+    try:
+        save_model(staged, model, source, licence)
+        content_hash = model.content_hash()
+        del model
+        written = AbstractDataset.from_config("model", _entry(staged)).load()
+        if written.content_hash() != content_hash:
+            raise InputError(f"What was written to {staged} is not what was loaded: is the disk sound?")
+        staged.chmod(0o755)
+        staged.rename(folder)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+    return _entry(folder)
+
+
+def _entry(folder: Path) -> dict[str, Any]:
+    if (folder / "open_clip_config.json").is_file():
+        return {"type": "robustmedclip.io.OpenCLIPDataset", "path": str(folder)}
+    return {"type": "robustmedclip.io.TransformersDataset", "model": str(folder)}
+
+
+def _source(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The catalog entry that the arguments describe."""
+    given = {
+        name: getattr(arguments, name)
+        for name in ("path", "model", "pretrained", "layout", "weights", "text")
+        if getattr(arguments, name) is not None
+    }
+    if arguments.layout is not None:
+        kind = "CheckpointDataset"
+    elif arguments.transformers is not None:
+        kind, given["model"] = "TransformersDataset", arguments.transformers
+    else:
+        kind = "OpenCLIPDataset"
+    source = {"type": f"robustmedclip.io.{kind}", **given}
+    if arguments.adapter is None:
+        return source
+    return {"type": "robustmedclip.io.RobustMedCLIPDataset", "base": source, "adapter": arguments.adapter}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m robustmedclip.import_model",
+        description="Turn a published model into one local folder that loads with no network.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, help="folder to write; must not exist")
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--path", help="folder in open_clip's format")
+    kind.add_argument("--model", help="model name of open_clip, or hf-hub:<owner>/<repository>")
+    kind.add_argument("--layout", help="layout of a published checkpoint: unimedclip, medclip or pmcclip")
+    kind.add_argument("--transformers", help="folder, or name on the hub, of a CLIP or SigLIP of transformers")
+    parser.add_argument("--pretrained", help="with --model: weights file, or tag of open_clip")
+    parser.add_argument("--weights", help="with --layout or --transformers: weights file, folder or hf-hub: name")
+    parser.add_argument("--text", help="with --layout: folder, or name on the hub, of the text tower's tokenizer")
+    parser.add_argument("--adapter", help="RobustMedCLIP's model.pth or lora_weights.safetensors, to merge into the model")
+    parser.add_argument("--licence", help="licence of the weights, to be noted in the folder")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parsed = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        entry = import_model(_source(parsed), parsed.folder, parsed.licence)
+    except (InputError, DatasetError) as error:
+        sys.exit(f"{error}")
+    sys.stdout.write(
+        f"Wrote {parsed.folder}. In benchmark.yml:\n\nmodels:\n  {parsed.folder.name}:\n    source: "
+        f"{yaml.safe_dump(entry, default_flow_style=True, width=200, sort_keys=False)}"
+    )
+
+
+if __name__ == "__main__":
+    main()
