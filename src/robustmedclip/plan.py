@@ -16,6 +16,7 @@ from robustmedclip.errors import InputError
 from robustmedclip.types import CLEAN, Condition
 
 METHODS = ("lora",)
+ORIGIN = ("url", "size", "licence", "citation")
 STORAGES = ("materialised", "on_the_fly")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
@@ -31,7 +32,7 @@ class DataSet:
     ``collection`` is the group of data sets that it is averaged with, if any. ``suite_dataset`` is the MedMNIST data
     set whose list of corruptions is used, where the suite has one for each. ``released`` is the folder of released
     files that are used instead of generated ones, and ``label_map`` says which label in them is which class, where
-    that is not the order of the classes.
+    that is not the order of the classes. ``origin`` says where the images come from: some of :data:`ORIGIN`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class DataSet:
     label_map: Mapping[int, str] | None = None
     class_names: tuple[str, ...] | None = None
     collection: str | None = None
+    origin: Mapping[str, str] | None = None
 
     @property
     def synthetic(self) -> bool:
@@ -152,6 +154,8 @@ class Plan:
             entry = {**data_set.source, "name": data_set.name, "modality": data_set.modality}
             if data_set.class_names is not None:
                 entry["class_names"] = list(data_set.class_names)
+            if data_set.origin is not None:
+                entry["origin"] = dict(data_set.origin)
             entries[f"raw-{data_set.name}"] = _in_layer(entry, "raw")
             if data_set.released:
                 release = {
@@ -188,6 +192,7 @@ class Plan:
                     **_corruption_fields(name, spec.get("corruptions", parameters["corruptions"])),
                     class_names=tuple(spec["classes"]) if "classes" in spec else None,
                     collection=spec.get("collection"),
+                    origin=spec.get("origin"),
                 )
                 for name, spec in parameters["data_sets"].items()
             ),
@@ -275,8 +280,12 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
 
 def _data_set_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
     yield from _key_problems(
-        place, spec, required=("modality", "source"), optional=("collection", "classes", "templates", "corruptions")
+        place,
+        spec,
+        required=("modality", "source"),
+        optional=("collection", "classes", "templates", "corruptions", "origin"),
     )
+    yield from _origin_problems(f"{place}.origin", spec.get("origin", {}))
     if "collection" in spec and (not isinstance(spec["collection"], str) or spec["collection"] in ("", "all")):
         yield f"{place}.collection: expected a name other than 'all', found {spec['collection']!r}"
     yield from _source_problems(place, spec)
@@ -286,6 +295,13 @@ def _data_set_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
         classes = spec["classes"]
         if not _is_list_of(classes, str) or len(set(classes)) != len(classes) or len(classes) < 2:
             yield f"{place}.classes: expected at least two different class names, found {classes!r}"
+
+
+def _origin_problems(place: str, origin: Any) -> Iterator[str]:
+    if not isinstance(origin, Mapping) or not all(isinstance(value, str) for value in origin.values()):
+        yield f"{place}: expected texts for some of {', '.join(ORIGIN)}, found {origin!r}"
+    else:
+        yield from _unknown(place, origin, ORIGIN)
 
 
 def _source_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:

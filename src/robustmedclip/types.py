@@ -124,6 +124,8 @@ class ImageSet:
         int64 ``(N,)`` in ``[0, len(class_names))``.
     sample_ids : ndarray
         str ``(N,)``, unique and stable: it keys an image's randomness and its results.
+    origin : mapping
+        Where a source has its images from, as far as it is known: ``url``, ``size``, ``licence``, ``citation``.
     """
 
     name: str
@@ -133,6 +135,7 @@ class ImageSet:
     images: Images
     labels: np.ndarray
     sample_ids: np.ndarray
+    origin: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)

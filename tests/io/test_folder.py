@@ -146,7 +146,7 @@ def test_an_image_that_breaks_after_its_header_leaves_no_file(folder, tmp_path_f
 
 def test_missing_classes_and_missing_folder(tmp_path, folder):
     assert "needs 'classes'" in source(folder, class_names=None).problems()[0]
-    assert "no file" in source(tmp_path / "nowhere").problems()[0]
+    assert "there is no" in source(tmp_path / "nowhere").problems()[0]
 
 
 def test_the_signature_changes_with_the_files(folder):

@@ -56,7 +56,7 @@ def test_a_task_with_several_labels_and_unknown_tasks_are_refused(tmp_path):
     write_medimeta(tmp_path, "pbc", "cell class", PBC, target="MULTILABEL_CLASSIFICATION")
     assert "one label per image" in source(tmp_path).problems()[0]
     assert "no task 'x'; it has 'cell class'" in source(tmp_path, task="x").problems()[0]
-    assert "info.yaml" in source(tmp_path, id="nowhere").problems()[0]
+    assert "there is no" in source(tmp_path, id="nowhere").problems()[0]
 
 
 def edit_info(folder, change) -> None:

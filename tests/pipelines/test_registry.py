@@ -59,6 +59,22 @@ def test_the_paper_environment_has_a_graph_of_its_own(pipelines):
     assert len(plan.tuned_models) == 2 * 2 * 4 * 3
 
 
+def test_the_paper_environment_has_the_data_sets_of_the_study_and_says_where_they_come_from():
+    with KedroSession.create(ROOT, env="paper") as session:
+        context = session.load_context()
+    plan = context.config_loader.plan()
+    collections = {}
+    for one in plan.data_sets:
+        collections.setdefault(one.collection, set()).add(one.name)
+        origin = context.catalog.get(f"raw-{one.name}").origin()
+        assert set(origin) == {"url", "size", "licence", "citation"}, one.name
+        assert one.suite == ("medmnist-c" if one.collection == "medmnist" else "medimeta-c")
+    assert collections == {
+        "medimeta": {"aml", "fundus", "mammo_calc", "mammo_mass", "oct", "pbc", "pneumonia"},
+        "medmnist": {"bloodmnist", "breastmnist", "octmnist", "pneumoniamnist", "retinamnist"},
+    }
+
+
 def test_building_the_pipelines_does_not_import_torch():
     code = (
         "import sys; from pathlib import Path;"

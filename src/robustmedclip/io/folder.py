@@ -50,6 +50,8 @@ class FolderDataset(SourceDataset):
 
     def problems(self) -> list[str]:
         """What would make :meth:`load` fail, found from the labels and the list of files alone."""
+        if absent := self.missing():
+            return [absent]
         return list(self._problems())
 
     def test_bytes(self) -> int:

@@ -37,8 +37,6 @@ class NpzDataset(SourceDataset):
 
     def _archive_splits(self, class_names: Sequence[str]) -> dict[str, ImageSet]:
         path = str(self._path)
-        if not self._fs.isfile(path):
-            raise SourceError(f"there is no file {path}")
         archive = NpzArchive(self._fs.open(path, "rb"), path)
         keys = {split: (f"{split}_images", f"{split}_labels") for split in SPLITS}
         present = {split: pair for split, pair in keys.items() if split != "val" or set(pair) & set(archive.names)}
@@ -79,6 +77,25 @@ class MedMNISTDataset(NpzDataset):
         self._suffix = "" if size == 28 else f"_{size}"
         super().__init__(filepath=f"{filepath}/{flag}{self._suffix}.npz", **source)
 
+    def origin(self) -> dict[str, str]:
+        """Address and licence as MedMNIST states them, unless the plan says otherwise."""
+        info = self._info()
+        images = sum(info["n_samples"].values())
+        unpacked = images * self._size**2 * info["n_channels"] / 1e9
+        known = {
+            "size": f"{images} images, {unpacked:.2g} GB unpacked",
+            "licence": info["license"],
+            "citation": "Yang et al., MedMNIST v2, Sci Data 10, 41 (2023), doi:10.1038/s41597-022-01721-8",
+        }
+        if url := info.get(f"url{self._suffix}"):
+            known["url"] = url
+        return known | self._origin
+
+    def missing(self) -> str | None:
+        """Where to get the file, if it is not there."""
+        absent = None if self._settings_problem() else super().missing()
+        return absent and f"{absent}, or set 'download: true' in its source"
+
     def load(self) -> dict[str, ImageSet]:
         """The splits, without their pixels; downloads the file if that is wanted and needed.
 
@@ -95,15 +112,20 @@ class MedMNISTDataset(NpzDataset):
 
     def problems(self) -> list[str]:
         """What would make :meth:`load` fail; a file that is yet to be downloaded or verified is not looked at."""
+        if problem := self._settings_problem():
+            return [problem]
         if not self._download:
             return super().problems()
-        try:
-            self._checked_class_names()
-        except SourceError as error:
-            return [error.message]
         if self._protocol != "file":
             return [f"MedMNIST can't be downloaded to {self._path}: choose a local folder, or 'download: false'"]
         return []
+
+    def _settings_problem(self) -> str | None:
+        try:
+            self._checked_class_names()
+        except SourceError as error:
+            return error.message
+        return None
 
     def test_bytes(self) -> int:
         """Size of the test images in bytes."""

@@ -26,6 +26,8 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
         Seed of the collection.
     size : int
         Side of the images in pixels.
+    origin : mapping, optional
+        Filled in from the plan's ``origin``.
     class_names : list of str, optional
         Names to use instead of the anatomy's own, in the same order.
     """
@@ -41,9 +43,11 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
         seed: int,
         size: int = 64,
         class_names: list[str] | None = None,
+        origin: Mapping[str, str] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
         self._fields = {"name": name, "modality": modality}
+        self._origin = dict(origin or {})
         self._settings = {
             "anatomy": anatomy,
             "domain": domain,
@@ -81,6 +85,7 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
                 images=images,
                 labels=labels,
                 sample_ids=sample_ids,
+                origin=self._origin,
             )
         return splits
 

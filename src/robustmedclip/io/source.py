@@ -31,6 +31,8 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         The file or folder: a path, or a URL that fsspec knows.
     class_names : list of str, optional
         Filled in from the plan's ``classes``; the order is the order of the label ids.
+    origin : mapping, optional
+        Filled in from the plan's ``origin``: ``url``, ``size``, ``licence`` and ``citation`` of the files.
     credentials, fs_args : dict, optional
         Passed to the filesystem.
     metadata : dict, optional
@@ -44,6 +46,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         modality: str,
         filepath: str,
         class_names: list[str] | None = None,
+        origin: Mapping[str, str] | None = None,
         credentials: dict[str, Any] | None = None,
         fs_args: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
@@ -51,6 +54,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         self._protocol, path = get_protocol_and_path(filepath)
         self._fs = fsspec.filesystem(self._protocol, **(credentials or {}), **(fs_args or {}))
         self._name, self._modality, self._class_names = name, modality, class_names
+        self._origin = dict(origin or {})
         self._path = PurePosixPath(path)
         self.metadata = metadata
 
@@ -67,12 +71,29 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             Naming each file that is wrong, and what to do.
         """
         try:
+            if absent := self.missing():
+                raise SourceError(absent)
             return self._splits()
         except InputError as error:
             raise SourceError(f"Data set '{self._name}': {error.message}") from error
 
+    def origin(self) -> dict[str, str]:
+        """Where the files come from, as far as it is known: ``url``, ``size``, ``licence``, ``citation``."""
+        return self._origin
+
+    def missing(self) -> str | None:
+        """Where to get the file or folder, if it is not there."""
+        if self._fs.exists(str(self._path)):
+            return None
+        origin = self.origin()
+        facts = "; ".join(origin[key] for key in ("size", "licence") if key in origin)
+        where = f": get it from {origin['url']}" if "url" in origin else ""
+        return f"there is no {self._path}{where}{f' ({facts})' if facts else ''}"
+
     def problems(self) -> list[str]:
         """What would make :meth:`load` fail."""
+        if absent := self.missing():
+            return [absent]
         try:
             self._splits()
         except InputError as error:
@@ -121,6 +142,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
                 images=images,
                 labels=labels,
                 sample_ids=np.array(sample_ids, dtype=np.str_),
+                origin=self.origin(),
             )
             for split, (images, labels, sample_ids) in parts.items()
         }
