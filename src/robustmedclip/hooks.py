@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import click
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
@@ -27,10 +28,12 @@ class PreflightError(InputError):
 
 
 class PreflightHook:
-    """Checks every source of a run before any work is spent."""
+    """Checks every source of a run before any work is spent; with ``--params check_only=true``, reads all and does nothing else."""
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        if (run_params["runtime_params"] or {}).get("check_only"):
+            self._check(catalog)
         problems = []
         for name in sorted(pipeline.inputs()):
             dataset = catalog.get(name)
@@ -45,6 +48,15 @@ class PreflightHook:
             problems = _disk_problems(made, catalog)
         if problems:
             raise PreflightError("Nothing was run:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+    @staticmethod
+    def _check(catalog: DataCatalog) -> None:
+        """Check every source of the plan, say what was found, and end the run: successfully if nothing is wrong."""
+        from robustmedclip.pipelines.ingestion.check import as_text, check_entries
+
+        checked = check_entries(current_config().plan().sources(), catalog.get)
+        click.echo(as_text(checked))
+        raise click.exceptions.Exit(any(status != "present" for _, status, _ in checked))
 
 
 def _maker(name: str) -> str:

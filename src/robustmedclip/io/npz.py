@@ -208,6 +208,12 @@ class NpzArchive:
                 member.read(header.start)
                 return _array(member, header)
 
+    def verify(self) -> None:
+        """Read every member and compare its checksum."""
+        with naming(self._path):
+            if (damaged := self._zip.testzip()) is not None:
+                raise ValueError(f"the checksum of {damaged} is wrong")
+
     def map(self, name: str) -> np.ndarray:
         """A member as a read-only memory map if it is stored uncompressed in a local file, else as an array."""
         info, header = self._infos[name], self.header(name)

@@ -1,5 +1,6 @@
 """Collections of images as one ``.npz`` file: a user's own, and MedMNIST."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -108,6 +109,15 @@ class MedMNISTDataset(NpzDataset):
             if split in splits and len(splits[split]) != official:
                 found = len(splits[split])
                 logger.warning("%s has %d %s images, %s has %d", self._path, found, split, self._flag, official)
+        return splits
+
+    def verified(self) -> dict[str, ImageSet]:
+        """The splits, if the file has the checksum of the release."""
+        splits, official = super().verified(), self._info()[f"MD5{self._suffix}"]
+        with self._fs.open(str(self._path), "rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+        if found != official:
+            raise SourceError(f"{self._path} is not the released file: its MD5 is {found}, not {official}")
         return splits
 
     def problems(self) -> list[str]:

@@ -8,6 +8,7 @@ from kedro.io import AbstractDataset
 
 from robustmedclip.errors import InputError
 from robustmedclip.io.layouts import Layout
+from robustmedclip.io.npz import NpzArchive
 from robustmedclip.io.versioned import SourceError
 from robustmedclip.types import CLEAN, Condition, ReleasedSet
 
@@ -52,6 +53,14 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
             shapes={condition: self._layout.shape(condition) for condition in self._conditions},
             read=self._layout.images,
         )
+
+    def verified(self) -> ReleasedSet:
+        """As :meth:`load`, after reading every file once and comparing its checksums."""
+        released = self.load()
+        for file in sorted(set(map(self._layout.file, self._conditions))):
+            with open(file, "rb") as opened:
+                NpzArchive(opened, str(file)).verify()
+        return released
 
     def save(self, data: None) -> None:
         """Sources are read only."""

@@ -77,6 +77,13 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         except InputError as error:
             raise SourceError(f"Data set '{self._name}': {error.message}") from error
 
+    def verified(self) -> dict[str, ImageSet]:
+        """The splits of files that are there, after what can be verified without reading pixels; fetches nothing.
+
+        Raises as :meth:`load`.
+        """
+        return self._splits()
+
     def origin(self) -> dict[str, str]:
         """Where the files come from, as far as it is known: ``url``, ``size``, ``licence``, ``citation``."""
         return self._origin
