@@ -125,7 +125,7 @@ def tune_lora(
     model : VisionLanguageModel
         Is left as it was.
     training, validation : Samples
-        Few-shot images and images for the choice of the epoch.
+        Few-shot images, and images for the choice of the epoch or the scale.
     classifier : Tensor
         Unit class vectors in the joint label space, float32 ``(classes, D)``.
     settings : LoraSettings

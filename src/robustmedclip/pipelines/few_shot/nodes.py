@@ -12,7 +12,7 @@ VERSION = 1
 
 
 def draw_few_shots(*pools: ImageSet, fraction: float, seed: int) -> pd.DataFrame:
-    """Draw a fraction of every training pool, and as many other images for the choice of the epoch.
+    """Draw a fraction of every training pool, and as many other images for validation.
 
     The images of a class are put into an order that depends on the seed and their sample ids alone. The
     first ``fraction`` of them, rounded, at least one, are for training: a smaller fraction is

@@ -211,7 +211,7 @@ def report(
         lines += [*(f"- {gap}" for gap in gaps), ""]
     lines += ["## Data", "", to_markdown(sizes.rename(columns={"data_set": "data set", "n": "test images"})), ""]
     if few_shots:
-        lines += ["Few-shot images of each cell (as many more choose the epoch):", ""]
+        lines += ["Few-shot images of each cell (as many more are for validation):", ""]
         lines += [to_markdown(few_shot_counts(few_shots)), ""]
     return "\n".join(lines)
 
