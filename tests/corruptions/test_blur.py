@@ -1,4 +1,4 @@
-"""Blurs at 224 px against the published algorithms in float64."""
+"""Blurs against the published algorithms in float64, at 224 px and with scaled lengths at other sizes."""
 
 from math import ceil
 
