@@ -32,8 +32,8 @@ def save_model(folder: Path, model: VisionLanguageModel, source: dict[str, Any],
         save_transformers(folder, model)
     else:
         save_open_clip(folder, model.network, dict(model.config), model.preprocess)
-        if hasattr(model.tokenize, "save_pretrained"):
-            model.tokenize.save_pretrained(folder)
+        if hasattr(model.tokenize, "tokenizer"):
+            model.tokenize.tokenizer.save_pretrained(folder)
         if "hf_model_name" in model.config["text_cfg"]:
             (folder / "text").mkdir()
             tower = model.network.text.config.to_dict()

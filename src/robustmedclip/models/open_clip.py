@@ -4,13 +4,14 @@ import copy
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
 from open_clip.factory import convert_state_dict, convert_to_custom_text_state_dict
+from open_clip.hf_model import HFTextEncoder
 from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg
 from open_clip.tokenizer import HFTokenizer
 from safetensors.torch import save_file
@@ -231,7 +232,7 @@ def _assembled(
     return VisionLanguageModel(
         name=name,
         network=network.requires_grad_(False).eval(),
-        tokenize=tokenize,
+        tokenize=_Trimmed(tokenize, network.text.config.pad_token_id) if _is_masked(network) else tokenize,
         preprocess=settings
         if isinstance(settings, Preprocessing)
         else _preprocessing(settings, network, name),
@@ -258,6 +259,22 @@ def _network(config: dict[str, Any], folder: Path | None, text_tower: Mapping[st
         (Path(local) / "config.json").write_text(json.dumps({**known, **text_tower}))
         text["hf_model_name"] = local
         return build(**config)
+
+
+@dataclass(frozen=True)
+class _Trimmed:
+    """A tokenizer without the padding that all texts have, for a text tower that pays no attention to it."""
+
+    tokenizer: Any
+    padding: int
+
+    def __call__(self, texts: list[str]) -> torch.Tensor:
+        tokens = self.tokenizer(texts)
+        return tokens[:, : 1 + int((tokens != self.padding).any(0).nonzero().max())]
+
+
+def _is_masked(network: torch.nn.Module) -> bool:
+    return isinstance(getattr(network, "text", None), HFTextEncoder)
 
 
 def _tokenizer(source: str, config: dict[str, Any]) -> Any:
