@@ -7,7 +7,7 @@ import difflib
 import re
 import string
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,7 @@ class PlanError(InputError):
 class DataSet:
     """One data set: where it comes from, how it is prompted and corrupted.
 
-    ``collection`` is the group of data sets that it is averaged with, if any. ``suite_dataset`` is the MedMNIST data
+    ``synonyms`` maps a class to the names that prompts have in its place. ``collection`` is the group of data sets that it is averaged with, if any. ``suite_dataset`` is the MedMNIST data
     set whose list of corruptions is used, where the suite has one for each. ``released`` is the folder of released
     files that are used instead of generated ones, and ``label_map`` says which label in them is which class, where
     that is not the order of the classes. ``origin`` says where the images come from: some of :data:`ORIGIN`.
@@ -49,6 +49,7 @@ class DataSet:
     class_names: tuple[str, ...] | None = None
     collection: str | None = None
     origin: Mapping[str, str] | None = None
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -193,6 +194,7 @@ class Plan:
                     class_names=tuple(spec["classes"]) if "classes" in spec else None,
                     collection=spec.get("collection"),
                     origin=spec.get("origin"),
+                    synonyms={name: tuple(names) for name, names in spec.get("synonyms", {}).items()},
                 )
                 for name, spec in parameters["data_sets"].items()
             ),
@@ -283,7 +285,7 @@ def _data_set_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
         place,
         spec,
         required=("modality", "source"),
-        optional=("collection", "classes", "templates", "corruptions", "origin"),
+        optional=("collection", "classes", "synonyms", "templates", "corruptions", "origin"),
     )
     yield from _origin_problems(f"{place}.origin", spec.get("origin", {}))
     if "collection" in spec and (not isinstance(spec["collection"], str) or spec["collection"] in ("", "all")):
@@ -295,6 +297,20 @@ def _data_set_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
         classes = spec["classes"]
         if not _is_list_of(classes, str) or len(set(classes)) != len(classes) or len(classes) < 2:
             yield f"{place}.classes: expected at least two different class names, found {classes!r}"
+    if "synonyms" in spec:
+        yield from _synonym_problems(place, spec)
+
+
+def _synonym_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
+    synonyms, place = spec["synonyms"], f"{place}.synonyms"
+    if not isinstance(synonyms, Mapping):
+        yield f"{place}: expected class names mapped to lists of names, found {synonyms!r}"
+        return
+    for class_name, names in synonyms.items():
+        if not _is_list_of(names, str) or len(set(names)) != len(names) or not all(map(str.strip, names)):
+            yield f"{place}.{class_name}: expected a list of different names, found {names!r}"
+    if _is_list_of(spec.get("classes"), str):
+        yield from _unknown(place, synonyms, spec["classes"])
 
 
 def _origin_problems(place: str, origin: Any) -> Iterator[str]:
@@ -385,8 +401,11 @@ def _template_problems(place: str, templates: Any) -> Iterator[str]:
         except ValueError as error:
             yield f"{place}: {template!r} is not a template ({error})"
             continue
-        if "class_name" not in fields or fields - {"class_name", "modality"}:
-            yield f"{place}: {template!r} must contain {{class_name}} and may contain {{modality}}, nothing else"
+        if "class_name" not in fields or fields - {"class_name", "modality", "data_set"}:
+            yield (
+                f"{place}: {template!r} must contain {{class_name}} and may contain {{modality}} and {{data_set}}, "
+                "nothing else"
+            )
 
 
 def _key_problems(

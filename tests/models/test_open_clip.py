@@ -7,6 +7,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 import robustmedclip.models
 from robustmedclip.io import OpenCLIPDataset
@@ -66,6 +67,31 @@ def test_a_class_vector_does_not_depend_on_the_other_classes():
     one = zero_shot_classifier(model, CLASSES[1:], TEMPLATES, "OCT")
     torch.testing.assert_close(both[1:], one, atol=0, rtol=0)
     torch.testing.assert_close(both.norm(dim=1), torch.ones(2))
+
+
+def test_synonyms_and_templates_are_one_ensemble():
+    model = load_open_clip(f"local-dir:{FOLDER}")
+    templates = ["a medical image of a {class_name} belonging to {data_set}", "{class_name}, {modality}"]
+    synonyms = {"drusen": ["drusen", "yellow deposits"]}
+    vectors = zero_shot_classifier(model, CLASSES, templates, "OCT", data_set="oct", synonyms=synonyms)
+    prompts = [
+        "a medical image of a drusen belonging to oct",
+        "a medical image of a yellow deposits belonging to oct",
+        "drusen, OCT",
+        "yellow deposits, OCT",
+    ]
+    torch.testing.assert_close(vectors[0], F.normalize(model.encode_text(prompts).mean(0), dim=0))
+    torch.testing.assert_close(
+        vectors[1:], zero_shot_classifier(model, CLASSES[1:], templates, "OCT", data_set="oct")
+    )
+
+
+def test_what_prompts_lack_is_said():
+    model = load_open_clip(f"local-dir:{FOLDER}")
+    with pytest.raises(ValueError, match="oct: synonyms of 'druse', which is no class; .* 'drusen', 'normal"):
+        zero_shot_classifier(model, CLASSES, TEMPLATES, "OCT", data_set="oct", synonyms={"druse": ["x"]})
+    with pytest.raises(ValueError, match=r"template has \{data_set\}, which is not given"):
+        zero_shot_classifier(model, CLASSES, ["{class_name} {data_set}"], "OCT")
 
 
 def test_the_content_hash_follows_the_weights():

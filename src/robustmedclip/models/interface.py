@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from robustmedclip.errors import InputError
 from robustmedclip.models.preprocessing import Preprocessing
 
 
@@ -67,11 +69,17 @@ class VisionLanguageModel:
 
 
 def zero_shot_classifier(
-    model: VisionLanguageModel, class_names: Sequence[str], templates: Sequence[str], modality: str
+    model: VisionLanguageModel,
+    class_names: Sequence[str],
+    templates: Sequence[str],
+    modality: str,
+    *,
+    data_set: str | None = None,
+    synonyms: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> torch.Tensor:
     """Unit class vectors from prompts.
 
-    The vector of a class is the normalised mean of its prompts' unit features, one per template
+    The vector of a class is the normalised mean of its prompts' unit features, one per template and synonym
     (Radford et al. 2021, arXiv:2103.00020, section 3.1.4).
 
     Parameters
@@ -79,17 +87,36 @@ def zero_shot_classifier(
     model : VisionLanguageModel
         The model.
     class_names, templates : sequence of str
-        Each template contains ``{class_name}`` and may contain ``{modality}``.
+        Each template contains ``{class_name}`` and may contain ``{modality}`` and ``{data_set}``.
     modality : str
         Imaging modality.
+    data_set : str, optional
+        Name of the data set, where a template has it.
+    synonyms : mapping
+        Class name to the names that the prompts have in its place.
 
     Returns
     -------
     Tensor
         float32 ``(classes, D)``.
+
+    Raises
+    ------
+    InputError
+        If a class with synonyms is not among the classes, or a template has a field that is not given.
     """
-    prompts = [
-        template.format(class_name=name, modality=modality) for name in class_names for template in templates
-    ]
-    features = model.encode_text(prompts).view(len(class_names), len(templates), -1)
-    return F.normalize(features.mean(1), dim=-1)
+    if unknown := set(synonyms) - set(class_names):
+        raise InputError(
+            f"{data_set or modality}: synonyms of {', '.join(map(repr, sorted(unknown)))}, which is no class; the classes "
+            f"are {', '.join(map(repr, class_names))}"
+        )
+    fields = {"modality": modality} | ({"data_set": data_set} if data_set else {})
+    vectors = []
+    for class_name in class_names:
+        names = synonyms.get(class_name, [class_name])
+        try:
+            prompts = [t.format(class_name=name, **fields) for name in names for t in templates]
+        except KeyError as error:
+            raise InputError(f"A prompt template has {{{error.args[0]}}}, which is not given") from error
+        vectors.append(model.encode_text(prompts).mean(0))
+    return F.normalize(torch.stack(vectors), dim=-1)

@@ -19,6 +19,7 @@ def tune(
     rank: int,
     seed: int,
     templates: Mapping[str, Sequence[str]],
+    synonyms: Mapping[str, Mapping[str, Sequence[str]]],
 ) -> tuple[Adapter, pd.DataFrame]:
     """Tune one model on the few-shot images of all data sets jointly; the adapter and its training curves."""
     import torch
@@ -31,7 +32,17 @@ def tune(
         for role in ("training", "validation")
     )
     classifier = torch.cat(
-        [zero_shot_classifier(model, pool.class_names, templates[pool.name], pool.modality) for pool in pools]
+        [
+            zero_shot_classifier(
+                model,
+                pool.class_names,
+                templates[pool.name],
+                pool.modality,
+                data_set=pool.name,
+                synonyms=synonyms[pool.name],
+            )
+            for pool in pools
+        ]
     )
     adapter, history = tune_lora(
         model,

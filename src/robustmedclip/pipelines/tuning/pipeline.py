@@ -15,8 +15,11 @@ def create_pipeline(plan: Plan) -> Pipeline:
 
 def _tuning(plan: Plan, model: EvaluatedModel) -> Node:
     templates = {data_set.name: data_set.templates for data_set in plan.data_sets}
+    synonyms = {data_set.name: data_set.synonyms for data_set in plan.data_sets}
     return Node(
-        bind(tune, rank=model.adaptation.rank, seed=model.seed, templates=templates),
+        bind(
+            tune, rank=model.adaptation.rank, seed=model.seed, templates=templates, synonyms=synonyms
+        ),
         inputs=[
             f"model-{model.base}",
             f"few_shots-{fraction_label(model.fraction)}_s{model.seed}",
