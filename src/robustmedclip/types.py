@@ -1,4 +1,4 @@
-"""The values that flow between the stages: images, conditions, adapters and logits."""
+"""The values that flow between the stages: images, conditions, adapters, features and logits."""
 
 import hashlib
 import mmap
@@ -231,6 +231,39 @@ class Logits:
     labels: np.ndarray
     sample_ids: np.ndarray
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Image features of one model on one data set under every condition.
+
+    Attributes
+    ----------
+    data_set, modality : str
+        The data set the images come from.
+    class_names : tuple of str
+        Its classes.
+    conditions : tuple of Condition
+        The first is clean.
+    labels : ndarray
+        int64 ``(N,)``.
+    sample_ids : ndarray
+        str ``(N,)``.
+    width : int
+        Dimensions of a feature, D.
+    read : callable
+        ``read()`` yields float32 ``(n, D)``, unit features of the N images under the first condition, then the next;
+        while they are being computed, once only.
+    """
+
+    data_set: str
+    modality: str
+    class_names: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    labels: np.ndarray
+    sample_ids: np.ndarray
+    width: int
+    read: Callable[[], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True)

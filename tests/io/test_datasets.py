@@ -7,9 +7,16 @@ import pytest
 from kedro.io import DatasetError
 from kedro.io.core import Version
 
-from robustmedclip.io import AdapterDataset, CorruptedSetDataset, FilesDataset, ImageSetDataset, LogitsDataset
+from robustmedclip.io import (
+    AdapterDataset,
+    CorruptedSetDataset,
+    FeaturesDataset,
+    FilesDataset,
+    ImageSetDataset,
+    LogitsDataset,
+)
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
-from robustmedclip.types import CLEAN, Adapter, Condition, CorruptedSet, ImageSet, Logits, batches
+from robustmedclip.types import CLEAN, Adapter, Condition, CorruptedSet, Features, ImageSet, Logits, batches
 
 CONDITIONS = (CLEAN, Condition("gaussian_noise", 1), Condition("pixelate", 5))
 
@@ -153,6 +160,30 @@ def test_a_corrupted_file_of_other_images_is_refused(tmp_path, image_set):
     (tmp_path / "cells" / name).write_bytes((tmp_path / "other" / name).read_bytes())
     with pytest.raises(ValueError, match="pixelate_severity_5"):
         list(dataset.load().read(Condition("pixelate", 5), 10))
+
+
+def test_features_are_written_as_they_come_and_read_from_the_disk(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+    fields = {
+        "data_set": "d",
+        "modality": "x",
+        "class_names": ("a", "b"),
+        "conditions": CONDITIONS,
+        "labels": np.array([0, 1, 0, 1]),
+        "sample_ids": np.array(list("wxyz")),
+        "width": 5,
+    }
+    dataset = FeaturesDataset(filepath=str(tmp_path / "f.npz"))
+    dataset.save(Features(**fields, read=lambda: iter(np.split(rows, [5, 9]))))
+    loaded = dataset.load()
+    assert all(isinstance(part, np.memmap) for part in loaded.read())
+    for _ in range(2):
+        np.testing.assert_array_equal(np.concatenate(list(loaded.read())), rows)
+    for name, value in fields.items():
+        np.testing.assert_array_equal(getattr(loaded, name), value)
+    with pytest.raises(DatasetError, match="got 8 of 12 rows"):
+        dataset.save(Features(**fields, read=lambda: iter([rows[:8]])))
+    np.testing.assert_array_equal(np.concatenate(list(dataset.load().read())), rows)
 
 
 def test_logits_round_trip(tmp_path):

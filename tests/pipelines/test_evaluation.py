@@ -1,52 +1,144 @@
-"""The evaluation of one cell: what it keeps, and that broken numbers stop it where they arise."""
+"""The evaluation: what is kept, in which batches, and how much of it a change of the prompts makes again."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from kedro.io import MemoryDataset
+from kedro.io.core import Version
 
 import robustmedclip.models
+from robustmedclip.catalog import FingerprintedCatalog
 from robustmedclip.errors import InputError
-from robustmedclip.models import VisionLanguageModel, load_open_clip
+from robustmedclip.fingerprints import expected_fingerprints
+from robustmedclip.io import FeaturesDataset, LogitsDataset, OpenCLIPDataset
+from robustmedclip.models import load_open_clip
+from robustmedclip.models.inference import rebatched
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
-from robustmedclip.pipelines.evaluation.nodes import evaluate
-from robustmedclip.types import CLEAN, Condition, CorruptedSet, ImageSet
+from robustmedclip.pipelines.evaluation import create_pipeline
+from robustmedclip.pipelines.evaluation.nodes import encode, score
+from robustmedclip.plan import Plan
+from robustmedclip.types import CLEAN, Condition, ImageSet
 
-SETTINGS = {"name": "vit", "attributes": {"base": "vit"}, "templates": ["a {modality} image showing {class_name}"]}
+FOLDER = str(Path(robustmedclip.models.__file__).parent / "phantom_vit")
+CONDITIONS = (CLEAN, Condition("contrast", 1), Condition("pixelate", 5))
+PROMPTS = {"templates": ["{class_name}"], "synonyms": {}}
 
 
 @pytest.fixture(scope="module")
-def corrupted() -> CorruptedSet:
+def corrupted():
+    generator = np.random.default_rng(0)
     images = ImageSet.validated(
-        name="cells",
+        name="oct",
         split="test",
-        modality="microscopy",
-        class_names=("round", "long"),
-        images=np.random.default_rng(0).integers(0, 256, (6, 32, 32, 1), np.uint8),
-        labels=np.arange(6, dtype=np.int64) % 2,
-        sample_ids=np.array([f"cells/{index}" for index in range(6)]),
+        modality="OCT",
+        class_names=("drusen", "normal"),
+        images=generator.integers(0, 256, (21, 64, 64, 1), np.uint8),
+        labels=np.arange(21, dtype=np.int64) % 2,
+        sample_ids=np.array([f"{i:02d}" for i in range(21)]),
     )
-    conditions = (CLEAN, Condition("pixelate", 1))
-    how = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
-    return corrupt_test_set(images, {"seed": 0}, conditions=conditions, **how)
+    settings = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
+    return corrupt_test_set(images, {"seed": 0}, conditions=CONDITIONS, **settings)
+
+
+@pytest.mark.parametrize("sizes", [[], [3], [5, 5], [1, 4, 2, 9, 3], [12, 1]])
+def test_batches_are_full_but_for_the_last(sizes):
+    rows = np.arange(2 * sum(sizes)).reshape(-1, 2)
+    batches = list(rebatched(np.split(rows, np.cumsum(sizes)[:-1]) if sizes else [], 5))
+    assert [len(batch) for batch in batches[:-1]] == [5] * (len(batches) - 1)
+    np.testing.assert_array_equal(np.concatenate([rows[:0], *batches]), rows)
+
+
+def test_features_are_those_of_each_image_by_itself(corrupted):
+    model = load_open_clip(f"local-dir:{FOLDER}")
+    features = encode(model, corrupted, {"precision": "float32"}, name="vit")
+    rows = np.concatenate(list(features.read())).reshape(len(CONDITIONS), 21, -1)
+    assert rows.shape[2] == features.width
+    for i, condition in enumerate(CONDITIONS):
+        images = np.concatenate(list(corrupted.read(condition, 21)))
+        expected = model.encode_image(model.preprocess(images[4:5])).numpy()
+        np.testing.assert_allclose(rows[i, 4:5], expected, atol=1e-6)
+
+
+def test_bfloat16_gives_features_close_to_float32s(corrupted, monkeypatch):
+    import torch
+
+    monkeypatch.setattr("robustmedclip.models.fast_precision", lambda device: torch.bfloat16)
+    model = load_open_clip(f"local-dir:{FOLDER}")
+    exact, fast = (
+        np.concatenate(list(encode(model, corrupted, {"precision": precision}, name="vit").read()))
+        for precision in ("float32", "auto")
+    )
+    assert fast.dtype == np.float32
+    assert 1e-5 < np.abs(exact - fast).max() < 0.05
+    assert np.sum(exact * fast, axis=1).min() > 0.999
+
+
+def test_other_prompts_encode_nothing_again(tmp_path, corrupted, monkeypatch):
+    """Of the plan's own nodes, catalog and fingerprints, as ``--only-missing-outputs`` asks."""
+
+    def plan(**prompts):
+        source = {"type": "robustmedclip.io.PhantomDataset", "anatomy": "oct"}
+        return Plan.from_parameters(
+            {
+                "data_sets": {"oct": {"modality": "OCT", "source": source, **prompts}},
+                "corruptions": {"suite": "medimeta-c", "names": "all"},
+                "templates": ["{class_name}"],
+                "models": {"vit": {"source": {"type": "robustmedclip.io.OpenCLIPDataset", "path": FOLDER}}},
+                "seeds": [0],
+                "baseline": "vit",
+            }
+        )
+
+    version = Version(None, "2026-01-01T00.00.00.000Z")
+    catalog = FingerprintedCatalog(
+        {
+            "features-vit-oct": FeaturesDataset(filepath=str(tmp_path / "f.npz"), version=version),
+            "logits-vit-oct": LogitsDataset(filepath=str(tmp_path / "l.npz"), version=version),
+            "model-vit": OpenCLIPDataset(path=FOLDER),
+            "corrupted-oct": MemoryDataset(corrupted),
+        }
+    )
+
+    def missing(pipeline) -> set[str]:
+        catalog.fingerprints = expected_fingerprints(pipeline, lambda name: name)
+        return {name for name in pipeline.all_outputs() if not catalog.exists(name)}
+
+    first = create_pipeline(plan())
+    assert missing(first) == {"features-vit-oct", "logits-vit-oct"}
+    model = catalog.load("model-vit")
+    features = encode(model, corrupted, {"precision": "auto"}, name="vit")
+    catalog.save("features-vit-oct", features)
+    catalog.save(
+        "logits-vit-oct",
+        score(model, catalog.load("features-vit-oct"), name="vit", attributes={}, **PROMPTS),
+    )
+    assert missing(first) == set()
+    for change in ({"templates": ["a {class_name}"]}, {"synonyms": {"normal": ["healthy"]}}):
+        assert missing(create_pipeline(plan(**change))) == {"logits-vit-oct"}
 
 
 @pytest.fixture
-def model() -> VisionLanguageModel:
-    return load_open_clip(f"local-dir:{Path(robustmedclip.models.__file__).parent / 'phantom_vit'}")
+def model():
+    return load_open_clip(f"local-dir:{FOLDER}")
+
+
+def scored(model, corrupted):
+    features = encode(model, corrupted, {"precision": "float32"}, name="vit")
+    return score(model, features, name="vit", attributes={"base": "vit"}, **PROMPTS)
 
 
 def test_logits_carry_the_hash_of_the_weights_that_made_them(model, corrupted):
-    logits = evaluate(model, corrupted, **SETTINGS)
-    assert logits.logits.shape == (2, 6, 2) and np.isfinite(logits.logits).all()
+    logits = scored(model, corrupted)
+    assert logits.logits.shape == (3, 21, 2) and np.isfinite(logits.logits).all()
     assert logits.attributes == {"base": "vit", "weights": model.content_hash()}
 
 
 @pytest.mark.parametrize("scale", [np.inf, np.nan])
 def test_logits_that_are_not_finite_are_refused_with_their_place(model, corrupted, scale):
-    with pytest.raises(InputError, match=r"'vit' on 'cells' under clean are not finite for 6 of 6 .* cells/0"):
-        evaluate(replace(model, logit_scale=scale), corrupted, **SETTINGS)
+    with pytest.raises(InputError, match=r"'vit' on 'oct' under clean are not finite for 21 of 21 .* 00"):
+        scored(replace(model, logit_scale=scale), corrupted)
 
 
 def test_a_single_image_that_overflows_is_found(model, corrupted):
@@ -55,5 +147,5 @@ def test_a_single_image_that_overflows_is_found(model, corrupted):
         return features / (features.new_ones(len(features), 1).index_fill_(0, features.new_tensor([4]).long(), 0))
 
     encode, model.network.encode_image = model.network.encode_image, encode_image
-    with pytest.raises(InputError, match="1 of 6 images, the first of them cells/4"):
-        evaluate(model, corrupted, **SETTINGS)
+    with pytest.raises(InputError, match="1 of 21 images, the first of them 04"):
+        scored(model, corrupted)

@@ -2,6 +2,7 @@
 
 from robustmedclip.io.adapter import AdapterDataset
 from robustmedclip.io.corrupted_set import CorruptedSetDataset
+from robustmedclip.io.features import FeaturesDataset
 from robustmedclip.io.files import FilesDataset
 from robustmedclip.io.folder import FolderDataset
 from robustmedclip.io.image_set import ImageSetDataset
@@ -21,6 +22,7 @@ __all__ = [
     "AdapterDataset",
     "CheckpointDataset",
     "CorruptedSetDataset",
+    "FeaturesDataset",
     "FilesDataset",
     "FolderDataset",
     "ImageSetDataset",

@@ -9,7 +9,14 @@ from robustmedclip.models.attention import (
 )
 from robustmedclip.models.checkpoints import read_weights
 from robustmedclip.models.export import save_model
-from robustmedclip.models.inference import BATCH_SIZE, image_logits
+from robustmedclip.models.inference import (
+    BATCH_SIZE,
+    best_device,
+    class_logits,
+    fast_precision,
+    image_features,
+    image_logits,
+)
 from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classifier
 from robustmedclip.models.layouts import LAYOUTS
 from robustmedclip.models.open_clip import load_checkpoint, load_open_clip, new_open_clip, save_open_clip
@@ -23,7 +30,11 @@ __all__ = [
     "UnfusedAttention",
     "UnfusedProjection",
     "VisionLanguageModel",
+    "best_device",
+    "class_logits",
+    "fast_precision",
     "fuse_attention",
+    "image_features",
     "image_logits",
     "load_checkpoint",
     "load_open_clip",

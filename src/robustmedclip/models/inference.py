@@ -1,41 +1,123 @@
-"""Scoring streams of images."""
+"""Features and logits of streams of images."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from robustmedclip.models.interface import VisionLanguageModel
 
+T = TypeVar("T")
+
 #: Images per forward pass. Fixed, and every pass is filled up to it, so that an image's logits don't
 #: depend on how many images are scored.
 BATCH_SIZE = 50
 
+_CPU_FLAGS = Path("/proc/cpuinfo")
 
-@torch.inference_mode()
-def image_logits(
-    model: VisionLanguageModel, classifier: torch.Tensor, batches: Iterable[np.ndarray]
+
+def best_device() -> torch.device:
+    """A GPU that torch can use, if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fast_precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it faster than float32: on a GPU, or a CPU with AMX; else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    has_amx = _CPU_FLAGS.exists() and "amx_bf16" in _CPU_FLAGS.read_text()
+    return torch.bfloat16 if has_amx else torch.float32
+
+
+def image_features(
+    model: VisionLanguageModel, batches: Iterable[np.ndarray], precision: torch.dtype = torch.float32
 ) -> Iterator[np.ndarray]:
-    """Logits of a stream of images.
+    """Features of a stream of images; the next batch is read and preprocessed while the model runs.
 
     Parameters
     ----------
     model : VisionLanguageModel
         In evaluation mode.
-    classifier : Tensor
-        Unit class vectors, float32 ``(classes, D)``.
     batches : iterable of ndarray
-        uint8 ``(<=BATCH_SIZE, H, W, C)``.
+        uint8 ``(n, H, W, C)``, all of one size; `n` need not be the same.
+    precision : dtype
+        Of the matrix products; what is between them stays float32.
 
     Yields
     ------
     ndarray
-        float32 ``(N, classes)`` of each batch: logit scale times cosine similarity.
+        float32 ``(<=BATCH_SIZE, D)``: unit features, in the order of the images.
     """
-    for images in batches:
-        missing = BATCH_SIZE - len(images)
-        padded = (
-            np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)]) if missing else images
-        )
-        features = model.encode_image(model.preprocess(padded, model.device))
-        yield (model.logit_scale * features @ classifier.to(model.device).T)[: len(images)].cpu().numpy()
+    prepared = (
+        (model.preprocess(_filled(batch), model.device), len(batch)) for batch in rebatched(batches, BATCH_SIZE)
+    )
+    for pixels, count in _one_ahead(prepared):
+        with (
+            torch.inference_mode(),
+            torch.autocast(pixels.device.type, precision, enabled=precision != torch.float32),
+        ):
+            yield model.encode_image(pixels)[:count].cpu().numpy()
+
+
+def class_logits(
+    features: Iterable[np.ndarray], classifier: torch.Tensor, logit_scale: float
+) -> Iterator[np.ndarray]:
+    """Logits of a stream of features.
+
+    Parameters
+    ----------
+    features : iterable of ndarray
+        float32 ``(n, D)``: unit features.
+    classifier : Tensor
+        Unit class vectors, float32 ``(classes, D)``.
+    logit_scale : float
+        Factor of the cosine similarity.
+
+    Yields
+    ------
+    ndarray
+        float32 ``(<=BATCH_SIZE, classes)``.
+    """
+    classes = classifier.cpu().T
+    for batch in rebatched(features, BATCH_SIZE):
+        yield (logit_scale * torch.from_numpy(_filled(batch)) @ classes)[: len(batch)].numpy()
+
+
+def image_logits(
+    model: VisionLanguageModel, classifier: torch.Tensor, batches: Iterable[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Logits of a stream of images, in float32: :func:`class_logits` of :func:`image_features`."""
+    return class_logits(image_features(model, batches), classifier, model.logit_scale)
+
+
+def rebatched(parts: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The rows of all parts, in order, in arrays of `size` rows; the last one may have fewer."""
+    rest = None
+    for part in parts:
+        joined = part if rest is None else np.concatenate([rest, part])
+        whole = len(joined) - len(joined) % size
+        for start in range(0, whole, size):
+            yield joined[start : start + size]
+        rest = joined[whole:] if whole < len(joined) else None
+    if rest is not None:
+        yield rest
+
+
+def _filled(batch: np.ndarray) -> np.ndarray:
+    """The batch with zeros after it, up to :data:`BATCH_SIZE` rows, as an array of its own."""
+    filled = np.zeros((BATCH_SIZE, *batch.shape[1:]), batch.dtype)
+    filled[: len(batch)] = batch
+    return filled
+
+
+def _one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The items; each is made in another thread while its predecessor is in use."""
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, iterator, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, iterator, end)
+            yield item

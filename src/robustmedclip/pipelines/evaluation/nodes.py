@@ -1,61 +1,124 @@
 """Nodes of the evaluation."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from robustmedclip.errors import InputError
-from robustmedclip.progress import track
-from robustmedclip.types import Adapter, CorruptedSet, Logits
+from robustmedclip.progress import duration, track
+from robustmedclip.types import Adapter, CorruptedSet, Features, Logits
 
-VERSION = 2
+VERSION = 3
+
+logger = logging.getLogger(__name__)
 
 
-def evaluate(
+def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str) -> Features:
+    """Image features of one model on one data set under every condition, computed while they are stored."""
+    import torch
+
+    from robustmedclip.models import BATCH_SIZE, best_device, fast_precision, image_features
+
+    clean, device = corrupted.clean, best_device()
+    model.network.to(device)
+    precision = torch.float32 if parameters["precision"] == "float32" else fast_precision(device)
+
+    def images() -> Iterator[np.ndarray]:
+        for condition in track(corrupted.conditions, f"{name} on {clean.name}"):
+            yield from corrupted.read(condition, BATCH_SIZE)
+
+    features, count = image_features(model, images(), precision), len(corrupted.conditions) * len(clean)
+    started = time.monotonic()
+    first = next(features)
+    speed = len(first) / (time.monotonic() - started)
+    if count / speed >= 60:
+        logger.info(
+            "%s on %s: %d images, %.3g per second (%s, %s), about %s",
+            name,
+            clean.name,
+            count,
+            speed,
+            device.type,
+            str(precision).removeprefix("torch."),
+            duration(count / speed),
+        )
+    return Features(
+        data_set=clean.name,
+        modality=clean.modality,
+        class_names=clean.class_names,
+        conditions=corrupted.conditions,
+        labels=clean.labels,
+        sample_ids=clean.sample_ids,
+        width=first.shape[1],
+        read=lambda: itertools.chain([first], features),
+    )
+
+
+def score(
     model: Any,
-    corrupted: CorruptedSet,
-    adapter: Adapter | None = None,
+    features: Features,
     *,
     name: str,
     attributes: Mapping[str, Any],
     templates: Sequence[str],
+    synonyms: Mapping[str, Sequence[str]],
 ) -> Logits:
-    """Logits of one model, with its adapter if it has one, on one data set under every condition.
+    """Logits of features, with the class vectors that the model makes of the prompts.
 
     Raises
     ------
     InputError
         If a logit is not finite.
     """
-    from robustmedclip.adaptation import merge_adapter
-    from robustmedclip.models import BATCH_SIZE, image_logits, zero_shot_classifier
+    from robustmedclip.models import best_device, class_logits, zero_shot_classifier
 
-    clean = corrupted.clean
-    classifier = zero_shot_classifier(model, clean.class_names, templates, clean.modality)
-    if adapter is not None:
-        model = merge_adapter(model, adapter)
-    logits = np.empty((len(corrupted.conditions), len(clean), len(clean.class_names)), np.float32)
-    for row, condition in zip(logits, track(corrupted.conditions, f"{name} on {clean.name}"), strict=True):
-        start = 0
-        for part in image_logits(model, classifier, corrupted.read(condition, BATCH_SIZE)):
-            row[start : start + len(part)] = part
-            start += len(part)
-        if not np.isfinite(row).all():
-            bad = clean.sample_ids[~np.isfinite(row).all(1)]
-            raise InputError(
-                f"The logits of '{name}' on '{clean.name}' under {condition} are not finite for {len(bad)} of "
-                f"{len(clean)} images, the first of them {bad[0]}: the weights or the preprocessing of the model are "
-                "broken, or its numbers overflow. Nothing of this cell was kept."
-            )
+    model.network.to(best_device())
+    classifier = zero_shot_classifier(
+        model,
+        features.class_names,
+        templates,
+        features.modality,
+        data_set=features.data_set,
+        synonyms=synonyms,
+    )
+    flat = np.concatenate(list(class_logits(features.read(), classifier, model.logit_scale)))
+    logits = flat.reshape(len(features.conditions), len(features.labels), -1)
+    _check_finite(logits, features, name)
     return Logits(
         model=name,
         attributes={**attributes, "weights": model.content_hash()},
-        data_set=clean.name,
-        modality=clean.modality,
-        class_names=clean.class_names,
-        conditions=corrupted.conditions,
+        data_set=features.data_set,
+        modality=features.modality,
+        class_names=features.class_names,
+        conditions=features.conditions,
         logits=logits,
-        labels=clean.labels,
-        sample_ids=clean.sample_ids,
+        labels=features.labels,
+        sample_ids=features.sample_ids,
     )
+
+
+def _check_finite(logits: np.ndarray, features: Features, name: str) -> None:
+    for condition, row in zip(features.conditions, logits, strict=True):
+        if len(bad := features.sample_ids[~np.isfinite(row).all(1)]):
+            raise InputError(
+                f"The logits of '{name}' on '{features.data_set}' under {condition} are not finite for {len(bad)} of "
+                f"{len(row)} images, the first of them {bad[0]}: the weights or the preprocessing of the model are "
+                "broken, or its numbers overflow. Nothing of this cell was kept."
+            )
+
+
+def evaluate(
+    model: Any, corrupted: CorruptedSet, adapter: Adapter, parameters: Mapping[str, Any], **settings: Any
+) -> Logits:
+    """Logits of one model with its adapter on one data set under every condition.
+
+    Its features are not kept: other prompts would have led to another adapter.
+    """
+    from robustmedclip.adaptation import merge_adapter
+
+    tuned = merge_adapter(model, adapter)
+    return score(tuned, encode(tuned, corrupted, parameters, name=settings["name"]), **settings)

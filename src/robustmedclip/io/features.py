@@ -1,0 +1,46 @@
+"""Image features on disk: what is left of the images once a model has seen them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from robustmedclip.io.npz import Stream, read_npz, write_npz
+from robustmedclip.io.versioned import AtomicDataset, require_space
+from robustmedclip.types import Condition, Features, batches
+
+_ROWS = 4096
+
+
+class FeaturesDataset(AtomicDataset[Features]):
+    """A :class:`~robustmedclip.types.Features` as one ``.npz``: 2 kB per image and condition at 512 dimensions.
+
+    Features are written as they are computed, and read through a memory map.
+    """
+
+    def _write(self, path: Path, data: Features) -> None:
+        rows = len(data.conditions) * len(data.labels)
+        require_space(path.parent, 4 * rows * data.width, f"'{path.name}'")
+        write_npz(
+            path,
+            features=Stream((rows, data.width), np.dtype(np.float32), data.read()),
+            labels=data.labels,
+            sample_ids=data.sample_ids,
+            class_names=np.array(data.class_names),
+            conditions=np.array([str(condition) for condition in data.conditions]),
+            data_set=np.array(data.data_set),
+            modality=np.array(data.modality),
+        )
+
+    def _read(self, path: Path) -> Features:
+        members = read_npz(path, mapped=("features",))
+        features = members["features"]
+        return Features(
+            data_set=str(members["data_set"]),
+            modality=str(members["modality"]),
+            class_names=tuple(members["class_names"].tolist()),
+            conditions=tuple(map(Condition.parse, members["conditions"].tolist())),
+            labels=members["labels"],
+            sample_ids=members["sample_ids"],
+            width=features.shape[1],
+            read=lambda: batches(features, _ROWS),
+        )
