@@ -41,6 +41,12 @@ def test_inputs_parameters_settings_and_code_count_down_the_line(monkeypatch):
         assert len({fingerprints()[name], *(change[name] for change in changes)}) == 5
 
 
+def test_a_stage_alone_expects_what_all_of_them_have_made():
+    together = fingerprints()
+    alone = expected_fingerprints(pipeline().only_nodes("second"), {"middle": together["middle"]}.__getitem__)
+    assert alone["end"] == together["end"]
+
+
 def catalog_of(tmp_path, version: str) -> FingerprintedCatalog:
     config = {"entry": {"type": f"{FilesDataset.__module__}.FilesDataset", "filepath": str(tmp_path / "e")}}
     config["entry"]["versioned"] = True

@@ -23,14 +23,15 @@ def expected_fingerprints(pipeline: Pipeline, input_fingerprint: Callable[[str],
     pipeline : Pipeline
         The pipeline.
     input_fingerprint : callable
-        Name of an input of the pipeline to something that JSON can say and that changes with its content.
+        Name of an input of the pipeline to something that JSON can say and that changes with its content; for what
+        another pipeline made, its fingerprint, so that a stage alone and all of them expect the same.
 
     Returns
     -------
     dict
         Name of each output of a node to its fingerprint.
     """
-    known = {name: _digest(input_fingerprint(name)) for name in pipeline.inputs()}
+    known = {name: input_fingerprint(name) for name in pipeline.inputs()}
     made = {}
     for node in pipeline.nodes:
         recipe = [_code(node), [known[name] for name in node.inputs]]
