@@ -175,7 +175,7 @@ def scaled_defocus(image, disk, scale, draws):
     radius, sigma = disk
     grid = np.arange(-20, 21)
     area = np.count_nonzero(grid**2 + grid[:, None] ** 2 <= radius**2) * scale**2
-    reach, parts = ceil(radius * scale) + 1, 25
+    reach, parts = ceil(radius * scale) + 3, 25
     fine = np.arange(-reach * parts - parts // 2, reach * parts + parts // 2 + 1) / parts
     kernel = np.pi * (fine**2 + fine[:, None] ** 2) <= area
     kernel = kernel.reshape(2 * reach + 1, parts, 2 * reach + 1, parts).mean((1, 3))

@@ -109,7 +109,7 @@ def disk_kernel(radius: float, smoothing: float, scale: float) -> np.ndarray:
     the share of each pixel that a disk of the same area, scaled, covers. Then it is smoothed by a Gaussian of 3 x 3 taps,
     or 5 x 5 for a radius above 8.
     """
-    reach = int(max(radius, 8) if scale == 1 else ceil(radius * scale) + 1)
+    reach = int(max(radius, 8) if scale == 1 else ceil(radius * scale) + 3)
     grid = np.arange(-reach, reach + 1)
     kernel = (grid**2 + grid[:, None] ** 2 <= radius**2).astype(np.float64)
     if scale != 1:
