@@ -1,5 +1,6 @@
 """What happens around a run: checks before it, fingerprints, progress, and tracking in MLflow."""
 
+import atexit
 import logging
 import shutil
 import subprocess
@@ -169,6 +170,7 @@ class TrackingHook:
         self._run_params = run_params
         if mlflow.active_run() is None:
             return
+        atexit.register(_close_runs, "KILLED")
         parameters = current_config()["parameters"]
         mlflow.set_tags(
             {
@@ -184,12 +186,30 @@ class TrackingHook:
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         import mlflow
 
-        if mlflow.active_run() is None or "metrics" not in pipeline.all_outputs():
+        if mlflow.active_run() is None:
             return
-        from robustmedclip.tracking import log_models, log_report
+        from robustmedclip.tracking import log_best_adapter, log_models, log_report
 
-        log_report(catalog, pipeline.all_outputs())
-        log_models(catalog, current_config().plan(), self._run_params["run_id"])
+        made, config = pipeline.all_outputs(), current_config()
+        try:
+            log_report(catalog, made)
+            if "metrics" in made:
+                log_models(catalog, config.plan(), self._run_params["run_id"])
+            if "leaderboard" in made and config["parameters"]["tracking"]["log_best_adapter"]:
+                log_best_adapter(catalog, config.plan())
+        except BaseException:
+            _close_runs("FAILED")
+            raise
+        finally:
+            atexit.unregister(_close_runs)
+
+
+def _close_runs(status: str) -> None:
+    """Close all runs that are open; without this, MLflow closes those of an interrupted process as finished."""
+    import mlflow
+
+    while mlflow.active_run() is not None:
+        mlflow.end_run(status)
 
 
 def _title(node: Node) -> str:

@@ -1,34 +1,51 @@
 """What a finished benchmark leaves in the active MLflow run."""
 
+import json
+import logging
 import tempfile
 from collections.abc import Collection
+from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 from kedro.io import DataCatalog
+from kedro.io.core import get_filepath_str
+from mlflow.models import ModelSignature
+from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
 from robustmedclip.metrics import metrics_table
 from robustmedclip.metrics.table import ALL, SCORES, overall
 from robustmedclip.plan import EvaluatedModel, Plan
 from robustmedclip.types import CLEAN
 
-FIGURES = ("severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage")
+logger = logging.getLogger(__name__)
+
+#: Entry of the catalog to its folder among the artifacts.
+ARTIFACTS = {
+    "leaderboard": "",
+    "report": "",
+    "report_page": "",
+    "tables": "",
+    "figures": "",
+    "severity_curves": "figures",
+    "corruption_heat_map": "figures",
+    "few_shot_curves": "figures",
+    "corruption_montage": "figures",
+}
 
 
 def log_report(catalog: DataCatalog, made: Collection[str]) -> None:
-    """Log the leaderboard, the report and the figures as artifacts of the active run."""
-    with tempfile.TemporaryDirectory() as folder:
-        catalog.load("leaderboard").to_csv(Path(folder) / "leaderboard.csv", index=False)
-        (Path(folder) / "report.md").write_text(catalog.load("report"))
-        (Path(folder) / "report.html").write_text(catalog.load("report_page"))
-        for name, content in catalog.load("tables").items():
-            (Path(folder) / "tables").mkdir(exist_ok=True)
-            (Path(folder) / "tables" / name).write_bytes(content)
-        mlflow.log_artifacts(folder)
-    for name in FIGURES:
-        if name in made:
-            mlflow.log_artifact(str(catalog[name]._get_load_path()), "figures")
+    """Log what was made of the tables, the reports and the figures as artifacts of the active run."""
+    with tempfile.TemporaryDirectory() as artifacts:
+        for name, folder in ARTIFACTS.items():
+            if name in made:
+                dataset, target = catalog[name], Path(artifacts) / folder
+                source = get_filepath_str(dataset._get_load_path(), dataset._protocol)
+                target.mkdir(exist_ok=True)
+                dataset._fs.get(source, str(target / Path(source).name), recursive=True)
+        mlflow.log_artifacts(artifacts)
 
 
 def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
@@ -44,9 +61,60 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
             mlflow.log_metrics(flat_metrics(table[table["model"] == model.name]))
             if model.adaptation:
                 mlflow.set_tag("adapter", f"adapter-{model.cell}")
+            if model.adaptation and catalog.exists(f"history-{model.cell}"):
                 for row in catalog.load(f"history-{model.cell}").to_dict("records"):
                     step = int(row.pop("epoch"))
                     mlflow.log_metrics({k: v for k, v in row.items() if pd.notna(v)}, step=step)
+
+
+def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
+    """Log the tuned model with the lowest mCE, with its adapter merged, as an MLflow model of the active run.
+
+    Of several seeds it is the first of the plan. Nothing is logged without any adaptation, or where the model is not
+    one of open_clip.
+    """
+    from robustmedclip.adaptation import merge_adapter
+    from robustmedclip.models import save_model
+
+    place = {name: place for place, name in enumerate(catalog.load("leaderboard")["model"])}
+    if not plan.tuned_models:
+        return
+    best = min(plan.tuned_models, key=lambda model: place[model.name])
+    base = catalog.load(f"model-{best.base}")
+    if not base.config:
+        logger.warning("%s is not logged as a model of MLflow: only models of open_clip can be exported", best.cell)
+        return
+    model = merge_adapter(base, catalog.load(f"adapter-{best.cell}"))
+    tests = {data_set.name: catalog.load(f"corrupted-{data_set.name}").clean for data_set in plan.data_sets}
+    prompts = {
+        data_set.name: {
+            "class_names": list(tests[data_set.name].class_names),
+            "templates": list(data_set.templates),
+            "modality": data_set.modality,
+            "data_set": data_set.name,
+            "synonyms": data_set.synonyms,
+        }
+        for data_set in plan.data_sets
+    }
+    first = plan.data_sets[0].name
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))]),
+        params=ParamSchema([ParamSpec("data_set", "string", first)]),
+    )
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "model"
+        folder.mkdir()
+        save_model(folder, model, dict(plan.models[best.base]), licence=None)
+        (folder / "prompts.json").write_text(json.dumps(prompts, indent=2))
+        mlflow.pyfunc.log_model(
+            name="best_adapter",
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"model": str(folder)},
+            signature=signature,
+            input_example=(np.array(tests[first].images[:1]), {"data_set": first}),
+            pip_requirements=[f"robustmedclip=={version('robustmedclip')}"],
+            metadata={"model": best.cell, "classes": {name: one["class_names"] for name, one in prompts.items()}},
+        )
 
 
 def flat_metrics(table: pd.DataFrame) -> dict[str, float]:

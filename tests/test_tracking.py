@@ -1,0 +1,244 @@
+"""What runs leave in MLflow: their state, however they end, and the best adapter as a model that can be served."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from kedro.framework.project import configure_project
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from kedro.io import DataCatalog, DatasetError
+from kedro.pipeline import Node, Pipeline
+from mlflow.exceptions import MlflowException
+from PIL import Image
+
+import robustmedclip.models
+from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune_lora
+from robustmedclip.config import BenchmarkConfigLoader
+from robustmedclip.hooks import TrackingHook
+from robustmedclip.metrics import softmax
+from robustmedclip.models import load_open_clip, zero_shot_classifier
+from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
+from robustmedclip.pipelines.evaluation.nodes import evaluate
+from robustmedclip.plan import Plan
+from robustmedclip.tracking import log_best_adapter
+from robustmedclip.types import CLEAN, Adapter, ImageSet, Logits
+
+ROOT = Path(__file__).parents[1]
+VIT = Path(robustmedclip.models.__file__).parent / "phantom_vit"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> Iterator[str]:
+    """Where runs are tracked."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db")
+    yield mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture
+def experiment(address, tmp_path) -> str:
+    """An experiment of this test's own, the active one."""
+    mlflow.set_tracking_uri(address)
+    name = tmp_path.name
+    mlflow.create_experiment(name, artifact_location=f"{tmp_path}/artifacts")
+    mlflow.set_experiment(name)
+    return name
+
+
+@pytest.fixture
+def project(tmp_path, address, experiment, monkeypatch) -> Iterator[Path]:
+    """A project with twelve squares for data; the package is this one."""
+    monkeypatch.setattr(BenchmarkConfigLoader, "latest", None)
+    shutil.copytree(ROOT / "conf", tmp_path / "conf", ignore=shutil.ignore_patterns("local"))
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "squares").mkdir()
+    for index in range(12):
+        Image.fromarray(np.full((16, 16), 20 * index, np.uint8)).save(tmp_path / f"squares/{index}.png")
+    table = pd.DataFrame({"file": [f"{index}.png" for index in range(12)], "label": ["dark", "bright"] * 6})
+    table.to_csv(tmp_path / "squares/labels.csv", index=False)
+    source = {"type": "robustmedclip.io.FolderDataset", "filepath": f"{tmp_path}/squares"}
+    data_set = {"modality": "drawing", "classes": ["dark", "bright"], "source": source}
+    plan = {"data_sets": {"squares": data_set}, "adaptations": {}}
+    (tmp_path / "conf/local").mkdir()
+    (tmp_path / "conf/local/benchmark.yml").write_text(yaml.safe_dump(plan))
+    tracking = yaml.safe_load((ROOT / "conf/base/mlflow.yml").read_text())["tracking"] | {"experiment": {"name": experiment}}
+    settings = {"server": {"mlflow_tracking_uri": address}, "tracking": tracking}
+    (tmp_path / "conf/local/mlflow.yml").write_text(yaml.safe_dump(settings))
+    bootstrap_project(tmp_path)
+    yield tmp_path
+    configure_project("robustmedclip")
+
+
+def run(project: Path, pipeline: str) -> None:
+    with KedroSession.create(project) as session:
+        session.run(pipeline_names=[pipeline])
+
+
+def states(experiment: str) -> list[str]:
+    runs = mlflow.search_runs(experiment_names=[experiment], output_format="list")
+    return [run.info.status for run in runs]
+
+
+def test_a_stage_that_runs_alone_is_tracked_and_closed(project, experiment):
+    run(project, "ingestion")
+    assert mlflow.active_run() is None
+    assert states(experiment) == ["FINISHED"]
+
+
+def test_a_node_that_raises_marks_the_run_as_failed(project, experiment):
+    (project / "squares/7.png").write_bytes(b"not an image")
+    with pytest.raises(DatasetError, match="7.png"):
+        run(project, "ingestion")
+    assert mlflow.active_run() is None
+    assert states(experiment) == ["FAILED"]
+
+
+def test_results_that_cannot_be_logged_mark_the_run_and_its_children_as_failed(experiment):
+    mlflow.start_run()
+    mlflow.start_run(nested=True)
+    made = Pipeline([Node(lambda: None, None, "leaderboard", name="make")])
+    with pytest.raises(Exception, match="leaderboard"):
+        TrackingHook().after_pipeline_run(made, DataCatalog())
+    assert mlflow.active_run() is None
+    assert states(experiment) == ["FAILED", "FAILED"]
+
+
+def test_an_interrupted_run_is_not_called_finished(address, experiment):
+    code = f"""
+import mlflow
+from robustmedclip.hooks import TrackingHook
+mlflow.set_tracking_uri({address!r})
+mlflow.set_experiment({experiment!r})
+mlflow.start_run()
+TrackingHook().before_pipeline_run({{"run_id": "1", "env": None}})
+raise KeyboardInterrupt
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode != 0
+    assert states(experiment) == ["KILLED"]
+
+
+PARAMETERS = {
+    "data_sets": {
+        name: {"modality": "microscopy", "source": {"type": "robustmedclip.io.FolderDataset"}} for name in ("cells", "rods")
+    },
+    "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},
+    "templates": ["a {modality} image showing {class_name}", "{class_name}"],
+    "models": {"vit": {"source": {"type": "robustmedclip.io.OpenCLIPDataset", "path": str(VIT)}}},
+    "adaptations": {"lora": {"method": "lora", "models": "all", "fractions": [0.1, 0.5], "rank": 2}},
+    "seeds": [0],
+    "baseline": "vit",
+}
+
+
+def images_of(name: str) -> ImageSet:
+    classes = {"cells": ("round", "long", "odd"), "rods": ("thin", "thick")}[name]
+    return ImageSet.validated(
+        name=name,
+        split="test",
+        modality="microscopy",
+        class_names=classes,
+        images=np.random.default_rng(len(classes)).integers(0, 256, (60, 48, 40, 3 - len(name) % 2 * 2), np.uint8),
+        labels=np.arange(60, dtype=np.int64) % len(classes),
+        sample_ids=np.arange(60).astype(str),
+    )
+
+
+def random_adapter() -> Adapter:
+    """An adapter that changes what the model says."""
+    model, images = load_open_clip(f"local-dir:{VIT}"), images_of("rods")
+    samples = Samples([images.subset(np.arange(4))], model.preprocess)
+    settings = LoraSettings(
+        rank=2,
+        alpha=None,
+        dropout=0.0,
+        targets=None,
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        epochs=1,
+        batch_size=4,
+        min_crop_area=0.8,
+        flip=True,
+    )
+    classifier = zero_shot_classifier(model, images.class_names, ["{class_name}"], "microscopy")
+    adapter, _ = tune_lora(model, samples, samples, classifier, settings, seed=0, metadata={})
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(0, 0.3, array.shape).astype(np.float32) for name, array in adapter.weights.items()}
+    return Adapter(adapter.config, weights, adapter.metadata)
+
+
+@pytest.fixture(scope="module")
+def best(address, tmp_path_factory) -> tuple[str, dict[str, Logits], Adapter]:
+    """Address of the logged model, and the logits that it has to give."""
+    plan, adapter = Plan.from_parameters(PARAMETERS), random_adapter()
+    model, logits = load_open_clip(f"local-dir:{VIT}"), {}
+    catalog = DataCatalog()
+    catalog["leaderboard"] = pd.DataFrame({"model": ["vit", "vit_lora_k50", "vit_lora_k10"]})
+    catalog["model-vit"] = model
+    catalog["adapter-vit_lora_k50_s0"] = adapter
+    for data_set in plan.data_sets:
+        how = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
+        corrupted = corrupt_test_set(images_of(data_set.name), {"seed": 0}, conditions=(CLEAN,), **how)
+        catalog[f"corrupted-{data_set.name}"] = corrupted
+        logits[data_set.name] = evaluate(
+            model, corrupted, adapter, name="tuned", attributes={}, templates=data_set.templates
+        )
+    mlflow.set_tracking_uri(address)
+    mlflow.create_experiment("best", artifact_location=str(tmp_path_factory.mktemp("artifacts")))
+    mlflow.set_experiment("best")
+    with mlflow.start_run():
+        log_best_adapter(catalog, plan)
+    (logged,) = mlflow.search_logged_models(output_format="list")
+    files = mlflow.artifacts.download_artifacts(logged.model_uri)
+    return files, logits, adapter
+
+
+def test_the_best_adapter_is_a_model_that_gives_the_probabilities_of_its_logits(best):
+    files, logits, _ = best
+    served = mlflow.pyfunc.load_model(files)
+    assert served.metadata.metadata["model"] == "vit_lora_k50_s0"
+    for name, expected in logits.items():
+        made = served.predict(np.array(images_of(name).images), params={"data_set": name})
+        assert made.columns.tolist() == list(expected.class_names) == served.metadata.metadata["classes"][name]
+        np.testing.assert_allclose(made, softmax(expected.logits[0]), atol=1e-5)
+    default = served.predict(np.array(images_of("cells").images))
+    np.testing.assert_allclose(default, softmax(logits["cells"].logits[0]), atol=1e-5)
+
+
+def test_the_adapter_is_in_the_model(best):
+    files, logits, adapter = best
+    plain, folder = load_open_clip(f"local-dir:{VIT}"), next(Path(files).glob("artifacts/*"))
+    merged = merge_adapter(plain, adapter)
+    exported = load_open_clip(f"local-dir:{folder}")
+    assert exported.content_hash() == merged.content_hash() == logits["cells"].attributes["weights"]
+    assert exported.content_hash() != plain.content_hash()
+    assert exported.preprocess == plain.preprocess
+
+
+def test_the_model_has_a_signature_an_example_and_no_pickle(best):
+    files, *_ = best
+    model = mlflow.models.Model.load(files)
+    assert [spec.shape for spec in model.signature.inputs] == [(-1, -1, -1, -1)]
+    assert [(spec.name, spec.default) for spec in model.signature.params] == [("data_set", "cells")]
+    example = json.loads((Path(files) / "serving_input_example.json").read_text())
+    assert np.shape(example["inputs"])[0] == 1 and example["params"] == {"data_set": "cells"}
+    assert not [file for file in Path(files).rglob("*") if file.suffix in (".pkl", ".pickle", ".pt", ".bin")]
+
+
+def test_the_model_says_what_is_wrong_with_its_input(best):
+    served = mlflow.pyfunc.load_model(best[0])
+    with pytest.raises(MlflowException, match="Unknown data set 'oct'; the model knows cells, rods"):
+        served.predict(np.zeros((1, 8, 8, 1), np.uint8), params={"data_set": "oct"})
+    with pytest.raises(MlflowException, match=r"must be uint8 .*not uint8 \(1, 8, 8, 4\)"):
+        served.predict(np.zeros((1, 8, 8, 4), np.uint8))
