@@ -20,9 +20,10 @@ from published import (
     write_text_tower,
     write_unimedclip,
 )
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from robustmedclip.models import VisionLanguageModel, load_checkpoint, load_open_clip, save_open_clip
+from robustmedclip.models import VisionLanguageModel, export_open_clip, load_checkpoint, load_open_clip
 
 TEXTS = ["a chest x-ray of pneumonia", "normal"]
 
@@ -150,20 +151,29 @@ def test_the_text_tower_of_biomedclip_is_known_without_a_file(tmp_path, text_tow
         load_open_clip(f"local-dir:{folder}")
 
 
-def test_a_model_is_saved_with_its_attention_fused(tmp_path, text_tower):
+def test_a_model_is_exported_with_its_attention_fused_and_all_that_it_needs(tmp_path, text_tower):
     folder, exported = tmp_path / "biomedclip", tmp_path / "exported"
     network = write_biomedclip(folder, text_tower)
     model = load_open_clip(f"local-dir:{folder}")
-    shutil.copytree(folder, exported, ignore=shutil.ignore_patterns("*.bin"))
-    config = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]
-    save_open_clip(exported, model.network, config, model.preprocess)
-    again = load_open_clip(f"local-dir:{exported}")
+    again = export_and_load(model, exported)
     assert again.content_hash() == model.content_hash()
     assert again.preprocess == model.preprocess
-    from safetensors.torch import load_file
+    assert load_file(exported / "open_clip_model.safetensors").keys() == network.state_dict().keys()
 
-    stored = load_file(exported / "open_clip_model.safetensors")
-    assert stored.keys() == network.state_dict().keys()
+
+def test_a_checkpoint_is_exported_as_a_folder_of_open_clip(tmp_path, text_tower):
+    write_medclip(tmp_path / "medclip", "resnet", logit_scale=9.0)
+    model = load_checkpoint("medclip", str(tmp_path / "medclip"), text=str(text_tower))
+    again = export_and_load(model, tmp_path / "exported")
+    assert again.logit_scale == pytest.approx(model.logit_scale)
+    assert again.preprocess == model.preprocess
+    torch.testing.assert_close(again.encode_text(TEXTS), model.encode_text(TEXTS), atol=0, rtol=0)
+
+
+def export_and_load(model: VisionLanguageModel, folder: Path) -> VisionLanguageModel:
+    folder.mkdir()
+    export_open_clip(folder, model)
+    return load_open_clip(f"local-dir:{folder}")
 
 
 def test_every_layout_is_a_catalog_entry(tmp_path, text_tower):
