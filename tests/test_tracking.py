@@ -16,6 +16,7 @@ from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog, DatasetError
+from kedro.io.core import Version
 from kedro.pipeline import Node, Pipeline
 from mlflow.exceptions import MlflowException
 from PIL import Image
@@ -24,12 +25,13 @@ import robustmedclip.models
 from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune_lora
 from robustmedclip.config import BenchmarkConfigLoader
 from robustmedclip.hooks import TrackingHook
+from robustmedclip.io import LogitsDataset
 from robustmedclip.metrics import softmax
 from robustmedclip.models import load_open_clip, zero_shot_classifier
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import evaluate
 from robustmedclip.plan import Plan
-from robustmedclip.tracking import log_best_adapter
+from robustmedclip.tracking import log_best_adapter, log_models
 from robustmedclip.types import CLEAN, Adapter, ImageSet, Logits
 
 ROOT = Path(__file__).parents[1]
@@ -176,6 +178,40 @@ def random_adapter() -> Adapter:
     rng = np.random.default_rng(0)
     weights = {name: rng.normal(0, 0.3, array.shape).astype(np.float32) for name, array in adapter.weights.items()}
     return Adapter(adapter.config, weights, adapter.metadata)
+
+
+def test_a_child_run_leads_back_to_the_bytes_behind_it(tmp_path, experiment):
+    plan = Plan.from_parameters({**PARAMETERS, "adaptations": {}})
+    attributes = {"base": "vit", "method": "zero-shot", "rank": None, "fraction": None, "seed": None, "weights": "abc"}
+    catalog, rng = DataCatalog(), np.random.default_rng(0)
+    for data_set in plan.data_sets:
+        images = images_of(data_set.name)
+        name, version = f"logits-vit-{data_set.name}", Version(None, "2026-01-02T03.04.05.678Z")
+        catalog[name] = LogitsDataset(filepath=f"{tmp_path}/{name}.npz", version=version)
+        values = rng.normal(size=(len(data_set.conditions), 60, len(images.class_names))).astype(np.float32)
+        logits = Logits(
+            model="vit",
+            attributes=attributes,
+            data_set=data_set.name,
+            modality="microscopy",
+            class_names=images.class_names,
+            conditions=data_set.conditions,
+            logits=values,
+            labels=images.labels,
+            sample_ids=images.sample_ids,
+        )
+        catalog.save(name, logits)
+    with mlflow.start_run() as parent:
+        log_models(catalog, plan, "this run")
+    runs = mlflow.search_runs(experiment_names=[experiment], output_format="list")
+    (child,) = [run for run in runs if run.info.run_id != parent.info.run_id]
+    assert child.info.status == "FINISHED" and child.info.run_name == "vit"
+    tags = child.data.tags
+    assert tags["mlflow.parentRunId"] == parent.info.run_id
+    assert tags["kedro_run_id"] == "this run" and tags["weights"] == "abc"
+    assert json.loads(tags["versions"]) == {f"logits-vit-{name}": "2026-01-02T03.04.05.678Z" for name in ("cells", "rods")}
+    assert child.data.params.items() >= {"model": "vit", "method": "zero-shot", "fraction": "none"}.items()
+    assert child.data.metrics["mce"] == 100 and "clean_error.cells" in child.data.metrics
 
 
 @pytest.fixture(scope="module")

@@ -52,11 +52,15 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
     """Log a child run per evaluated model and seed: parameters, metrics, training curves."""
     baseline = [catalog.load(f"logits-{plan.baseline}-{data_set.name}") for data_set in plan.data_sets]
     for model in plan.evaluated_models:
-        logits = [catalog.load(f"logits-{model.cell}-{data_set.name}") for data_set in plan.data_sets]
+        names = [f"logits-{model.cell}-{data_set.name}" for data_set in plan.data_sets]
+        logits = [catalog.load(name) for name in names]
         runs = logits if model.name == plan.baseline else logits + baseline
         table = metrics_table(runs, plan.baseline, resamples=0)
         with mlflow.start_run(run_name=model.cell, nested=True):
-            mlflow.set_tags({"kedro_run_id": run_id, "logits": f"logits-{model.cell}-*"})
+            versions = {name: catalog[name].resolve_load_version() for name in names}
+            mlflow.set_tags({"kedro_run_id": run_id, "versions": json.dumps(versions)})
+            if weights := logits[0].attributes.get("weights"):
+                mlflow.set_tag("weights", weights)
             mlflow.log_params({"model": model.name, "backbone": model.base, **_known(model)})
             mlflow.log_metrics(flat_metrics(table[table["model"] == model.name]))
             if model.adaptation:

@@ -54,9 +54,16 @@ def test_every_intermediate_is_persisted_and_versioned(context, pipelines):
 
 def test_the_paper_environment_has_a_graph_of_its_own(pipelines):
     with KedroSession.create(ROOT, env="paper") as session:
-        plan = session.load_context().config_loader.plan()
+        config = session.load_context().config_loader
+    plan = config.plan()
     assert [adaptation.rank for adaptation in plan.adaptations] == [8, 16]
     assert len(plan.tuned_models) == 2 * 2 * 4 * 3
+    assert config["parameters"]["published"]["models"]["RMedCLIP"] == {"clean error ratio": 62.8, "mCE": 81.0}
+
+
+def test_published_figures_are_those_of_the_paper_environment_alone():
+    with KedroSession.create(ROOT) as session:
+        assert "published" not in session.load_context().config_loader["parameters"]
 
 
 def test_the_paper_environment_has_the_data_sets_of_the_study_and_says_where_they_come_from():
