@@ -1,8 +1,10 @@
 """The plan: what it accepts, and what it says of what it doesn't."""
 
 import copy
+from pathlib import Path
 
 import pytest
+import yaml
 
 from robustmedclip.plan import Plan, PlanError, fraction_label
 from robustmedclip.types import CLEAN, Condition
@@ -141,6 +143,45 @@ def test_a_wrong_plan_names_the_culprit(path, value, culprit):
     with pytest.raises(PlanError) as error:
         Plan.from_parameters(changed(path, value))
     assert culprit in str(error.value)
+
+
+TUNING = yaml.safe_load((Path(__file__).parents[1] / "conf/base/parameters/tuning.yml").read_text())["tuning"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "culprit"),
+    [
+        ("tuning.epoch", 3, "tuning: unknown 'epoch'; did you mean 'epochs'?"),
+        ("tuning.epochs", 0, "tuning.epochs: expected an integer of 1 or more, found 0"),
+        ("tuning.batch_norm", "thawed", "tuning.batch_norm: expected frozen or adapted, found 'thawed'"),
+        ("tuning.learning_rate", "1e-3", "tuning.learning_rate: expected a number"),
+        ("tuning.targets", "visual.(", "regular expression"),
+        ("tuning.flip", None, "tuning.flip: expected true or false"),
+        ("tuning.corruptions.suite", "imagenet-d", "tuning.corruptions.suite: unknown corruption suite 'imagenet-d'"),
+        ("tuning.corruptions.names", ["rain"], "tuning.corruptions.names: found rain"),
+        ("tuning.corruptions.share", 2, "tuning.corruptions.share: expected"),
+        ("tuning", {"epochs": 3}, "tuning: missing alpha"),
+    ],
+)
+def test_wrong_settings_of_the_tuning_are_reported_with_the_rest(path, value, culprit):
+    parameters = changed("baseline", "nobody") | {"tuning": copy.deepcopy(TUNING)}
+    *parents, last = path.split(".")
+    place = parameters
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    with pytest.raises(PlanError) as error:
+        Plan.from_parameters(parameters)
+    assert culprit in str(error.value)
+    assert "baseline" in str(error.value)
+
+
+def test_scored_corruptions_that_the_tuning_sees_are_known():
+    corruptions = {"suite": "imagenet-c", "names": ["fog", "contrast", "pixelate"], "share": 0.5}
+    seen = Plan.from_parameters(PARAMETERS | {"tuning": TUNING | {"corruptions": corruptions}})
+    assert seen.seen_corruptions == ("contrast", "pixelate")
+    assert Plan.from_parameters(PARAMETERS | {"tuning": TUNING}).seen_corruptions == ()
+    assert Plan.from_parameters(PARAMETERS | {"tuning": TUNING | {"corruptions": None}}).seen_corruptions == ()
 
 
 def test_all_problems_are_reported_at_once():

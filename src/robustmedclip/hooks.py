@@ -49,6 +49,12 @@ class PreflightHook:
             problems = _disk_problems(made, catalog)
         if problems:
             raise PreflightError("Nothing was run:\n" + "\n".join(f"  - {problem}" for problem in problems))
+        if seen := current_config().plan().seen_corruptions:
+            logger.warning(
+                "The tuning trains on corruptions that are scored (%s): there, the tuned models' figures do not say how "
+                "they do on corruptions new to them. To mend it, take them out of tuning.corruptions",
+                ", ".join(seen),
+            )
 
     @staticmethod
     def _check(catalog: DataCatalog) -> None:

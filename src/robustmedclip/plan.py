@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from robustmedclip.adaptation.settings import tuning_problems
 from robustmedclip.corruptions import GREY_MODES, MEDMNIST_DATASETS, SUITES, corruptions
 from robustmedclip.errors import InputError
 from robustmedclip.types import CLEAN, Condition
@@ -117,6 +118,8 @@ class Plan:
         One tuning per seed; a seed draws the few-shot images and the initial weights.
     baseline : str
         The model whose errors are 100 in every relative metric.
+    training_corruptions : tuple of str
+        Corruptions that adaptations see in training.
     """
 
     data_sets: tuple[DataSet, ...]
@@ -124,6 +127,14 @@ class Plan:
     adaptations: tuple[Adaptation, ...]
     seeds: tuple[int, ...]
     baseline: str
+    training_corruptions: tuple[str, ...] = ()
+
+    @cached_property
+    def seen_corruptions(self) -> tuple[str, ...]:
+        """Scored corruptions that adaptations see in training, of whatever suite: on them, tuned models are not
+        tested on something new."""
+        scored = {condition.corruption for data_set in self.data_sets for condition in data_set.conditions}
+        return tuple(name for name in self.training_corruptions if name in scored) if self.adaptations else ()
 
     @cached_property
     def tuned_models(self) -> tuple[EvaluatedModel, ...]:
@@ -181,7 +192,7 @@ class Plan:
         """
         problems = dict.fromkeys(_problems(parameters))
         if problems:
-            raise PlanError("benchmark.yml:\n" + "\n".join(f"  - {problem}" for problem in problems))
+            raise PlanError("benchmark.yml and the parameters:\n" + "\n".join(f"  - {problem}" for problem in problems))
         models = {name: spec["source"] for name, spec in parameters["models"].items()}
         return cls(
             data_sets=tuple(
@@ -211,6 +222,7 @@ class Plan:
             ),
             seeds=tuple(parameters["seeds"]),
             baseline=parameters["baseline"],
+            training_corruptions=tuple((parameters.get("tuning", {}).get("corruptions") or {}).get("names", ())),
         )
 
 
@@ -274,10 +286,15 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
         yield from _source_problems(f"models.{name}", spec)
     for name, spec in (parameters.get("adaptations") or {}).items():
         yield from _adaptation_problems(f"adaptations.{name}", spec, parameters["models"])
-    seeds = parameters["seeds"]
+    if "tuning" in parameters:
+        yield from tuning_problems(parameters["tuning"])
+    yield from _seed_problems(parameters["seeds"])
+    yield from _unknown("baseline", [parameters["baseline"]], parameters["models"])
+
+
+def _seed_problems(seeds: Any) -> Iterator[str]:
     if not _is_list_of(seeds, int) or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         yield f"seeds: expected different integers of 0 or more, found {seeds!r}"
-    yield from _unknown("baseline", [parameters["baseline"]], parameters["models"])
 
 
 def _data_set_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:

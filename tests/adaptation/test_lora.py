@@ -23,6 +23,7 @@ SETTINGS = LoraSettings(
     alpha=None,
     dropout=0.1,
     targets=None,
+    batch_norm="frozen",
     learning_rate=2e-3,
     weight_decay=1e-4,
     schedule="constant",
@@ -181,7 +182,7 @@ def test_the_loss_compares_the_classes_of_the_label_space(model, task):
     assert untuned_loss("joint") > np.mean(losses)
 
 
-@pytest.mark.parametrize("name", ["label_space", "schedule", "selection"])
+@pytest.mark.parametrize("name", ["batch_norm", "label_space", "schedule", "selection"])
 def test_an_unknown_choice_is_refused(name):
     with pytest.raises(InputError, match=f"tuning.{name}: expected .* found 'sideways'"):
         replace(SETTINGS, **{name: "sideways"})
@@ -192,7 +193,8 @@ def test_an_unknown_choice_is_refused(name):
     [
         ({"suite": "imagenet-d"}, "suite: unknown"),
         ({"names": ["shot_noise", "rain"]}, "names: found rain"),
-        ({"names": []}, "names: found none"),
+        ({"names": []}, "names: expected a list"),
+        ({"names": "fog"}, "names: expected a list"),
         ({"share": 0}, "share: expected"),
         ({"share": None}, "share: expected"),
         ({"strength": 3}, "expected suite, names, share"),

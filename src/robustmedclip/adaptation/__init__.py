@@ -1,8 +1,23 @@
 """Few-shot adaptation of the visual encoder."""
 
-import robustmedclip.models  # noqa: F401, I001 - lets peft be imported
-from robustmedclip.adaptation.lora import LoraSettings, merge_adapter, tune_lora
-from robustmedclip.adaptation.robustmedclip import import_robustmedclip
-from robustmedclip.adaptation.samples import Samples
+from importlib import import_module
+from typing import Any
+
+from robustmedclip.adaptation.settings import LoraSettings
 
 __all__ = ["LoraSettings", "Samples", "import_robustmedclip", "merge_adapter", "tune_lora"]
+
+#: What needs torch, and is imported when it is asked for: module of each name.
+_LATER = {
+    "Samples": "samples",
+    "import_robustmedclip": "robustmedclip",
+    "merge_adapter": "lora",
+    "tune_lora": "lora",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_module("robustmedclip.models")  # lets peft be imported
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

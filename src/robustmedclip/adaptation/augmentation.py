@@ -1,7 +1,8 @@
 """Training augmentation: random resized crop, horizontal flip, and corruptions that are not scored."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ class CorruptionAugmentation:
     Raises
     ------
     InputError
-        If a value is not valid.
+        If a value is not valid; the message lists all that are not.
     """
 
     suite: str
@@ -39,16 +40,9 @@ class CorruptionAugmentation:
     share: float
 
     def __post_init__(self) -> None:
-        try:
-            known = corruptions(self.suite)
-        except ValueError as error:
-            raise InputError(f"tuning.corruptions.suite: {error}") from error
+        if problems := list(corruption_problems(self.suite, self.names, self.share)):
+            raise InputError("\n".join(problems))
         object.__setattr__(self, "names", tuple(self.names))
-        if not self.names or not set(self.names) <= set(known):
-            unknown = ", ".join(sorted(set(self.names) - set(known))) or "none"
-            raise InputError(f"tuning.corruptions.names: found {unknown}; {self.suite} has {', '.join(known)}")
-        if not isinstance(self.share, int | float) or not 0 < self.share <= 1:
-            raise InputError(f"tuning.corruptions.share: expected a number above 0 and up to 1, found {self.share!r}")
 
     def __call__(self, images: np.ndarray, sample_ids: Sequence[str], *key: int | str) -> np.ndarray:
         """Corrupt uint8 ``(N, H, W, C)`` into a new array; an image's draw depends on its id and `key` alone."""
@@ -61,6 +55,22 @@ class CorruptionAugmentation:
                 seed = int(rng.integers(2**31))
                 result[row] = corrupt(images[row : row + 1], name, severity, suite=self.suite, seed=seed)[0]
         return result
+
+
+def corruption_problems(suite: Any, names: Any, share: Any) -> Iterator[str]:
+    """What is wrong with the fields of :class:`CorruptionAugmentation`; a line per problem."""
+    place = "tuning.corruptions"
+    try:
+        known = corruptions(suite)
+    except ValueError as error:
+        yield f"{place}.suite: {error}"
+    else:
+        if not isinstance(names, list | tuple) or not names:
+            yield f"{place}.names: expected a list of corruptions, found {names!r}"
+        elif unknown := [str(name) for name in names if name not in known]:
+            yield f"{place}.names: found {', '.join(unknown)}; {suite} has {', '.join(known)}"
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share <= 1:
+        yield f"{place}.share: expected a number above 0 and up to 1, found {share!r}"
 
 
 def augmented(images: np.ndarray, rng: np.random.Generator, min_area: float, flip: bool) -> np.ndarray:

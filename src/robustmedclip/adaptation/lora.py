@@ -5,9 +5,8 @@ import json
 import logging
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,90 +16,21 @@ import torch
 from safetensors.numpy import load_file
 from torch.nn import functional as F
 
-from robustmedclip.adaptation.augmentation import CorruptionAugmentation, augmented
+from robustmedclip.adaptation.augmentation import augmented
+from robustmedclip.adaptation.batch_norm import adapted_statistics
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.seeds import derived_seed
+from robustmedclip.adaptation.settings import LoraSettings
 from robustmedclip.errors import InputError
 from robustmedclip.models import BATCH_SIZE, VisionLanguageModel
 from robustmedclip.types import Adapter
 
 logger = logging.getLogger(__name__)
 
-_CHOICES = {"label_space": ("joint", "data_set"), "schedule": ("constant", "cosine"), "selection": ("epoch", "scale")}
 #: Scales of the tuned update that ``selection: scale`` compares; 0 is the untuned model.
 _SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: Share of the steps over which the learning rate rises under ``schedule: cosine``.
 _WARM_UP = 0.1
-
-
-@dataclass(frozen=True)
-class LoraSettings:
-    """Settings of the tuning.
-
-    Attributes
-    ----------
-    rank : int
-        Rank r of the update B A of each adapted layer.
-    alpha : float or None
-        The update is scaled by alpha / r; None means alpha = r, a scale of 1.
-    dropout : float
-        Share of the layer's inputs that the update does not see, in [0, 1).
-    targets : str or None
-        Regular expression of the layers to adapt; None means the model's own ``lora_targets``, ``all`` every linear and
-        convolutional layer of the visual encoder, its first layers included. A shift of the input, such as other
-        devices, is best met in the first layers (Lee et al. 2023, arXiv:2210.11466).
-    learning_rate, weight_decay : float
-        Of AdamW; the highest learning rate.
-    schedule : str
-        Learning rate over the steps: ``constant``, or ``cosine``: a linear rise over the first tenth, then half
-        a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5, without restarts).
-    epochs, batch_size : int
-        Passes over the few-shot images, and images per step.
-    min_crop_area : float
-        Smallest share of the area that the random crop keeps, in (0, 1].
-    flip : bool
-        Whether to mirror half of the images.
-    corruptions : CorruptionAugmentation or mapping of its fields, or None
-        Corruptions of the training images; None means clean images only.
-    label_space : str
-        Classes that the loss compares: ``joint``, of all data sets, or ``data_set``, of the image's own data set, which
-        is what zero-shot scoring does.
-    selection : str
-        What validation chooses: the ``epoch`` to keep, or the ``scale`` in [0, 1] of the last epoch's update, that
-        is, a point between the untuned and the tuned weights (WiSE-FT; Wortsman et al. 2022, arXiv:2109.01903).
-
-    Raises
-    ------
-    InputError
-        If a choice is not among the known ones, or the corruptions are not valid.
-    """
-
-    rank: int
-    alpha: float | None
-    dropout: float
-    targets: str | None
-    learning_rate: float
-    weight_decay: float
-    schedule: str
-    epochs: int
-    batch_size: int
-    min_crop_area: float
-    flip: bool
-    corruptions: CorruptionAugmentation | None
-    label_space: str
-    selection: str
-
-    def __post_init__(self) -> None:
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise InputError(f"tuning.{name}: expected {' or '.join(known)}, found {getattr(self, name)!r}")
-        if isinstance(self.corruptions, Mapping):
-            if self.corruptions.keys() != CorruptionAugmentation.__dataclass_fields__.keys():
-                raise InputError(
-                    f"tuning.corruptions: expected {', '.join(CorruptionAugmentation.__dataclass_fields__)}, "
-                    f"found {', '.join(self.corruptions)}"
-                )
-            object.__setattr__(self, "corruptions", CorruptionAugmentation(**self.corruptions))
 
 
 def tune_lora(
@@ -116,9 +46,10 @@ def tune_lora(
     """Tune the visual encoder on labelled images of several data sets jointly.
 
     Minimises the cross-entropy of ``logit scale * cosine(image, class text)`` over the classes of
-    `settings.label_space`, against frozen text features. Statistics of batch normalisation stay frozen. The
-    epoch, or the scale of the update, with the lowest validation loss, averaged over data sets, is kept; epoch 0 and
-    scale 0 are the untuned model, so tuning that does not help is not used.
+    `settings.label_space`, against frozen text features. Statistics of batch normalisation are frozen, after they
+    have been adapted to the training images if `settings.batch_norm` says so. The epoch, or the scale of the update,
+    statistics included, with the lowest validation loss, averaged over data sets, is kept; epoch 0 and scale 0 are
+    the untuned model, so tuning that does not help is not used.
 
     Parameters
     ----------
@@ -140,7 +71,8 @@ def tune_lora(
     adapter : Adapter
         In peft's format.
     history : list of dict
-        One per epoch: ``epoch``, ``training_loss``, ``validation_loss``, ``validation_accuracy``.
+        One per epoch: ``epoch``, ``training_loss``, ``validation_loss``, ``validation_accuracy``; where the scale is
+        chosen, the last two of the first and the last epoch alone.
 
     Raises
     ------
@@ -149,23 +81,33 @@ def tune_lora(
     ValueError
         If the targets match no layer.
     """
-    base_hash = model.content_hash()
+    base_hash, statistics = model.content_hash(), {}
+    if settings.batch_norm == "adapted":
+        rng = np.random.default_rng(derived_seed(seed, "batch normalisation"))
+        statistics = adapted_statistics(model, training, rng)
     config = peft.LoraConfig(
         r=settings.rank,
         lora_alpha=settings.rank if settings.alpha is None else settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=_targets(model, settings.targets),
+        modules_to_save=sorted({name.rpartition(".")[0] for name in statistics}) or None,
     )
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(seed, "init"))
         tuned = _with_lora(model, config)
-        history, kept = _train(tuned, training, validation, classifier, settings, seed)
+        history, kept = _train(tuned, statistics, training, validation, classifier, settings, seed)
     with tempfile.TemporaryDirectory() as folder:
         tuned.network.save_pretrained(folder)
         adapter = Adapter(
             config=json.loads((Path(folder) / "adapter_config.json").read_text()),
             weights=load_file(Path(folder) / "adapter_model.safetensors"),
-            metadata={**metadata, "base_model_hash": base_hash, "seed": seed, **kept},
+            metadata={
+                **metadata,
+                "base_model_hash": base_hash,
+                "seed": seed,
+                "training_corruptions": list(settings.corruptions.names) if settings.corruptions else [],
+                **kept,
+            },
         )
     return adapter, history
 
@@ -205,6 +147,8 @@ def _targets(model: VisionLanguageModel, targets: str | None) -> str | list[str]
 
 def _with_lora(model: VisionLanguageModel, config: peft.LoraConfig) -> VisionLanguageModel:
     network = peft.get_peft_model(copy.deepcopy(model.network), config)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_("lora_" in name)  # of a layer that is saved whole, the statistics alone move
     return _replaced(model, network.eval())
 
 
@@ -216,6 +160,7 @@ def _replaced(model: VisionLanguageModel, network: torch.nn.Module) -> VisionLan
 
 def _train(
     model: VisionLanguageModel,
+    statistics: Mapping[str, torch.Tensor],
     training: Samples,
     validation: Samples,
     classifier: torch.Tensor,
@@ -224,24 +169,46 @@ def _train(
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Train the adapter in place; the curves, and the epoch and scale that it is left at."""
     parameters = [p for p in model.network.parameters() if p.requires_grad]
+    buffers = [_saved_buffer(model.network, name) for name in statistics]
+    state = [*parameters, *buffers]
+    untuned = _copies(state)
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     steps = settings.epochs * math.ceil(len(training) / settings.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps, settings.schedule))
     history = [{"epoch": 0, "training_loss": math.nan, **_validate(model, validation, classifier, settings)}]
-    lowest, best, kept = history[0]["validation_loss"], [p.detach().clone() for p in parameters], 0
+    lowest, best, kept = history[0]["validation_loss"], untuned, 0
+    _assign(buffers, statistics.values())
     for epoch in range(1, settings.epochs + 1):
         loss = _epoch(model, training, classifier, settings, optimiser, schedule, seed, epoch)
-        row = {"epoch": epoch, "training_loss": loss, **_validate(model, validation, classifier, settings)}
+        row = {"epoch": epoch, "training_loss": loss, "validation_loss": math.nan, "validation_accuracy": math.nan}
+        if settings.selection == "epoch" or epoch == settings.epochs:
+            row |= _validate(model, validation, classifier, settings)
         history.append(row)
         logger.debug("epoch %(epoch)d: training %(training_loss).3f, validation %(validation_loss).3f", row)
         if row["validation_loss"] < lowest:
-            lowest, best, kept = row["validation_loss"], [p.detach().clone() for p in parameters], epoch
+            lowest, best, kept = row["validation_loss"], _copies(state), epoch
     if settings.selection == "scale":
-        return history, {"epoch": settings.epochs, "scale": _choose_scale(model, validation, classifier, settings)}
-    with torch.no_grad():
-        for parameter, value in zip(parameters, best, strict=True):
-            parameter.copy_(value)
+        losses = {0.0: history[0]["validation_loss"], 1.0: history[-1]["validation_loss"]}
+        scale = _choose_scale(model, buffers, untuned[len(parameters) :], losses, validation, classifier, settings)
+        return history, {"epoch": settings.epochs, "scale": scale}
+    _assign(state, best)
     return history, {"epoch": kept, "scale": 1.0}
+
+
+def _saved_buffer(network: torch.nn.Module, name: str) -> torch.Tensor:
+    """The adapter's own copy of a statistic."""
+    layer, _, statistic = name.rpartition(".")
+    return network.get_buffer(f"base_model.model.{layer}.modules_to_save.default.{statistic}")
+
+
+def _copies(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    return [tensor.detach().clone() for tensor in tensors]
+
+
+@torch.no_grad()
+def _assign(tensors: Iterable[torch.Tensor], values: Iterable[torch.Tensor]) -> None:
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.copy_(value)
 
 
 def _epoch(
@@ -305,23 +272,30 @@ def _losses(
     return F.cross_entropy(logits, labels, reduction="none")
 
 
-@torch.no_grad()
 def _choose_scale(
-    model: VisionLanguageModel, validation: Samples, classifier: torch.Tensor, settings: LoraSettings
+    model: VisionLanguageModel,
+    buffers: list[torch.Tensor],
+    untuned: list[torch.Tensor],
+    losses: dict[float, float],
+    validation: Samples,
+    classifier: torch.Tensor,
+    settings: LoraSettings,
 ) -> float:
-    """Scale the update by the scale of the lowest validation loss, the smallest of equals, and return it."""
+    """Scale the update by the scale of the lowest validation loss, the smallest of equals, and return it.
+
+    `buffers` are the statistics, `untuned` what they were; `losses` are those known.
+    """
     factors = [p for name, p in model.network.named_parameters() if "lora_B" in name]
-    full = [factor.clone() for factor in factors]
+    moved = [*factors, *buffers]
+    start, end = [*map(torch.zeros_like, factors), *untuned], _copies(moved)
 
     def scale_to(scale: float) -> None:
-        for factor, value in zip(factors, full, strict=True):
-            factor.copy_(scale * value)
+        _assign(moved, (torch.lerp(a, b, scale) for a, b in zip(start, end, strict=True)))
 
-    def loss_at(scale: float) -> float:
+    for scale in _SCALES[1:-1]:
         scale_to(scale)
-        return _validate(model, validation, classifier, settings)["validation_loss"]
-
-    chosen = min(_SCALES, key=loss_at)
+        losses[scale] = _validate(model, validation, classifier, settings)["validation_loss"]
+    chosen = min(_SCALES, key=losses.__getitem__)
     scale_to(chosen)
     return chosen
 
@@ -340,7 +314,7 @@ def _validate(
     )
     losses = _losses(model, features, classifier, samples, indices, settings.label_space)
     logits, labels = features @ classifier.T, torch.from_numpy(samples.labels)
-    members = [torch.from_numpy(samples.data_set == i) for i in range(len(samples.label_ranges))]
+    members = [torch.from_numpy(inside) for inside in samples.members()]
     accuracies = [
         (logits[inside, first:last].argmax(1) + first == labels[inside]).float().mean()
         for inside, (first, last) in zip(members, samples.label_ranges, strict=True)

@@ -35,6 +35,10 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def members(self) -> list[np.ndarray]:
+        """Indices of the images of each data set."""
+        return [np.flatnonzero(self.data_set == position) for position in range(len(self._sets))]
+
     def pixels(
         self, indices: np.ndarray, augment: Callable[[np.ndarray, list[str]], np.ndarray] | None = None
     ) -> torch.Tensor:

@@ -8,7 +8,7 @@ import pandas as pd
 from robustmedclip.pipelines.few_shot.nodes import chosen
 from robustmedclip.types import Adapter, ImageSet
 
-VERSION = 2
+VERSION = 3
 
 
 def tune(

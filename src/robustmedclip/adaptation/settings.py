@@ -1,0 +1,149 @@
+"""Settings of the tuning, and what may be wrong with them; imports no torch, so that a plan can be checked quickly."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from robustmedclip.adaptation.augmentation import CorruptionAugmentation, corruption_problems
+from robustmedclip.errors import InputError
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Settings of the tuning.
+
+    Attributes
+    ----------
+    rank : int
+        Rank r of the update B A of each adapted layer.
+    alpha : float or None
+        The update is scaled by alpha / r; None means alpha = r, a scale of 1.
+    dropout : float
+        Share of the layer's inputs that the update does not see, in [0, 1).
+    targets : str or None
+        Regular expression of the layers to adapt; None means the model's own ``lora_targets``, ``all`` every linear and
+        convolutional layer of the visual encoder, its first layers included. A shift of the input, such as other
+        devices, is best met in the first layers (Lee et al. 2023, arXiv:2210.11466).
+    batch_norm : str
+        Statistics of the visual encoder's batch normalisation: ``frozen``, or ``adapted`` to the training images
+        before the training (:mod:`robustmedclip.adaptation.batch_norm`), which models without it ignore.
+    learning_rate, weight_decay : float
+        Of AdamW; the highest learning rate.
+    schedule : str
+        Learning rate over the steps: ``constant``, or ``cosine``: a linear rise over the first tenth, then half
+        a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5, without restarts).
+    epochs, batch_size : int
+        Passes over the few-shot images, and images per step.
+    min_crop_area : float
+        Smallest share of the area that the random crop keeps, in (0, 1].
+    flip : bool
+        Whether to mirror half of the images.
+    corruptions : CorruptionAugmentation or mapping of its fields, or None
+        Corruptions of the training images; None means clean images only.
+    label_space : str
+        Classes that the loss compares: ``joint``, of all data sets, or ``data_set``, of the image's own data set, which
+        is what zero-shot scoring does.
+    selection : str
+        What validation chooses: the ``epoch`` to keep, or the ``scale`` in [0, 1] of the last epoch's update, that
+        is, a point between the untuned and the tuned weights (WiSE-FT; Wortsman et al. 2022, arXiv:2109.01903).
+
+    Raises
+    ------
+    InputError
+        If a value is not valid; the message lists all that are not.
+    """
+
+    rank: int
+    alpha: float | None
+    dropout: float
+    targets: str | None
+    batch_norm: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    epochs: int
+    batch_size: int
+    min_crop_area: float
+    flip: bool
+    corruptions: CorruptionAugmentation | None
+    label_space: str
+    selection: str
+
+    def __post_init__(self) -> None:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if problems := list(_value_problems(values)):
+            raise InputError("\n".join(problems))
+        if isinstance(self.corruptions, Mapping):
+            object.__setattr__(self, "corruptions", CorruptionAugmentation(**self.corruptions))
+
+
+def tuning_problems(parameters: Any) -> Iterator[str]:
+    """What is wrong with the parameters of the tuning, which are the settings without the rank; a line per problem."""
+    if not isinstance(parameters, Mapping):
+        yield f"tuning: expected settings, found {parameters!r}"
+        return
+    known = [field.name for field in fields(LoraSettings) if field.name != "rank"]
+    if missing := [name for name in known if name not in parameters]:
+        yield f"tuning: missing {', '.join(missing)}"
+    for name in parameters:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+            yield f"tuning: unknown {name!r}; {hint}"
+    yield from _value_problems({name: parameters[name] for name in known if name in parameters})
+
+
+def _number(value: Any, kinds: type | tuple[type, ...] = (int, float)) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _count(value: Any) -> bool:
+    return _number(value, int) and value >= 1
+
+
+def _expression(value: Any) -> bool:
+    try:
+        return value is None or (isinstance(value, str) and bool(re.compile(value)))
+    except re.error:
+        return False
+
+
+def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: value in choices, " or ".join(choices)
+
+
+_COUNT = (_count, "an integer of 1 or more")
+_RATE = (lambda value: _number(value) and 0 <= value < float("inf"), "a number of 0 or more")
+#: Setting to whether a value is valid, and what is expected.
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "rank": _COUNT,
+    "alpha": (lambda value: value is None or (_number(value) and value > 0), "a number above 0, or null"),
+    "dropout": (lambda value: _number(value) and 0 <= value < 1, "a number of 0 or more and below 1"),
+    "targets": (_expression, "all, null or a regular expression"),
+    "batch_norm": _one_of("frozen", "adapted"),
+    "learning_rate": _RATE,
+    "weight_decay": _RATE,
+    "schedule": _one_of("constant", "cosine"),
+    "epochs": _COUNT,
+    "batch_size": _COUNT,
+    "min_crop_area": (lambda value: _number(value) and 0 < value <= 1, "a number above 0 and up to 1"),
+    "flip": (lambda value: isinstance(value, bool), "true or false"),
+    "label_space": _one_of("joint", "data_set"),
+    "selection": _one_of("epoch", "scale"),
+}
+
+
+def _value_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        if name in _RULES and not _RULES[name][0](value):
+            yield f"tuning.{name}: expected {_RULES[name][1]}, found {value!r}"
+    corruptions = values.get("corruptions")
+    if corruptions is None or isinstance(corruptions, CorruptionAugmentation):
+        return
+    expected = [field.name for field in fields(CorruptionAugmentation)]
+    if not isinstance(corruptions, Mapping) or corruptions.keys() != set(expected):
+        yield f"tuning.corruptions: expected {', '.join(expected)}, or null, found {corruptions!r}"
+        return
+    yield from corruption_problems(**corruptions)

@@ -1,0 +1,148 @@
+"""Statistics of batch normalisation, adapted to the training images."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import peft
+import pytest
+import torch
+from torch import nn
+
+import robustmedclip.models
+from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune_lora
+from robustmedclip.adaptation.batch_norm import PRIOR, adapted_statistics, batch_norm_layers
+from robustmedclip.io import AdapterDataset
+from robustmedclip.models import load_open_clip, zero_shot_classifier
+from robustmedclip.types import ImageSet
+
+SHIPPED = Path(robustmedclip.models.__file__).parent
+SETTINGS = LoraSettings(
+    rank=2,
+    alpha=None,
+    dropout=0.0,
+    targets=None,
+    batch_norm="adapted",
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    schedule="constant",
+    epochs=1,
+    batch_size=16,
+    min_crop_area=1.0,
+    flip=False,
+    corruptions=None,
+    label_space="data_set",
+    selection="epoch",
+)
+
+
+def noise(name: str, seed: int, count: int, level: int) -> ImageSet:
+    rng = np.random.default_rng(seed)
+    return ImageSet.validated(
+        name=name,
+        split="pool",
+        modality="noise",
+        class_names=("dark", "bright"),
+        images=rng.integers(level, level + 60, (count, 64, 64, 3), np.uint8),
+        labels=np.arange(count) % 2,
+        sample_ids=np.array([str(i) for i in range(count)]),
+    )
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    return load_open_clip(f"local-dir:{SHIPPED / 'phantom_resnet'}")
+
+
+def samples(model, *sizes: int) -> Samples:
+    return Samples([noise(f"set{i}", i, size, 150 * i) for i, size in enumerate(sizes)], model.preprocess)
+
+
+def tuned(model, settings: LoraSettings):
+    data = samples(model, 12, 12)
+    classifier = zero_shot_classifier(model, ["dark", "bright", "grey", "white"], ["{class_name}"], "noise")
+    return tune_lora(model, data, data, classifier, settings, seed=0, metadata={})
+
+
+def statistics(adapter) -> dict[str, np.ndarray]:
+    return {name: array for name, array in adapter.weights.items() if "running_" in name}
+
+
+@pytest.mark.parametrize("sizes", [(6, 6), (4, 12)])
+def test_every_data_set_weighs_alike_and_the_models_statistics_count_as_so_many_images(resnet, sizes):
+    data = samples(resnet, *sizes)
+    adapted = adapted_statistics(resnet, data, np.random.default_rng(0))
+    first = resnet.network.visual.conv1
+    with torch.no_grad():
+        means = [first(data.pixels(inside)).mean((0, 2, 3)) for inside in data.members()]
+    own = resnet.network.visual.bn1.running_mean
+    weight = sum(sizes) / (sum(sizes) + PRIOR)
+    torch.testing.assert_close(
+        adapted["visual.bn1.running_mean"], (1 - weight) * own + weight * sum(means) / 2, atol=1e-4, rtol=1e-4
+    )
+
+
+def test_every_layer_is_adapted_and_the_model_is_left_as_it_was(resnet):
+    before = resnet.content_hash()
+    adapted = adapted_statistics(resnet, samples(resnet, 4, 4), np.random.default_rng(0))
+    layers = [name for name, m in resnet.network.visual.named_modules() if isinstance(m, nn.BatchNorm2d)]
+    assert list(batch_norm_layers(resnet.network)) == [f"visual.{name}" for name in layers]
+    assert len(adapted) == 2 * len(layers) > 0
+    state = resnet.network.state_dict()
+    assert not any(torch.equal(value, state[name]) for name, value in adapted.items())
+    assert resnet.content_hash() == before
+
+
+def test_peft_loads_adapter_and_statistics_and_agrees_with_the_merged_model(tmp_path, resnet):
+    adapter, _ = tuned(resnet, replace(SETTINGS, selection="scale", targets="all"))
+    adapter = replace(adapter, weights={n: a + 0.05 if "lora_B" in n else a for n, a in adapter.weights.items()})
+    AdapterDataset(filepath=str(tmp_path / "adapter")).save(adapter)
+    network = peft.PeftModel.from_pretrained(copy.deepcopy(resnet.network), tmp_path / "adapter").eval()
+    merged, pixels = merge_adapter(resnet, adapter), samples(resnet, 4, 4).pixels(np.arange(8))
+    with torch.inference_mode():
+        torch.testing.assert_close(network.encode_image(pixels), merged.network.encode_image(pixels), atol=1e-5, rtol=1e-4)
+    assert statistics(adapter)
+    for name, array in statistics(adapter).items():
+        buffer = merged.network.get_buffer(name.removeprefix("base_model.model."))
+        np.testing.assert_array_equal(buffer.numpy(), array)
+
+
+def test_the_scale_mixes_the_statistics_too(resnet, monkeypatch):
+    monkeypatch.setattr("robustmedclip.adaptation.lora._SCALES", (0.0, 0.25, 1.0))
+    monkeypatch.setattr("robustmedclip.adaptation.lora._validate", lambda model, *_: {"validation_loss": next(losses)})
+    losses = iter([2.0, 3.0, 1.0])  # untuned, tuned, a quarter of the way
+    adapter, _ = tuned(resnet, replace(SETTINGS, selection="scale"))
+    losses = iter([2.0, 1.0, 3.0])
+    whole, _ = tuned(resnet, replace(SETTINGS, selection="scale"))
+    assert (adapter.metadata["scale"], whole.metadata["scale"]) == (0.25, 1.0)
+    state = resnet.network.state_dict()
+    assert statistics(adapter)
+    for name, array in statistics(adapter).items():
+        own = state[name.removeprefix("base_model.model.")].numpy()
+        np.testing.assert_allclose(array, 0.75 * own + 0.25 * statistics(whole)[name], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("selection", ["epoch", "scale"])
+def test_where_nothing_helps_the_model_is_the_untuned_one(resnet, selection):
+    adapter, _ = tuned(resnet, replace(SETTINGS, selection=selection, learning_rate=0.5))
+    assert adapter.metadata["epoch" if selection == "epoch" else "scale"] == 0
+    state = resnet.network.state_dict()
+    for name, array in statistics(adapter).items():
+        np.testing.assert_array_equal(array, state[name.removeprefix("base_model.model.")])
+    pixels = samples(resnet, 4, 4).pixels(np.arange(8))
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            merge_adapter(resnet, adapter).encode_image(pixels), resnet.encode_image(pixels), atol=1e-6, rtol=1e-5
+        )
+
+
+def test_frozen_statistics_are_not_saved(resnet):
+    assert not statistics(tuned(resnet, replace(SETTINGS, batch_norm="frozen"))[0])
+
+
+def test_a_model_without_batch_normalisation_is_tuned_alike():
+    vit = load_open_clip(f"local-dir:{SHIPPED / 'phantom_vit'}")
+    adapted, frozen = (tuned(vit, replace(SETTINGS, batch_norm=choice))[0] for choice in ("adapted", "frozen"))
+    assert adapted.config == frozen.config
+    np.testing.assert_equal(dict(adapted.weights), dict(frozen.weights))
