@@ -23,7 +23,7 @@ from published import (
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from robustmedclip.models import VisionLanguageModel, export_open_clip, load_checkpoint, load_open_clip
+from robustmedclip.models import VisionLanguageModel, load_checkpoint, load_open_clip, save_model
 
 TEXTS = ["a chest x-ray of pneumonia", "normal"]
 
@@ -172,7 +172,7 @@ def test_a_checkpoint_is_exported_as_a_folder_of_open_clip(tmp_path, text_tower)
 
 def export_and_load(model: VisionLanguageModel, folder: Path) -> VisionLanguageModel:
     folder.mkdir()
-    export_open_clip(folder, model)
+    save_model(folder, model, {}, licence=None)
     return load_open_clip(f"local-dir:{folder}")
 
 
