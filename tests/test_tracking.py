@@ -172,6 +172,11 @@ def random_adapter() -> Adapter:
         batch_size=4,
         min_crop_area=0.8,
         flip=True,
+        batch_norm="frozen",
+        schedule="constant",
+        corruptions=None,
+        label_space="joint",
+        selection="epoch",
     )
     classifier = zero_shot_classifier(model, images.class_names, ["{class_name}"], "microscopy")
     adapter, _ = tune_lora(model, samples, samples, classifier, settings, seed=0, metadata={})
@@ -228,7 +233,14 @@ def best(address, tmp_path_factory) -> tuple[str, dict[str, Logits], Adapter]:
         corrupted = corrupt_test_set(images_of(data_set.name), {"seed": 0}, conditions=(CLEAN,), **how)
         catalog[f"corrupted-{data_set.name}"] = corrupted
         logits[data_set.name] = evaluate(
-            model, corrupted, adapter, name="tuned", attributes={}, templates=data_set.templates
+            model,
+            corrupted,
+            adapter,
+            {"precision": "float32"},
+            name="tuned",
+            attributes={},
+            templates=data_set.templates,
+            synonyms={},
         )
     mlflow.set_tracking_uri(address)
     mlflow.create_experiment("best", artifact_location=str(tmp_path_factory.mktemp("artifacts")))
