@@ -166,8 +166,10 @@ def random_adapter() -> Adapter:
         alpha=None,
         dropout=0.0,
         targets=None,
+        batch_norm="frozen",
         learning_rate=1e-3,
         weight_decay=0.0,
+        schedule="constant",
         epochs=1,
         batch_size=4,
         min_crop_area=0.8,
@@ -240,7 +242,7 @@ def best(address, tmp_path_factory) -> tuple[str, dict[str, Logits], Adapter]:
             name="tuned",
             attributes={},
             templates=data_set.templates,
-            synonyms={},
+            synonyms=data_set.synonyms,
         )
     mlflow.set_tracking_uri(address)
     mlflow.create_experiment("best", artifact_location=str(tmp_path_factory.mktemp("artifacts")))

@@ -14,20 +14,27 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 
 from robustmedclip.metrics import softmax
-from robustmedclip.models import BATCH_SIZE, image_logits, load_open_clip, zero_shot_classifier
+from robustmedclip.models import (
+    BATCH_SIZE,
+    image_logits,
+    load_open_clip,
+    load_transformers,
+    zero_shot_classifier,
+)
 from robustmedclip.types import batches
 
 PROMPTS = "prompts.json"
 
 
 class TunedModel(mlflow.pyfunc.PythonModel):
-    """A folder of open_clip with the prompts of the data sets that the model was tuned on."""
+    """A folder of open_clip or transformers with the prompts of the data sets that the model was tuned on."""
 
     def load_context(self, context: Any) -> None:
         """Load the weights."""
         folder = Path(context.artifacts["model"])
         prompts = json.loads((folder / PROMPTS).read_text())
-        model = load_open_clip(f"local-dir:{folder}")
+        of_transformers = (folder / "config.json").is_file()
+        model = load_transformers(str(folder)) if of_transformers else load_open_clip(f"local-dir:{folder}")
         self._classes = {name: prompt["class_names"] for name, prompt in prompts.items()}
         self._model, self._classifier = model, cache(lambda name: zero_shot_classifier(model, **prompts[name]))
 

@@ -1,7 +1,6 @@
 """What a finished benchmark leaves in the active MLflow run."""
 
 import json
-import logging
 import tempfile
 from collections.abc import Collection
 from importlib.metadata import version
@@ -19,8 +18,6 @@ from robustmedclip.metrics import metrics_table
 from robustmedclip.metrics.table import ALL, SCORES, overall
 from robustmedclip.plan import EvaluatedModel, Plan
 from robustmedclip.types import CLEAN
-
-logger = logging.getLogger(__name__)
 
 #: Entry of the catalog to its folder among the artifacts.
 ARTIFACTS = {
@@ -74,8 +71,7 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
 def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
     """Log the tuned model with the lowest mCE, with its adapter merged, as an MLflow model of the active run.
 
-    Of several seeds it is the first of the plan. Nothing is logged without any adaptation, or where the model is not
-    one of open_clip.
+    Of several seeds it is the first of the plan. Without any adaptation, nothing is logged.
     """
     from robustmedclip.adaptation import merge_adapter
     from robustmedclip.models import save_model
@@ -84,11 +80,7 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
     if not plan.tuned_models:
         return
     best = min(plan.tuned_models, key=lambda model: place[model.name])
-    base = catalog.load(f"model-{best.base}")
-    if not base.config:
-        logger.warning("%s is not logged as a model of MLflow: only models of open_clip can be exported", best.cell)
-        return
-    model = merge_adapter(base, catalog.load(f"adapter-{best.cell}"))
+    model = merge_adapter(catalog.load(f"model-{best.base}"), catalog.load(f"adapter-{best.cell}"))
     tests = {data_set.name: catalog.load(f"corrupted-{data_set.name}").clean for data_set in plan.data_sets}
     prompts = {
         data_set.name: {
@@ -109,6 +101,7 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
         folder = Path(parent) / "model"
         folder.mkdir()
         save_model(folder, model, dict(plan.models[best.base]), licence=None)
+        (folder / "README.md").unlink()  # the card of a model that nothing was merged into
         (folder / "prompts.json").write_text(json.dumps(prompts, indent=2))
         mlflow.pyfunc.log_model(
             name="best_adapter",
