@@ -5,8 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from kedro.config import OmegaConfigLoader
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from kedro.pipeline import Node, Pipeline
+
+from robustmedclip.catalog import FingerprintedCatalog
+from robustmedclip.hooks import PreflightError, PreflightHook
+from robustmedclip.io import OpenCLIPDataset
 
 ROOT = Path(__file__).parents[2]
 STAGES = ["ingestion", "corruption", "few_shot", "tuning", "evaluation", "reporting"]
@@ -59,6 +65,9 @@ def test_the_paper_environment_has_a_graph_of_its_own(pipelines):
     assert [adaptation.rank for adaptation in plan.adaptations] == [8, 16]
     assert len(plan.tuned_models) == 2 * 2 * 4 * 3
     assert config["parameters"]["published"]["models"]["RMedCLIP"] == {"clean error ratio": 62.8, "mCE": 81.0}
+    study = {"clip", "biomedclip", "medclip", "unimedclip", "robustmedclip"}
+    assert plan.models.keys() - study == {"medclip_resnet"}
+    assert plan.baseline == "clip"
 
 
 def test_published_figures_are_those_of_the_paper_environment_alone():
@@ -80,6 +89,28 @@ def test_the_paper_environment_has_the_data_sets_of_the_study_and_says_where_the
         "medimeta": {"aml", "fundus", "mammo_calc", "mammo_mass", "oct", "pbc", "pneumonia"},
         "medmnist": {"bloodmnist", "breastmnist", "octmnist", "pneumoniamnist", "retinamnist"},
     }
+
+
+def test_missing_models_of_the_paper_are_named_all_at_once_and_where_they_are_from(tmp_path):
+    config = OmegaConfigLoader(str(ROOT / "conf"), base_env="base", default_run_env="paper")
+    config.config_patterns["benchmark"] = ["benchmark*"]
+    models = config["benchmark"]["models"]
+    catalog = FingerprintedCatalog(
+        {
+            f"model-{name}": OpenCLIPDataset(
+                path=str(tmp_path / name), origin=model["source"]["origin"]
+            )
+            for name, model in models.items()
+        }
+    )
+    run = Pipeline([Node(lambda *_: None, list(catalog), "result", name="run")])
+    with pytest.raises(PreflightError) as error:
+        PreflightHook().before_pipeline_run({"only_missing_outputs": False}, run, catalog)
+    lines = str(error.value).splitlines()[1:]
+    assert len(lines) == len(models) == 6
+    for name, model in models.items():
+        (line,) = [line for line in lines if f"model {name}:" in line]
+        assert f"there is no {tmp_path / name}: import {model['source']['origin']}" in line
 
 
 def test_building_the_pipelines_does_not_import_torch():

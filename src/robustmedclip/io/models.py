@@ -52,6 +52,8 @@ class OpenCLIPDataset(ModelDataset):
     model, pretrained : str, optional
         open_clip's model name and weights tag or file, e.g. ``ViT-B-16-quickgelu`` and ``openai``; or a
         model ``hf-hub:<repository>`` alone. What is not local is downloaded on first use.
+    origin : str, optional
+        Where the weights come from, to be named where the folder is missing.
     """
 
     def __init__(
@@ -60,11 +62,12 @@ class OpenCLIPDataset(ModelDataset):
         path: str | None = None,
         model: str | None = None,
         pretrained: str | None = None,
+        origin: str | None = None,
         metadata: dict[str, Any] | None = None,
     ):
         if (path is None) == (model is None):
             raise ValueError("A model needs either 'path' (a local folder) or 'model' (a name of open_clip)")
-        self._path, self._model, self._pretrained = path, model, pretrained
+        self._path, self._model, self._pretrained, self._origin = path, model, pretrained, origin
         self.metadata = metadata
 
     def load(self) -> Any:
@@ -78,8 +81,11 @@ class OpenCLIPDataset(ModelDataset):
         return [self._path] if self._path else _local(self._pretrained)
 
     def problems(self) -> list[str]:
-        if self._path is None or not Path(self._path).is_dir():
+        if self._path is None:
             return super().problems()
+        if not Path(self._path).is_dir():
+            where = f": import {self._origin}, see python -m robustmedclip.import_model --help" if self._origin else ""
+            return [f"there is no {self._path}{where}"]
         if not (Path(self._path) / "open_clip_config.json").is_file():
             return [f"{self._path} has no open_clip_config.json"]
         return []
