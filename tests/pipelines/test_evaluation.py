@@ -66,6 +66,9 @@ def test_bfloat16_gives_features_close_to_float32s(corrupted, monkeypatch):
 
     monkeypatch.setattr("robustmedclip.models.fast_precision", lambda device: torch.bfloat16)
     model = load_open_clip(f"local-dir:{FOLDER}")
+    stream = encode(model, corrupted, {"precision": "auto"}, name="vit").read()
+    next(stream)
+    assert not torch.is_autocast_enabled("cpu") and not torch.is_inference_mode_enabled()
     exact, fast = (
         np.concatenate(list(encode(model, corrupted, {"precision": precision}, name="vit").read()))
         for precision in ("float32", "auto")

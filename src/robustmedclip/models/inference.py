@@ -59,7 +59,8 @@ def image_features(
             torch.inference_mode(),
             torch.autocast(pixels.device.type, precision, enabled=precision != torch.float32),
         ):
-            yield model.encode_image(pixels)[:count].cpu().numpy()
+            features = model.encode_image(pixels)[:count].cpu().numpy()
+        yield features
 
 
 def class_logits(
