@@ -230,18 +230,18 @@ def _epoch(
         return settings.corruptions(images, sample_ids, seed, epoch) if settings.corruptions else images
 
     order, total = rng.permutation(len(training)), 0.0
-    for start in range(0, len(order), settings.batch_size):
-        batch = order[start : start + settings.batch_size]
-        with _active_dropout(model.network):
+    with _active_dropout(model.network):
+        for start in range(0, len(order), settings.batch_size):
+            batch = order[start : start + settings.batch_size]
             features = model.encode_image(training.pixels(batch, augment))
-        loss = _losses(model, features, classifier, training, batch, settings.label_space).mean()
-        if not torch.isfinite(loss):
-            raise InputError(f"The training loss is {loss.item()} in epoch {epoch}: lower the learning rate")
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        total += loss.item() * len(batch)
+            loss = _losses(model, features, classifier, training, batch, settings.label_space).mean()
+            if not torch.isfinite(loss):
+                raise InputError(f"The training loss is {loss.item()} in epoch {epoch}: lower the learning rate")
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            total += loss.item() * len(batch)
     return total / len(order)
 
 
