@@ -174,8 +174,6 @@ def random_adapter() -> Adapter:
         batch_size=4,
         min_crop_area=0.8,
         flip=True,
-        batch_norm="frozen",
-        schedule="constant",
         corruptions=None,
         label_space="joint",
         selection="epoch",
