@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robustmedclip.pipelines.few_shot.leakage import find_duplicates
 from robustmedclip.pipelines.few_shot.nodes import chosen, draw_few_shots
 from robustmedclip.types import ImageSet
 
+NONE = find_duplicates()
 FRACTIONS = (0.01, 0.03, 0.07, 0.1)
 
 
@@ -34,7 +36,7 @@ def test_samples_are_stratified_nested_and_disjoint_from_validation(counts, seed
     pool = make_pool(counts)
     smaller: set[str] = set()
     for fraction in FRACTIONS:
-        table = draw_few_shots(pool, fraction=fraction, seed=seed)
+        table = draw_few_shots(NONE, pool, fraction=fraction, seed=seed)
         training, validation = ids(table, "training"), ids(table, "validation")
         assert smaller <= training
         assert not training & validation
@@ -46,26 +48,26 @@ def test_samples_are_stratified_nested_and_disjoint_from_validation(counts, seed
 def test_the_draw_does_not_depend_on_the_order_of_images_or_data_sets():
     first, second = make_pool([40, 60], "first"), make_pool([30, 30], "second")
     shuffled = first.subset(np.random.default_rng(0).permutation(len(first)))
-    one = draw_few_shots(first, second, fraction=0.1, seed=3)
-    other = draw_few_shots(second, shuffled, fraction=0.1, seed=3)
+    one = draw_few_shots(NONE, first, second, fraction=0.1, seed=3)
+    other = draw_few_shots(NONE, second, shuffled, fraction=0.1, seed=3)
     assert set(map(tuple, one.to_numpy())) == set(map(tuple, other.to_numpy()))
 
 
 def test_seeds_draw_different_images():
     pool = make_pool([100, 100])
-    assert ids(draw_few_shots(pool, fraction=0.1, seed=0), "training") != ids(
-        draw_few_shots(pool, fraction=0.1, seed=1), "training"
+    assert ids(draw_few_shots(NONE, pool, fraction=0.1, seed=0), "training") != ids(
+        draw_few_shots(NONE, pool, fraction=0.1, seed=1), "training"
     )
 
 
 def test_a_pool_without_an_image_for_validation_is_refused():
     with pytest.raises(ValueError, match="'pool'.*validation"):
-        draw_few_shots(make_pool([3, 3]), fraction=1, seed=0)
+        draw_few_shots(NONE, make_pool([3, 3]), fraction=1, seed=0)
 
 
 def test_chosen_images_are_those_of_the_table():
     pool = make_pool([20, 30])
-    table = draw_few_shots(pool, fraction=0.1, seed=0)
+    table = draw_few_shots(NONE, pool, fraction=0.1, seed=0)
     training = chosen(pool, table, "training")
     assert set(training.sample_ids) == ids(table, "training")
     assert training.class_counts().tolist() == [2, 3]

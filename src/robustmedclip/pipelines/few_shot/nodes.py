@@ -8,14 +8,15 @@ import pandas as pd
 from robustmedclip.errors import InputError
 from robustmedclip.types import ImageSet
 
-VERSION = 1
+VERSION = 2
 
 
-def draw_few_shots(*pools: ImageSet, fraction: float, seed: int) -> pd.DataFrame:
+def draw_few_shots(duplicates: pd.DataFrame, *pools: ImageSet, fraction: float, seed: int) -> pd.DataFrame:
     """Draw a fraction of every training pool, and as many other images for validation.
 
-    The images of a class are put into an order that depends on the seed and their sample ids alone. The
-    first ``fraction`` of them, rounded, at least one, are for training: a smaller fraction is
+    Images that `duplicates`, from :func:`~robustmedclip.pipelines.few_shot.leakage.find_duplicates`, says are also in a
+    test split are left out first. The other images of a class are put into an order that depends on the seed and their
+    sample ids alone. The first ``fraction`` of them, rounded, at least one, are for training: a smaller fraction is
     contained in a larger one. Equally many from the end of the order are for validation, as far as there are.
 
     Returns
@@ -26,15 +27,21 @@ def draw_few_shots(*pools: ImageSet, fraction: float, seed: int) -> pd.DataFrame
     Raises
     ------
     InputError
-        If a pool has no image left for validation.
+        If a pool has no image left of a class, or for validation.
     """
     rows = []
     for pool in pools:
+        leaked = set(duplicates["pool_sample"][duplicates["pool_set"] == pool.name])
         for label, class_name in enumerate(pool.class_names):
             ids = sorted(
-                pool.sample_ids[pool.labels == label].tolist(),
+                set(pool.sample_ids[pool.labels == label].tolist()) - leaked,
                 key=lambda sample_id: _rank(seed, pool.name, sample_id),
             )
+            if not ids:
+                raise InputError(
+                    f"Data set '{pool.name}': every image of {class_name!r} in the training pool is also in a test split; "
+                    "the table 'duplicates' lists them. Repair the splits, or leave one of the data sets out of the plan."
+                )
             shots = max(1, round(fraction * len(ids)))
             held_out = min(shots, len(ids) - shots)
             rows += [(pool.name, "training", class_name, sample_id) for sample_id in ids[:shots]]

@@ -74,6 +74,7 @@ def write_report(
     leaderboard: pd.DataFrame,
     comparisons: pd.DataFrame,
     parameters: Mapping[str, Any],
+    duplicates: pd.DataFrame,
     *few_shots: pd.DataFrame,
     baseline: str,
     suites: Sequence[str],
@@ -85,6 +86,7 @@ def write_report(
     return tables.report(
         metrics,
         made,
+        duplicates,
         dict(zip(few_shot_cells, few_shots, strict=True)),
         baseline=baseline,
         suites=suites,

@@ -70,7 +70,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
             ),
             stage_node(
                 bind(write_report, **facts, suites=sorted({data_set.suite for data_set in plan.data_sets})),
-                ["metrics", "leaderboard", "comparisons", "parameters", *few_shots],
+                ["metrics", "leaderboard", "comparisons", "parameters", "duplicates", *few_shots],
                 "report",
                 name="write_report",
             ),

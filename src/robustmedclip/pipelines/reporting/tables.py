@@ -170,6 +170,7 @@ def report_tables(
 def report(
     metrics: pd.DataFrame,
     tables: Mapping[str, Table],
+    duplicates: pd.DataFrame,
     few_shots: Mapping[str, pd.DataFrame],
     *,
     baseline: str,
@@ -210,10 +211,21 @@ def report(
         lines += ["## Undefined", "", "Left out of all averages, for every model:", ""]
         lines += [*(f"- {gap}" for gap in gaps), ""]
     lines += ["## Data", "", to_markdown(sizes.rename(columns={"data_set": "data set", "n": "test images"})), ""]
+    lines += _leakage(duplicates)
     if few_shots:
         lines += ["Few-shot images of each cell (as many more are for validation):", ""]
         lines += [to_markdown(few_shot_counts(few_shots)), ""]
     return "\n".join(lines)
+
+
+def _leakage(duplicates: pd.DataFrame) -> list[str]:
+    """How many images of each training pool were left out because they are in a test split, by pair of data sets."""
+    if duplicates.empty:
+        return ["No image of a training pool is also in a test split.", ""]
+    pairs = ["pool_set", "test_set", "kind"]
+    counts = duplicates.groupby(pairs, as_index=False).size().rename(columns={"pool_set": "training pool of"})
+    counts = counts.rename(columns={"test_set": "test split of", "kind": "match", "size": "images"})
+    return ["Images of the training pools that are also in a test split, and are not trained on:", "", to_markdown(counts), ""]
 
 
 def to_markdown(table: pd.DataFrame) -> str:
