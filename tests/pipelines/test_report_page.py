@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
+from robustmedclip.pipelines.ingestion.card import data_card
 from robustmedclip.pipelines.reporting.charts import reliability_diagrams
 from robustmedclip.pipelines.reporting.examples import image_of, worst_flips
 from robustmedclip.pipelines.reporting.nodes import compare_pairs, compute_metrics, rank_models, write_page
@@ -75,10 +76,11 @@ def written(images: list[ImageSet], models: list[str], extra: dict | None = None
     metrics, resamples = compute_metrics(*logits, baseline=models[0], collections={}, medmnist_c=[])
     leaderboard = rank_models(metrics, resamples)
     pairs = compare_pairs(leaderboard, resamples)
+    cards = [data_card({"train": one, "test": one}) | {"origin": {"licence": HOSTILE}} for one in images]
     settings = {"baseline": models[0], "synthetic": [], "few_shot_cells": ["10 %"], **changes}
     parameters = {"note": HOSTILE, **(extra or {})}
     few_shots = pd.DataFrame({"data_set": ["cells"] * 3, "role": ["training", "training", "validation"]})
-    return write_page(metrics, leaderboard, pairs, parameters, *sets, *logits, few_shots, **settings)
+    return write_page(metrics, leaderboard, pairs, parameters, *cards, *sets, *logits, few_shots, **settings)
 
 
 @pytest.fixture(scope="module")

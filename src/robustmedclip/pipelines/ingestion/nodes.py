@@ -1,8 +1,11 @@
 """Nodes of the ingestion."""
 
+from typing import Any
+
 import numpy as np
 
 from robustmedclip.errors import InputError
+from robustmedclip.pipelines.ingestion.card import data_card
 from robustmedclip.types import ImageSet, concatenated
 
 VERSION = 2
@@ -43,3 +46,8 @@ def ingest(splits: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet]:
             f"split, among them {', '.join(shared[:5])}."
         )
     return pool, ImageSet.validated(**vars(test))
+
+
+def ingest_and_describe(splits: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet, dict[str, Any]]:
+    """The training pool, the test split, and the data card; raises as :func:`ingest`."""
+    return *ingest(splits), data_card(splits)

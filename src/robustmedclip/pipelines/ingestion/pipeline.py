@@ -2,21 +2,25 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from robustmedclip.pipelines.ingestion.nodes import ingest
+from robustmedclip.pipelines.ingestion.card import draw_examples
+from robustmedclip.pipelines.ingestion.nodes import ingest_and_describe
 from robustmedclip.plan import Plan
 
 
 def create_pipeline(plan: Plan) -> Pipeline:
-    """One node per data set."""
-    return Pipeline(
-        [
-            Node(
-                ingest,
-                inputs=f"raw-{data_set.name}",
-                outputs=[f"pool-{data_set.name}", f"test-{data_set.name}"],
-                name="ingest",
-                namespace=f"ingestion.{data_set.name}",
-            )
-            for data_set in plan.data_sets
-        ]
-    )
+    """Two nodes per data set: one reads it, one draws an example of each class."""
+    return Pipeline([node for data_set in plan.data_sets for node in _nodes(data_set.name)])
+
+
+def _nodes(name: str) -> list[Node]:
+    namespace = f"ingestion.{name}"
+    return [
+        Node(
+            ingest_and_describe,
+            inputs=f"raw-{name}",
+            outputs=[f"pool-{name}", f"test-{name}", f"card-{name}"],
+            name="ingest",
+            namespace=namespace,
+        ),
+        Node(draw_examples, inputs=f"test-{name}", outputs=f"examples-{name}", name="draw_examples", namespace=namespace),
+    ]

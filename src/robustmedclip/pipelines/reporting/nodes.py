@@ -100,20 +100,22 @@ def write_page(
     leaderboard: pd.DataFrame,
     comparisons: pd.DataFrame,
     parameters: Mapping[str, Any],
-    *results: CorruptedSet | Logits | pd.DataFrame,
+    *results: CorruptedSet | Logits | pd.DataFrame | dict[str, Any],
     baseline: str,
     synthetic: Sequence[str],
     few_shot_cells: Sequence[str],
 ) -> str:
     """The report, as one HTML file.
 
-    `results` are all corrupted sets, the logits of all models, and the few-shot tables named by `few_shot_cells`.
+    `results` are the data cards and corrupted sets of all data sets, the logits of all models, and the few-shot tables
+    named by `few_shot_cells`.
     """
     from robustmedclip.pipelines.reporting import charts
     from robustmedclip.pipelines.reporting.examples import worst_flips
     from robustmedclip.pipelines.reporting.page import data_card, page
 
     sets = {one.clean.name: one for one in results if isinstance(one, CorruptedSet)}
+    cards = {one["name"]: one for one in results if isinstance(one, dict)}
     logits = [one for one in results if isinstance(one, Logits)]
     few_shots = [one for one in results if isinstance(one, pd.DataFrame)]
     models = leaderboard["model"].tolist()
@@ -167,7 +169,7 @@ def write_page(
         montage=figures.corruption_montage(list(sets.values())),
         flips=flips,
         flipped_model=models[0],
-        cards=[data_card(one) for one in sets.values()],
+        cards=[data_card(one, cards[name]) for name, one in sets.items()],
         synthetic=synthetic,
         baseline=baseline,
         settings={name: value for name, value in parameters.items() if name not in ("pretraining", "published")},

@@ -107,8 +107,8 @@ def page(
     )
 
 
-def data_card(corrupted: CorruptedSet) -> dict[str, Any]:
-    """What a test set holds: counts per class, size, an example per class."""
+def data_card(corrupted: CorruptedSet, card: Mapping[str, Any]) -> dict[str, Any]:
+    """What a data set holds, with an example per class of its test set; `card` is that of the ingestion."""
     clean = corrupted.clean
     height, width, channels = clean.images.shape[1:]
     return {
@@ -118,6 +118,11 @@ def data_card(corrupted: CorruptedSet) -> dict[str, Any]:
         "provenance": {"suite": corrupted.suite, **corrupted.provenance, "storage": corrupted.storage},
         "hash": clean.content_hash(),
         "n": len(clean),
+        "origin": card["origin"],
+        "counts": (
+            ["class", *card["counts"]],
+            [[name, *(str(of[name]) for of in card["counts"].values())] for name in clean.class_names],
+        ),
         "classes": [
             (name, int(count), image_url(clean.images[int(np.argmax(clean.labels == label))]))
             for label, (name, count) in enumerate(zip(clean.class_names, clean.class_counts(), strict=True))

@@ -30,6 +30,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
     # Every seed draws as many images: those of the first one stand for all.
     few_shots = [f"few_shots-{fraction_label(fraction)}_s{plan.seeds[0]}" for fraction in plan.fractions]
     corrupted = [f"corrupted-{data_set.name}" for data_set in plan.data_sets]
+    cards = [f"card-{data_set.name}" for data_set in plan.data_sets]
     facts = {
         "baseline": plan.baseline,
         "synthetic": [data_set.name for data_set in plan.data_sets if data_set.synthetic],
@@ -64,7 +65,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
             stage_node(write_figures, ["metrics", *corrupted], "figures", name="write_figures"),
             stage_node(
                 bind(write_page, **facts),
-                ["metrics", "leaderboard", "comparisons", "parameters", *corrupted, *logits, *few_shots],
+                ["metrics", "leaderboard", "comparisons", "parameters", *cards, *corrupted, *logits, *few_shots],
                 "report_page",
                 name="write_report_page",
             ),
