@@ -150,7 +150,7 @@ class FolderDataset(SourceDataset):
         for pool, splits in (("training pool", ("train", "val")), ("test split", ("test",))):
             labels = set(table["label"][table["split"].isin(splits)])
             if empty := [name for name in self._class_names if name not in labels]:
-                yield f"no image of {', '.join(map(repr, empty))} in the {pool}"
+                yield f"{where} has no image of {', '.join(map(repr, empty))} in the {pool}"
 
     def _describe(self) -> dict[str, Any]:
         settings = {"labels": self._labels, "size": self._size, "window": self._window}

@@ -140,6 +140,9 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
                 raise SourceError(f"{where} has no image of the {pool}")
             if empty := [name for label, name in enumerate(class_names) if label not in labels]:
                 raise SourceError(f"{where} has no image of {listed(map(repr, empty))} in the {pool}")
+            shapes = {name: parts[name][0].shape[1:] for name in names if name in parts}
+            if len(set(shapes.values())) > 1:
+                raise SourceError(f"{where}: the images of the {pool} differ in size or channels: {shapes}")
         return {
             split: ImageSet(
                 name=self._name,
