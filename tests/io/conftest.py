@@ -26,9 +26,11 @@ def image_set(request) -> ImageSet:
     )
 
 
-def medmnist_arrays(flag: str, counts: tuple[int, int, int] = (40, 15, 20), size: int = 28) -> dict[str, np.ndarray]:
+def medmnist_arrays(
+    flag: str, counts: tuple[int, int, int] = (40, 15, 20), size: int = 28, seed: int = 0
+) -> dict[str, np.ndarray]:
     """The six arrays of a collection of MedMNIST, with fewer images."""
-    info, rng = INFO[flag], np.random.default_rng(0)
+    info, rng = INFO[flag], np.random.default_rng(seed)
     shape = (size, size, 3) if info["n_channels"] == 3 else (size, size)
     columns = len(info["label"]) if "multi-label" in info["task"] else 1
     arrays = {}
@@ -48,9 +50,10 @@ def write_medimeta(
     hdf5: bool = True,
     channels: int = 3,
     target: str = "MULTICLASS_CLASSIFICATION",
+    seed: int = 0,
 ) -> np.ndarray:
     """A collection of 60 images of 32 px in the layout of MedIMeta; returns its images, uint8 (N, H, W[, 3])."""
-    folder, rng, count = root / id, np.random.default_rng(0), 60
+    folder, rng, count = root / id, np.random.default_rng(seed), 60
     for name in ("images", "splits", "task_labels"):
         (folder / name).mkdir(parents=True)
     images = rng.integers(0, 256, (count, 32, 32, 3) if channels == 3 else (count, 32, 32), np.uint8)
