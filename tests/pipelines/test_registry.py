@@ -105,7 +105,7 @@ def test_missing_models_of_the_paper_are_named_all_at_once_and_where_they_are_fr
     )
     run = Pipeline([Node(lambda *_: None, list(catalog), "result", name="run")])
     with pytest.raises(PreflightError) as error:
-        PreflightHook().before_pipeline_run({"only_missing_outputs": False}, run, catalog)
+        PreflightHook().before_pipeline_run({"runtime_params": None}, run, catalog)
     lines = str(error.value).splitlines()[1:]
     assert len(lines) == len(models) == 6
     for name, model in models.items():
