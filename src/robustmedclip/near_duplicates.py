@@ -64,8 +64,8 @@ def pixel_digests(images: np.ndarray) -> list[str]:
 def nearest(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each hash of `first` the one of `second` that differs in the fewest bits.
 
-    The distances are a product of matrices of -1 and 1, block by block: 100,000 hashes against as many take minutes on
-    one core, whatever they are, and 200 MB.
+    The distances are a product of matrices of -1 and 1, block by block, so that time and memory don't depend on how alike
+    the images are.
 
     Parameters
     ----------
