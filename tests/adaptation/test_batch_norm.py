@@ -108,25 +108,35 @@ def test_peft_loads_adapter_and_statistics_and_agrees_with_the_merged_model(tmp_
         np.testing.assert_array_equal(buffer.numpy(), array)
 
 
-def test_the_scale_mixes_the_statistics_too(resnet, monkeypatch):
-    monkeypatch.setattr("robustmedclip.adaptation.lora._SCALES", (0.0, 0.25, 1.0))
-    monkeypatch.setattr("robustmedclip.adaptation.lora._validate", lambda model, *_: {"validation_loss": next(losses)})
-    losses = iter([2.0, 3.0, 1.0])  # untuned, tuned, a quarter of the way
+@pytest.mark.parametrize(
+    ("values", "scale", "adapted"),
+    [
+        ([2.0, 1.0, 3.0, 3.0], 1.0, True),  # untuned, tuned, statistics alone, half of the update
+        ([2.0, 1.5, 3.0, 1.0], 0.5, True),
+        ([2.0, 3.0, 1.0, 3.0], 0.0, True),
+        ([2.0, 3.0, 3.0, 3.0], 0.0, False),
+    ],
+)
+def test_validation_chooses_the_scale_and_whether_the_statistics_are_kept(resnet, monkeypatch, values, scale, adapted):
+    losses = iter(values)
+    monkeypatch.setattr("robustmedclip.adaptation.lora._SCALES", (0.0, 0.5, 1.0))
+    monkeypatch.setattr("robustmedclip.adaptation.lora._validate", lambda *_: {"validation_loss": next(losses)})
     adapter, _ = tuned(resnet, replace(SETTINGS, selection="scale"))
-    losses = iter([2.0, 1.0, 3.0])
-    whole, _ = tuned(resnet, replace(SETTINGS, selection="scale"))
-    assert (adapter.metadata["scale"], whole.metadata["scale"]) == (0.25, 1.0)
+    assert (adapter.metadata["scale"], adapter.metadata["statistics_adapted"]) == (scale, adapted)
+    update = [np.abs(array).max() for name, array in adapter.weights.items() if "lora_B" in name]
+    assert (max(update) > 0) == (scale > 0)
     state = resnet.network.state_dict()
-    assert statistics(adapter)
     for name, array in statistics(adapter).items():
-        own = state[name.removeprefix("base_model.model.")].numpy()
-        np.testing.assert_allclose(array, 0.75 * own + 0.25 * statistics(whole)[name], rtol=1e-5, atol=1e-7)
+        assert np.array_equal(array, state[name.removeprefix("base_model.model.")]) != adapted
 
 
 @pytest.mark.parametrize("selection", ["epoch", "scale"])
-def test_where_nothing_helps_the_model_is_the_untuned_one(resnet, selection):
+def test_where_nothing_helps_the_model_is_the_untuned_one(resnet, monkeypatch, selection):
+    own = adapted_statistics(resnet, samples(resnet, 4, 4), np.random.default_rng(0))
+    harmful = {name: torch.full_like(value, 1e3) for name, value in own.items()}
+    monkeypatch.setattr("robustmedclip.adaptation.lora.adapted_statistics", lambda *_: harmful)
     adapter, _ = tuned(resnet, replace(SETTINGS, selection=selection, learning_rate=0.5))
-    assert adapter.metadata["epoch" if selection == "epoch" else "scale"] == 0
+    assert (adapter.metadata["epoch"], adapter.metadata["statistics_adapted"]) == (0, False)
     state = resnet.network.state_dict()
     for name, array in statistics(adapter).items():
         np.testing.assert_array_equal(array, state[name.removeprefix("base_model.model.")])

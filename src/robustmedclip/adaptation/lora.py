@@ -27,7 +27,7 @@ from robustmedclip.types import Adapter
 
 logger = logging.getLogger(__name__)
 
-#: Scales of the tuned update that ``selection: scale`` compares; 0 is the untuned model.
+#: Scales of the tuned update that ``selection: scale`` compares.
 _SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: Share of the steps over which the learning rate rises under ``schedule: cosine``.
 _WARM_UP = 0.1
@@ -48,8 +48,9 @@ def tune_lora(
     Minimises the cross-entropy of ``logit scale * cosine(image, class text)`` over the classes of
     `settings.label_space`, against frozen text features. Statistics of batch normalisation are frozen, after they
     have been adapted to the training images if `settings.batch_norm` says so. The epoch, or the scale of the update,
-    statistics included, with the lowest validation loss, averaged over data sets, is kept; epoch 0 and scale 0 are
-    the untuned model, so tuning that does not help is not used.
+    with the lowest validation loss, averaged over data sets, is kept. A scale of 0 may keep the adapted statistics:
+    of a few images they are better known than an update. Where neither helps, the model is the untuned one, its
+    statistics included.
 
     Parameters
     ----------
@@ -185,14 +186,16 @@ def _train(
             row |= _validate(model, validation, classifier, settings)
         history.append(row)
         logger.debug("epoch %(epoch)d: training %(training_loss).3f, validation %(validation_loss).3f", row)
-        if row["validation_loss"] < lowest:
+        if settings.selection == "epoch" and row["validation_loss"] < lowest:
             lowest, best, kept = row["validation_loss"], _copies(state), epoch
     if settings.selection == "scale":
-        losses = {0.0: history[0]["validation_loss"], 1.0: history[-1]["validation_loss"]}
-        scale = _choose_scale(model, buffers, untuned[len(parameters) :], losses, validation, classifier, settings)
-        return history, {"epoch": settings.epochs, "scale": scale}
+        scale, loss = _choose_scale(model, history[-1]["validation_loss"], validation, classifier, settings)
+        if loss < lowest:
+            return history, {"epoch": settings.epochs, "scale": scale, "statistics_adapted": bool(buffers)}
+        _assign(state, untuned)
+        return history, {"epoch": 0, "scale": 0.0, "statistics_adapted": False}
     _assign(state, best)
-    return history, {"epoch": kept, "scale": 1.0}
+    return history, {"epoch": kept, "scale": 1.0, "statistics_adapted": kept > 0 and bool(buffers)}
 
 
 def _saved_buffer(network: torch.nn.Module, name: str) -> torch.Tensor:
@@ -273,31 +276,20 @@ def _losses(
 
 
 def _choose_scale(
-    model: VisionLanguageModel,
-    buffers: list[torch.Tensor],
-    untuned: list[torch.Tensor],
-    losses: dict[float, float],
-    validation: Samples,
-    classifier: torch.Tensor,
-    settings: LoraSettings,
-) -> float:
-    """Scale the update by the scale of the lowest validation loss, the smallest of equals, and return it.
+    model: VisionLanguageModel, full: float, validation: Samples, classifier: torch.Tensor, settings: LoraSettings
+) -> tuple[float, float]:
+    """Scale the update by the scale of the lowest validation loss, the smallest of equals; the scale and the loss.
 
-    `buffers` are the statistics, `untuned` what they were; `losses` are those known.
+    `full` is the loss of the whole update. The statistics stay as they are.
     """
     factors = [p for name, p in model.network.named_parameters() if "lora_B" in name]
-    moved = [*factors, *buffers]
-    start, end = [*map(torch.zeros_like, factors), *untuned], _copies(moved)
-
-    def scale_to(scale: float) -> None:
-        _assign(moved, (torch.lerp(a, b, scale) for a, b in zip(start, end, strict=True)))
-
-    for scale in _SCALES[1:-1]:
-        scale_to(scale)
+    end, losses = _copies(factors), {1.0: full}
+    for scale in _SCALES[:-1]:
+        _assign(factors, (scale * value for value in end))
         losses[scale] = _validate(model, validation, classifier, settings)["validation_loss"]
     chosen = min(_SCALES, key=losses.__getitem__)
-    scale_to(chosen)
-    return chosen
+    _assign(factors, (chosen * value for value in end))
+    return chosen, losses[chosen]
 
 
 @torch.inference_mode()

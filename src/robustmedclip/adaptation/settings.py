@@ -47,7 +47,7 @@ class LoraSettings:
         is what zero-shot scoring does.
     selection : str
         What validation chooses: the ``epoch`` to keep, or the ``scale`` in [0, 1] of the last epoch's update, that
-        is, a point between the untuned and the tuned weights (WiSE-FT; Wortsman et al. 2022, arXiv:2109.01903).
+        is, a point between the untuned and the tuned weights, adapted statistics apart (WiSE-FT; Wortsman et al. 2022, arXiv:2109.01903).
 
     Raises
     ------
