@@ -15,7 +15,7 @@ from torch.optim.swa_utils import update_bn
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.models import BATCH_SIZE, VisionLanguageModel
 
-#: N of eq. 3: the model's statistics count as much as those of so many images.
+#: N of eq. 3: the model's statistics count as much as those of so many images; chosen on development phantoms.
 PRIOR = 32
 #: Images of a data set that are looked at; more change little.
 _MOST = 256
