@@ -1,3 +1,9 @@
 """What all tests share."""
 
-import robustmedclip.models  # noqa: F401 - lets open_clip and peft be imported beside a CPU build of torch
+import os
+
+# Two processes with several threads each stall each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import robustmedclip.models  # noqa: E402, F401 - lets open_clip and peft be imported beside a CPU build of torch

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_medimeta
 from kedro.io import DatasetError
 from PIL import Image
+from released_collections import write_medimeta
 
 from robustmedclip.errors import InputError
 from robustmedclip.io import FolderDataset, ImageSetDataset, MedIMetaDataset, NpzDataset, ReleasedSetDataset

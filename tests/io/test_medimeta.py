@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from conftest import write_medimeta
 from kedro.io import DatasetError
+from released_collections import write_medimeta
 
 from robustmedclip.io import ImageSetDataset, MedIMetaDataset
 from robustmedclip.pipelines.ingestion.nodes import ingest

@@ -5,9 +5,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import medmnist_arrays
 from kedro.io import DatasetError
 from medmnist import INFO
+from released_collections import medmnist_arrays
 
 from robustmedclip.io import ImageSetDataset, MedMNISTDataset, NpzDataset
 from robustmedclip.pipelines.ingestion.nodes import ingest

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import medmnist_arrays, write_medimeta
 from medmnist import INFO
+from released_collections import medmnist_arrays, write_medimeta
 from test_benchmark import ROOT, Project
 
 # Task, classes in the order of the label ids, target and channels, as info.yaml of each has them.
