@@ -168,3 +168,25 @@ def test_own_arrays_need_classes_and_the_signature_changes_with_the_file(tmp_pat
     source = own(tmp_path, arrays)
     assert source.signature() != before
     assert set(source.load()) == {"train", "test"}
+
+
+def test_images_may_have_names(tmp_path):
+    arrays = medmnist_arrays("octmnist")
+    names = [f"eye {index}.png" for index in range(len(arrays["test_labels"]))]
+    splits = own(tmp_path, {**arrays, "test_ids": np.array(names)}).load()
+    assert splits["test"].sample_ids.tolist() == names
+    assert splits["train"].sample_ids[0] == "train/000000"
+
+
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [
+        (np.arange(20), "test_ids must be text"),
+        (np.array(["a"] * 19), "test_ids must be text"),
+        (np.array([f"{index // 2}" for index in range(20)]), "test_ids names 10 images twice"),
+        (np.array([{}] * 20), "Python objects"),
+    ],
+)
+def test_names_that_are_wrong_are_refused(tmp_path, ids, reason):
+    (problem,) = own(tmp_path, {**medmnist_arrays("octmnist"), "test_ids": ids}).problems()
+    assert reason in problem

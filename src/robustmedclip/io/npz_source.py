@@ -23,7 +23,8 @@ class NpzDataset(SourceDataset):
 
     The keys are ``<split>_images`` (uint8 ``(N, H, W)`` or ``(N, H, W, 3)``) and ``<split>_labels`` (whole numbers ``(N,)``
     or ``(N, 1)``, counted from 0 in the order of the plan's ``classes``), for the splits ``train``, ``test`` and, if there
-    is one, ``val``: as ``numpy.savez`` or ``numpy.savez_compressed`` write them. Other keys are not read.
+    is one, ``val``: as ``numpy.savez`` or ``numpy.savez_compressed`` write them. ``<split>_ids`` (text ``(N,)``), where there
+    is one, names the images, for instance by their files: an image's noise depends on its name. Other keys are not read.
 
     Parameters
     ----------
@@ -50,8 +51,21 @@ class NpzDataset(SourceDataset):
             labels = checked_labels(labels, len(class_names), f"{path}, array '{labels_key}'")
             if len(labels) != len(images):
                 raise SourceError(f"{path} has {len(images)} {images_key} and {len(labels)} {labels_key}")
-            parts[split] = (images, labels, [f"{split}/{index:06d}" for index in range(len(labels))])
+            parts[split] = (images, labels, _sample_ids(archive, split, len(labels), path))
         return self._labelled_splits(class_names, parts, path)
+
+
+def _sample_ids(archive: NpzArchive, split: str, count: int, path: str) -> list[str]:
+    key = f"{split}_ids"
+    if key not in archive.names:
+        return [f"{split}/{index:06d}" for index in range(count)]
+    header = archive.header(key)
+    if header.dtype.kind != "U" or header.shape != (count,):
+        raise SourceError(f"{path}: {key} must be text ({count},), not {header.dtype} {header.shape}")
+    ids = archive.read(key, _LARGEST_LABELS).tolist()
+    if len(set(ids)) != count:
+        raise SourceError(f"{path}: {key} names {count - len(set(ids))} images twice")
+    return ids
 
 
 class MedMNISTDataset(NpzDataset):
