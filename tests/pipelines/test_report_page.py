@@ -77,7 +77,7 @@ def written(images: list[ImageSet], models: list[str], extra: dict | None = None
     leaderboard = rank_models(metrics, resamples)
     pairs = compare_pairs(leaderboard, resamples)
     cards = [data_card({"train": one, "test": one}) | {"origin": {"licence": HOSTILE}} for one in images]
-    settings = {"baseline": models[0], "synthetic": [], "few_shot_cells": ["10 %"], **changes}
+    settings = {"baseline": models[0], "synthetic": [], "seen": [], "few_shot_cells": ["10 %"], **changes}
     parameters = {"note": HOSTILE, **(extra or {})}
     few_shots = pd.DataFrame({"data_set": ["cells"] * 3, "role": ["training", "training", "validation"]})
     return write_page(metrics, leaderboard, pairs, parameters, *cards, *sets, *logits, few_shots, **settings)
@@ -118,6 +118,12 @@ def test_names_are_text(page):
     own = without_plotly(page)
     assert HOSTILE not in own
     assert "&lt;script&gt;alert(1)" in own
+
+
+def test_corruptions_that_tuning_saw_are_named():
+    images = [image_set("cells", ("round", "long"))]
+    assert "Seen in tuning:</strong> contrast." in written(images, ["clip"], seen=["contrast"])
+    assert "Seen in tuning" not in written(images, ["clip"])
 
 
 def test_real_images_are_not_called_phantoms():

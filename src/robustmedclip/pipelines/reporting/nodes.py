@@ -79,6 +79,7 @@ def write_report(
     baseline: str,
     suites: Sequence[str],
     synthetic: Sequence[str],
+    seen: Sequence[str],
     few_shot_cells: Sequence[str],
 ) -> str:
     """The report, as Markdown; `few_shot_cells` are the names of the `few_shots`."""
@@ -91,6 +92,7 @@ def write_report(
         baseline=baseline,
         suites=suites,
         synthetic=synthetic,
+        seen=seen,
         published=_published(parameters),
     )
 
@@ -103,6 +105,7 @@ def write_page(
     *results: CorruptedSet | Logits | pd.DataFrame | dict[str, Any],
     baseline: str,
     synthetic: Sequence[str],
+    seen: Sequence[str],
     few_shot_cells: Sequence[str],
 ) -> str:
     """The report, as one HTML file.
@@ -171,6 +174,7 @@ def write_page(
         flipped_model=models[0],
         cards=[data_card(one, cards[name]) for name, one in sets.items()],
         synthetic=synthetic,
+        seen=seen,
         baseline=baseline,
         settings={name: value for name, value in parameters.items() if name not in ("pretraining", "published")},
     )

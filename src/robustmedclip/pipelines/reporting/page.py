@@ -36,6 +36,7 @@ def page(
     flipped_model: str,
     cards: Sequence[dict[str, Any]],
     synthetic: Sequence[str],
+    seen: Sequence[str],
     baseline: str,
     published: Table | None,
     undefined: Sequence[str],
@@ -63,6 +64,8 @@ def page(
         From :func:`data_card`.
     synthetic : sequence of str
         Data sets that hold phantoms.
+    seen : sequence of str
+        Scored corruptions that tuning saw.
     baseline : str
         The model that counts as 100.
     published : Table or None
@@ -97,6 +100,7 @@ def page(
         flipped_model=flipped_model,
         cards=cards,
         synthetic=synthetic,
+        seen=seen,
         baseline=baseline,
         published=published and (published.caption, _cells(published.text)),
         undefined=undefined,

@@ -34,6 +34,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
     facts = {
         "baseline": plan.baseline,
         "synthetic": [data_set.name for data_set in plan.data_sets if data_set.synthetic],
+        "seen": plan.seen_corruptions,
         "few_shot_cells": [f"{100 * fraction:g} %" for fraction in plan.fractions],
     }
     scoring = {

@@ -176,6 +176,7 @@ def report(
     baseline: str,
     suites: Sequence[str],
     synthetic: Sequence[str],
+    seen: Sequence[str],
     published: Table | None,
 ) -> str:
     """The report as Markdown: what was run, the tables, and what is undefined."""
@@ -186,6 +187,12 @@ def report(
         lines += [
             f"**Synthetic phantoms, not patients:** the images of {', '.join(synthetic)} are drawn by a program.",
             "Figures on them show how the benchmark works; they are not clinical findings.",
+            "",
+        ]
+    if seen:
+        lines += [
+            f"**Seen in tuning:** {', '.join(seen)}. Figures of tuned models under these corruptions, and their means, do not "
+            "say how the models do on corruptions that are new to them.",
             "",
         ]
     lines += [
