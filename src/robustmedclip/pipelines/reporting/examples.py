@@ -5,6 +5,7 @@ from itertools import islice
 
 import numpy as np
 
+from robustmedclip.metrics import softmax
 from robustmedclip.types import CLEAN, Condition, CorruptedSet, Logits
 
 
@@ -41,8 +42,7 @@ def worst_flips(logits: Logits, count: int) -> list[Flip]:
 
     `logits` are of one model on one data set; `count` is how many are wanted at most.
     """
-    probabilities = np.exp(logits.logits - logits.logits.max(-1, keepdims=True))
-    probabilities /= probabilities.sum(-1, keepdims=True)
+    probabilities = softmax(logits.logits)
     predicted, confidence = probabilities.argmax(-1), probabilities.max(-1)
     flipped = (predicted != logits.labels) & (predicted[0] == logits.labels)
     best: dict[str, tuple[int, float, int, int]] = {}
