@@ -32,7 +32,9 @@ PLAN = {
         },
     },
     "corruptions": {"suite": "medimeta-c", "names": ["gaussian_noise", "pixelate"]},
-    "adaptations": {"lora": {"method": "lora", "models": "all", "fractions": [0.05, 0.1], "rank": 4}},
+    "adaptations": {
+        "lora": {"method": "robust-lora", "models": "all", "fractions": [0.05, 0.1], "rank": 4, "epochs": 2},
+    },
 }
 CELLS = [f"phantom_{base}{cell}" for base in ("vit", "resnet") for cell in ("", "_lora_k5_s0", "_lora_k10_s0")]
 
@@ -49,8 +51,6 @@ class Project:
             shutil.copy(ROOT / name, folder / name)
         (folder / "conf/local").mkdir()
         self.configure(PLAN)
-        tuning = yaml.safe_load((ROOT / "conf/base/parameters/tuning.yml").read_text())["tuning"]
-        (folder / "conf/local/parameters.yml").write_text(yaml.safe_dump({"tuning": {**tuning, "epochs": 2}}))
         self.draw_squares()
 
     def configure(self, plan: dict) -> None:
@@ -175,7 +175,7 @@ def test_a_killed_run_is_continued(project, first_run):
 
 def test_a_changed_parameter_makes_stale_what_depends_on_it(project, first_run):
     before = project.versions()
-    result = project.run("--pipeline", "benchmark", "--only-missing-outputs", "--params", "tuning.weight_decay=0.01")
+    result = project.run("--pipeline", "benchmark", "--only-missing-outputs", "--params", "methods.robust-lora.weight_decay=0.01")
     assert result.returncode == 0, result.stdout
     made = {"/".join(path.split("/")[1:3]) for path in project.versions() - before}
     assert made >= {"06_models/adapters", "07_model_output/logits", "08_reporting/leaderboard.csv"}

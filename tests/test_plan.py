@@ -1,6 +1,7 @@
 """The plan: what it accepts, and what it says of what it doesn't."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from robustmedclip.plan import Plan, PlanError, fraction_label
 from robustmedclip.types import CLEAN, Condition
 
 SOURCE = {"type": "robustmedclip.io.PhantomDataset"}
-PARAMETERS = {
+METHODS = yaml.safe_load((Path(__file__).parents[1] / "conf/base/parameters/methods.yml").read_text())
+PARAMETERS = METHODS | {
     "data_sets": {
         "blood": {"modality": "microscopy", "source": SOURCE},
         "own": {"modality": "x-ray", "source": {"type": "FolderDataset"}, "classes": ["a", "b"]},
@@ -145,43 +147,46 @@ def test_a_wrong_plan_names_the_culprit(path, value, culprit):
     assert culprit in str(error.value)
 
 
-TUNING = yaml.safe_load((Path(__file__).parents[1] / "conf/base/parameters/tuning.yml").read_text())["tuning"]
-
-
 @pytest.mark.parametrize(
     ("path", "value", "culprit"),
     [
-        ("tuning.epoch", 3, "tuning: unknown 'epoch'; did you mean 'epochs'?"),
-        ("tuning.epochs", 0, "tuning.epochs: expected an integer of 1 or more, found 0"),
-        ("tuning.batch_norm", "thawed", "tuning.batch_norm: expected frozen or adapted, found 'thawed'"),
-        ("tuning.learning_rate", "1e-3", "tuning.learning_rate: expected a number"),
-        ("tuning.targets", "visual.(", "regular expression"),
-        ("tuning.flip", None, "tuning.flip: expected true or false"),
-        ("tuning.corruptions.suite", "imagenet-d", "tuning.corruptions.suite: unknown corruption suite 'imagenet-d'"),
-        ("tuning.corruptions.names", ["rain"], "tuning.corruptions.names: found rain"),
-        ("tuning.corruptions.share", 2, "tuning.corruptions.share: expected"),
-        ("tuning", {"epochs": 3}, "tuning: missing alpha"),
+        ("methods.lora.epoch", 3, "methods.lora: unknown 'epoch'; did you mean 'epochs'?"),
+        ("methods.lora.epochs", 0, "methods.lora.epochs: expected an integer of 1 or more, found 0"),
+        ("methods.lora.kind", "loar", "methods.lora.kind: expected"),
+        ("methods.lora", {"kind": "lora", "epochs": 3}, "methods.lora: missing rank, alpha"),
+        ("methods", None, "methods: expected names"),
+        ("adaptations.lora.batch_norm", "thawed", "lora.batch_norm: expected frozen or adapted, found 'thawed'"),
+        ("adaptations.lora.learning_rate", "1e-3", "lora.learning_rate: expected a number"),
+        ("adaptations.lora.targets", "visual.(", "regular expression"),
+        ("adaptations.lora.flip", None, "lora.flip: expected true or false"),
+        ("adaptations.lora.corruptions", {"suite": "imagenet-d", "names": ["fog"], "share": 1}, "'imagenet-d'"),
+        ("adaptations.lora.corruptions", {"suite": "imagenet-c", "names": ["rain"], "share": 1}, "names: found rain"),
+        ("adaptations.lora.corruptions", {"suite": "imagenet-c", "names": ["fog"], "share": 2}, "share: expected"),
+        ("adaptations.lora.corruptions", {"suite": "imagenet-c"}, "lora.corruptions: expected suite, names, share"),
+        ("adaptations.lora.method", "robust_lora", "did you mean 'robust-lora'?"),
     ],
 )
-def test_wrong_settings_of_the_tuning_are_reported_with_the_rest(path, value, culprit):
-    parameters = changed("baseline", "nobody") | {"tuning": copy.deepcopy(TUNING)}
-    *parents, last = path.split(".")
-    place = parameters
-    for parent in parents:
-        place = place[parent]
-    place[last] = value
+def test_wrong_settings_of_a_method_are_reported_with_the_rest(path, value, culprit):
     with pytest.raises(PlanError) as error:
-        Plan.from_parameters(parameters)
+        Plan.from_parameters(changed(path, value) | {"baseline": "nobody"})
     assert culprit in str(error.value)
     assert "baseline" in str(error.value)
 
 
 def test_scored_corruptions_that_the_tuning_sees_are_known():
     corruptions = {"suite": "imagenet-c", "names": ["fog", "contrast", "pixelate"], "share": 0.5}
-    seen = Plan.from_parameters(PARAMETERS | {"tuning": TUNING | {"corruptions": corruptions}})
+    seen = Plan.from_parameters(changed("adaptations.lora.corruptions", corruptions))
     assert seen.seen_corruptions == ("contrast", "pixelate")
-    assert Plan.from_parameters(PARAMETERS | {"tuning": TUNING}).seen_corruptions == ()
-    assert Plan.from_parameters(PARAMETERS | {"tuning": TUNING | {"corruptions": None}}).seen_corruptions == ()
+    assert Plan.from_parameters(PARAMETERS).seen_corruptions == ()
+    assert Plan.from_parameters(changed("adaptations.lora.method", "robust-lora")).seen_corruptions == ()
+
+
+def test_an_adaptation_may_change_settings_of_its_method():
+    lora = {"method": "lora", "models": "all", "fractions": [0.1]}
+    plan = Plan.from_parameters(PARAMETERS | {"adaptations": {"study": lora, "longer": {**lora, "epochs": 40}}})
+    study, longer = (adaptation.settings for adaptation in plan.adaptations)
+    assert (study.epochs, longer.epochs) == (20, 40)
+    assert replace(longer, epochs=20) == study
 
 
 def test_all_problems_are_reported_at_once():

@@ -52,7 +52,7 @@ class PreflightHook:
         if seen := current_config().plan().seen_corruptions:
             logger.warning(
                 "The tuning trains on corruptions that are scored (%s): there, the tuned models' figures do not say how "
-                "they do on corruptions new to them. To mend it, take them out of tuning.corruptions",
+                "they do on corruptions new to them. To mend it, take them out of 'corruptions' of the method",
                 ", ".join(seen),
             )
 

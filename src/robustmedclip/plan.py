@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from robustmedclip.adaptation.settings import tuning_problems
+from robustmedclip.adaptation.settings import LoraSettings, method_problems, method_settings
 from robustmedclip.corruptions import GREY_MODES, MEDMNIST_DATASETS, SUITES, corruptions
 from robustmedclip.errors import InputError
 from robustmedclip.types import CLEAN, Condition
 
-METHODS = ("lora",)
 ORIGIN = ("url", "size", "licence", "citation")
 STORAGES = ("materialised", "on_the_fly")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
@@ -60,13 +59,16 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """One few-shot adaptation of some models at some fractions of the training pool."""
+    """One few-shot adaptation of some models at some fractions of the training pool.
+
+    ``method`` is the name of a method, and ``settings`` are its settings with those that the adaptation changes.
+    """
 
     name: str
     method: str
     models: tuple[str, ...]
     fractions: tuple[float, ...]
-    rank: int
+    settings: LoraSettings
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class EvaluatedModel:
         return {
             "base": self.base,
             "method": self.adaptation.method if self.adaptation else "zero-shot",
-            "rank": self.adaptation.rank if self.adaptation else None,
+            "rank": getattr(self.adaptation.settings, "rank", None) if self.adaptation else None,
             "fraction": self.fraction,
             "seed": self.seed,
         }
@@ -118,8 +120,6 @@ class Plan:
         One tuning per seed; a seed draws the few-shot images and the initial weights.
     baseline : str
         The model whose errors are 100 in every relative metric.
-    training_corruptions : tuple of str
-        Corruptions that adaptations see in training.
     """
 
     data_sets: tuple[DataSet, ...]
@@ -127,14 +127,14 @@ class Plan:
     adaptations: tuple[Adaptation, ...]
     seeds: tuple[int, ...]
     baseline: str
-    training_corruptions: tuple[str, ...] = ()
 
     @cached_property
     def seen_corruptions(self) -> tuple[str, ...]:
         """Scored corruptions that adaptations see in training, of whatever suite: on them, tuned models are not
         tested on something new."""
         scored = {condition.corruption for data_set in self.data_sets for condition in data_set.conditions}
-        return tuple(name for name in self.training_corruptions if name in scored) if self.adaptations else ()
+        seen = [name for a in self.adaptations if a.settings.corruptions for name in a.settings.corruptions.names]
+        return tuple(name for name in dict.fromkeys(seen) if name in scored)
 
     @cached_property
     def tuned_models(self) -> tuple[EvaluatedModel, ...]:
@@ -216,13 +216,12 @@ class Plan:
                     method=spec["method"],
                     models=tuple(models if spec["models"] == "all" else spec["models"]),
                     fractions=tuple(sorted(spec["fractions"])),
-                    rank=spec["rank"],
+                    settings=method_settings(_settings(spec, parameters["methods"])),
                 )
                 for name, spec in (parameters.get("adaptations") or {}).items()
             ),
             seeds=tuple(parameters["seeds"]),
             baseline=parameters["baseline"],
-            training_corruptions=tuple((parameters.get("tuning", {}).get("corruptions") or {}).get("names", ())),
         )
 
 
@@ -285,9 +284,7 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
         yield from _key_problems(f"models.{name}", spec, required=("source",))
         yield from _source_problems(f"models.{name}", spec)
     for name, spec in (parameters.get("adaptations") or {}).items():
-        yield from _adaptation_problems(f"adaptations.{name}", spec, parameters["models"])
-    if "tuning" in parameters:
-        yield from tuning_problems(parameters["tuning"])
+        yield from _adaptation_problems(f"adaptations.{name}", spec, parameters)
     yield from _seed_problems(parameters["seeds"])
     yield from _unknown("baseline", [parameters["baseline"]], parameters["models"])
 
@@ -343,21 +340,36 @@ def _source_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
         yield f"{place}.source: expected a catalog entry with a 'type', found {source!r}"
 
 
-def _adaptation_problems(place: str, spec: Mapping[str, Any], models: Iterable[str]) -> Iterator[str]:
-    yield from _key_problems(place, spec, required=("method", "models", "fractions", "rank"))
-    yield from _unknown(f"{place}.method", [spec.get("method", METHODS[0])], METHODS)
+def _settings(spec: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Settings of an adaptation: those of its method, with those that it changes."""
+    return {**methods[spec["method"]], **{key: value for key, value in spec.items() if key not in _ADAPTATION_KEYS}}
+
+
+_ADAPTATION_KEYS = ("method", "models", "fractions")
+
+
+def _adaptation_problems(place: str, spec: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[str]:
+    if missing := [key for key in _ADAPTATION_KEYS if key not in spec]:
+        yield f"{place}: missing {', '.join(missing)}"
+    methods = parameters.get("methods")
+    if not isinstance(methods, Mapping):
+        yield f"methods: expected names mapped to settings, found {methods!r}"
+    elif "method" in spec:
+        if unknown := list(_unknown(f"{place}.method", [spec["method"]], methods)):
+            yield from unknown
+        elif problems := list(method_problems(f"methods.{spec['method']}", methods[spec["method"]])):
+            yield from problems
+        else:
+            yield from method_problems(place, _settings(spec, methods))
     chosen = spec.get("models", "all")
     if chosen != "all":
         if not _is_list_of(chosen, str):
             yield f"{place}.models: expected 'all' or a list of model names, found {chosen!r}"
         else:
-            yield from _unknown(f"{place}.models", chosen, models)
+            yield from _unknown(f"{place}.models", chosen, parameters["models"])
     fractions = spec.get("fractions", [1.0])
     if not _is_list_of(fractions, (int, float)) or not all(0 < fraction <= 1 for fraction in fractions):
         yield f"{place}.fractions: expected numbers above 0 and up to 1 (0.1 is 10 %), found {fractions!r}"
-    rank = spec.get("rank", 1)
-    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-        yield f"{place}.rank: expected an integer of 1 or more, found {rank!r}"
 
 
 _OPTIONAL = ("dataset", "grey", "storage", "released", "label_map")

@@ -3,10 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 import yaml
 
-from robustmedclip.adaptation import LoraSettings
 from robustmedclip.adaptation.augmentation import CorruptionAugmentation
 from robustmedclip.corruptions import corruptions
 
@@ -39,9 +37,7 @@ def test_the_share_of_the_images_is_corrupted():
     np.testing.assert_array_equal(IMAGES, before)
 
 
-@pytest.mark.parametrize("environment", ["base", "paper"])
-def test_no_corruption_that_is_scored_is_trained_on(environment):
-    settings = yaml.safe_load((CONF / environment / "parameters/tuning.yml").read_text())["tuning"]
-    trained = LoraSettings(rank=8, **settings).corruptions
-    assert (trained is not None) == (environment == "base")
-    assert trained is None or not set(trained.names) & set(corruptions("medimeta-c"))
+def test_no_corruption_that_is_scored_is_trained_on():
+    methods = yaml.safe_load((CONF / "base/parameters/methods.yml").read_text())["methods"]
+    assert methods["lora"]["corruptions"] is None
+    assert not set(methods["robust-lora"]["corruptions"]["names"]) & set(corruptions("medimeta-c"))

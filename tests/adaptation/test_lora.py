@@ -184,7 +184,7 @@ def test_the_loss_compares_the_classes_of_the_label_space(model, task):
 
 @pytest.mark.parametrize("name", ["batch_norm", "label_space", "schedule", "selection"])
 def test_an_unknown_choice_is_refused(name):
-    with pytest.raises(InputError, match=f"tuning.{name}: expected .* found 'sideways'"):
+    with pytest.raises(InputError, match=f"settings.{name}: expected .* found 'sideways'"):
         replace(SETTINGS, **{name: "sideways"})
 
 
@@ -202,7 +202,7 @@ def test_an_unknown_choice_is_refused(name):
 )
 def test_invalid_corruptions_of_the_training_are_refused(change, message):
     corruptions = {"suite": "imagenet-c", "names": ["shot_noise"], "share": 0.5}
-    with pytest.raises(InputError, match=f"tuning.corruptions.*{message}"):
+    with pytest.raises(InputError, match=f"corruptions.*{message}"):
         replace(SETTINGS, corruptions={**corruptions, **change})
 
 

@@ -66,7 +66,7 @@ def plan() -> dict:
     for flag in MEDMNIST:
         data_sets[flag]["source"]["size"] = 28
         data_sets[flag]["corruptions"]["names"] = ["pixelate"]
-    lora = {"method": "lora", "models": "all", "fractions": [0.1], "rank": 4}
+    lora = {"method": "robust-lora", "models": "all", "fractions": [0.1], "rank": 4, "epochs": 1}
     return {
         "data_sets": data_sets,
         "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},
@@ -93,8 +93,6 @@ def project(tmp_path_factory, plan) -> Project:
         np.savez_compressed(raw / f"medmnist/{flag}.npz", **arrays)
     (project.folder / "conf/tiny").mkdir()
     (project.folder / "conf/tiny/benchmark.yml").write_text(yaml.safe_dump(plan))
-    tuning = yaml.safe_load((ROOT / "conf/base/parameters/tuning.yml").read_text())["tuning"]
-    (project.folder / "conf/tiny/parameters.yml").write_text(yaml.safe_dump({"tuning": {**tuning, "epochs": 1}}))
     return project
 
 

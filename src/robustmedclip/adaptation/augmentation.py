@@ -40,7 +40,7 @@ class CorruptionAugmentation:
     share: float
 
     def __post_init__(self) -> None:
-        if problems := list(corruption_problems(self.suite, self.names, self.share)):
+        if problems := list(corruption_problems("corruptions", self.suite, self.names, self.share)):
             raise InputError("\n".join(problems))
         object.__setattr__(self, "names", tuple(self.names))
 
@@ -57,9 +57,8 @@ class CorruptionAugmentation:
         return result
 
 
-def corruption_problems(suite: Any, names: Any, share: Any) -> Iterator[str]:
+def corruption_problems(place: str, suite: Any, names: Any, share: Any) -> Iterator[str]:
     """What is wrong with the fields of :class:`CorruptionAugmentation`; a line per problem."""
-    place = "tuning.corruptions"
     try:
         known = corruptions(suite)
     except ValueError as error:

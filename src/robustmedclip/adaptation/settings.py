@@ -1,10 +1,10 @@
-"""Settings of the tuning, and what may be wrong with them; imports no torch, so that a plan can be checked quickly."""
+"""Settings of the methods, and what may be wrong with them; imports no torch, so that a plan can be checked quickly."""
 
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from robustmedclip.adaptation.augmentation import CorruptionAugmentation, corruption_problems
 from robustmedclip.errors import InputError
@@ -12,7 +12,7 @@ from robustmedclip.errors import InputError
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Settings of the tuning.
+    """Settings of ``kind: lora``.
 
     Attributes
     ----------
@@ -71,28 +71,48 @@ class LoraSettings:
     label_space: str
     selection: str
 
+    kind: ClassVar[str] = "lora"
+
     def __post_init__(self) -> None:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        if problems := list(_value_problems(values)):
+        if problems := list(_value_problems("settings", values)):
             raise InputError("\n".join(problems))
         if isinstance(self.corruptions, Mapping):
             object.__setattr__(self, "corruptions", CorruptionAugmentation(**self.corruptions))
 
 
-def tuning_problems(parameters: Any) -> Iterator[str]:
-    """What is wrong with the parameters of the tuning, which are the settings without the rank; a line per problem."""
-    if not isinstance(parameters, Mapping):
-        yield f"tuning: expected settings, found {parameters!r}"
+#: Settings by their ``kind``.
+KINDS = {settings.kind: settings for settings in (LoraSettings,)}
+
+
+def method_settings(values: Mapping[str, Any]) -> LoraSettings:
+    """The settings of a method: its ``kind``, and the values of that kind.
+
+    Raises
+    ------
+    InputError
+        If a value is not valid; the message lists all that are not.
+    """
+    return KINDS[values["kind"]](**{name: value for name, value in values.items() if name != "kind"})
+
+
+def method_problems(place: str, values: Any) -> Iterator[str]:
+    """What is wrong with the settings of a method, a line per problem; `place` says where they are."""
+    if not isinstance(values, Mapping):
+        yield f"{place}: expected settings, found {values!r}"
         return
-    known = [field.name for field in fields(LoraSettings) if field.name != "rank"]
-    if missing := [name for name in known if name not in parameters]:
-        yield f"tuning: missing {', '.join(missing)}"
-    for name in parameters:
-        if name not in known:
+    if values.get("kind") not in KINDS:
+        yield f"{place}.kind: expected {' or '.join(KINDS)}, found {values.get('kind')!r}"
+        return
+    known = [field.name for field in fields(KINDS[values["kind"]])]
+    if missing := [name for name in known if name not in values]:
+        yield f"{place}: missing {', '.join(missing)}"
+    for name in values:
+        if name not in (*known, "kind"):
             close = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-            yield f"tuning: unknown {name!r}; {hint}"
-    yield from _value_problems({name: parameters[name] for name in known if name in parameters})
+            yield f"{place}: unknown {name!r}; {hint}"
+    yield from _value_problems(place, {name: values[name] for name in known if name in values})
 
 
 def _number(value: Any, kinds: type | tuple[type, ...] = (int, float)) -> bool:
@@ -135,15 +155,15 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def _value_problems(values: Mapping[str, Any]) -> Iterator[str]:
+def _value_problems(place: str, values: Mapping[str, Any]) -> Iterator[str]:
     for name, value in values.items():
         if name in _RULES and not _RULES[name][0](value):
-            yield f"tuning.{name}: expected {_RULES[name][1]}, found {value!r}"
+            yield f"{place}.{name}: expected {_RULES[name][1]}, found {value!r}"
     corruptions = values.get("corruptions")
     if corruptions is None or isinstance(corruptions, CorruptionAugmentation):
         return
     expected = [field.name for field in fields(CorruptionAugmentation)]
     if not isinstance(corruptions, Mapping) or corruptions.keys() != set(expected):
-        yield f"tuning.corruptions: expected {', '.join(expected)}, or null, found {corruptions!r}"
+        yield f"{place}.corruptions: expected {', '.join(expected)}, or null, found {corruptions!r}"
         return
-    yield from corruption_problems(**corruptions)
+    yield from corruption_problems(f"{place}.corruptions", **corruptions)

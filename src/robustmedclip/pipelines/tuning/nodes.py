@@ -5,18 +5,18 @@ from typing import Any
 
 import pandas as pd
 
+from robustmedclip.adaptation.settings import LoraSettings
 from robustmedclip.pipelines.few_shot.nodes import chosen
 from robustmedclip.types import Adapter, ImageSet
 
-VERSION = 3
+VERSION = 4
 
 
 def tune(
     model: Any,
     few_shots: pd.DataFrame,
-    parameters: dict[str, Any],
     *pools: ImageSet,
-    rank: int,
+    settings: LoraSettings,
     seed: int,
     templates: Mapping[str, Sequence[str]],
     synonyms: Mapping[str, Mapping[str, Sequence[str]]],
@@ -24,7 +24,7 @@ def tune(
     """Tune one model on the few-shot images of all data sets jointly; the adapter and its training curves."""
     import torch
 
-    from robustmedclip.adaptation import LoraSettings, Samples, tune_lora
+    from robustmedclip.adaptation import Samples, tune_lora
     from robustmedclip.models import zero_shot_classifier
 
     training, validation = (
@@ -49,7 +49,7 @@ def tune(
         training,
         validation,
         classifier,
-        LoraSettings(rank=rank, **parameters),
+        settings,
         seed=seed,
         metadata={"data_sets": [pool.name for pool in pools], "training_images": len(training)},
     )

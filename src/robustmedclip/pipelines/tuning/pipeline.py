@@ -18,12 +18,11 @@ def _tuning(plan: Plan, model: EvaluatedModel) -> Node:
     synonyms = {data_set.name: data_set.synonyms for data_set in plan.data_sets}
     return Node(
         bind(
-            tune, rank=model.adaptation.rank, seed=model.seed, templates=templates, synonyms=synonyms
+            tune, settings=model.adaptation.settings, seed=model.seed, templates=templates, synonyms=synonyms
         ),
         inputs=[
             f"model-{model.base}",
             f"few_shots-{fraction_label(model.fraction)}_s{model.seed}",
-            "params:tuning",
             *(f"pool-{data_set.name}" for data_set in plan.data_sets),
         ],
         outputs=[f"adapter-{model.cell}", f"history-{model.cell}"],
