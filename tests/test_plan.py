@@ -153,7 +153,7 @@ def test_a_wrong_plan_names_the_culprit(path, value, culprit):
         ("methods.lora.epoch", 3, "methods.lora: unknown 'epoch'; did you mean 'epochs'?"),
         ("methods.lora.epochs", 0, "methods.lora.epochs: expected an integer of 1 or more, found 0"),
         ("methods.lora.kind", "loar", "methods.lora.kind: expected"),
-        ("methods.lora", {"kind": "lora", "epochs": 3}, "methods.lora: missing rank, alpha"),
+        ("methods.lora", {"kind": "lora", "epochs": 3}, "methods.lora: missing batch_norm, learning_rate"),
         ("methods", None, "methods: expected names"),
         ("adaptations.lora.batch_norm", "thawed", "lora.batch_norm: expected frozen or adapted, found 'thawed'"),
         ("adaptations.lora.learning_rate", "1e-3", "lora.learning_rate: expected a number"),

@@ -22,7 +22,7 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 import robustmedclip.models
-from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune_lora
+from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune
 from robustmedclip.config import BenchmarkConfigLoader
 from robustmedclip.hooks import TrackingHook
 from robustmedclip.io import LogitsDataset
@@ -179,7 +179,7 @@ def random_adapter() -> Adapter:
         selection="epoch",
     )
     classifier = zero_shot_classifier(model, images.class_names, ["{class_name}"], "microscopy")
-    adapter, _ = tune_lora(model, samples, samples, classifier, settings, seed=0, metadata={})
+    adapter, _ = tune(model, samples, samples, classifier, settings, seed=0, metadata={})
     rng = np.random.default_rng(0)
     weights = {name: rng.normal(0, 0.3, array.shape).astype(np.float32) for name, array in adapter.weights.items()}
     return Adapter(adapter.config, weights, adapter.metadata)

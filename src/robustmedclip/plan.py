@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from robustmedclip.adaptation.settings import LoraSettings, method_problems, method_settings
+from robustmedclip.adaptation.settings import TrainingSettings, method_problems, method_settings
 from robustmedclip.corruptions import GREY_MODES, MEDMNIST_DATASETS, SUITES, corruptions
 from robustmedclip.errors import InputError
 from robustmedclip.types import CLEAN, Condition
@@ -68,7 +68,7 @@ class Adaptation:
     method: str
     models: tuple[str, ...]
     fractions: tuple[float, ...]
-    settings: LoraSettings
+    settings: TrainingSettings
 
 
 @dataclass(frozen=True)

@@ -321,14 +321,14 @@ class ReleasedSet:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A tuned adapter in the form of the peft library.
+    """What tuning made of a visual encoder.
 
     Attributes
     ----------
     config : mapping
-        The fields of ``peft.LoraConfig``.
+        The fields of ``peft.LoraConfig``; empty where all weights were tuned.
     weights : mapping
-        Name to array, as in ``adapter_model.safetensors``.
+        Name to array, as peft saves low-rank updates; or the state of the whole encoder.
     metadata : mapping
         What the adapter belongs to: content hash of the base model, data sets, few-shot fraction, seed.
     """

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import robustmedclip.models
-from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune_lora
+from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune
 from robustmedclip.adaptation.batch_norm import PRIOR, adapted_statistics, batch_norm_layers
 from robustmedclip.io import AdapterDataset
 from robustmedclip.models import load_open_clip, zero_shot_classifier
@@ -62,7 +62,7 @@ def samples(model, *sizes: int) -> Samples:
 def tuned(model, settings: LoraSettings):
     data = samples(model, 12, 12)
     classifier = zero_shot_classifier(model, ["dark", "bright", "grey", "white"], ["{class_name}"], "noise")
-    return tune_lora(model, data, data, classifier, settings, seed=0, metadata={})
+    return tune(model, data, data, classifier, settings, seed=0, metadata={})
 
 
 def statistics(adapter) -> dict[str, np.ndarray]:
@@ -119,8 +119,8 @@ def test_peft_loads_adapter_and_statistics_and_agrees_with_the_merged_model(tmp_
 )
 def test_validation_chooses_the_scale_and_whether_the_statistics_are_kept(resnet, monkeypatch, values, scale, adapted):
     losses = iter(values)
-    monkeypatch.setattr("robustmedclip.adaptation.lora._SCALES", (0.0, 0.5, 1.0))
-    monkeypatch.setattr("robustmedclip.adaptation.lora._validate", lambda *_: {"validation_loss": next(losses)})
+    monkeypatch.setattr("robustmedclip.adaptation.training._SCALES", (0.0, 0.5, 1.0))
+    monkeypatch.setattr("robustmedclip.adaptation.training._validate", lambda *_: {"validation_loss": next(losses)})
     adapter, _ = tuned(resnet, replace(SETTINGS, selection="scale"))
     assert (adapter.metadata["scale"], adapter.metadata["statistics_adapted"]) == (scale, adapted)
     update = [np.abs(array).max() for name, array in adapter.weights.items() if "lora_B" in name]
@@ -134,7 +134,7 @@ def test_validation_chooses_the_scale_and_whether_the_statistics_are_kept(resnet
 def test_where_nothing_helps_the_model_is_the_untuned_one(resnet, monkeypatch, selection):
     own = adapted_statistics(resnet, samples(resnet, 4, 4), np.random.default_rng(0))
     harmful = {name: torch.full_like(value, 1e3) for name, value in own.items()}
-    monkeypatch.setattr("robustmedclip.adaptation.lora.adapted_statistics", lambda *_: harmful)
+    monkeypatch.setattr("robustmedclip.adaptation.tuning.adapted_statistics", lambda *_: harmful)
     adapter, _ = tuned(resnet, replace(SETTINGS, selection=selection, learning_rate=0.5))
     assert (adapter.metadata["epoch"], adapter.metadata["statistics_adapted"]) == (0, False)
     state = resnet.network.state_dict()

@@ -1,7 +1,7 @@
 """LoRA tuning: it learns, it is reproducible, and its adapters are standard peft folders."""
 
 import copy
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import robustmedclip.models
-from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune_lora
+from robustmedclip.adaptation import LoraSettings, Samples, TrainingSettings, merge_adapter, tune
 from robustmedclip.errors import InputError
 from robustmedclip.io import AdapterDataset
 from robustmedclip.models import load_open_clip, zero_shot_classifier
@@ -70,7 +70,7 @@ def task(model):
 
 @pytest.fixture(scope="module")
 def tuned(model, task):
-    return tune_lora(model, *task, SETTINGS, seed=0, metadata={})
+    return tune(model, *task, SETTINGS, seed=0, metadata={})
 
 
 def test_the_training_loss_falls_and_the_best_epoch_is_kept(tuned):
@@ -83,21 +83,21 @@ def test_the_training_loss_falls_and_the_best_epoch_is_kept(tuned):
 
 def test_the_model_is_left_as_it_was(model, task):
     before = model.content_hash()
-    tune_lora(model, *task, SETTINGS, seed=0, metadata={})
+    tune(model, *task, SETTINGS, seed=0, metadata={})
     assert model.content_hash() == before
     assert not any(parameter.requires_grad for parameter in model.network.parameters())
 
 
 def test_the_same_seed_gives_the_same_bytes(model, task, tuned):
     torch.rand(3)
-    adapter, history = tune_lora(model, *task, SETTINGS, seed=0, metadata={})
+    adapter, history = tune(model, *task, SETTINGS, seed=0, metadata={})
     np.testing.assert_equal(history, tuned[1])
     for name, weights in tuned[0].weights.items():
         np.testing.assert_array_equal(adapter.weights[name], weights)
 
 
 def test_another_seed_gives_another_adapter(model, task, tuned):
-    adapter, _ = tune_lora(model, *task, SETTINGS, seed=1, metadata={})
+    adapter, _ = tune(model, *task, SETTINGS, seed=1, metadata={})
     assert any(not np.array_equal(adapter.weights[name], array) for name, array in tuned[0].weights.items())
 
 
@@ -129,11 +129,11 @@ def test_an_adapter_of_other_weights_is_refused(model, tuned):
 
 def test_targets_that_match_nothing_are_refused(model, task):
     with pytest.raises(ValueError, match="nothing_of_the_kind"):
-        tune_lora(model, *task, replace(SETTINGS, targets="nothing_of_the_kind"), seed=0, metadata={})
+        tune(model, *task, replace(SETTINGS, targets="nothing_of_the_kind"), seed=0, metadata={})
 
 
 def test_all_layers_are_adapted_and_the_merged_model_agrees(model, task):
-    adapter, _ = tune_lora(model, *task, replace(SETTINGS, targets="all", epochs=1), seed=0, metadata={})
+    adapter, _ = tune(model, *task, replace(SETTINGS, targets="all", epochs=1), seed=0, metadata={})
     first = "visual.conv1.lora_A"
     assert any(first in name for name in adapter.weights)
     network = peft.get_peft_model(copy.deepcopy(model.network), peft.LoraConfig(**adapter.config)).eval()
@@ -148,16 +148,16 @@ def test_all_layers_are_adapted_and_the_merged_model_agrees(model, task):
 
 def test_the_chosen_scale_is_that_of_the_lowest_validation_loss(model, task):
     settings = replace(SETTINGS, selection="scale", label_space="data_set")
-    adapter, history = tune_lora(model, *task, settings, seed=0, metadata={})
+    adapter, history = tune(model, *task, settings, seed=0, metadata={})
     merged, unchanged = merge_adapter(model, adapter), replace(settings, epochs=1, learning_rate=0.0)
-    _, rerun = tune_lora(merged, *task, unchanged, seed=0, metadata={})
+    _, rerun = tune(merged, *task, unchanged, seed=0, metadata={})
     ends = history[0]["validation_loss"], history[-1]["validation_loss"]
     assert rerun[0]["validation_loss"] <= min(ends) + 1e-4
 
 
 def test_a_harmful_update_is_scaled_to_nothing(model, task):
     settings = replace(SETTINGS, selection="scale", learning_rate=0.5, epochs=1)
-    adapter, _ = tune_lora(model, *task, settings, seed=0, metadata={})
+    adapter, _ = tune(model, *task, settings, seed=0, metadata={})
     assert adapter.metadata["scale"] == 0
     pixels = task[1].pixels(np.arange(4))
     merged = merge_adapter(model, adapter).network
@@ -165,10 +165,24 @@ def test_a_harmful_update_is_scaled_to_nothing(model, task):
         torch.testing.assert_close(merged.encode_image(pixels), model.network.encode_image(pixels))
 
 
+def test_all_weights_of_the_encoder_are_tuned_and_kept(tmp_path, model, task):
+    shared = {field.name: getattr(SETTINGS, field.name) for field in fields(TrainingSettings)}
+    settings = TrainingSettings(**shared | {"learning_rate": 3e-4, "epochs": 3})
+    adapter, history = tune(model, *task, settings, seed=0, metadata={})
+    assert history[-1]["training_loss"] < history[1]["training_loss"]
+    dataset = AdapterDataset(filepath=str(tmp_path / "encoder"))
+    dataset.save(adapter)
+    tuned, pixels = merge_adapter(model, dataset.load()), task[1].pixels(np.arange(4))
+    assert all(tuned.network.visual.state_dict()[name].equal(torch.from_numpy(a)) for name, a in adapter.weights.items())
+    with torch.inference_mode():
+        assert not torch.allclose(tuned.encode_image(pixels), model.encode_image(pixels), atol=1e-4)
+        torch.testing.assert_close(tuned.encode_text(["a cell"]), model.encode_text(["a cell"]))
+
+
 def test_the_loss_compares_the_classes_of_the_label_space(model, task):
     def untuned_loss(label_space: str) -> float:
         settings = replace(SETTINGS, label_space=label_space, epochs=1, learning_rate=0.0)
-        return tune_lora(model, *task, settings, seed=0, metadata={})[1][0]["validation_loss"]
+        return tune(model, *task, settings, seed=0, metadata={})[1][0]["validation_loss"]
 
     validation, classifier = task[1], task[2]
     with torch.inference_mode():
@@ -208,7 +222,7 @@ def test_invalid_corruptions_of_the_training_are_refused(change, message):
 
 def test_a_diverging_training_is_stopped(model, task):
     with pytest.raises(ValueError, match="learning rate"):
-        tune_lora(model, *task, replace(SETTINGS, learning_rate=1e30, epochs=20), seed=0, metadata={})
+        tune(model, *task, replace(SETTINGS, learning_rate=1e30, epochs=20), seed=0, metadata={})
 
 
 def test_samples_keep_the_order_of_the_indices(model):

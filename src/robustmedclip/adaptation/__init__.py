@@ -3,16 +3,16 @@
 from importlib import import_module
 from typing import Any
 
-from robustmedclip.adaptation.settings import LoraSettings
+from robustmedclip.adaptation.settings import LoraSettings, TrainingSettings
 
-__all__ = ["LoraSettings", "Samples", "import_robustmedclip", "merge_adapter", "tune_lora"]
+__all__ = ["LoraSettings", "Samples", "TrainingSettings", "import_robustmedclip", "merge_adapter", "tune"]
 
 #: What needs torch, and is imported when it is asked for: module of each name.
 _LATER = {
     "Samples": "samples",
     "import_robustmedclip": "robustmedclip",
-    "merge_adapter": "lora",
-    "tune_lora": "lora",
+    "merge_adapter": "tuning",
+    "tune": "tuning",
 }
 
 

@@ -10,22 +10,12 @@ from robustmedclip.adaptation.augmentation import CorruptionAugmentation, corrup
 from robustmedclip.errors import InputError
 
 
-@dataclass(frozen=True)
-class LoraSettings:
-    """Settings of ``kind: lora``.
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Settings of ``kind: full``: all weights of the visual encoder are tuned.
 
     Attributes
     ----------
-    rank : int
-        Rank r of the update B A of each adapted layer.
-    alpha : float or None
-        The update is scaled by alpha / r; None means alpha = r, a scale of 1.
-    dropout : float
-        Share of the layer's inputs that the update does not see, in [0, 1).
-    targets : str or None
-        Regular expression of the layers to adapt; None means the model's own ``lora_targets``, ``all`` every linear and
-        convolutional layer of the visual encoder, its first layers included. A shift of the input, such as other
-        devices, is best met in the first layers (Lee et al. 2023, arXiv:2210.11466).
     batch_norm : str
         Statistics of the visual encoder's batch normalisation: ``frozen``, or ``adapted`` to the training images
         before the training (:mod:`robustmedclip.adaptation.batch_norm`), which models without it ignore.
@@ -55,10 +45,6 @@ class LoraSettings:
         If a value is not valid; the message lists all that are not.
     """
 
-    rank: int
-    alpha: float | None
-    dropout: float
-    targets: str | None
     batch_norm: str
     learning_rate: float
     weight_decay: float
@@ -71,7 +57,7 @@ class LoraSettings:
     label_space: str
     selection: str
 
-    kind: ClassVar[str] = "lora"
+    kind: ClassVar[str] = "full"
 
     def __post_init__(self) -> None:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -81,11 +67,42 @@ class LoraSettings:
             object.__setattr__(self, "corruptions", CorruptionAugmentation(**self.corruptions))
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoraSettings(TrainingSettings):
+    """Settings of ``kind: lora``: :class:`TrainingSettings`, and those of the low-rank updates.
+
+    Attributes
+    ----------
+    rank : int
+        Rank r of the update B A of each adapted layer.
+    alpha : float or None
+        The update is scaled by alpha / r; None means alpha = r, a scale of 1.
+    dropout : float
+        Share of the layer's inputs that the update does not see, in [0, 1).
+    targets : str or None
+        Regular expression of the layers to adapt; None means the model's own ``lora_targets``, ``all`` every linear and
+        convolutional layer of the visual encoder, its first layers included. A shift of the input, such as other
+        devices, is best met in the first layers (Lee et al. 2023, arXiv:2210.11466).
+
+    Raises
+    ------
+    InputError
+        If a value is not valid; the message lists all that are not.
+    """
+
+    rank: int
+    alpha: float | None
+    dropout: float
+    targets: str | None
+
+    kind: ClassVar[str] = "lora"
+
+
 #: Settings by their ``kind``.
-KINDS = {settings.kind: settings for settings in (LoraSettings,)}
+KINDS = {settings.kind: settings for settings in (LoraSettings, TrainingSettings)}
 
 
-def method_settings(values: Mapping[str, Any]) -> LoraSettings:
+def method_settings(values: Mapping[str, Any]) -> TrainingSettings:
     """The settings of a method: its ``kind``, and the values of that kind.
 
     Raises

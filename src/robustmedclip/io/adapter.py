@@ -1,4 +1,4 @@
-"""Adapters on disk, in the layout of the peft library."""
+"""Tuned encoders on disk; low-rank updates in the layout of the peft library."""
 
 import json
 from pathlib import Path
@@ -8,23 +8,28 @@ from safetensors.numpy import load_file, save_file
 from robustmedclip.io.versioned import AtomicDataset
 from robustmedclip.types import Adapter
 
+_CONFIG, _ADAPTER, _ENCODER = "adapter_config.json", "adapter_model.safetensors", "visual.safetensors"
+
 
 class AdapterDataset(AtomicDataset[Adapter]):
-    """An :class:`~robustmedclip.types.Adapter` as a folder that ``PeftModel.from_pretrained`` reads.
+    """An :class:`~robustmedclip.types.Adapter` as a folder.
 
-    ``adapter_config.json`` and ``adapter_model.safetensors`` are peft's; ``metadata.json`` says what
-    the adapter belongs to.
+    A low-rank update is ``adapter_config.json`` and ``adapter_model.safetensors``, which
+    ``PeftModel.from_pretrained`` reads; a whole encoder is ``visual.safetensors``. ``metadata.json`` says what it
+    belongs to.
     """
 
     def _write(self, path: Path, data: Adapter) -> None:
         path.mkdir(parents=True)
-        (path / "adapter_config.json").write_text(json.dumps(dict(data.config), indent=2, sort_keys=True))
         (path / "metadata.json").write_text(json.dumps(dict(data.metadata), indent=2, sort_keys=True))
-        save_file(dict(data.weights), path / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(dict(data.weights), path / (_ADAPTER if data.config else _ENCODER), metadata={"format": "pt"})
+        if data.config:
+            (path / _CONFIG).write_text(json.dumps(dict(data.config), indent=2, sort_keys=True))
 
     def _read(self, path: Path) -> Adapter:
+        low_rank = (path / _CONFIG).is_file()
         return Adapter(
-            config=json.loads((path / "adapter_config.json").read_text()),
-            weights=load_file(path / "adapter_model.safetensors"),
+            config=json.loads((path / _CONFIG).read_text()) if low_rank else {},
+            weights=load_file(path / (_ADAPTER if low_rank else _ENCODER)),
             metadata=json.loads((path / "metadata.json").read_text()),
         )

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -48,6 +48,10 @@ class VisionLanguageModel:
     def device(self) -> torch.device:
         """Where the weights are, and the input has to be."""
         return next(self.network.parameters()).device
+
+    def with_network(self, network: nn.Module) -> "VisionLanguageModel":
+        """The same model with another network."""
+        return replace(self, network=network)
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Unit image features, float32 ``(N, D)``, of model input."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from robustmedclip.adaptation.settings import LoraSettings
+from robustmedclip.adaptation.settings import TrainingSettings
 from robustmedclip.pipelines.few_shot.nodes import chosen
 from robustmedclip.types import Adapter, ImageSet
 
@@ -16,7 +16,7 @@ def tune(
     model: Any,
     few_shots: pd.DataFrame,
     *pools: ImageSet,
-    settings: LoraSettings,
+    settings: TrainingSettings,
     seed: int,
     templates: Mapping[str, Sequence[str]],
     synonyms: Mapping[str, Mapping[str, Sequence[str]]],
@@ -24,7 +24,8 @@ def tune(
     """Tune one model on the few-shot images of all data sets jointly; the adapter and its training curves."""
     import torch
 
-    from robustmedclip.adaptation import Samples, tune_lora
+    from robustmedclip.adaptation import Samples
+    from robustmedclip.adaptation import tune as tune_encoder
     from robustmedclip.models import zero_shot_classifier
 
     training, validation = (
@@ -44,7 +45,7 @@ def tune(
             for pool in pools
         ]
     )
-    adapter, history = tune_lora(
+    adapter, history = tune_encoder(
         model,
         training,
         validation,

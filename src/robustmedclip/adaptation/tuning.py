@@ -1,0 +1,124 @@
+"""Tuning of the visual encoder: low-rank updates, or all of its weights."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from robustmedclip.adaptation.batch_norm import adapted_statistics
+from robustmedclip.adaptation.lora import lora_state, merged_lora, with_lora
+from robustmedclip.adaptation.samples import Samples
+from robustmedclip.adaptation.seeds import derived_seed
+from robustmedclip.adaptation.settings import LoraSettings, TrainingSettings
+from robustmedclip.adaptation.training import Trainable, train
+from robustmedclip.errors import InputError
+from robustmedclip.models import VisionLanguageModel
+from robustmedclip.types import Adapter
+
+
+def tune(
+    model: VisionLanguageModel,
+    training: Samples,
+    validation: Samples,
+    classifier: torch.Tensor,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    metadata: dict[str, Any],
+) -> tuple[Adapter, list[dict[str, float]]]:
+    """Tune the visual encoder on labelled images of several data sets jointly.
+
+    Minimises the cross-entropy of ``logit scale * cosine(image, class text)`` over the classes of
+    `settings.label_space`, against frozen text features. Statistics of batch normalisation are frozen, after they
+    have been adapted to the training images if `settings.batch_norm` says so. The epoch, or the scale of the update,
+    with the lowest validation loss, averaged over data sets, is kept. A scale of 0 may keep the adapted statistics:
+    of a few images they are better known than an update. Where neither helps, the model is the untuned one, its
+    statistics included.
+
+    Parameters
+    ----------
+    model : VisionLanguageModel
+        Is left as it was.
+    training, validation : Samples
+        Few-shot images, and images for the choice of the epoch or the scale.
+    classifier : Tensor
+        Unit class vectors in the joint label space, float32 ``(classes, D)``.
+    settings : TrainingSettings
+        Of low-rank updates if they are ``LoraSettings``, else of all weights of the visual encoder.
+    seed : int
+        Seeds the initial weights, the order of the images, augmentation and dropout.
+    metadata : dict
+        Added to the adapter's metadata.
+
+    Returns
+    -------
+    adapter : Adapter
+        In peft's format, or the whole encoder.
+    history : list of dict
+        One per epoch: ``epoch``, ``training_loss``, ``validation_loss``, ``validation_accuracy``; where the scale is
+        chosen, the last two of the first and the last epoch alone.
+
+    Raises
+    ------
+    InputError
+        If the loss is not finite.
+    ValueError
+        If the targets match no layer.
+    """
+    base_hash, statistics = model.content_hash(), {}
+    if settings.batch_norm == "adapted":
+        rng = np.random.default_rng(derived_seed(seed, "batch normalisation"))
+        statistics = adapted_statistics(model, training, rng)
+    low_rank = isinstance(settings, LoraSettings)
+    with torch.random.fork_rng():
+        torch.manual_seed(derived_seed(seed, "init"))
+        tuned, trainable = with_lora(model, settings, statistics) if low_rank else _with_all_weights(model, statistics)
+        history, kept = train(tuned, trainable, training, validation, classifier, settings, seed)
+    config, weights = lora_state(tuned.network) if low_rank else ({}, _encoder_state(tuned.network))
+    return Adapter(
+        config=config,
+        weights=weights,
+        metadata={
+            **metadata,
+            "base_model_hash": base_hash,
+            "seed": seed,
+            "training_corruptions": list(settings.corruptions.names) if settings.corruptions else [],
+            **kept,
+        },
+    ), history
+
+
+def merge_adapter(model: VisionLanguageModel, adapter: Adapter) -> VisionLanguageModel:
+    """The model with the adapter's update in its weights: as fast as the plain model.
+
+    Raises
+    ------
+    InputError
+        If the adapter was tuned on another model, or its weights don't fit.
+    """
+    if adapter.metadata["base_model_hash"] != model.content_hash():
+        raise InputError(
+            "The adapter was tuned on other weights than those of the model it is applied to: tune it again"
+        )
+    if adapter.config:
+        network = merged_lora(model, adapter.config, adapter.weights)
+    else:
+        network = copy.deepcopy(model.network)
+        network.visual.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in adapter.weights.items()})
+    return model.with_network(network.eval())
+
+
+def _with_all_weights(
+    model: VisionLanguageModel, statistics: Mapping[str, torch.Tensor]
+) -> tuple[VisionLanguageModel, Trainable]:
+    network = copy.deepcopy(model.network).eval()
+    weights = list(network.visual.requires_grad_(True).parameters())
+    buffers = [(network.get_buffer(name), value) for name, value in statistics.items()]
+    return model.with_network(network), Trainable(parameters=weights, scaled=weights, statistics=buffers)
+
+
+def _encoder_state(network: torch.nn.Module) -> dict[str, np.ndarray]:
+    state = network.visual.state_dict()
+    return {name: np.array(tensor.detach().cpu(), order="C") for name, tensor in state.items()}
