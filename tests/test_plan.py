@@ -153,9 +153,9 @@ def test_a_wrong_plan_names_the_culprit(path, value, culprit):
         ("methods.lora.epoch", 3, "methods.lora: unknown 'epoch'; did you mean 'epochs'?"),
         ("methods.lora.epochs", 0, "methods.lora.epochs: expected an integer of 1 or more, found 0"),
         ("methods.lora.kind", "loar", "methods.lora.kind: expected"),
-        ("methods.lora", {"kind": "lora", "epochs": 3}, "methods.lora: missing batch_norm, learning_rate"),
+        ("methods.lora", {"kind": "lora", "epochs": 3}, "methods.lora: missing batch_norm, features"),
         ("methods", None, "methods: expected names"),
-        ("adaptations.lora.batch_norm", "thawed", "lora.batch_norm: expected frozen or adapted, found 'thawed'"),
+        ("adaptations.lora.batch_norm", "thawed", "lora.batch_norm: expected frozen, adapted or batch, found 'thawed'"),
         ("adaptations.lora.learning_rate", "1e-3", "lora.learning_rate: expected a number"),
         ("adaptations.lora.targets", "visual.(", "regular expression"),
         ("adaptations.lora.flip", None, "lora.flip: expected true or false"),
@@ -163,6 +163,8 @@ def test_a_wrong_plan_names_the_culprit(path, value, culprit):
         ("adaptations.lora.corruptions", {"suite": "imagenet-c", "names": ["rain"], "share": 1}, "names: found rain"),
         ("adaptations.lora.corruptions", {"suite": "imagenet-c", "names": ["fog"], "share": 2}, "share: expected"),
         ("adaptations.lora.corruptions", {"suite": "imagenet-c"}, "lora.corruptions: expected suite, names, share"),
+        ("methods.lora.authors", {"features": "soft"}, "methods.lora.features: expected unit or raw, found 'soft'"),
+        ("methods.lora.authors", "raw", "methods.lora.authors: expected settings, found 'raw'"),
         ("adaptations.lora.method", "robust_lora", "did you mean 'robust-lora'?"),
     ],
 )
@@ -179,6 +181,17 @@ def test_scored_corruptions_that_the_tuning_sees_are_known():
     assert seen.seen_corruptions == ("contrast", "pixelate")
     assert Plan.from_parameters(PARAMETERS).seen_corruptions == ()
     assert Plan.from_parameters(changed("adaptations.lora.method", "robust-lora")).seen_corruptions == ()
+
+
+def test_the_authors_protocol_switches_models_and_methods():
+    parameters = changed("models.clip.authors", ["normalised_twice"])
+    fixed, authors = (Plan.from_parameters(parameters | {"protocol": name}) for name in ("fixed", "authors"))
+    assert fixed == Plan.from_parameters(parameters)
+    assert fixed.sources()["model-clip"] == authors.sources()["model-clip"]["model"] | {"metadata": {"kedro-viz": {"layer": "models"}}}
+    assert authors.sources()["model-clip"]["switches"] == ["normalised_twice"]
+    assert authors.sources()["model-other"] == fixed.sources()["model-other"]
+    assert [plan.adaptations[0].settings.features for plan in (fixed, authors)] == ["unit", "raw"]
+    assert authors.protocol_summary == "authors (clip: normalised_twice)"
 
 
 def test_an_adaptation_may_change_settings_of_its_method():

@@ -167,6 +167,7 @@ def random_adapter() -> Adapter:
         dropout=0.0,
         targets=None,
         batch_norm="frozen",
+        features="unit",
         learning_rate=1e-3,
         weight_decay=0.0,
         schedule="constant",

@@ -18,6 +18,9 @@ from robustmedclip.types import CLEAN, Condition
 
 ORIGIN = ("url", "size", "licence", "citation")
 STORAGES = ("materialised", "on_the_fly")
+PROTOCOLS = ("fixed", "authors")
+#: What the study's code does to a model: see :mod:`robustmedclip.models.authors`.
+AUTHORS_SWITCHES = ("normalised_twice", "clip_normalisation", "text_not_normalised", "no_logit_scale")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
@@ -120,6 +123,10 @@ class Plan:
         One tuning per seed; a seed draws the few-shot images and the initial weights.
     baseline : str
         The model whose errors are 100 in every relative metric.
+    protocol : str
+        ``fixed``, the right way; or ``authors``: as the study's code does it, to compare with its published numbers.
+    switches : mapping
+        Model name to what the study's code does to it, under the protocol ``authors``.
     """
 
     data_sets: tuple[DataSet, ...]
@@ -127,6 +134,8 @@ class Plan:
     adaptations: tuple[Adaptation, ...]
     seeds: tuple[int, ...]
     baseline: str
+    protocol: str = PROTOCOLS[0]
+    switches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def seen_corruptions(self) -> tuple[str, ...]:
@@ -135,6 +144,14 @@ class Plan:
         scored = {condition.corruption for data_set in self.data_sets for condition in data_set.conditions}
         seen = [name for a in self.adaptations if a.settings.corruptions for name in a.settings.corruptions.names]
         return tuple(name for name in dict.fromkeys(seen) if name in scored)
+
+    @property
+    def protocol_summary(self) -> str:
+        """The protocol, and under ``authors`` what of their code is in use."""
+        if self.protocol == PROTOCOLS[0]:
+            return self.protocol
+        used = [f"{name}: {', '.join(switches)}" for name, switches in self.switches.items()]
+        return f"{self.protocol} ({'; '.join(used) or 'no switch of a model'})"
 
     @cached_property
     def tuned_models(self) -> tuple[EvaluatedModel, ...]:
@@ -178,7 +195,10 @@ class Plan:
                 }
                 entries[f"released-{data_set.name}"] = _in_layer(release, "raw")
         for name, source in self.models.items():
-            entries[f"model-{name}"] = _in_layer(dict(source), "models")
+            entry = dict(source)
+            if switches := self.switches.get(name):
+                entry = {"type": "robustmedclip.io.AuthorsModelDataset", "model": entry, "switches": list(switches)}
+            entries[f"model-{name}"] = _in_layer(entry, "models")
         return entries
 
     @classmethod
@@ -194,6 +214,7 @@ class Plan:
         if problems:
             raise PlanError("benchmark.yml and the parameters:\n" + "\n".join(f"  - {problem}" for problem in problems))
         models = {name: spec["source"] for name, spec in parameters["models"].items()}
+        protocol = parameters.get("protocol", PROTOCOLS[0])
         return cls(
             data_sets=tuple(
                 DataSet(
@@ -216,12 +237,18 @@ class Plan:
                     method=spec["method"],
                     models=tuple(models if spec["models"] == "all" else spec["models"]),
                     fractions=tuple(sorted(spec["fractions"])),
-                    settings=method_settings(_settings(spec, parameters["methods"])),
+                    settings=method_settings(_settings(spec, parameters["methods"], protocol)),
                 )
                 for name, spec in (parameters.get("adaptations") or {}).items()
             ),
             seeds=tuple(parameters["seeds"]),
             baseline=parameters["baseline"],
+            protocol=protocol,
+            switches={
+                name: tuple(spec["authors"])
+                for name, spec in parameters["models"].items()
+                if protocol == "authors" and spec.get("authors")
+            },
         )
 
 
@@ -281,10 +308,10 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
         else:
             yield from _list_problems("corruptions", name, parameters["corruptions"])
     for name, spec in parameters["models"].items():
-        yield from _key_problems(f"models.{name}", spec, required=("source",))
-        yield from _source_problems(f"models.{name}", spec)
+        yield from _model_problems(f"models.{name}", spec)
     for name, spec in (parameters.get("adaptations") or {}).items():
         yield from _adaptation_problems(f"adaptations.{name}", spec, parameters)
+    yield from _unknown("protocol", [parameters.get("protocol", PROTOCOLS[0])], PROTOCOLS)
     yield from _seed_problems(parameters["seeds"])
     yield from _unknown("baseline", [parameters["baseline"]], parameters["models"])
 
@@ -334,15 +361,42 @@ def _origin_problems(place: str, origin: Any) -> Iterator[str]:
         yield from _unknown(place, origin, ORIGIN)
 
 
+def _model_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
+    yield from _key_problems(place, spec, required=("source",), optional=("authors",))
+    yield from _source_problems(place, spec)
+    switches = spec.get("authors", [])
+    if isinstance(switches, list):
+        yield from _unknown(f"{place}.authors", switches, AUTHORS_SWITCHES)
+    else:
+        yield f"{place}.authors: expected a list of switches, found {switches!r}"
+
+
 def _source_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
     source = spec.get("source")
     if source is not None and not (isinstance(source, Mapping) and isinstance(source.get("type"), str)):
         yield f"{place}.source: expected a catalog entry with a 'type', found {source!r}"
 
 
-def _settings(spec: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Settings of an adaptation: those of its method, with those that it changes."""
-    return {**methods[spec["method"]], **{key: value for key, value in spec.items() if key not in _ADAPTATION_KEYS}}
+def _settings(spec: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]], protocol: str) -> dict[str, Any]:
+    """Settings of an adaptation: those of its method under the protocol, with those that it changes."""
+    method, changed = methods[spec["method"]], {key: value for key, value in spec.items() if key not in _ADAPTATION_KEYS}
+    return {**_under(method, "fixed"), **_under(method, protocol), **changed}
+
+
+def _under(method: Mapping[str, Any], protocol: str) -> dict[str, Any]:
+    """Settings of a method under a protocol."""
+    settings = {key: value for key, value in method.items() if key != "authors"}
+    return settings | method.get("authors", {}) if protocol == "authors" else settings
+
+
+def _method_problems(place: str, method: Any) -> Iterator[str]:
+    if isinstance(method, Mapping) and not isinstance(method.get("authors", {}), Mapping):
+        yield f"{place}.authors: expected settings, found {method['authors']!r}"
+    elif isinstance(method, Mapping):
+        for protocol in PROTOCOLS:
+            yield from method_problems(place, _under(method, protocol))
+    else:
+        yield from method_problems(place, method)
 
 
 _ADAPTATION_KEYS = ("method", "models", "fractions")
@@ -357,10 +411,10 @@ def _adaptation_problems(place: str, spec: Mapping[str, Any], parameters: Mappin
     elif "method" in spec:
         if unknown := list(_unknown(f"{place}.method", [spec["method"]], methods)):
             yield from unknown
-        elif problems := list(method_problems(f"methods.{spec['method']}", methods[spec["method"]])):
+        elif problems := list(_method_problems(f"methods.{spec['method']}", methods[spec["method"]])):
             yield from problems
         else:
-            yield from method_problems(place, _settings(spec, methods))
+            yield from method_problems(place, _settings(spec, methods, "fixed"))
     chosen = spec.get("models", "all")
     if chosen != "all":
         if not _is_list_of(chosen, str):

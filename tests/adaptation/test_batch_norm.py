@@ -1,6 +1,7 @@
 """Statistics of batch normalisation, adapted to the training images."""
 
 import copy
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ SETTINGS = LoraSettings(
     dropout=0.0,
     targets=None,
     batch_norm="adapted",
+    features="unit",
     learning_rate=1e-3,
     weight_decay=0.0,
     schedule="constant",
@@ -128,6 +130,16 @@ def test_validation_chooses_the_scale_and_whether_the_statistics_are_kept(resnet
     state = resnet.network.state_dict()
     for name, array in statistics(adapter).items():
         assert np.array_equal(array, state[name.removeprefix("base_model.model.")]) != adapted
+
+
+def test_running_statistics_follow_those_of_the_batches(resnet, monkeypatch):
+    losses = itertools.count(0, -1)
+    monkeypatch.setattr("robustmedclip.adaptation.training._validate", lambda *_: {"validation_loss": next(losses)})
+    adapter, _ = tuned(resnet, replace(SETTINGS, batch_norm="batch", selection="epoch", learning_rate=0.0))
+    own = resnet.network.state_dict()
+    assert statistics(adapter)
+    for name, array in statistics(adapter).items():
+        assert not np.allclose(array, own[name.removeprefix("base_model.model.")])
 
 
 @pytest.mark.parametrize("selection", ["epoch", "scale"])

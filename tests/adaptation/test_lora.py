@@ -24,6 +24,7 @@ SETTINGS = LoraSettings(
     dropout=0.1,
     targets=None,
     batch_norm="frozen",
+    features="unit",
     learning_rate=2e-3,
     weight_decay=1e-4,
     schedule="constant",
@@ -177,6 +178,27 @@ def test_all_weights_of_the_encoder_are_tuned_and_kept(tmp_path, model, task):
     with torch.inference_mode():
         assert not torch.allclose(tuned.encode_image(pixels), model.encode_image(pixels), atol=1e-4)
         torch.testing.assert_close(tuned.encode_text(["a cell"]), model.encode_text(["a cell"]))
+
+
+def test_raw_features_are_compared_as_they_come(model, task):
+    settings = replace(SETTINGS, features="raw", epochs=1, learning_rate=0.0)
+    _, history = tune(model, *task, settings, seed=0, metadata={})
+    validation, classifier = task[1], task[2]
+    with torch.inference_mode():
+        logits = model.network.encode_image(validation.pixels(np.arange(len(validation)))) @ classifier.T
+    losses = torch.nn.functional.cross_entropy(logits, torch.from_numpy(validation.labels), reduction="none")
+    expected = np.mean([losses[inside].mean() for inside in validation.members()])
+    assert history[0]["validation_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_epoch_of_the_highest_accuracy_on_the_test_images_is_kept(model, task):
+    adapter, history = tune(model, *task, replace(SETTINGS, selection="test"), seed=0, metadata={})
+    accuracies = [row["validation_accuracy"] for row in history]
+    assert adapter.metadata["epoch"] == np.argmax(accuracies)
+    merged = merge_adapter(model, adapter)
+    with torch.inference_mode():
+        logits = merged.encode_image(task[1].pixels(np.arange(len(task[1])))) @ task[2].T
+    assert (logits.argmax(1).numpy() == task[1].labels).mean() == pytest.approx(max(accuracies))
 
 
 def test_the_loss_compares_the_classes_of_the_label_space(model, task):

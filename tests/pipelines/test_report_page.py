@@ -77,7 +77,7 @@ def written(images: list[ImageSet], models: list[str], extra: dict | None = None
     leaderboard = rank_models(metrics, resamples)
     pairs = compare_pairs(leaderboard, resamples)
     cards = [data_card({"train": one, "test": one}) | {"origin": {"licence": HOSTILE}} for one in images]
-    settings = {"baseline": models[0], "synthetic": [], "seen": [], "few_shot_cells": ["10 %"], **changes}
+    settings = {"baseline": models[0], "synthetic": [], "seen": [], "protocol": "fixed", "few_shot_cells": ["10 %"], **changes}
     parameters = {"note": HOSTILE, **(extra or {})}
     few_shots = pd.DataFrame({"data_set": ["cells"] * 3, "role": ["training", "training", "validation"]})
     return write_page(metrics, leaderboard, pairs, parameters, *cards, *sets, *logits, few_shots, **settings)

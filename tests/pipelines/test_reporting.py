@@ -66,7 +66,8 @@ class Report:
         self.files = {name: content.decode() for name, content in files.items()}
         columns = ["pool_set", "pool_sample", "test_set", "test_sample", "kind", "bits"]
         duplicates = pd.DataFrame([("cells", "7", "blood", "3", "near", 4)], columns=columns)
-        facts = {"baseline": "base", "suites": ["medimeta-c"], "synthetic": [], "seen": ["contrast"], "few_shot_cells": []}
+        facts = {"baseline": "base", "suites": ["medimeta-c"], "synthetic": [], "seen": ["contrast"]}
+        facts |= {"protocol": "authors (clip: normalised_twice)", "few_shot_cells": []}
         self.text = nodes.write_report(*made, {}, duplicates, **facts)
         self.published = nodes.write_report(*made, {"published": PUBLISHED}, duplicates, **facts)
 
@@ -159,6 +160,7 @@ def test_the_report_says_what_intervals_contain(report):
     assert "models with one seed" in report.text
     assert "## Undefined" not in report.text
     assert "**Seen in tuning:** contrast." in report.text
+    assert "**Protocol:** authors (clip: normalised_twice)." in report.text
 
 
 def test_published_figures_stand_apart_from_measured_ones(report):

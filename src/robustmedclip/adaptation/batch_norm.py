@@ -30,6 +30,15 @@ def batch_norm_layers(network: nn.Module) -> dict[str, nn.Module]:
     }
 
 
+def own_statistics(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Running means and variances of the visual encoder: name in the network's state to tensor ``(channels,)``."""
+    return {
+        f"{name}.{statistic}": getattr(layer, statistic)
+        for name, layer in batch_norm_layers(network).items()
+        for statistic in ("running_mean", "running_var")
+    }
+
+
 def adapted_statistics(
     model: VisionLanguageModel, samples: Samples, rng: np.random.Generator
 ) -> dict[str, torch.Tensor]:
@@ -52,11 +61,7 @@ def adapted_statistics(
     dict
         Name in the network's state to tensor ``(channels,)``; empty for a model without such layers.
     """
-    own = {
-        f"{name}.{statistic}": getattr(layer, statistic)
-        for name, layer in batch_norm_layers(model.network).items()
-        for statistic in ("running_mean", "running_var")
-    }
+    own = own_statistics(model.network)
     if not own:
         return {}
     members = [rng.permutation(inside)[:_MOST] for inside in samples.members() if len(inside)]

@@ -17,8 +17,12 @@ class TrainingSettings:
     Attributes
     ----------
     batch_norm : str
-        Statistics of the visual encoder's batch normalisation: ``frozen``, or ``adapted`` to the training images
-        before the training (:mod:`robustmedclip.adaptation.batch_norm`), which models without it ignore.
+        Statistics of the visual encoder's batch normalisation, which models without it ignore: ``frozen``;
+        ``adapted`` to the training images before the training (:mod:`robustmedclip.adaptation.batch_norm`); or
+        ``batch``: each batch's own while training, of which the running ones follow.
+    features : str
+        Image features that the loss compares with the class vectors: ``unit`` features, times the logit scale, as in
+        scoring; or ``raw`` ones.
     learning_rate, weight_decay : float
         Of AdamW; the highest learning rate.
     schedule : str
@@ -38,6 +42,7 @@ class TrainingSettings:
     selection : str
         What validation chooses: the ``epoch`` to keep, or the ``scale`` in [0, 1] of the last epoch's update, that
         is, a point between the untuned and the tuned weights, adapted statistics apart (WiSE-FT; Wortsman et al. 2022, arXiv:2109.01903).
+        ``test`` keeps the epoch of the highest accuracy on all test images together, as the study's code does.
 
     Raises
     ------
@@ -46,6 +51,7 @@ class TrainingSettings:
     """
 
     batch_norm: str
+    features: str
     learning_rate: float
     weight_decay: float
     schedule: str
@@ -148,7 +154,7 @@ def _expression(value: Any) -> bool:
 
 
 def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: value in choices, " or ".join(choices)
+    return lambda value: value in choices, f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
 _COUNT = (_count, "an integer of 1 or more")
@@ -159,7 +165,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "alpha": (lambda value: value is None or (_number(value) and value > 0), "a number above 0, or null"),
     "dropout": (lambda value: _number(value) and 0 <= value < 1, "a number of 0 or more and below 1"),
     "targets": (_expression, "all, null or a regular expression"),
-    "batch_norm": _one_of("frozen", "adapted"),
+    "batch_norm": _one_of("frozen", "adapted", "batch"),
+    "features": _one_of("unit", "raw"),
     "learning_rate": _RATE,
     "weight_decay": _RATE,
     "schedule": _one_of("constant", "cosine"),
@@ -168,7 +175,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "min_crop_area": (lambda value: _number(value) and 0 < value <= 1, "a number above 0 and up to 1"),
     "flip": (lambda value: isinstance(value, bool), "true or false"),
     "label_space": _one_of("joint", "data_set"),
-    "selection": _one_of("epoch", "scale"),
+    "selection": _one_of("epoch", "scale", "test"),
 }
 
 

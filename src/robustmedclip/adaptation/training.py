@@ -64,17 +64,17 @@ def train(
     steps = settings.epochs * math.ceil(len(training) / settings.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps, settings.schedule))
     history = [{"epoch": 0, "training_loss": math.nan, **_validate(model, validation, classifier, settings)}]
-    lowest, best, kept = history[0]["validation_loss"], untuned, 0
+    lowest, best, kept = _criterion(history[0], settings), untuned, 0
     _assign(buffers, (value for _, value in trainable.statistics))
     for epoch in range(1, settings.epochs + 1):
         loss = _epoch(model, training, classifier, settings, optimiser, schedule, seed, epoch)
         row = {"epoch": epoch, "training_loss": loss, "validation_loss": math.nan, "validation_accuracy": math.nan}
-        if settings.selection == "epoch" or epoch == settings.epochs:
+        if settings.selection != "scale" or epoch == settings.epochs:
             row |= _validate(model, validation, classifier, settings)
         history.append(row)
         logger.debug("epoch %(epoch)d: training %(training_loss).3f, validation %(validation_loss).3f", row)
-        if settings.selection == "epoch" and row["validation_loss"] < lowest:
-            lowest, best, kept = row["validation_loss"], _copies(state), epoch
+        if settings.selection != "scale" and _criterion(row, settings) < lowest:
+            lowest, best, kept = _criterion(row, settings), _copies(state), epoch
     if settings.selection == "scale":
         scale, loss = _choose_scale(
             model, trainable.scaled, start, history[-1]["validation_loss"], validation, classifier, settings
@@ -85,6 +85,11 @@ def train(
         return history, {"epoch": 0, "scale": 0.0, "statistics_adapted": False}
     _assign(state, best)
     return history, {"epoch": kept, "scale": 1.0, "statistics_adapted": kept > 0 and bool(buffers)}
+
+
+def _criterion(row: dict[str, float], settings: TrainingSettings) -> float:
+    """What the epoch to keep has the lowest of."""
+    return -row["validation_accuracy"] if settings.selection == "test" else row["validation_loss"]
 
 
 def _copies(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
@@ -116,11 +121,12 @@ def _epoch(
         return settings.corruptions(images, sample_ids, seed, epoch) if settings.corruptions else images
 
     order, total = rng.permutation(len(training)), 0.0
-    with _active_dropout(model.network):
+    with _training_mode(model.network, batch_norm=settings.batch_norm == "batch"):
         for start in range(0, len(order), settings.batch_size):
             batch = order[start : start + settings.batch_size]
-            features = model.encode_image(training.pixels(batch, augment))
-            loss = _losses(model, features, classifier, training, batch, settings.label_space).mean()
+            features = _features(model, training.pixels(batch, augment), settings)
+            labels = torch.from_numpy(training.labels[batch])
+            loss = F.cross_entropy(_logits(features, classifier, training, batch, settings), labels)
             if not torch.isfinite(loss):
                 raise InputError(f"The training loss is {loss.item()} in epoch {epoch}: lower the learning rate")
             optimiser.zero_grad(set_to_none=True)
@@ -141,21 +147,22 @@ def _rate(step: int, steps: int, schedule: str) -> float:
     return (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
 
 
-def _losses(
-    model: VisionLanguageModel,
-    features: torch.Tensor,
-    classifier: torch.Tensor,
-    samples: Samples,
-    indices: np.ndarray,
-    label_space: str,
+def _features(model: VisionLanguageModel, pixels: torch.Tensor, settings: TrainingSettings) -> torch.Tensor:
+    if settings.features == "raw":
+        return model.network.encode_image(pixels).float()
+    return model.logit_scale * model.encode_image(pixels)
+
+
+def _logits(
+    features: torch.Tensor, classifier: torch.Tensor, samples: Samples, indices: np.ndarray, settings: TrainingSettings
 ) -> torch.Tensor:
-    """Cross-entropy of each image."""
-    logits, labels = model.logit_scale * features @ classifier.T, torch.from_numpy(samples.labels[indices])
-    if label_space == "data_set":
+    """Logits of the joint classes; -inf for those that the loss does not compare."""
+    logits = features @ classifier.T
+    if settings.label_space == "data_set":
         first, last = torch.tensor(samples.label_ranges)[torch.from_numpy(samples.data_set[indices])].T[..., None]
         classes = torch.arange(logits.shape[1])
         logits = logits.masked_fill((classes < first) | (classes >= last), -math.inf)
-    return F.cross_entropy(logits, labels, reduction="none")
+    return logits
 
 
 def _choose_scale(
@@ -188,31 +195,39 @@ def _choose_scale(
 def _validate(
     model: VisionLanguageModel, samples: Samples, classifier: torch.Tensor, settings: TrainingSettings
 ) -> dict[str, float]:
-    """Loss over the classes of the label space, and accuracy within each data set's, averaged over data sets."""
+    """Loss over the classes of the label space, and accuracy within each data set's, averaged over data sets.
+
+    For ``selection: test`` the accuracy is that over the label space, of all images together.
+    """
     indices = np.arange(len(samples))
     features = torch.cat(
         [
-            model.encode_image(samples.pixels(indices[start : start + BATCH_SIZE]))
+            _features(model, samples.pixels(indices[start : start + BATCH_SIZE]), settings)
             for start in range(0, len(samples), BATCH_SIZE)
         ]
     )
-    losses = _losses(model, features, classifier, samples, indices, settings.label_space)
-    logits, labels = features @ classifier.T, torch.from_numpy(samples.labels)
+    logits, labels = _logits(features, classifier, samples, indices, settings), torch.from_numpy(samples.labels)
+    losses = F.cross_entropy(logits, labels, reduction="none")
     members = [torch.from_numpy(inside) for inside in samples.members()]
     accuracies = [
         (logits[inside, first:last].argmax(1) + first == labels[inside]).float().mean()
         for inside, (first, last) in zip(members, samples.label_ranges, strict=True)
     ]
+    pooled = (logits.argmax(1) == labels).float().mean()
     return {
         "validation_loss": float(torch.stack([losses[inside].mean() for inside in members]).nanmean()),
-        "validation_accuracy": float(torch.stack(accuracies).nanmean()),
+        "validation_accuracy": float(pooled if settings.selection == "test" else torch.stack(accuracies).nanmean()),
     }
 
 
 @contextmanager
-def _active_dropout(network: torch.nn.Module) -> Iterator[None]:
-    """Activate the dropout of the adapters alone."""
-    layers = [m for name, m in network.named_modules() if "lora_dropout" in name]
+def _training_mode(network: torch.nn.Module, *, batch_norm: bool) -> Iterator[None]:
+    """Activate the dropout of the adapters, and batch normalisation if wanted, alone."""
+    layers = [
+        layer
+        for name, layer in network.named_modules()
+        if "lora_dropout" in name or (batch_norm and isinstance(layer, torch.nn.modules.batchnorm._BatchNorm))
+    ]
     for layer in layers:
         layer.train()
     yield

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from robustmedclip.adaptation.batch_norm import adapted_statistics
+from robustmedclip.adaptation.batch_norm import adapted_statistics, own_statistics
 from robustmedclip.adaptation.lora import lora_state, merged_lora, with_lora
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.seeds import derived_seed
@@ -32,7 +32,7 @@ def tune(
 
     Minimises the cross-entropy of ``logit scale * cosine(image, class text)`` over the classes of
     `settings.label_space`, against frozen text features. Statistics of batch normalisation are frozen, after they
-    have been adapted to the training images if `settings.batch_norm` says so. The epoch, or the scale of the update,
+    have been adapted to the training images, if `settings.batch_norm` doesn't say otherwise. The epoch, or the scale of the update,
     with the lowest validation loss, averaged over data sets, is kept. A scale of 0 may keep the adapted statistics:
     of a few images they are better known than an update. Where neither helps, the model is the untuned one, its
     statistics included.
@@ -68,7 +68,9 @@ def tune(
         If the targets match no layer.
     """
     base_hash, statistics = model.content_hash(), {}
-    if settings.batch_norm == "adapted":
+    if settings.batch_norm == "batch":
+        statistics = own_statistics(model.network)
+    elif settings.batch_norm == "adapted":
         rng = np.random.default_rng(derived_seed(seed, "batch normalisation"))
         statistics = adapted_statistics(model, training, rng)
     low_rank = isinstance(settings, LoraSettings)

@@ -9,6 +9,7 @@ from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.logits import LogitsDataset
 from robustmedclip.io.medimeta import MedIMetaDataset
 from robustmedclip.io.models import (
+    AuthorsModelDataset,
     CheckpointDataset,
     OpenCLIPDataset,
     RobustMedCLIPDataset,
@@ -20,6 +21,7 @@ from robustmedclip.io.released_set import ReleasedSetDataset
 
 __all__ = [
     "AdapterDataset",
+    "AuthorsModelDataset",
     "CheckpointDataset",
     "CorruptedSetDataset",
     "FeaturesDataset",

@@ -183,6 +183,36 @@ class RobustMedCLIPDataset(ModelDataset):
         return {"base": self._base._describe(), "adapter": self._adapter}
 
 
+class AuthorsModelDataset(ModelDataset):
+    """Loads another model dataset's model as the study's code treats it.
+
+    Parameters
+    ----------
+    model : dict
+        Catalog entry of the model.
+    switches : list of str
+        What the study's code does to it: see :mod:`robustmedclip.models.authors`.
+    """
+
+    def __init__(self, *, model: dict[str, Any], switches: list[str], metadata: dict[str, Any] | None = None):
+        self._dataset, self._switches = AbstractDataset.from_config("model", model), switches
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        from robustmedclip.models import as_the_authors
+
+        return as_the_authors(self._dataset.load(), self._switches)
+
+    def paths(self) -> list[str]:
+        return self._dataset.paths()
+
+    def problems(self) -> list[str]:
+        return self._dataset.problems()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"model": self._dataset._describe(), "switches": self._switches}
+
+
 def _local(source: str | None, always: bool = False) -> list[str]:
     """`source` if it is a path: `always`, where it could only be on the hub instead; else if it looks like a file or exists."""
     if source is None or source.startswith(_HUB):

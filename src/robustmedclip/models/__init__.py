@@ -7,6 +7,7 @@ from robustmedclip.models.attention import (
     fuse_attention,
     unfuse_attention,
 )
+from robustmedclip.models.authors import as_the_authors
 from robustmedclip.models.checkpoints import read_weights
 from robustmedclip.models.export import save_model
 from robustmedclip.models.inference import (
@@ -30,6 +31,7 @@ __all__ = [
     "UnfusedAttention",
     "UnfusedProjection",
     "VisionLanguageModel",
+    "as_the_authors",
     "best_device",
     "class_logits",
     "fast_precision",

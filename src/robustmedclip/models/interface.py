@@ -32,6 +32,8 @@ class VisionLanguageModel:
         Factor of the cosine similarity. An additive bias, as SigLIP has, is the same for every class and left out.
     lora_targets : str
         Regular expression of the layers of the visual encoder that LoRA adapts.
+    unit_text : bool
+        Whether text features have unit length, as they should.
     config : mapping
         open_clip's ``model_cfg``; empty for a model of transformers, whose network knows its own.
     """
@@ -42,6 +44,7 @@ class VisionLanguageModel:
     preprocess: Preprocessing
     logit_scale: float
     lora_targets: str
+    unit_text: bool = True
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -59,9 +62,10 @@ class VisionLanguageModel:
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-        """Unit text features, float32 ``(N, D)``; each text is encoded by itself."""
+        """Text features, float32 ``(N, D)``, of unit length if `unit_text`; each text is encoded by itself."""
         features = [self.network.encode_text(self.tokenize([text]).to(self.device)) for text in texts]
-        return F.normalize(torch.cat(features).float(), dim=-1)
+        features = torch.cat(features).float()
+        return F.normalize(features, dim=-1) if self.unit_text else features
 
     def content_hash(self) -> str:
         """Hash of all weights and buffers."""
@@ -123,4 +127,5 @@ def zero_shot_classifier(
         except KeyError as error:
             raise InputError(f"A prompt template has {{{error.args[0]}}}, which is not given") from error
         vectors.append(model.encode_text(prompts).mean(0))
-    return F.normalize(torch.stack(vectors), dim=-1)
+    classifier = torch.stack(vectors)
+    return F.normalize(classifier, dim=-1) if model.unit_text else classifier

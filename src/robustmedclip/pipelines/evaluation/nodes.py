@@ -4,6 +4,7 @@ import itertools
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -120,5 +121,5 @@ def evaluate(
     """
     from robustmedclip.adaptation import merge_adapter
 
-    tuned = merge_adapter(model, adapter)
+    tuned = replace(merge_adapter(model, adapter), unit_text=True)
     return score(tuned, encode(tuned, corrupted, parameters, name=settings["name"]), **settings)

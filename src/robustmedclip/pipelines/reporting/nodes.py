@@ -80,6 +80,7 @@ def write_report(
     suites: Sequence[str],
     synthetic: Sequence[str],
     seen: Sequence[str],
+    protocol: str,
     few_shot_cells: Sequence[str],
 ) -> str:
     """The report, as Markdown; `few_shot_cells` are the names of the `few_shots`."""
@@ -93,6 +94,7 @@ def write_report(
         suites=suites,
         synthetic=synthetic,
         seen=seen,
+        protocol=protocol,
         published=_published(parameters),
     )
 
@@ -106,6 +108,7 @@ def write_page(
     baseline: str,
     synthetic: Sequence[str],
     seen: Sequence[str],
+    protocol: str,
     few_shot_cells: Sequence[str],
 ) -> str:
     """The report, as one HTML file.
@@ -175,6 +178,7 @@ def write_page(
         cards=[data_card(one, cards[name]) for name, one in sets.items()],
         synthetic=synthetic,
         seen=seen,
+        protocol=protocol,
         baseline=baseline,
         settings={name: value for name, value in parameters.items() if name not in ("pretraining", "published")},
     )

@@ -37,6 +37,7 @@ def page(
     cards: Sequence[dict[str, Any]],
     synthetic: Sequence[str],
     seen: Sequence[str],
+    protocol: str,
     baseline: str,
     published: Table | None,
     undefined: Sequence[str],
@@ -66,6 +67,8 @@ def page(
         Data sets that hold phantoms.
     seen : sequence of str
         Scored corruptions that tuning saw.
+    protocol : str
+        The protocol, and what of the study's code is in use.
     baseline : str
         The model that counts as 100.
     published : Table or None
@@ -101,6 +104,7 @@ def page(
         cards=cards,
         synthetic=synthetic,
         seen=seen,
+        protocol=protocol,
         baseline=baseline,
         published=published and (published.caption, _cells(published.text)),
         undefined=undefined,

@@ -35,6 +35,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         "baseline": plan.baseline,
         "synthetic": [data_set.name for data_set in plan.data_sets if data_set.synthetic],
         "seen": plan.seen_corruptions,
+        "protocol": plan.protocol_summary,
         "few_shot_cells": [f"{100 * fraction:g} %" for fraction in plan.fractions],
     }
     scoring = {

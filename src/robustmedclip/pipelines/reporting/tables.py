@@ -177,6 +177,7 @@ def report(
     suites: Sequence[str],
     synthetic: Sequence[str],
     seen: Sequence[str],
+    protocol: str,
     published: Table | None,
 ) -> str:
     """The report as Markdown: what was run, the tables, and what is undefined."""
@@ -196,6 +197,8 @@ def report(
             "",
         ]
     lines += [
+        f"**Protocol:** {protocol}.",
+        "",
         f"Models: {len(board)}; data sets: {len(sizes)}. Errors are of clean images and under the corruptions of "
         f"{', '.join(suites)} at severities 1 to 5. In ratios, CE and mCE the baseline `{baseline}` is 100; "
         "lower is better. Averages over data sets weigh each data set alike.",

@@ -1,6 +1,7 @@
 """Nodes of the tuning."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -15,27 +16,34 @@ VERSION = 4
 def tune(
     model: Any,
     few_shots: pd.DataFrame,
-    *pools: ImageSet,
+    *image_sets: ImageSet,
     settings: TrainingSettings,
     seed: int,
     templates: Mapping[str, Sequence[str]],
     synonyms: Mapping[str, Mapping[str, Sequence[str]]],
 ) -> tuple[Adapter, pd.DataFrame]:
-    """Tune one model on the few-shot images of all data sets jointly; the adapter and its training curves."""
+    """Tune one model on the few-shot images of all data sets jointly; the adapter and its training curves.
+
+    `image_sets` are the training pools, and after them the test sets, if the test images choose the epoch.
+    """
     import torch
 
     from robustmedclip.adaptation import Samples
     from robustmedclip.adaptation import tune as tune_encoder
     from robustmedclip.models import zero_shot_classifier
 
+    pools, tests = image_sets[: len(templates)], image_sets[len(templates) :]
     training, validation = (
         Samples([chosen(pool, few_shots, role) for pool in pools], model.preprocess)
         for role in ("training", "validation")
     )
+    if tests:
+        validation = Samples(tests, model.preprocess)
+    text_model = replace(model, unit_text=True)
     classifier = torch.cat(
         [
             zero_shot_classifier(
-                model,
+                text_model,
                 pool.class_names,
                 templates[pool.name],
                 pool.modality,

@@ -24,6 +24,7 @@ def _tuning(plan: Plan, model: EvaluatedModel) -> Node:
             f"model-{model.base}",
             f"few_shots-{fraction_label(model.fraction)}_s{model.seed}",
             *(f"pool-{data_set.name}" for data_set in plan.data_sets),
+            *(f"test-{data_set.name}" for data_set in plan.data_sets if model.adaptation.settings.selection == "test"),
         ],
         outputs=[f"adapter-{model.cell}", f"history-{model.cell}"],
         name="tune",

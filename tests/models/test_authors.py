@@ -1,0 +1,58 @@
+"""What the study's code does to models, switch by switch."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+import robustmedclip.models
+from robustmedclip.io import AuthorsModelDataset
+from robustmedclip.models import as_the_authors, load_open_clip, zero_shot_classifier
+from robustmedclip.models.authors import _SWITCHES
+from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
+from robustmedclip.plan import AUTHORS_SWITCHES
+
+SHIPPED = Path(robustmedclip.models.__file__).parent / "phantom_vit"
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_open_clip(f"local-dir:{SHIPPED}")
+
+
+def test_the_plan_knows_every_switch():
+    assert tuple(_SWITCHES) == AUTHORS_SWITCHES
+
+
+def test_images_are_normalised_twice(model):
+    once, twice = model.preprocess(IMAGES), as_the_authors(model, ["normalised_twice"]).preprocess(IMAGES)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (model.preprocess.mean, model.preprocess.std))
+    torch.testing.assert_close(twice, (once - mean) / std, atol=1e-5, rtol=1e-5)
+
+
+def test_images_of_every_model_are_normalised_as_those_of_clip(model):
+    own = Preprocessing((64, 64), (0.5862785,) * 3, (0.27950088,) * 3, "bilinear", "pad", "L")
+    switched = as_the_authors(dataclasses.replace(model, preprocess=own), ["clip_normalisation"])
+    assert switched.preprocess == Preprocessing((64, 64), CLIP_MEAN, CLIP_STD)
+
+
+def test_class_vectors_keep_their_length_but_not_their_direction(model):
+    prompts = (["a cell", "a lesion"], ["{class_name}", "an image of {class_name}"], "x-ray")
+    raw = zero_shot_classifier(as_the_authors(model, ["text_not_normalised"]), *prompts)
+    assert not torch.allclose(raw.norm(dim=-1), torch.ones(2), atol=1e-3)
+    one = (["a cell", "a lesion"], ["{class_name}"], "x-ray")
+    raw = zero_shot_classifier(as_the_authors(model, ["text_not_normalised"]), *one)
+    torch.testing.assert_close(F.normalize(raw, dim=-1), zero_shot_classifier(model, *one))
+
+
+def test_a_catalog_entry_switches_the_model_of_another(model):
+    entry = {"type": "robustmedclip.io.OpenCLIPDataset", "path": str(SHIPPED)}
+    dataset = AuthorsModelDataset(model=entry, switches=["no_logit_scale"])
+    assert dataset.load().logit_scale == 1
+    assert dataset.load().content_hash() == model.content_hash()
+    assert dataset.signature() != AuthorsModelDataset(model=entry, switches=["normalised_twice"]).signature()
+    assert dataset.problems() == []
