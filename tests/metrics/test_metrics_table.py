@@ -418,3 +418,21 @@ def test_models_with_another_order_of_classes_are_refused():
     runs[odd] = replace(runs[odd], class_names=tuple(reversed(runs[odd].class_names)))
     with pytest.raises(ValueError, match="other classes"):
         metrics_table(runs, "base", resamples=0)
+
+
+def test_corruptions_seen_in_tuning_and_held_out_are_averaged_apart():
+    runs = [counted("base", BASELINE), counted("tuned", TUNED, seed=0)]
+    table = metrics_table(runs, "base", seen=["noise", "fog"], resamples=50)
+    rows = table[(table["model"] == "tuned") & (table["data_set"] == "oct") & table["seed"].isna()]
+    values = rows[rows["severity"].isna()].set_index(["metric", "corruption"])["value"]
+    assert values["mce_seen", "all"] == values["ce", "noise"] == 100 * 15 / 15
+    assert values["mce_held_out", "all"] == values["ce", "blur"] == pytest.approx(100 * 15 / 20)
+    parts = [values["mce_seen", "all"], values["mce_held_out", "all"]]
+    assert np.mean(parts) == pytest.approx(values["mce", "all"])
+    assert rows[rows["metric"] == "mce_held_out"][["low", "high"]].notna().all(None)
+
+
+@pytest.mark.parametrize("seen", [[], ["fog"], ["blur", "noise"]])
+def test_nothing_is_apart_where_all_or_none_were_seen(seen):
+    table = metrics_table([counted("base", BASELINE)], "base", seen=seen, resamples=0)
+    assert not {"mce_seen", "mce_held_out"} & set(table["metric"])

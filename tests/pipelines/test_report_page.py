@@ -73,7 +73,7 @@ def written(images: list[ImageSet], models: list[str], extra: dict | None = None
         for seed, model in enumerate(models)
         for one in images
     ]
-    metrics, resamples = compute_metrics(*logits, baseline=models[0], collections={}, medmnist_c=[])
+    metrics, resamples = compute_metrics(*logits, baseline=models[0], collections={}, medmnist_c=[], seen=changes.get("seen", []))
     leaderboard = rank_models(metrics, resamples)
     pairs = compare_pairs(leaderboard, resamples)
     cards = [data_card({"train": one, "test": one}) | {"origin": {"licence": HOSTILE}} for one in images]

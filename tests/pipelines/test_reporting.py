@@ -57,7 +57,7 @@ class Report:
     """What the reporting stage makes of logits."""
 
     def __init__(self, runs: list[Logits], **scoring):
-        settings = {"baseline": "base", "collections": {}, "medmnist_c": []} | scoring
+        settings = {"baseline": "base", "collections": {}, "medmnist_c": [], "seen": []} | scoring
         self.metrics, resamples = nodes.compute_metrics(*runs, **settings)
         self.leaderboard = nodes.rank_models(self.metrics, resamples)
         self.comparisons = nodes.compare_pairs(self.leaderboard, resamples)
@@ -223,3 +223,11 @@ def test_a_baseline_that_is_never_wrong_leaves_a_report_without_mce():
     assert report.leaderboard[["mce", "place"]].isna().all(axis=None)
     assert "undefined" in report.files["leaderboard.md"]
     assert report.leaderboard["clean_error"].tolist() == [0, 0, 0]
+
+
+def test_mce_on_seen_and_held_out_corruptions_stands_apart():
+    seen = CONDITIONS[1].corruption
+    report = Report(logits(), seen=[seen])
+    table = report.files["mce_seen_and_held_out.md"]
+    assert "mCE, seen" in table and "mCE, held out" in table
+    assert "good_lora_k10" in table

@@ -67,6 +67,7 @@ def score_benchmark(
     *,
     collections: Mapping[str, str] | None = None,
     medmnist_c: Sequence[str] = (),
+    seen: Sequence[str] = (),
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -94,6 +95,8 @@ def score_benchmark(
 
     - Only tuned models have the first level. Above it, errors are averaged over seeds before any ratio is
       formed; `seed` is missing.
+    - Where some corruptions of a data set were seen in tuning and others not, mce_seen and mce_held_out are its means
+      over these and those.
     - Data set ``all`` is the unweighted mean over data sets of their values: of all, of those of each modality
       (collection ``all``) and of those of each collection (modality ``all``). In ``_ratio_of_means``, errors are
       averaged before ratios are formed.
@@ -123,6 +126,8 @@ def score_benchmark(
         Data set to the collection that it belongs to; data sets without one are in no mean over collections.
     medmnist_c : sequence of str
         The data sets that are MedMNIST's of that name under the suite MedMNIST-C: they have be and rbe.
+    seen : sequence of str
+        Corruptions that some model saw in tuning.
     resamples : int
         Number of bootstrap resamples; 0 for no intervals.
     seed : int
@@ -165,7 +170,7 @@ def score_benchmark(
         base = base or grid
         attributes = _attributes(runs[model, references[0].data_set][0]) | {"seed": None}
         for group in groups:
-            rows[model] += _rows(attributes, group, _entries(group, grid, base, sizes, corruptions, alexnet))
+            rows[model] += _rows(attributes, group, _entries(group, grid, base, sizes, corruptions, alexnet, seen))
         resampled[model] = mean_of_defined(mce(grid.errors, base.errors), axis=1)
     table = pd.DataFrame([row for model in models for row in rows[model]], columns=list(COLUMNS)).astype(COLUMNS)
     return table, pd.DataFrame({model: resampled[model] for model in models})
@@ -286,6 +291,7 @@ def _entries(
     sizes: np.ndarray,
     corruptions: Sequence[str],
     alexnet: _Alexnet,
+    seen: Sequence[str],
 ) -> Iterator[_Entry]:
     """Every value of one model on a data set or a group of them, averaged over seeds."""
     members, sizes, is_data_set = group.members, sizes[group.members], group.name != ALL
@@ -307,6 +313,13 @@ def _entries(
             for c in present:
                 yield mean(corruptions[c], None, metric, ratios[:, :, c])
             yield mean(ALL, None, _MEANS.get(metric, metric), mean_of_defined(ratios))
+            if metric == "ce":
+                parts = {
+                    "mce_seen": [c for c in present if corruptions[c] in seen],
+                    "mce_held_out": [c for c in present if corruptions[c] not in seen],
+                }
+                for name, part in parts.items() if all(parts.values()) else ():
+                    yield mean(ALL, None, name, mean_of_defined(ratios[:, :, part]))
         of_severities = mean_of_defined(grid.errors, axis=2)
         for s, severity in enumerate(SEVERITIES):
             yield mean(ALL, severity, "error", of_severities[:, :, s])

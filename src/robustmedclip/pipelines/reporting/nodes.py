@@ -10,14 +10,14 @@ from robustmedclip.metrics import compare_models, rank_stability, score_benchmar
 from robustmedclip.pipelines.reporting import figures, tables
 from robustmedclip.types import CorruptedSet, Logits
 
-VERSION = 3
+VERSION = 4
 
 
 def compute_metrics(
-    *logits: Logits, baseline: str, collections: Mapping[str, str], medmnist_c: Sequence[str]
+    *logits: Logits, baseline: str, collections: Mapping[str, str], medmnist_c: Sequence[str], seen: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every metric of every model, in one tidy table; and the mCE of every model in every resample."""
-    return score_benchmark(logits, baseline, collections=collections, medmnist_c=medmnist_c)
+    return score_benchmark(logits, baseline, collections=collections, medmnist_c=medmnist_c, seen=seen)
 
 
 def rank_models(metrics: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.DataFrame:

@@ -42,6 +42,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         "baseline": plan.baseline,
         "collections": {one.name: one.collection for one in plan.data_sets if one.collection is not None},
         "medmnist_c": [one.name for one in plan.data_sets if one.suite_dataset == one.name and not one.synthetic],
+        "seen": plan.seen_corruptions,
     }
     drawings = {
         "severity_curves": draw_severity_curves,

@@ -142,6 +142,12 @@ def report_tables(
             _readable_comparisons(comparisons),
         ),
         "averages": _scores(f"Averages over data sets, both ways{scale}", everywhere, models, _AVERAGES),
+        "mce_seen_and_held_out": _scores(
+            f"mCE on corruptions seen in tuning, and held out of it{scale}",
+            everywhere,
+            models,
+            [_Score("mce_seen", ALL, "mCE, seen"), _Score("mce_held_out", ALL, "mCE, held out")],
+        ),
         "clean_error_by_data_set": _pivot("Clean error by data set, %", of_data_sets, models, "clean_error", "data_set"),
         "mce_by_data_set": _pivot(f"mCE by data set{scale}", of_data_sets, models, "mce", "data_set"),
         "mce_by_modality": _pivot(f"mCE by modality{scale}", of_modalities, models, "mce", "modality"),
@@ -193,7 +199,7 @@ def report(
     if seen:
         lines += [
             f"**Seen in tuning:** {', '.join(seen)}. Figures of tuned models under these corruptions, and their means, do not "
-            "say how the models do on corruptions that are new to them.",
+            "say how the models do on corruptions that are new to them; the table of mCE seen and held out does.",
             "",
         ]
     lines += [
