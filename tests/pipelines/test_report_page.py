@@ -11,7 +11,13 @@ from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.ingestion.card import data_card
 from robustmedclip.pipelines.reporting.charts import reliability_diagrams
 from robustmedclip.pipelines.reporting.examples import image_of, worst_flips
-from robustmedclip.pipelines.reporting.nodes import compare_pairs, compute_metrics, rank_models, write_page
+from robustmedclip.pipelines.reporting.nodes import (
+    compare_pairs,
+    compute_metrics,
+    draw_figures,
+    rank_models,
+    write_page,
+)
 from robustmedclip.types import CLEAN, Condition, ImageSet, Logits
 
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("contrast", "pixelate") for severity in range(1, 6)))
@@ -80,7 +86,8 @@ def written(images: list[ImageSet], models: list[str], extra: dict | None = None
     settings = {"baseline": models[0], "synthetic": [], "seen": [], "protocol": "fixed", "few_shot_cells": ["10 %"], **changes}
     parameters = {"note": HOSTILE, **(extra or {})}
     few_shots = pd.DataFrame({"data_set": ["cells"] * 3, "role": ["training", "training", "validation"]})
-    return write_page(metrics, leaderboard, pairs, parameters, *cards, *sets, *logits, few_shots, **settings)
+    *_, drawn = draw_figures(metrics, *sets)
+    return write_page(metrics, leaderboard, pairs, parameters, drawn, *cards, *sets, *logits, few_shots, **settings)
 
 
 @pytest.fixture(scope="module")

@@ -38,35 +38,18 @@ def write_tables(
     return {file: content for name, table in made.items() for file, content in table.files(name).items()}
 
 
-def draw_severity_curves(metrics: pd.DataFrame) -> Figure:
-    """Error against severity."""
-    return figures.severity_curves(metrics)
-
-
-def draw_heat_map(metrics: pd.DataFrame) -> Figure:
-    """Corruption error of every model under every corruption."""
-    return figures.corruption_heat_map(metrics)
-
-
-def draw_few_shot_curves(metrics: pd.DataFrame) -> Figure:
-    """Accuracy against few-shot fraction."""
-    return figures.few_shot_curves(metrics)
-
-
-def draw_montage(*corrupted: CorruptedSet) -> Figure:
-    """One image of every data set under every corruption at every severity."""
-    return figures.corruption_montage(corrupted)
-
-
-def write_figures(metrics: pd.DataFrame, *corrupted: CorruptedSet) -> dict[str, bytes]:
-    """Every figure as SVG and PDF."""
+def draw_figures(
+    metrics: pd.DataFrame, *corrupted: CorruptedSet
+) -> tuple[Figure, Figure, Figure, Figure, dict[str, bytes]]:
+    """Error against severity, CE of every model, accuracy against labels, corrupted images; and all as SVG and PDF."""
     drawn = {
         "severity_curves": figures.severity_curves(metrics),
         "corruption_heat_map": figures.corruption_heat_map(metrics),
         "few_shot_curves": figures.few_shot_curves(metrics),
         "corruption_montage": figures.corruption_montage(corrupted),
     }
-    return {file: content for name, figure in drawn.items() for file, content in figures.vector_files(figure, name).items()}
+    vectors = [figures.vector_files(figure, name) for name, figure in drawn.items()]
+    return *drawn.values(), {file: content for files in vectors for file, content in files.items()}
 
 
 def write_report(
@@ -104,6 +87,7 @@ def write_page(
     leaderboard: pd.DataFrame,
     comparisons: pd.DataFrame,
     parameters: Mapping[str, Any],
+    drawn: Mapping[str, bytes],
     *results: CorruptedSet | Logits | pd.DataFrame | dict[str, Any],
     baseline: str,
     synthetic: Sequence[str],
@@ -113,7 +97,7 @@ def write_page(
 ) -> str:
     """The report, as one HTML file.
 
-    `results` are the data cards and corrupted sets of all data sets, the logits of all models, and the few-shot tables
+    `drawn` are the figures, `results` the data cards and corrupted sets of all data sets, the logits of all models, and the few-shot tables
     named by `few_shot_cells`.
     """
     from robustmedclip.pipelines.reporting import charts
@@ -172,7 +156,7 @@ def write_page(
         undefined=tables.undefined(metrics, baseline),
         few_shots=tables.few_shot_counts(dict(zip(few_shot_cells, few_shots, strict=True))) if few_shots else None,
         weights=_weights(logits),
-        montage=figures.corruption_montage(list(sets.values())),
+        montage=drawn["corruption_montage.svg"],
         flips=flips,
         flipped_model=models[0],
         cards=[data_card(one, cards[name]) for name, one in sets.items()],

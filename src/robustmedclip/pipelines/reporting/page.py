@@ -13,7 +13,6 @@ import pandas as pd
 import plotly.graph_objects as go
 import yaml
 from jinja2 import Environment, StrictUndefined
-from matplotlib.figure import Figure
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
@@ -31,7 +30,7 @@ def page(
     leaderboard: pd.DataFrame,
     tables: Mapping[str, pd.DataFrame],
     charts: Sequence[tuple[str, str, go.Figure]],
-    montage: Figure,
+    montage: bytes,
     flips: Sequence[tuple[Flip, CorruptedSet]],
     flipped_model: str,
     cards: Sequence[dict[str, Any]],
@@ -55,8 +54,8 @@ def page(
         Heading to a table for people.
     charts : sequence of (str, str, Figure)
         Heading, a description for those who don't see the chart, and the Plotly figure.
-    montage : Figure
-        The corruptions, as a matplotlib figure.
+    montage : bytes
+        The corruptions, as SVG.
     flips : sequence of (Flip, CorruptedSet)
         Images that `flipped_model` gets wrong when they are corrupted.
     flipped_model : str
@@ -95,7 +94,7 @@ def page(
             (title, description, _chart(figure, f"chart-{position}"), isinstance(figure.data[0], go.Heatmap))
             for position, (title, description, figure) in enumerate(charts)
         ],
-        montage=_figure_url(montage),
+        montage=_data_url(montage, "svg+xml"),
         flips=[
             (flip, image_url(image_of(one, CLEAN, flip.index)), image_url(image_of(one, flip.condition, flip.index)))
             for flip, one in flips
@@ -144,17 +143,11 @@ def image_url(pixels: np.ndarray) -> str:
     picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
     stream = BytesIO()
     picture.save(stream, "PNG", optimize=True)
-    return _data_url(stream)
+    return _data_url(stream.getvalue(), "png")
 
 
-def _figure_url(figure: Figure) -> str:
-    stream = BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    return _data_url(stream)
-
-
-def _data_url(stream: BytesIO) -> str:
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+def _data_url(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

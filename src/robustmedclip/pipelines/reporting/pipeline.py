@@ -2,6 +2,7 @@
 
 from functools import partial
 from itertools import product
+from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
@@ -9,12 +10,8 @@ from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.reporting.nodes import (
     compare_pairs,
     compute_metrics,
-    draw_few_shot_curves,
-    draw_heat_map,
-    draw_montage,
-    draw_severity_curves,
+    draw_figures,
     rank_models,
-    write_figures,
     write_page,
     write_report,
     write_tables,
@@ -38,22 +35,11 @@ def create_pipeline(plan: Plan) -> Pipeline:
         "protocol": plan.protocol_summary,
         "few_shot_cells": [f"{100 * fraction:g} %" for fraction in plan.fractions],
     }
-    scoring = {
-        "baseline": plan.baseline,
-        "collections": {one.name: one.collection for one in plan.data_sets if one.collection is not None},
-        "medmnist_c": [one.name for one in plan.data_sets if one.suite_dataset == one.name and not one.synthetic],
-        "seen": plan.seen_corruptions,
-    }
-    drawings = {
-        "severity_curves": draw_severity_curves,
-        "corruption_heat_map": draw_heat_map,
-        "few_shot_curves": draw_few_shot_curves,
-    }
     stage_node = partial(Node, namespace="reporting")
     return Pipeline(
         [
             stage_node(
-                bind(compute_metrics, **scoring), logits, ["metrics", "mce_resamples"], name="compute_metrics"
+                bind(compute_metrics, **scoring(plan)), logits, ["metrics", "mce_resamples"], name="compute_metrics"
             ),
             stage_node(rank_models, ["metrics", "mce_resamples"], "leaderboard", name="rank_models"),
             stage_node(compare_pairs, ["leaderboard", "mce_resamples"], "comparisons", name="compare_pairs"),
@@ -63,12 +49,15 @@ def create_pipeline(plan: Plan) -> Pipeline:
                 "tables",
                 name="write_tables",
             ),
-            *(stage_node(draw, "metrics", name, name=f"draw_{name}") for name, draw in drawings.items()),
-            stage_node(draw_montage, corrupted, "corruption_montage", name="draw_corruption_montage"),
-            stage_node(write_figures, ["metrics", *corrupted], "figures", name="write_figures"),
+            stage_node(
+                draw_figures,
+                ["metrics", *corrupted],
+                ["severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage", "figures"],
+                name="draw_figures",
+            ),
             stage_node(
                 bind(write_page, **facts),
-                ["metrics", "leaderboard", "comparisons", "parameters", *cards, *corrupted, *logits, *few_shots],
+                ["metrics", "leaderboard", "comparisons", "parameters", "figures", *cards, *corrupted, *logits, *few_shots],
                 "report_page",
                 name="write_report_page",
             ),
@@ -80,3 +69,13 @@ def create_pipeline(plan: Plan) -> Pipeline:
             ),
         ]
     )
+
+
+def scoring(plan: Plan) -> dict[str, Any]:
+    """What :func:`robustmedclip.metrics.score_benchmark` has to know of the plan."""
+    return {
+        "baseline": plan.baseline,
+        "collections": {one.name: one.collection for one in plan.data_sets if one.collection is not None},
+        "medmnist_c": [one.name for one in plan.data_sets if one.suite_dataset == one.name and not one.synthetic],
+        "seen": plan.seen_corruptions,
+    }
