@@ -2,6 +2,8 @@
 
 import atexit
 import logging
+import os
+import platform
 import shutil
 import subprocess
 import time
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import psutil
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
@@ -177,9 +180,11 @@ class TrackingHook:
         if mlflow.active_run() is None:
             return
         atexit.register(_close_runs, "KILLED")
+        _close_abandoned_runs(mlflow.active_run().info.experiment_id)
         parameters = current_config()["parameters"]
         mlflow.set_tags(
             {
+                "process": _process(),
                 "kedro_run_id": run_params["run_id"],
                 "kedro_env": run_params["env"] or "local",
                 "git_commit": _git_commit(),
@@ -216,6 +221,37 @@ def _close_runs(status: str) -> None:
 
     while mlflow.active_run() is not None:
         mlflow.end_run(status)
+
+
+def _process() -> str:
+    """Host, number and start of this process: numbers are given again to later ones."""
+    return f"{platform.node()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
+
+
+def _is_gone(process: str) -> bool:
+    """Whether a :func:`_process` of this host has ended; of those of other hosts nothing is known."""
+    host, number, started = process.rsplit(":", 2)
+    try:
+        # Setting the clock moves the time at which a process seems to have started.
+        return host == platform.node() and abs(psutil.Process(int(number)).create_time() - float(started)) > 60
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False
+
+
+def _close_abandoned_runs(experiment: str) -> None:
+    """Close runs whose process is gone, with their children: a process that was killed could not do so itself."""
+    import mlflow
+
+    query = "attributes.status = 'RUNNING'"
+    running = mlflow.search_runs([experiment], filter_string=query, output_format="list")
+    gone = [run for run in running if "process" in run.data.tags and _is_gone(run.data.tags["process"])]
+    parents = {run.info.run_id for run in gone}
+    for run in running:
+        if run in gone or run.data.tags.get("mlflow.parentRunId") in parents:
+            mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
+            logger.warning("The run '%s' was killed while it ran; MLflow now says so", run.info.run_name)
 
 
 def _title(node: Node) -> str:
