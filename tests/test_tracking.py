@@ -1,23 +1,29 @@
 """What runs leave in MLflow: their state, however they end, and the best adapter as a model that can be served."""
 
 import json
+import os
+import platform
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
-from kedro.io import DataCatalog, DatasetError
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.io.core import Version
 from kedro.pipeline import Node, Pipeline
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
@@ -26,7 +32,7 @@ from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune
 from robustmedclip.config import BenchmarkConfigLoader
 from robustmedclip.hooks import TrackingHook
 from robustmedclip.io import LogitsDataset
-from robustmedclip.metrics import softmax
+from robustmedclip.metrics import metrics_table, softmax
 from robustmedclip.models import load_open_clip, zero_shot_classifier
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import evaluate
@@ -131,6 +137,43 @@ raise KeyboardInterrupt
     assert states(experiment) == ["KILLED"]
 
 
+def test_a_run_that_was_killed_is_closed_with_its_children_by_the_next(project, experiment):
+    code = """
+import os, pathlib, signal
+import mlflow
+from kedro.framework.hooks import hook_impl
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from robustmedclip.hooks import ProgressHook
+
+@hook_impl
+def killed(self):
+    mlflow.start_run(nested=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+ProgressHook.after_node_run = killed
+bootstrap_project(pathlib.Path.cwd())
+with KedroSession.create() as session:
+    session.run(pipeline_names=["ingestion"])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    assert states(experiment) == ["RUNNING", "RUNNING"]
+    client, (killed, _) = MlflowClient(), mlflow.search_runs(experiment_names=[experiment], output_format="list")
+    still_running = {
+        "of another host": f"another-{platform.node()}:1:0",
+        "of this host": f"{platform.node()}:{os.getpid()}:{psutil.Process().create_time():.0f}",
+        "of another program": None,
+    }
+    for name, process in still_running.items():
+        tags = {} if process is None else {"process": process}
+        client.create_run(killed.info.experiment_id, run_name=name, tags=tags)
+    run(project, "ingestion")
+    found = mlflow.search_runs(experiment_names=[experiment], output_format="list")
+    assert {one.info.run_name for one in found if one.info.status == "RUNNING"} == set(still_running)
+    assert sorted(states(experiment)) == ["FINISHED", "KILLED", "KILLED", "RUNNING", "RUNNING", "RUNNING"]
+
+
 PARAMETERS = {
     "data_sets": {
         name: {"modality": "microscopy", "source": {"type": "robustmedclip.io.FolderDataset"}} for name in ("cells", "rods")
@@ -186,18 +229,17 @@ def random_adapter() -> Adapter:
     return Adapter(adapter.config, weights, adapter.metadata)
 
 
-def test_a_child_run_leads_back_to_the_bytes_behind_it(tmp_path, experiment):
-    plan = Plan.from_parameters({**PARAMETERS, "adaptations": {}})
-    attributes = {"base": "vit", "method": "zero-shot", "rank": None, "fraction": None, "seed": None, "weights": "abc"}
-    catalog, rng = DataCatalog(), np.random.default_rng(0)
-    for data_set in plan.data_sets:
+def scored(folder: Path, plan: Plan) -> DataCatalog:
+    """Random logits of every model of the plan, and the metrics of them."""
+    catalog, rng, runs = DataCatalog(), np.random.default_rng(0), []
+    for model, data_set in product(plan.evaluated_models, plan.data_sets):
         images = images_of(data_set.name)
-        name, version = f"logits-vit-{data_set.name}", Version(None, "2026-01-02T03.04.05.678Z")
-        catalog[name] = LogitsDataset(filepath=f"{tmp_path}/{name}.npz", version=version)
+        name, version = f"logits-{model.cell}-{data_set.name}", Version(None, "2026-01-02T03.04.05.678Z")
+        catalog[name] = LogitsDataset(filepath=f"{folder}/{name}.npz", version=version)
         values = rng.normal(size=(len(data_set.conditions), 60, len(images.class_names))).astype(np.float32)
         logits = Logits(
-            model="vit",
-            attributes=attributes,
+            model=model.name,
+            attributes={**model.attributes, "weights": f"hash of {model.cell}"},
             data_set=data_set.name,
             modality="microscopy",
             class_names=images.class_names,
@@ -207,17 +249,61 @@ def test_a_child_run_leads_back_to_the_bytes_behind_it(tmp_path, experiment):
             sample_ids=images.sample_ids,
         )
         catalog.save(name, logits)
+        runs.append(logits)
+    catalog["metrics"] = metrics_table(runs, plan.baseline, resamples=10)
+    return catalog
+
+
+def children_of(catalog: DataCatalog, plan: Plan, experiment: str) -> dict[str, mlflow.entities.Run]:
+    """The child runs that are logged, by name."""
     with mlflow.start_run() as parent:
         log_models(catalog, plan, "this run")
-    runs = mlflow.search_runs(experiment_names=[experiment], output_format="list")
-    (child,) = [run for run in runs if run.info.run_id != parent.info.run_id]
+    query = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    found = mlflow.search_runs(experiment_names=[experiment], filter_string=query, output_format="list")
+    return {run.info.run_name: run for run in found}
+
+
+def test_a_child_run_leads_back_to_the_bytes_behind_it(tmp_path, experiment):
+    plan = Plan.from_parameters({**PARAMETERS, "adaptations": {}})
+    (child,) = children_of(scored(tmp_path, plan), plan, experiment).values()
     assert child.info.status == "FINISHED" and child.info.run_name == "vit"
-    tags = child.data.tags
-    assert tags["mlflow.parentRunId"] == parent.info.run_id
-    assert tags["kedro_run_id"] == "this run" and tags["weights"] == "abc"
-    assert json.loads(tags["versions"]) == {f"logits-vit-{name}": "2026-01-02T03.04.05.678Z" for name in ("cells", "rods")}
+    assert child.data.tags["kedro_run_id"] == "this run" and child.data.tags["weights"] == "hash of vit"
+    versions = json.loads(child.data.tags["versions"])
+    assert versions == {f"logits-vit-{name}": "2026-01-02T03.04.05.678Z" for name in ("cells", "rods")}
     assert child.data.params.items() >= {"model": "vit", "method": "zero-shot", "fraction": "none"}.items()
     assert child.data.metrics["mce"] == 100 and "clean_error.cells" in child.data.metrics
+
+
+def test_a_child_run_has_curves_and_a_figure(tmp_path, experiment):
+    plan = Plan.from_parameters({**PARAMETERS, "seeds": [0]})
+    catalog = scored(tmp_path, plan)
+    history = pd.DataFrame({"epoch": [0, 1], "loss": [2.0, 1.0], "validation_loss": [np.nan, 1.5]})
+    catalog["history-vit_lora_k10_s0"] = MemoryDataset(history)
+    child = children_of(catalog, plan, experiment)["vit_lora_k10_s0"]
+    curves = {
+        name: [(point.step, point.value) for point in MlflowClient().get_metric_history(child.info.run_id, name)]
+        for name in ("loss", "validation_loss", "error_by_severity")
+    }
+    assert curves["loss"] == [(0, 2.0), (1, 1.0)] and curves["validation_loss"] == [(1, 1.5)]
+    steps, errors = zip(*curves["error_by_severity"], strict=True)
+    assert steps == (0, 1, 2, 3, 4, 5) and errors[0] == child.data.metrics["clean_error"]
+    assert np.mean(errors[1:]) == pytest.approx(child.data.metrics["corrupted_error"])
+    (figure,) = MlflowClient().list_artifacts(child.info.run_id)
+    with Image.open(mlflow.artifacts.download_artifacts(f"{child.info.artifact_uri}/{figure.path}")) as picture:
+        assert figure.path == "summary.png" and np.ptp(np.asarray(picture)) > 0
+
+
+def test_each_of_several_seeds_has_figures_of_its_own(tmp_path, experiment):
+    plan = Plan.from_parameters({**PARAMETERS, "seeds": [0, 1]})
+    catalog = scored(tmp_path, plan)
+    children, metrics = children_of(catalog, plan, experiment), catalog.load("metrics")
+    assert len(children) == 5
+    for seed in (0, 1):
+        own = metrics[(metrics["model"] == "vit_lora_k10") & (metrics["seed"] == seed)]
+        clean = own[own["metric"] == "clean_error"].set_index("data_set")["value"]
+        logged = children[f"vit_lora_k10_s{seed}"].data.metrics
+        assert logged["clean_error.cells"] == clean["cells"] and logged["clean_error.rods"] == clean["rods"]
+        assert logged["clean_error"] == pytest.approx(clean.mean())
 
 
 @pytest.fixture(scope="module")

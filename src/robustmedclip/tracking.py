@@ -2,20 +2,27 @@
 
 import json
 import tempfile
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import mlflow
 import numpy as np
 import pandas as pd
 from kedro.io import DataCatalog
 from kedro.io.core import get_filepath_str
+from mlflow import MlflowClient
+from mlflow.entities import Metric
 from mlflow.models import ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from robustmedclip.metrics import metrics_table
 from robustmedclip.metrics.table import ALL, SCORES, overall
+from robustmedclip.pipelines.reporting.figures import model_summary
+from robustmedclip.pipelines.reporting.pipeline import scoring
 from robustmedclip.plan import EvaluatedModel, Plan
 from robustmedclip.types import CLEAN
 
@@ -33,6 +40,14 @@ ARTIFACTS = {
 }
 
 
+class Value(NamedTuple):
+    """One value of an MLflow metric."""
+
+    name: str
+    value: float
+    step: int = 0
+
+
 def log_report(catalog: DataCatalog, made: Collection[str]) -> None:
     """Log what was made of the tables, the reports and the figures as artifacts of the active run."""
     with tempfile.TemporaryDirectory() as artifacts:
@@ -46,26 +61,28 @@ def log_report(catalog: DataCatalog, made: Collection[str]) -> None:
 
 
 def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
-    """Log a child run per evaluated model and seed: parameters, metrics, training curves."""
-    baseline = [catalog.load(f"logits-{plan.baseline}-{data_set.name}") for data_set in plan.data_sets]
+    """Log a child run per evaluated model and seed: parameters, metrics, curves and figures."""
+    metrics = catalog.load("metrics")
     for model in plan.evaluated_models:
-        names = [f"logits-{model.cell}-{data_set.name}" for data_set in plan.data_sets]
-        logits = [catalog.load(name) for name in names]
-        runs = logits if model.name == plan.baseline else logits + baseline
-        table = metrics_table(runs, plan.baseline, resamples=0)
-        with mlflow.start_run(run_name=model.cell, nested=True):
+        names = _logits_of(model, plan)
+        logits, own = [catalog.load(name) for name in names], metrics[metrics["model"] == model.name]
+        if own["seed"].nunique() > 1:
+            baseline = [catalog.load(name) for name in _logits_of(EvaluatedModel(plan.baseline), plan)]
+            table = metrics_table([*logits, *baseline], resamples=0, **scoring(plan))
+            own = table[table["model"] == model.name]
+        values = [*summary(own), *severity_steps(own)]
+        if model.adaptation and catalog.exists(f"history-{model.cell}"):
+            values += training_steps(catalog.load(f"history-{model.cell}"))
+        with mlflow.start_run(run_name=model.cell, nested=True) as run:
             versions = {name: catalog[name].resolve_load_version() for name in names}
             mlflow.set_tags({"kedro_run_id": run_id, "versions": json.dumps(versions)})
             if weights := logits[0].attributes.get("weights"):
                 mlflow.set_tag("weights", weights)
-            mlflow.log_params({"model": model.name, "backbone": model.base, **_known(model)})
-            mlflow.log_metrics(flat_metrics(table[table["model"] == model.name]))
             if model.adaptation:
                 mlflow.set_tag("adapter", f"adapter-{model.cell}")
-            if model.adaptation and catalog.exists(f"history-{model.cell}"):
-                for row in catalog.load(f"history-{model.cell}").to_dict("records"):
-                    step = int(row.pop("epoch"))
-                    mlflow.log_metrics({k: v for k, v in row.items() if pd.notna(v)}, step=step)
+            mlflow.log_params({"model": model.name, "backbone": model.base, **_known(model)})
+            log_values(run.info.run_id, values)
+            mlflow.log_figure(model_summary(own, logits), "summary.png")
 
 
 def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
@@ -114,8 +131,8 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
         )
 
 
-def flat_metrics(table: pd.DataFrame) -> dict[str, float]:
-    """The summary of one model as MLflow metrics.
+def summary(table: pd.DataFrame) -> Iterator[Value]:
+    """The summary of one model.
 
     Names are ``mce``, ``clean_error`` and so on for the average over all data sets,
     ``<metric>.<data set>`` for one data set, and ``ce.<corruption>``; scores on clean images alone have
@@ -123,17 +140,42 @@ def flat_metrics(table: pd.DataFrame) -> dict[str, float]:
     """
     averages = overall(table).assign(suffix="")
     of_data_sets = table[table["data_set"] != ALL].assign(suffix=lambda rows: "." + rows["data_set"])
-    summary = pd.concat([averages, of_data_sets])
-    summary = summary[summary["seed"].isna() & summary["severity"].isna() & summary["value"].notna()]
-    flat = {}
-    for row in summary.itertuples():
+    rows = pd.concat([averages, of_data_sets])
+    for row in rows[rows["seed"].isna() & rows["severity"].isna() & rows["value"].notna()].itertuples():
         name = row.metric
         if name in SCORES:
             name = ("corrupted_" if row.corruption == ALL else "clean_") + name
         elif row.corruption not in (ALL, CLEAN.corruption):
             name += f".{row.corruption}"
-        flat[name + row.suffix] = row.value
-    return flat
+        yield Value(name + row.suffix, row.value)
+
+
+def severity_steps(table: pd.DataFrame) -> Iterator[Value]:
+    """Error of one model over all data sets and corruptions, a step per severity; step 0 is clean."""
+    rows = overall(table)
+    clean, corrupted = rows["metric"] == "clean_error", (rows["metric"] == "error") & (rows["corruption"] == ALL)
+    for row in rows[(clean | corrupted & rows["severity"].notna()) & rows["value"].notna()].itertuples():
+        yield Value("error_by_severity", row.value, 0 if row.metric == "clean_error" else int(row.severity))
+
+
+def training_steps(history: pd.DataFrame) -> Iterator[Value]:
+    """Training curves, a step per epoch."""
+    for name in history.columns.drop("epoch"):
+        for step, value in zip(history["epoch"], history[name], strict=True):
+            if pd.notna(value):
+                yield Value(name, value, int(step))
+
+
+def log_values(run_id: str, values: Sequence[Value]) -> None:
+    """Log metrics with as few calls as MLflow allows: each is a transaction of its database."""
+    now = int(1000 * time.time())
+    metrics = [Metric(name, float(value), now, step) for name, value, step in values]
+    for start in range(0, len(metrics), MAX_METRICS_PER_BATCH):
+        MlflowClient().log_batch(run_id, metrics=metrics[start : start + MAX_METRICS_PER_BATCH])
+
+
+def _logits_of(model: EvaluatedModel, plan: Plan) -> list[str]:
+    return [f"logits-{model.cell}-{data_set.name}" for data_set in plan.data_sets]
 
 
 def _known(model: EvaluatedModel) -> dict[str, object]:

@@ -1,19 +1,16 @@
 """Interactive charts, from the table of metrics or from logits. Names that users gave are escaped: Plotly reads HTML."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from html import escape
-from itertools import product
 from textwrap import wrap
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from robustmedclip.metrics import reliability, scaled_logits
-from robustmedclip.metrics.calibration import BINS
 from robustmedclip.metrics.table import ALL, overall
 from robustmedclip.pipelines.reporting.palette import COLOURS, colour_of
+from robustmedclip.pipelines.reporting.reliability import reliability_lines
 from robustmedclip.types import CLEAN, Logits
 
 _LAYOUT = {
@@ -139,37 +136,27 @@ def reliability_diagrams(logits: Sequence[Logits], models: Sequence[str]) -> go.
 
     Every image of every data set counts alike, under each corruption and severity, and for each seed.
     """
-    figure, lines = go.Figure(), list(product(("clean", "corrupted"), ("", ", scaled")))
+    figure = go.Figure()
     for position, model in enumerate(models):
-        sums = _reliability_sums([run for run in logits if run.model == model])
-        for condition, scaled in lines:
-            images, confidence, right = sums[condition + scaled]
-            filled = images > 0
+        lines = reliability_lines([run for run in logits if run.model == model])
+        for name, line in lines.items():
             figure.add_scatter(
-                x=confidence[filled] / images[filled],
-                y=right[filled] / images[filled],
-                customdata=images[filled],
+                x=line["confidence"],
+                y=line["right"],
+                customdata=line["predictions"],
                 mode="lines+markers",
-                name=condition + scaled,
+                name=name,
                 visible=position == 0,
-                line={"color": COLOURS[0 if condition == "clean" else 1], "dash": "dot" if scaled else "solid"},
+                line={
+                    "color": COLOURS[0 if name.startswith("clean") else 1],
+                    "dash": "dot" if name.endswith("scaled") else "solid",
+                },
                 hovertemplate="confidence %{x:.2f}<br>right %{y:.2f}<br>%{customdata} predictions",
             )
     figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"color": "#888", "width": 1})
     shown = [[other == model for other in models for _ in lines] for model in models]
     figure.update_layout(updatemenus=[_menu(models, shown)], xaxis_range=[0, 1.02], yaxis_range=[0, 1.02])
     return _finished(figure, "mean confidence", "share that is right", entries=len(lines))
-
-
-def _reliability_sums(runs: Sequence[Logits]) -> dict[str, np.ndarray]:
-    sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((3, BINS)))
-    for run in runs:
-        scaled = scaled_logits(run.logits, run.logits[0], run.labels)
-        for row, condition in enumerate(run.conditions):
-            name = "clean" if condition == CLEAN else "corrupted"
-            sums[name] += reliability(run.logits[row], run.labels)
-            sums[f"{name}, scaled"] += reliability(scaled[row], run.labels)
-    return sums
 
 
 def _few_shot_lines(errors: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:

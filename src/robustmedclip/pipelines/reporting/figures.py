@@ -1,4 +1,4 @@
-"""Figures, each from the table of metrics or from corrupted images."""
+"""Figures, each from the table of metrics, from logits or from corrupted images."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from robustmedclip.metrics.table import ALL, SEVERITIES, overall
-from robustmedclip.pipelines.reporting.palette import colour_of
-from robustmedclip.types import CLEAN, Condition, CorruptedSet
+from robustmedclip.pipelines.reporting.palette import COLOURS, colour_of
+from robustmedclip.pipelines.reporting.reliability import reliability_lines
+from robustmedclip.types import CLEAN, Condition, CorruptedSet, Logits
 
 _DPI = 110
 
@@ -82,6 +83,35 @@ def few_shot_curves(metrics: pd.DataFrame) -> Figure:
     return figure
 
 
+def model_summary(metrics: pd.DataFrame, logits: Sequence[Logits]) -> Figure:
+    """One model: error against severity, a line per corruption, and its reliability diagram.
+
+    `metrics` are its rows of the table, `logits` those of all data sets.
+    """
+    everywhere = overall(metrics)
+    figure = Figure(figsize=(10, 4.4), dpi=_DPI)
+    severities, calibration = figure.subplots(
+        1, 2, gridspec_kw={"left": 0.06, "right": 0.99, "bottom": 0.12, "top": 0.86, "wspace": 0.16}
+    )
+    model, names = everywhere["model"].iloc[0], sorted(set(everywhere["corruption"]) - {CLEAN.corruption, ALL})
+    for position, name in enumerate(names):
+        curve = _severities(everywhere, model, name)["value"]
+        style = ("-o", "--s", ":^")[position // len(COLOURS) % 3]
+        label = name.replace("_", " ")
+        severities.plot(range(len(curve)), curve, style, color=colour_of(name, names), label=label, markersize=3)
+    severities.set(xlabel="severity (0: clean)", ylabel="error, %", title="averages over data sets")
+    calibration.plot([0, 1], [0, 1], color="#888", lw=1)
+    for name, line in reliability_lines(logits).items():
+        colour, style = COLOURS[0 if name.startswith("clean") else 1], ":o" if name.endswith("scaled") else "-o"
+        calibration.plot(line["confidence"], line["right"], style, color=colour, label=name, markersize=3)
+    calibration.set(xlabel="mean confidence", ylabel="share that is right", title="calibration", xlim=(0, 1.02), ylim=(0, 1.02))
+    for axis in (severities, calibration):
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.suptitle(model)
+    return figure
+
+
 def corruption_montage(corrupted: Sequence[CorruptedSet], thumbnail: int = 64) -> Figure:
     """The first test image of the data sets under every corruption (row) at every severity (column).
 
@@ -113,6 +143,7 @@ def vector_files(figure: Figure, name: str) -> dict[str, bytes]:
         for ending, metadata in undated.items():
             stream = BytesIO()
             figure.savefig(stream, format=ending, metadata=metadata)
+            figure.set_layout_engine("none")  # what is laid out stays
             files[f"{name}.{ending}"] = stream.getvalue()
     return files
 
