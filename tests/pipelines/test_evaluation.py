@@ -61,6 +61,21 @@ def test_features_are_those_of_each_image_by_itself(corrupted):
         np.testing.assert_allclose(rows[i, 4:5], expected, atol=1e-6)
 
 
+def test_features_do_not_depend_on_the_number_of_cores(corrupted):
+    import torch
+
+    model, before, rows = load_open_clip(f"local-dir:{FOLDER}"), torch.get_num_threads(), []
+    try:
+        for cores in (1, 2, 7):
+            torch.set_num_threads(cores)
+            stream = encode(model, corrupted, {"precision": "float32"}, name="vit").read()
+            rows.append(np.concatenate(list(stream)))
+            assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(rows[1:], rows[:1] * 2)
+
+
 def test_bfloat16_gives_features_close_to_float32s(corrupted, monkeypatch):
     import torch
 

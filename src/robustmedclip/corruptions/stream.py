@@ -1,13 +1,12 @@
 """Corrupting more images than fit into memory, on all cores."""
 
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from robustmedclip.parallel import map_ahead
 from robustmedclip.types import batches
 
 
@@ -34,13 +33,12 @@ def corrupted_batches(
     """
     from robustmedclip.corruptions import corrupt
 
+    def corrupted(part: tuple[np.ndarray, Sequence[str]]) -> np.ndarray:
+        return corrupt(part[0], name, severity, sample_ids=part[1], **settings)
+
+    parts = (
+        (np.array(batch), sample_ids[start : start + batch_size])
+        for start, batch in zip(range(0, len(images), batch_size), batches(images, batch_size))
+    )
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    pending: deque[Future[np.ndarray]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for start, batch in zip(range(0, len(images), batch_size), batches(images, batch_size)):
-            ids = sample_ids[start : start + batch_size]
-            pending.append(pool.submit(corrupt, np.array(batch), name, severity, sample_ids=ids, **settings))
-            if len(pending) > workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+    yield from map_ahead(corrupted, parts, workers)

@@ -1,20 +1,21 @@
 """Features and logits of streams of images."""
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 
 from robustmedclip.models.interface import VisionLanguageModel
-
-T = TypeVar("T")
+from robustmedclip.parallel import map_ahead
 
 #: Images per forward pass. Fixed, and every pass is filled up to it, so that an image's logits don't
 #: depend on how many images are scored.
 BATCH_SIZE = 50
+
+#: Most forward passes at a time: each holds the activations of a batch.
+_MOST_STREAMS = 4
 
 _CPU_FLAGS = Path("/proc/cpuinfo")
 
@@ -35,7 +36,10 @@ def fast_precision(device: torch.device) -> torch.dtype:
 def image_features(
     model: VisionLanguageModel, batches: Iterable[np.ndarray], precision: torch.dtype = torch.float32
 ) -> Iterator[np.ndarray]:
-    """Features of a stream of images; the next batch is read and preprocessed while the model runs.
+    """Features of a stream of images, a few batches at a time.
+
+    Batches beside each other use the cores better than the cores do together on one: small layers leave little to
+    divide. The next batch is read meanwhile.
 
     Parameters
     ----------
@@ -51,16 +55,32 @@ def image_features(
     ndarray
         float32 ``(<=BATCH_SIZE, D)``: unit features, in the order of the images.
     """
-    prepared = (
-        (model.preprocess(_filled(batch), model.device), len(batch)) for batch in rebatched(batches, BATCH_SIZE)
-    )
-    for pixels, count in _one_ahead(prepared):
-        with (
-            torch.inference_mode(),
-            torch.autocast(pixels.device.type, precision, enabled=precision != torch.float32),
-        ):
-            features = model.encode_image(pixels)[:count].cpu().numpy()
-        yield features
+    device = model.device
+
+    @torch.inference_mode()
+    def encoded(part: tuple[np.ndarray, int]) -> np.ndarray:
+        images, count = part
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            return model.encode_image(model.preprocess(images, device))[:count].cpu().numpy()
+
+    parts = ((_filled(batch), len(batch)) for batch in rebatched(batches, BATCH_SIZE))
+    with _streams(device) as streams:
+        yield from map_ahead(encoded, parts, streams)
+
+
+@contextmanager
+def _streams(device: torch.device) -> Iterator[int]:
+    """How many batches to have at a time; on a CPU they share out its cores, on a GPU one is prepared meanwhile."""
+    if device.type != "cpu":
+        yield 2
+        return
+    threads = torch.get_num_threads()
+    streams = min(threads, _MOST_STREAMS)
+    torch.set_num_threads(threads // streams)
+    try:
+        yield streams
+    finally:
+        torch.set_num_threads(threads)
 
 
 def class_logits(
@@ -112,13 +132,3 @@ def _filled(batch: np.ndarray) -> np.ndarray:
     filled = np.zeros((BATCH_SIZE, *batch.shape[1:]), batch.dtype)
     filled[: len(batch)] = batch
     return filled
-
-
-def _one_ahead(items: Iterable[T]) -> Iterator[T]:
-    """The items; each is made in another thread while its predecessor is in use."""
-    iterator, end = iter(items), object()
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, iterator, end)
-        while (item := coming.result()) is not end:
-            coming = thread.submit(next, iterator, end)
-            yield item
