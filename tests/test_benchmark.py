@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).parents[1]
 PHANTOM = {
@@ -242,6 +243,47 @@ def test_every_bad_source_is_reported_before_anything_is_done(fresh_project):
     output = result.stdout + result.stderr
     assert result.returncode != 0
     assert "'triangle' (3.png)" in output and "gone.png" in output
+    assert not list(fresh_project.folder.glob("data/**/*"))
+
+
+def test_every_bad_model_is_reported_before_anything_is_done(fresh_project):
+    good = fresh_project.folder / "src/robustmedclip/models/phantom_vit"
+    weights = load_file(good / "open_clip_model.safetensors")
+    content = (good / "open_clip_model.safetensors").read_bytes()
+
+    def copy(name: str) -> Path:
+        folder = Path(shutil.copytree(good, fresh_project.folder / name))
+        (folder / "open_clip_model.safetensors").unlink()
+        return folder
+
+    copy("empty")
+    (copy("truncated") / "open_clip_model.safetensors").write_bytes(content[:-1000])
+    save_file({**weights, "visual.proj": weights["visual.proj"] * np.nan}, copy("nan") / "model.safetensors")
+    save_file({**weights, "extra": weights["visual.proj"].clone()}, copy("left_over") / "model.safetensors")
+    save_file({k: v for k, v in weights.items() if k != "visual.proj"}, copy("lacking") / "model.safetensors")
+    shutil.copy(good.with_name("phantom_resnet") / "open_clip_model.safetensors", copy("other") / "model.safetensors")
+    (copy("code") / "pytorch_model.bin").write_bytes(b"cposix\nsystem\n(S'touch ran'\ntR.")
+    models = {folder: {"path": folder} for folder in ("empty", "truncated", "nan", "left_over", "lacking", "other", "code")}
+    models["unreachable"] = {"model": "hf-hub:nobody/nothing"}
+    dataset = "robustmedclip.io.OpenCLIPDataset"
+    added = {name: {"source": {"type": dataset, **source}} for name, source in models.items()}
+    fresh_project.configure({**PLAN, "models": {"phantom_vit": {"source": {"type": dataset, "path": str(good)}}, **added}})
+    result = fresh_project.run("--pipeline", "benchmark")
+    assert result.returncode != 0
+    found = dict(re.findall(r"- model (\w+): (.*)", result.stdout + result.stderr))
+    for name, message in {
+        "empty": "it has none of open_clip_model.safetensors",
+        "truncated": "is damaged or cut off: get it again",
+        "nan": "are not finite: visual.proj. Get an undamaged copy",
+        "left_over": "1 left over (extra)",
+        "lacking": "1 missing (visual.proj)",
+        "other": "they are of another architecture",
+        "code": "holds Python objects, which could be code and are not loaded",
+        "unreachable": "can't be downloaded, and is not in the cache",
+    }.items():
+        assert message in found.pop(name), name
+    assert not found
+    assert not (fresh_project.folder / "ran").exists()
     assert not list(fresh_project.folder.glob("data/**/*"))
 
 

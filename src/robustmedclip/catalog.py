@@ -1,7 +1,7 @@
 """A catalog that can tell a stale entry from a fresh one, and leaves no half-written version behind."""
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fsspec import AbstractFileSystem
@@ -46,8 +46,8 @@ class FingerprintedCatalog(DataCatalog):
         try:
             return super().load(ds_name, version)
         except DatasetError as error:
-            if isinstance(error.__cause__, InputError):
-                raise SourceError(error.__cause__.message) from error
+            if cause := _first(error, lambda one: isinstance(one, InputError)):
+                raise SourceError(cause.message) from error
             raise
 
     def save(self, ds_name: str, data: Any) -> None:
@@ -65,9 +65,9 @@ class FingerprintedCatalog(DataCatalog):
         except BaseException as error:
             if not existed and filesystem.exists(version):
                 filesystem.rm(version, recursive=True)
-            if isinstance(error.__cause__, InputError):
-                raise SourceError(error.__cause__.message) from error
-            if cause := _disk_full(error):
+            if cause := _first(error, lambda one: isinstance(one, InputError)):
+                raise SourceError(cause.message) from error
+            if cause := _first(error, _is_disk_full):
                 raise SourceError(
                     f"No space left while writing '{ds_name}' to {version} ({cause}). Nothing of it was kept. "
                     "Free some space, or point the catalog at another disk, then continue with "
@@ -80,9 +80,12 @@ def _filesystem(dataset: AbstractVersionedDataset) -> AbstractFileSystem:
     return getattr(dataset, "_fs", None) or LocalFileSystem(auto_mkdir=True)
 
 
-def _disk_full(error: BaseException | None) -> OSError | None:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return error
+def _is_disk_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _first(error: BaseException | None, wanted: Callable[[BaseException], bool]) -> Any:
+    """The error, or the first of those that led to it, that is `wanted`."""
+    while error is not None and not wanted(error):
         error = error.__cause__ or error.__context__
-    return None
+    return error

@@ -8,6 +8,9 @@ import shutil
 import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import click
 import psutil
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -46,10 +49,8 @@ class PreflightHook:
             elif not catalog.exists(name):
                 problems.append(f"{name.replace('-', ' ', 1)} does not exist; the pipeline '{_maker(name)}' makes it")
         if not problems:
-            made = pipeline.all_outputs()
-            if run_params["only_missing_outputs"]:
-                made = {name for name in made if not catalog.exists(name)}
-            problems = _disk_problems(made, catalog)
+            nodes = _missing_nodes(run_params, pipeline, catalog)
+            problems = _disk_problems(nodes, catalog) or _model_problems(nodes, catalog)
         if problems:
             raise PreflightError("Nothing was run:\n" + "\n".join(f"  - {problem}" for problem in problems))
         if seen := current_config().plan().seen_corruptions:
@@ -74,15 +75,23 @@ def _maker(name: str) -> str:
     return next(stage for stage, pipeline in pipelines.items() if name in pipeline.all_outputs())
 
 
-def _disk_problems(made: set[str], catalog: DataCatalog) -> list[str]:
-    """What corrupting all test sets among the entries to be made takes, if that is more than there is."""
+def _missing_nodes(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> list[Node]:
+    """The nodes that a run executes."""
+    if not run_params["only_missing_outputs"]:
+        return pipeline.nodes
+    return [node for node in pipeline.nodes if not all(map(catalog.exists, node.outputs))]
+
+
+def _disk_problems(nodes: list[Node], catalog: DataCatalog) -> list[str]:
+    """What corrupting all test sets takes, if that is more than there is."""
+    made = {name for node in nodes for name in node.outputs}
     needed, folder = 0, Path(project_root())
     for data_set in current_config().plan().data_sets:
         source, entry = catalog.get(f"raw-{data_set.name}"), f"corrupted-{data_set.name}"
         target = catalog.get(entry)
-        if entry in made and hasattr(source, "test_bytes") and target._protocol == "file":
+        if entry in made and hasattr(source, "test_shape") and target._protocol == "file":
             stored = 1 if data_set.storage == "on_the_fly" else len(data_set.conditions)
-            needed += max(0, source.test_bytes() * stored - target.partial_bytes())
+            needed += max(0, prod(source.test_shape()) * stored - target.partial_bytes())
             folder = Path(target._filepath)
     while not folder.exists():
         folder = folder.parent
@@ -94,6 +103,52 @@ def _disk_problems(made: set[str], catalog: DataCatalog) -> list[str]:
         "free some space, choose fewer corruptions, set 'storage: on_the_fly' in benchmark.yml, or point "
         "'corrupted-{data_set}' of the catalog at another disk"
     ]
+
+
+def _model_problems(nodes: list[Node], catalog: DataCatalog) -> list[str]:
+    """Load each model that the nodes use once, and say what is wrong with it; if none is, log what encoding costs."""
+    from robustmedclip.pipelines.evaluation.nodes import speed
+
+    cells = [cell for node in nodes for cell in product(_inputs(node, "model"), _inputs(node, "corrupted"))]
+    counts = _image_counts({data_set for _, data_set in cells}, catalog)
+    problems, seconds, speeds = [], 0.0, []
+    for model in sorted({model for node in nodes for model in _inputs(node, "model")}):
+        try:
+            loaded = catalog.load(f"model-{model}")
+        except DatasetError as error:
+            problems.append(f"model {model}: {getattr(error, 'message', error)}")
+            continue
+        if images := sum(counts.get(data_set, 0) for name, data_set in cells if name == model):
+            per_second = speed(loaded, current_config()["parameters"]["evaluation"])
+            seconds += images / per_second
+            speeds.append(f"{model} {per_second:.3g} images/s")
+        del loaded
+    if not problems and seconds >= 60:
+        unknown = sorted({data_set for _, data_set in cells} - set(counts))
+        logger.info(
+            "The evaluation encodes %s images, in about %s on this machine (%s)%s",
+            f"{sum(counts.get(data_set, 0) for _, data_set in cells):,}",
+            duration(seconds),
+            ", ".join(speeds),
+            f"; not counted: {', '.join(unknown)}, whose size is not known" if unknown else "",
+        )
+    return problems
+
+
+def _inputs(node: Node, kind: str) -> list[str]:
+    """What comes after ``<kind>-`` in the names of a node's inputs."""
+    return [name.removeprefix(f"{kind}-") for name in node.inputs if name.startswith(f"{kind}-")]
+
+
+def _image_counts(data_sets: set[str], catalog: DataCatalog) -> dict[str, int]:
+    """Test images under all conditions, of those data sets whose sources tell."""
+    counts = {}
+    for data_set in current_config().plan().data_sets:
+        source = catalog.get(f"raw-{data_set.name}")
+        if data_set.name in data_sets and hasattr(source, "test_shape"):
+            with suppress(InputError, OSError):
+                counts[data_set.name] = source.test_shape()[0] * len(data_set.conditions)
+    return counts
 
 
 class FingerprintHook:
@@ -125,9 +180,7 @@ class ProgressHook:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         self.__init__()
-        nodes = pipeline.nodes
-        if run_params["only_missing_outputs"]:
-            nodes = [node for node in nodes if not all(map(catalog.exists, node.outputs))]
+        nodes = _missing_nodes(run_params, pipeline, catalog)
         self._remaining, self._total = Counter(map(_stage, nodes)), len(nodes)
 
     @hook_impl

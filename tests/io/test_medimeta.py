@@ -42,7 +42,7 @@ def test_images_labels_and_splits(tmp_path, hdf5, channels):
         np.testing.assert_array_equal(np.asarray(part.images).reshape(len(rows), *images.shape[1:]), images[rows])
     pool, _ = ingest(splits)
     ImageSetDataset(filepath=str(tmp_path / "pool.npz")).save(pool)
-    assert source(tmp_path).test_bytes() == 20 * 32 * 32 * channels
+    assert source(tmp_path).test_shape() == (20, 32, 32, channels)
 
 
 def test_class_names_may_be_replaced_but_not_reordered(tmp_path):

@@ -54,15 +54,15 @@ class FolderDataset(SourceDataset):
             return [absent]
         return list(self._problems())
 
-    def test_bytes(self) -> int:
-        """Size of the test images in bytes, if all are as large as the first and in colour; 0 if that is damaged."""
+    def test_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the test images, ``(N, H, W, C)``, if all are as large as the first and in colour; 0 x 0 if that is damaged."""
         table = self._table()
         try:
             with self._fs.open(str(self._path / table["file"].iloc[0]), "rb") as file:
                 height, width, _ = self._reader().shape(file)
         except (ImageFileError, OSError):
-            return 0
-        return int((table["split"] == "test").sum()) * width * height * 3
+            height = width = 0
+        return int((table["split"] == "test").sum()), height, width, 3
 
     def _splits(self) -> dict[str, ImageSet]:
         if problems := self.problems():

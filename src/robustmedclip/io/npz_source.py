@@ -151,10 +151,10 @@ class MedMNISTDataset(NpzDataset):
             return error.message
         return None
 
-    def test_bytes(self) -> int:
-        """Size of the test images in bytes."""
+    def test_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the test images, ``(N, H, W, C)``."""
         info = self._info()
-        return info["n_samples"]["test"] * self._size**2 * info["n_channels"]
+        return info["n_samples"]["test"], self._size, self._size, info["n_channels"]
 
     def signature(self) -> Any:
         """What the images depend on: settings and the file's time and size, or its official checksum."""

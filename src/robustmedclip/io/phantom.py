@@ -110,12 +110,12 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
             problems.append(f"size must lie between 28 and 1024 px, not {settings['size']}")
         return problems
 
-    def test_bytes(self) -> int:
-        """Size of the test images in bytes."""
+    def test_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the test images, ``(N, H, W, C)``."""
         from robustmedclip.phantoms import ANATOMIES
 
         channels = ANATOMIES[self._settings["anatomy"]].CHANNELS
-        return self._settings["counts"]["test"] * self._settings["size"] ** 2 * channels
+        return self._settings["counts"]["test"], self._settings["size"], self._settings["size"], channels
 
     def signature(self) -> Any:
         """What the images depend on."""

@@ -107,9 +107,9 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             return [error.message]
         return []
 
-    def test_bytes(self) -> int:
-        """Size of the test images in bytes."""
-        return int(np.prod(self._splits()["test"].images.shape, dtype=np.int64))
+    def test_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the test images, ``(N, H, W, C)``."""
+        return self._splits()["test"].images.shape
 
     def signature(self) -> Any:
         """What the images depend on: settings, and name, size and time of each file."""

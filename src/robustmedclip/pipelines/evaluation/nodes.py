@@ -1,8 +1,6 @@
 """Nodes of the evaluation."""
 
 import itertools
-import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,43 +8,24 @@ from typing import Any
 import numpy as np
 
 from robustmedclip.errors import InputError
-from robustmedclip.progress import duration, track
+from robustmedclip.progress import track
 from robustmedclip.types import Adapter, CorruptedSet, Features, Logits
 
 VERSION = 3
 
-logger = logging.getLogger(__name__)
-
 
 def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str) -> Features:
     """Image features of one model on one data set under every condition, computed while they are stored."""
-    import torch
+    from robustmedclip.models import BATCH_SIZE, image_features
 
-    from robustmedclip.models import BATCH_SIZE, best_device, fast_precision, image_features
-
-    clean, device = corrupted.clean, best_device()
-    model.network.to(device)
-    precision = torch.float32 if parameters["precision"] == "float32" else fast_precision(device)
+    clean, precision = corrupted.clean, _on_device(model, parameters)
 
     def images() -> Iterator[np.ndarray]:
         for condition in track(corrupted.conditions, f"{name} on {clean.name}"):
             yield from corrupted.read(condition, BATCH_SIZE)
 
-    features, count = image_features(model, images(), precision), len(corrupted.conditions) * len(clean)
-    started = time.monotonic()
+    features = image_features(model, images(), precision)
     first = next(features)
-    speed = len(first) / (time.monotonic() - started)
-    if count / speed >= 60:
-        logger.info(
-            "%s on %s: %d images, %.3g per second (%s, %s), about %s",
-            name,
-            clean.name,
-            count,
-            speed,
-            device.type,
-            str(precision).removeprefix("torch."),
-            duration(count / speed),
-        )
     return Features(
         data_set=clean.name,
         modality=clean.modality,
@@ -57,6 +36,23 @@ def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *
         width=first.shape[1],
         read=lambda: itertools.chain([first], features),
     )
+
+
+def speed(model: Any, parameters: Mapping[str, Any]) -> float:
+    """Images per second that :func:`encode` encodes with a model."""
+    from robustmedclip.models import encoding_speed
+
+    return encoding_speed(model, _on_device(model, parameters))
+
+
+def _on_device(model: Any, parameters: Mapping[str, Any]) -> Any:
+    """Move a model to where it runs; the precision that it runs in."""
+    import torch
+
+    from robustmedclip.models import best_device, fast_precision
+
+    model.network.to(device := best_device())
+    return torch.float32 if parameters["precision"] == "float32" else fast_precision(device)
 
 
 def score(
