@@ -122,7 +122,7 @@ def test_peft_loads_adapter_and_statistics_and_agrees_with_the_merged_model(tmp_
 def test_validation_chooses_the_scale_and_whether_the_statistics_are_kept(resnet, monkeypatch, values, scale, adapted):
     losses = iter(values)
     monkeypatch.setattr("robustmedclip.adaptation.training._SCALES", (0.0, 0.5, 1.0))
-    monkeypatch.setattr("robustmedclip.adaptation.training._validate", lambda *_: {"validation_loss": next(losses)})
+    monkeypatch.setattr("robustmedclip.adaptation.training.Objective.validate", lambda *_: {"validation_loss": next(losses)})
     adapter, _ = tuned(resnet, replace(SETTINGS, selection="scale"))
     assert (adapter.metadata["scale"], adapter.metadata["statistics_adapted"]) == (scale, adapted)
     update = [np.abs(array).max() for name, array in adapter.weights.items() if "lora_B" in name]
@@ -134,7 +134,7 @@ def test_validation_chooses_the_scale_and_whether_the_statistics_are_kept(resnet
 
 def test_running_statistics_follow_those_of_the_batches(resnet, monkeypatch):
     losses = itertools.count(0, -1)
-    monkeypatch.setattr("robustmedclip.adaptation.training._validate", lambda *_: {"validation_loss": next(losses)})
+    monkeypatch.setattr("robustmedclip.adaptation.training.Objective.validate", lambda *_: {"validation_loss": next(losses)})
     adapter, _ = tuned(resnet, replace(SETTINGS, batch_norm="batch", selection="epoch", learning_rate=0.0))
     own = resnet.network.state_dict()
     assert statistics(adapter)

@@ -2,71 +2,28 @@
 
 import copy
 from dataclasses import fields, replace
-from pathlib import Path
 
 import numpy as np
 import peft
 import pytest
 import torch
+from tasks import SETTINGS, classifier_of, phantoms, shipped
 
-import robustmedclip.models
-from robustmedclip.adaptation import LoraSettings, Samples, TrainingSettings, merge_adapter, tune
+from robustmedclip.adaptation import Samples, TrainingSettings, merge_adapter, tune
 from robustmedclip.errors import InputError
 from robustmedclip.io import AdapterDataset
-from robustmedclip.models import load_open_clip, zero_shot_classifier
-from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
-from robustmedclip.types import ImageSet
-
-SHIPPED = Path(robustmedclip.models.__file__).parent
-SETTINGS = LoraSettings(
-    rank=4,
-    alpha=None,
-    dropout=0.1,
-    targets=None,
-    batch_norm="frozen",
-    features="unit",
-    learning_rate=2e-3,
-    weight_decay=1e-4,
-    schedule="constant",
-    epochs=3,
-    batch_size=16,
-    min_crop_area=0.8,
-    flip=True,
-    corruptions=None,
-    label_space="joint",
-    selection="epoch",
-)
-
-
-def phantoms(anatomy: str, seed: int, count: int = 32) -> ImageSet:
-    module = ANATOMIES[anatomy]
-    labels = np.arange(count) % len(module.CLASSES)
-    ids = np.array([f"{i}" for i in range(count)])
-    images = draw_phantoms(anatomy, ids, labels, size=64, seed=seed, domain=DOMAINS["hospital"])
-    return ImageSet.validated(
-        name=anatomy,
-        split="pool",
-        modality=module.MODALITY,
-        class_names=tuple(module.CLASSES),
-        images=images,
-        labels=labels,
-        sample_ids=ids,
-    )
 
 
 @pytest.fixture(scope="module", params=["phantom_vit", "phantom_resnet"])
 def model(request):
-    return load_open_clip(f"local-dir:{SHIPPED / request.param}")
+    return shipped(request.param)
 
 
 @pytest.fixture(scope="module")
 def task(model):
     sets = [phantoms("oct", 1), phantoms("blood", 1)]
     held_out = [phantoms("oct", 2), phantoms("blood", 2)]
-    classifier = torch.cat(
-        [zero_shot_classifier(model, s.class_names, ["{class_name}"], s.modality) for s in sets]
-    )
-    return Samples(sets, model.preprocess), Samples(held_out, model.preprocess), classifier
+    return Samples(sets, model.preprocess), Samples(held_out, model.preprocess), classifier_of(model, sets)
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def adapted_statistics(
     batches = np.array_split(order, max(1, round(len(order) / BATCH_SIZE)))
     adapted = copy.deepcopy(model.network.visual)
     with torch.no_grad():
-        update_bn(map(samples.pixels, batches), adapted)
+        update_bn((samples.pixels(batch, device=model.device) for batch in batches), adapted)
     images, state = sum(map(len, members)), adapted.state_dict()
     weight = images / (images + PRIOR)
     return {name: torch.lerp(value, state[name.removeprefix("visual.")], weight) for name, value in own.items()}

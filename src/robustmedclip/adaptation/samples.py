@@ -35,12 +35,19 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def content_hash(self) -> str:
+        """Hash of the images, in order, with labels, class names and sample ids."""
+        return "-".join(image_set.content_hash() for image_set in self._sets)
+
     def members(self) -> list[np.ndarray]:
         """Indices of the images of each data set."""
         return [np.flatnonzero(self.data_set == position) for position in range(len(self._sets))]
 
     def pixels(
-        self, indices: np.ndarray, augment: Callable[[np.ndarray, list[str]], np.ndarray] | None = None
+        self,
+        indices: np.ndarray,
+        augment: Callable[[np.ndarray, list[str]], np.ndarray] | None = None,
+        device: torch.device | str = "cpu",
     ) -> torch.Tensor:
         """Model input, float32 ``(len(indices), 3, H, W)``, in the order of `indices`.
 
@@ -48,13 +55,13 @@ class Samples:
         ``<data set>/<sample id>`` into others.
         """
         shape = (len(indices), 3, *self._preprocess.size)
-        batch = torch.empty(shape, memory_format=torch.channels_last)
+        batch = torch.empty(shape, device=device, memory_format=torch.channels_last)
         for position, image_set in enumerate(self._sets):
             places = np.flatnonzero(self.data_set[indices] == position)
             if len(places):
                 rows = self._row[indices[places]]
-                images = np.stack([image_set.images[row] for row in rows])
+                images = image_set.images[rows]
                 if augment is not None:
                     images = augment(images, [f"{image_set.name}/{image_set.sample_ids[row]}" for row in rows])
-                batch[places] = self._preprocess(images)
+                batch[torch.from_numpy(places)] = self._preprocess(images, device)
         return batch

@@ -2,20 +2,25 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from robustmedclip.adaptation.augmentation import augmented
+from robustmedclip.adaptation.journal import Journal, TrainingState
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.seeds import derived_seed
 from robustmedclip.adaptation.settings import TrainingSettings
 from robustmedclip.errors import InputError
 from robustmedclip.models import BATCH_SIZE, VisionLanguageModel
+from robustmedclip.parallel import map_ahead
+from robustmedclip.progress import duration, track
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +28,8 @@ logger = logging.getLogger(__name__)
 _SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: Share of the steps over which the learning rate rises under ``schedule: cosine``.
 _WARM_UP = 0.1
+#: Epochs that take so many seconds are shown one by one.
+_LONG_EPOCH = 5
 
 
 @dataclass(frozen=True)
@@ -44,52 +51,131 @@ class Trainable:
     statistics: Sequence[tuple[torch.Tensor, torch.Tensor]] = field(default=())
 
 
+class Objective:
+    """Cross-entropy of images against frozen class vectors.
+
+    Parameters
+    ----------
+    model : VisionLanguageModel
+        Its network is the one that is trained; everything happens on its device.
+    classifier : Tensor
+        Unit class vectors in the joint label space, float32 ``(classes, D)``.
+    label_ranges : sequence of (int, int)
+        First and last joint label (exclusive) of each data set.
+    settings : TrainingSettings
+        Which features and classes are compared, and what the validation is for.
+    precision : dtype
+        Of the matrix products of the encoder; what is between them, and the loss, stays float32.
+    """
+
+    def __init__(
+        self,
+        model: VisionLanguageModel,
+        classifier: torch.Tensor,
+        label_ranges: Sequence[tuple[int, int]],
+        settings: TrainingSettings,
+        precision: torch.dtype = torch.float32,
+    ):
+        self.model, self.device, self._settings, self._precision = model, model.device, settings, precision
+        self._classes = classifier.to(self.device).T
+        first, last = torch.tensor(label_ranges, device=self.device).T[..., None]
+        labels = torch.arange(len(classifier), device=self.device)
+        self._outside = (labels < first) | (labels >= last) if settings.label_space == "data_set" else None
+
+    def logits(self, pixels: torch.Tensor, samples: Samples, indices: np.ndarray) -> torch.Tensor:
+        """Logits of the joint classes, float32 ``(n, classes)``; -inf for those that are not compared."""
+        with torch.autocast(self.device.type, self._precision, enabled=self._precision != torch.float32):
+            if self._settings.features == "raw":
+                features = self.model.network.encode_image(pixels)
+            else:
+                features = self.model.logit_scale * self.model.encode_image(pixels)
+        logits = features.float() @ self._classes
+        if self._outside is None:
+            return logits
+        data_sets = torch.from_numpy(samples.data_set[indices]).to(self.device)
+        return logits.masked_fill(self._outside[data_sets], -math.inf)
+
+    def losses(self, logits: torch.Tensor, samples: Samples, indices: np.ndarray) -> torch.Tensor:
+        """Loss of each image, float32 ``(n,)``."""
+        labels = torch.from_numpy(samples.labels[indices]).to(self.device)
+        return F.cross_entropy(logits, labels, reduction="none")
+
+    @torch.inference_mode()
+    def validate(self, samples: Samples) -> dict[str, float]:
+        """Loss over the classes of the label space, and accuracy within each data set's, averaged over data sets.
+
+        For ``selection: test`` the accuracy is that over the label space, of all images together.
+        """
+        indices = np.arange(len(samples))
+        batches = [indices[start : start + BATCH_SIZE] for start in range(0, len(indices), BATCH_SIZE)]
+        prepared = map_ahead(partial(samples.pixels, device=self.device), batches, 1)
+        logits = torch.cat([self.logits(pixels, samples, batch) for pixels, batch in zip(prepared, batches, strict=True)])
+        losses = self.losses(logits, samples, indices).cpu()
+        logits, labels = logits.cpu(), torch.from_numpy(samples.labels)
+        members = [torch.from_numpy(inside) for inside in samples.members()]
+        accuracies = [
+            (logits[inside, first:last].argmax(1) + first == labels[inside]).float().mean()
+            for inside, (first, last) in zip(members, samples.label_ranges, strict=True)
+        ]
+        pooled = (logits.argmax(1) == labels).float().mean()
+        return {
+            "validation_loss": float(torch.stack([losses[inside].mean() for inside in members]).nanmean()),
+            "validation_accuracy": float(pooled if self._settings.selection == "test" else torch.stack(accuracies).nanmean()),
+        }
+
+    def criterion(self, row: Mapping[str, float]) -> float:
+        """What the epoch to keep has the lowest of."""
+        return -row["validation_accuracy"] if self._settings.selection == "test" else row["validation_loss"]
+
+
 def train(
-    model: VisionLanguageModel,
+    objective: Objective,
     trainable: Trainable,
     training: Samples,
     validation: Samples,
-    classifier: torch.Tensor,
     settings: TrainingSettings,
     seed: int,
+    journal: Journal,
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Train in place; the curves, and the epoch and scale that the model is left at.
 
-    Parameters and what is minimised are those of :func:`robustmedclip.adaptation.tune`.
+    Parameters and what is minimised are those of :func:`robustmedclip.adaptation.tune`. Everything random is a
+    function of the seed and the epoch, so that a training that goes on from what the journal has ends in the same bytes.
     """
-    buffers = [buffer for buffer, _ in trainable.statistics]
+    name, buffers = objective.model.name, [buffer for buffer, _ in trainable.statistics]
     state = [*trainable.parameters, *buffers]
     untuned, start = _copies(state), _copies(trainable.scaled)
     optimiser = torch.optim.AdamW(trainable.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    steps = settings.epochs * math.ceil(len(training) / settings.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps, settings.schedule))
-    history = [{"epoch": 0, "training_loss": math.nan, **_validate(model, validation, classifier, settings)}]
-    lowest, best, kept = _criterion(history[0], settings), untuned, 0
-    _assign(buffers, (value for _, value in trainable.statistics))
-    for epoch in range(1, settings.epochs + 1):
-        loss = _epoch(model, training, classifier, settings, optimiser, schedule, seed, epoch)
+    best, kept = untuned, 0
+    if last := journal.last():
+        history, kept = [dict(row) for row in last.history], last.kept
+        best = _restored(last.arrays, trainable.parameters, buffers, optimiser, untuned)
+        logger.info("Tuning %s goes on after epoch %d of %d", name, history[-1]["epoch"], settings.epochs)
+    else:
+        history = [{"epoch": 0, "training_loss": math.nan, **objective.validate(validation)}]
+        journal.note(history[0])
+        _assign(buffers, (value for _, value in trainable.statistics))
+    for epoch in range(len(history), settings.epochs + 1):
+        started = time.monotonic()
+        loss = _epoch(objective, training, settings, optimiser, seed, epoch)
         row = {"epoch": epoch, "training_loss": loss, "validation_loss": math.nan, "validation_accuracy": math.nan}
         if settings.selection != "scale" or epoch == settings.epochs:
-            row |= _validate(model, validation, classifier, settings)
+            row |= objective.validate(validation)
+        if settings.selection != "scale" and objective.criterion(row) < objective.criterion(history[kept]):
+            best, kept = _copies(state), epoch
         history.append(row)
-        logger.debug("epoch %(epoch)d: training %(training_loss).3f, validation %(validation_loss).3f", row)
-        if settings.selection != "scale" and _criterion(row, settings) < lowest:
-            lowest, best, kept = _criterion(row, settings), _copies(state), epoch
+        _log(name, row, settings.epochs, time.monotonic() - started)
+        journal.note(row, lambda: _state(history, kept, trainable.parameters, buffers, optimiser, best))
     if settings.selection == "scale":
-        scale, loss = _choose_scale(
-            model, trainable.scaled, start, history[-1]["validation_loss"], validation, classifier, settings
-        )
+        lowest = history[0]["validation_loss"]
+        known = {1.0: history[-1]["validation_loss"]} | ({} if buffers else {0.0: lowest})
+        scale, loss = _choose_scale(objective, trainable.scaled, start, known, validation)
         if loss < lowest:
             return history, {"epoch": settings.epochs, "scale": scale, "statistics_adapted": bool(buffers)}
         _assign(state, untuned)
         return history, {"epoch": 0, "scale": 0.0, "statistics_adapted": False}
     _assign(state, best)
     return history, {"epoch": kept, "scale": 1.0, "statistics_adapted": kept > 0 and bool(buffers)}
-
-
-def _criterion(row: dict[str, float], settings: TrainingSettings) -> float:
-    """What the epoch to keep has the lowest of."""
-    return -row["validation_accuracy"] if settings.selection == "test" else row["validation_loss"]
 
 
 def _copies(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
@@ -102,13 +188,67 @@ def _assign(tensors: Iterable[torch.Tensor], values: Iterable[torch.Tensor]) -> 
         tensor.copy_(value)
 
 
+def _state(
+    history: Sequence[Mapping[str, float]],
+    kept: int,
+    parameters: Sequence[torch.nn.Parameter],
+    buffers: Sequence[torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    best: Sequence[torch.Tensor],
+) -> TrainingState:
+    """What :func:`_restored` goes on from."""
+    tensors = {f"parameter.{position}": parameter for position, parameter in enumerate(parameters)}
+    tensors |= {f"buffer.{position}": buffer for position, buffer in enumerate(buffers)}
+    for position, moments in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{position}.{name}": value for name, value in moments.items()}
+    if kept:
+        tensors |= {f"best.{position}": value for position, value in enumerate(best)}
+    return TrainingState(history, kept, {name: np.array(t.detach().cpu(), order="C") for name, t in tensors.items()})
+
+
+def _restored(
+    arrays: Mapping[str, np.ndarray],
+    parameters: Sequence[torch.nn.Parameter],
+    buffers: Sequence[torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    untuned: Sequence[torch.Tensor],
+) -> list[torch.Tensor]:
+    """Put the parameters, the statistics and the optimiser into a stored state; the best parameters and statistics so far."""
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    _assign(parameters, (tensors[f"parameter.{position}"] for position in range(len(parameters))))
+    _assign(buffers, (tensors[f"buffer.{position}"] for position in range(len(buffers))))
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimiser."):
+            _, position, moment = name.split(".")
+            like = parameters[int(position)]
+            in_format = torch.empty_like(like, requires_grad=False).copy_(value) if value.shape == like.shape else value
+            moments.setdefault(int(position), {})[moment] = in_format
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+    return [tensors.get(f"best.{position}", value) for position, value in enumerate(untuned)]
+
+
+def _log(name: str, row: Mapping[str, float], epochs: int, seconds: float) -> None:
+    """A line for an epoch, for people if it took long."""
+    left = (epochs - row["epoch"]) * seconds
+    logger.log(
+        logging.INFO if seconds >= _LONG_EPOCH else logging.DEBUG,
+        "Tuning %s, epoch %d of %d: training loss %.3f%s, %s%s",
+        name,
+        row["epoch"],
+        epochs,
+        row["training_loss"],
+        "" if math.isnan(row["validation_loss"]) else f", validation loss {row['validation_loss']:.3f}",
+        duration(seconds),
+        f", about {duration(left)} left" if left else "",
+    )
+
+
 def _epoch(
-    model: VisionLanguageModel,
+    objective: Objective,
     training: Samples,
-    classifier: torch.Tensor,
     settings: TrainingSettings,
     optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
     seed: int,
     epoch: int,
 ) -> float:
@@ -121,19 +261,25 @@ def _epoch(
         return settings.corruptions(images, sample_ids, seed, epoch) if settings.corruptions else images
 
     order, total = rng.permutation(len(training)), 0.0
-    with _training_mode(model.network, batch_norm=settings.batch_norm == "batch"):
-        for start in range(0, len(order), settings.batch_size):
-            batch = order[start : start + settings.batch_size]
-            features = _features(model, training.pixels(batch, augment), settings)
-            labels = torch.from_numpy(training.labels[batch])
-            loss = F.cross_entropy(_logits(features, classifier, training, batch, settings), labels)
-            if not torch.isfinite(loss):
-                raise InputError(f"The training loss is {loss.item()} in epoch {epoch}: lower the learning rate")
+    batches = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
+    prepared = map_ahead(partial(training.pixels, augment=augment, device=objective.device), batches, 1)
+    steps, name = settings.epochs * len(batches), f"Tuning {objective.model.name}, epoch {epoch} of {settings.epochs}"
+    with _training_mode(objective.model.network, batch_norm=settings.batch_norm == "batch"):
+        for position, batch in enumerate(track(batches, name)):
+            rate = _rate((epoch - 1) * len(batches) + position, steps, settings.schedule)
+            for group in optimiser.param_groups:
+                group["lr"] = settings.learning_rate * rate
+            mean = objective.losses(objective.logits(next(prepared), training, batch), training, batch).mean()
+            loss = mean.item()
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"The training loss of {objective.model.name} is {loss} in epoch {epoch}: lower the learning rate of "
+                    f"the method, now {settings.learning_rate:g}"
+                )
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            mean.backward()
             optimiser.step()
-            schedule.step()
-            total += loss.item() * len(batch)
+            total += loss * len(batch)
     return total / len(order)
 
 
@@ -147,77 +293,29 @@ def _rate(step: int, steps: int, schedule: str) -> float:
     return (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
 
 
-def _features(model: VisionLanguageModel, pixels: torch.Tensor, settings: TrainingSettings) -> torch.Tensor:
-    if settings.features == "raw":
-        return model.network.encode_image(pixels).float()
-    return model.logit_scale * model.encode_image(pixels)
-
-
-def _logits(
-    features: torch.Tensor, classifier: torch.Tensor, samples: Samples, indices: np.ndarray, settings: TrainingSettings
-) -> torch.Tensor:
-    """Logits of the joint classes; -inf for those that the loss does not compare."""
-    logits = features @ classifier.T
-    if settings.label_space == "data_set":
-        first, last = torch.tensor(samples.label_ranges)[torch.from_numpy(samples.data_set[indices])].T[..., None]
-        classes = torch.arange(logits.shape[1])
-        logits = logits.masked_fill((classes < first) | (classes >= last), -math.inf)
-    return logits
-
-
 def _choose_scale(
-    model: VisionLanguageModel,
+    objective: Objective,
     scaled: Sequence[torch.nn.Parameter],
     start: Sequence[torch.Tensor],
-    full: float,
+    known: Mapping[float, float],
     validation: Samples,
-    classifier: torch.Tensor,
-    settings: TrainingSettings,
 ) -> tuple[float, float]:
     """Scale the update by the scale of the lowest validation loss, the smallest of equals; the scale and the loss.
 
-    `full` is the loss of the whole update. The statistics stay as they are.
+    `known` are losses of scales that need not be computed. The statistics stay as they are.
     """
-    end, losses = _copies(scaled), {1.0: full}
+    end, losses = _copies(scaled), dict(known)
 
     def scale_to(scale: float) -> None:
         _assign(scaled, (torch.lerp(first, last, scale) for first, last in zip(start, end, strict=True)))
 
-    for scale in _SCALES[:-1]:
-        scale_to(scale)
-        losses[scale] = _validate(model, validation, classifier, settings)["validation_loss"]
+    for scale in _SCALES:
+        if scale not in losses:
+            scale_to(scale)
+            losses[scale] = objective.validate(validation)["validation_loss"]
     chosen = min(_SCALES, key=losses.__getitem__)
     scale_to(chosen)
     return chosen, losses[chosen]
-
-
-@torch.inference_mode()
-def _validate(
-    model: VisionLanguageModel, samples: Samples, classifier: torch.Tensor, settings: TrainingSettings
-) -> dict[str, float]:
-    """Loss over the classes of the label space, and accuracy within each data set's, averaged over data sets.
-
-    For ``selection: test`` the accuracy is that over the label space, of all images together.
-    """
-    indices = np.arange(len(samples))
-    features = torch.cat(
-        [
-            _features(model, samples.pixels(indices[start : start + BATCH_SIZE]), settings)
-            for start in range(0, len(samples), BATCH_SIZE)
-        ]
-    )
-    logits, labels = _logits(features, classifier, samples, indices, settings), torch.from_numpy(samples.labels)
-    losses = F.cross_entropy(logits, labels, reduction="none")
-    members = [torch.from_numpy(inside) for inside in samples.members()]
-    accuracies = [
-        (logits[inside, first:last].argmax(1) + first == labels[inside]).float().mean()
-        for inside, (first, last) in zip(members, samples.label_ranges, strict=True)
-    ]
-    pooled = (logits.argmax(1) == labels).float().mean()
-    return {
-        "validation_loss": float(torch.stack([losses[inside].mean() for inside in members]).nanmean()),
-        "validation_accuracy": float(pooled if settings.selection == "test" else torch.stack(accuracies).nanmean()),
-    }
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Tuning of the visual encoder: low-rank updates, or all of its weights."""
 
 import copy
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,11 +9,12 @@ import numpy as np
 import torch
 
 from robustmedclip.adaptation.batch_norm import adapted_statistics, own_statistics
+from robustmedclip.adaptation.journal import Journal
 from robustmedclip.adaptation.lora import lora_state, merged_lora, with_lora
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.seeds import derived_seed
 from robustmedclip.adaptation.settings import LoraSettings, TrainingSettings
-from robustmedclip.adaptation.training import Trainable, train
+from robustmedclip.adaptation.training import Objective, Trainable, train
 from robustmedclip.errors import InputError
 from robustmedclip.models import VisionLanguageModel
 from robustmedclip.types import Adapter
@@ -27,6 +29,8 @@ def tune(
     *,
     seed: int,
     metadata: dict[str, Any],
+    precision: torch.dtype = torch.float32,
+    journal: Journal | None = None,
 ) -> tuple[Adapter, list[dict[str, float]]]:
     """Tune the visual encoder on labelled images of several data sets jointly.
 
@@ -51,6 +55,10 @@ def tune(
         Seeds the initial weights, the order of the images, augmentation and dropout.
     metadata : dict
         Added to the adapter's metadata.
+    precision : dtype
+        Of the encoder's matrix products; weights, loss and optimiser are float32.
+    journal : Journal, optional
+        Hears of every epoch. If it has a state of the same training, that is gone on from, to the same bytes.
 
     Returns
     -------
@@ -77,7 +85,10 @@ def tune(
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(seed, "init"))
         tuned, trainable = with_lora(model, settings, statistics) if low_rank else _with_all_weights(model, statistics)
-        history, kept = train(tuned, trainable, training, validation, classifier, settings, seed)
+        journal = journal or Journal()
+        journal.open(_key(base_hash, training, validation, classifier, settings, seed, metadata, model.device, precision))
+        objective = Objective(tuned, classifier, training.label_ranges, settings, precision)
+        history, kept = train(objective, trainable, training, validation, settings, seed, journal)
     config, weights = lora_state(tuned.network) if low_rank else ({}, _encoder_state(tuned.network))
     return Adapter(
         config=config,
@@ -110,6 +121,14 @@ def merge_adapter(model: VisionLanguageModel, adapter: Adapter) -> VisionLanguag
         network = copy.deepcopy(model.network)
         network.visual.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in adapter.weights.items()})
     return model.with_network(network.eval())
+
+
+def _key(base_hash: str, training: Samples, validation: Samples, classifier: torch.Tensor, *others: Any) -> str:
+    """A hash of all that a training depends on."""
+    digest = hashlib.blake2b(classifier.cpu().numpy(), digest_size=16)
+    for part in (base_hash, training.content_hash(), validation.content_hash(), *others):
+        digest.update(f"{part!r}\0".encode())
+    return digest.hexdigest()
 
 
 def _with_all_weights(

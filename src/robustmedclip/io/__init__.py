@@ -6,6 +6,7 @@ from robustmedclip.io.features import FeaturesDataset
 from robustmedclip.io.files import FilesDataset
 from robustmedclip.io.folder import FolderDataset
 from robustmedclip.io.image_set import ImageSetDataset
+from robustmedclip.io.journal import CheckpointJournalDataset
 from robustmedclip.io.logits import LogitsDataset
 from robustmedclip.io.medimeta import MedIMetaDataset
 from robustmedclip.io.models import (
@@ -23,6 +24,7 @@ __all__ = [
     "AdapterDataset",
     "AuthorsModelDataset",
     "CheckpointDataset",
+    "CheckpointJournalDataset",
     "CorruptedSetDataset",
     "FeaturesDataset",
     "FilesDataset",

@@ -1,7 +1,7 @@
 """Tuned encoders on disk; low-rank updates in the layout of the peft library."""
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from safetensors.numpy import load_file, save_file
 
@@ -18,6 +18,13 @@ class AdapterDataset(AtomicDataset[Adapter]):
     ``PeftModel.from_pretrained`` reads; a whole encoder is ``visual.safetensors``. ``metadata.json`` says what it
     belongs to.
     """
+
+    def save(self, data: Adapter) -> None:
+        """Write `data`; the checkpoints of its training, which are beside the entry, go."""
+        super().save(data)
+        for path in self._fs.ls(str(self._filepath.parent), detail=False):
+            if PurePosixPath(path).name.startswith(f".{self._filepath.name}.partial-"):
+                self._fs.rm(path)
 
     def _write(self, path: Path, data: Adapter) -> None:
         path.mkdir(parents=True)

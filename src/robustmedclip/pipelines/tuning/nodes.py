@@ -10,11 +10,12 @@ from robustmedclip.adaptation.settings import TrainingSettings
 from robustmedclip.pipelines.few_shot.nodes import chosen
 from robustmedclip.types import Adapter, ImageSet
 
-VERSION = 4
+VERSION = 5
 
 
 def tune(
     model: Any,
+    journal: Any,
     few_shots: pd.DataFrame,
     *image_sets: ImageSet,
     settings: TrainingSettings,
@@ -25,14 +26,17 @@ def tune(
     """Tune one model on the few-shot images of all data sets jointly; the adapter and its training curves.
 
     `image_sets` are the training pools, and after them the test sets, if the test images choose the epoch.
+    `journal` keeps the state of a training that is interrupted.
     """
     import torch
 
     from robustmedclip.adaptation import Samples
     from robustmedclip.adaptation import tune as tune_encoder
-    from robustmedclip.models import zero_shot_classifier
+    from robustmedclip.models import best_device, fast_precision, zero_shot_classifier
 
     pools, tests = image_sets[: len(templates)], image_sets[len(templates) :]
+    device = best_device()
+    model.network.to(device)
     training, validation = (
         Samples([chosen(pool, few_shots, role) for pool in pools], model.preprocess)
         for role in ("training", "validation")
@@ -60,6 +64,13 @@ def tune(
         classifier,
         settings,
         seed=seed,
-        metadata={"data_sets": [pool.name for pool in pools], "training_images": len(training)},
+        metadata={
+            "base_model": model.name,
+            "data_sets": [pool.name for pool in pools],
+            "training_images": len(training),
+            "version": VERSION,
+        },
+        precision=fast_precision(device) if device.type == "cuda" else torch.float32,
+        journal=journal,
     )
     return adapter, pd.DataFrame(history)

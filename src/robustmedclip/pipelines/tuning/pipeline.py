@@ -22,6 +22,7 @@ def _tuning(plan: Plan, model: EvaluatedModel) -> Node:
         ),
         inputs=[
             f"model-{model.base}",
+            f"journal-{model.cell}",
             f"few_shots-{fraction_label(model.fraction)}_s{model.seed}",
             *(f"pool-{data_set.name}" for data_set in plan.data_sets),
             *(f"test-{data_set.name}" for data_set in plan.data_sets if model.adaptation.settings.selection == "test"),

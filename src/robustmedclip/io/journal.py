@@ -1,0 +1,112 @@
+"""Checkpoints of trainings that are under way."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import Any, NoReturn
+
+import fsspec
+from fsspec import AbstractFileSystem
+from kedro.io import AbstractDataset, DatasetError
+from kedro.io.core import get_protocol_and_path
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from robustmedclip.adaptation.journal import Journal, TrainingState
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_CHECKPOINTS = 10
+
+
+class CheckpointJournal(Journal):
+    """Keeps the state of a training in one file beside the place of its adapter.
+
+    The file is replaced as a whole, after an epoch and at most every ten seconds. Its name has the key of the
+    training: a state of other inputs or settings is never gone on from.
+
+    Attributes
+    ----------
+    listeners : list of callable
+        Each is called with the row of every finished epoch.
+    """
+
+    def __init__(self, filesystem: AbstractFileSystem, adapter: PurePosixPath):
+        self._fs, self._adapter = filesystem, adapter
+        self._path, self._written = "", time.monotonic()
+        self.listeners: list[Callable[[Mapping[str, float]], None]] = []
+
+    def open(self, key: str) -> None:
+        self._path = str(self._adapter.with_name(f".{self._adapter.name}.partial-{key}.safetensors"))
+
+    def last(self) -> TrainingState | None:
+        if not self._fs.exists(self._path):
+            return None
+        content = self._fs.cat_file(self._path)
+        try:
+            arrays = load(content)
+            size = int.from_bytes(content[:8], "little")
+            record = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["record"])
+        except (SafetensorError, ValueError, KeyError) as error:
+            logger.warning("The checkpoint %s can't be read (%s); the training starts anew", self._path, error)
+            return None
+        return TrainingState(record["history"], record["kept"], arrays)
+
+    def note(self, row: Mapping[str, float], state: Callable[[], TrainingState] | None = None) -> None:
+        for listener in self.listeners:
+            listener(row)
+        if state is not None and time.monotonic() - self._written >= _SECONDS_BETWEEN_CHECKPOINTS:
+            self._write(state())
+            self._written = time.monotonic()
+
+    def _write(self, state: TrainingState) -> None:
+        record = json.dumps({"history": list(map(dict, state.history)), "kept": state.kept})
+        unfinished = f"{self._path}.unfinished"
+        try:
+            self._fs.pipe_file(unfinished, save(dict(state.arrays), metadata={"record": record}))
+            self._fs.mv(unfinished, self._path)
+        except OSError as error:
+            logger.warning("No checkpoint can be written to %s (%s); the training goes on without", self._path, error)
+            if self._fs.exists(unfinished):
+                self._fs.rm(unfinished)
+
+
+class CheckpointJournalDataset(AbstractDataset[NoReturn, CheckpointJournal]):
+    """The journal of the training that makes the adapter at `filepath`; an input of the training.
+
+    Parameters
+    ----------
+    filepath : str
+        Of the adapter's entry.
+    credentials, fs_args : dict, optional
+        Passed to the filesystem.
+    metadata : dict, optional
+        For plugins such as Kedro-Viz.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        protocol, path = get_protocol_and_path(filepath)
+        options = {"auto_mkdir": True} if protocol == "file" else {}
+        self._fs = fsspec.filesystem(protocol, **options, **(credentials or {}), **(fs_args or {}))
+        self._filepath, self.metadata = PurePosixPath(path), metadata
+
+    def load(self) -> CheckpointJournal:
+        return CheckpointJournal(self._fs, self._filepath)
+
+    def save(self, data: NoReturn) -> None:
+        raise DatasetError("A journal is written by its training")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath}

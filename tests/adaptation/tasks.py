@@ -1,0 +1,57 @@
+"""A small task, and settings to tune on it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import robustmedclip.models
+from robustmedclip.adaptation import LoraSettings
+from robustmedclip.models import VisionLanguageModel, load_open_clip, zero_shot_classifier
+from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
+from robustmedclip.types import ImageSet
+
+SHIPPED = Path(robustmedclip.models.__file__).parent
+SETTINGS = LoraSettings(
+    rank=4,
+    alpha=None,
+    dropout=0.1,
+    targets=None,
+    batch_norm="frozen",
+    features="unit",
+    learning_rate=2e-3,
+    weight_decay=1e-4,
+    schedule="constant",
+    epochs=3,
+    batch_size=16,
+    min_crop_area=0.8,
+    flip=True,
+    corruptions=None,
+    label_space="joint",
+    selection="epoch",
+)
+
+
+def phantoms(anatomy: str, seed: int, count: int = 32) -> ImageSet:
+    module = ANATOMIES[anatomy]
+    labels = np.arange(count) % len(module.CLASSES)
+    ids = np.array([f"{i}" for i in range(count)])
+    images = draw_phantoms(anatomy, ids, labels, size=64, seed=seed, domain=DOMAINS["hospital"])
+    return ImageSet.validated(
+        name=anatomy,
+        split="pool",
+        modality=module.MODALITY,
+        class_names=tuple(module.CLASSES),
+        images=images,
+        labels=labels,
+        sample_ids=ids,
+    )
+
+
+def shipped(name: str) -> VisionLanguageModel:
+    return load_open_clip(f"local-dir:{SHIPPED / name}")
+
+
+def classifier_of(model: VisionLanguageModel, sets: Sequence[ImageSet]) -> torch.Tensor:
+    return torch.cat([zero_shot_classifier(model, s.class_names, ["{class_name}"], s.modality) for s in sets])

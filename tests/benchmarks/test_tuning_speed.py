@@ -1,0 +1,104 @@
+"""A training beside a bare loop of peft on tensors that are ready: the same model, layers, batch size and steps, in processor time."""
+
+import copy
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import peft
+import pytest
+import torch
+import yaml
+from torch.nn import functional as F
+
+import robustmedclip.models
+from robustmedclip.adaptation import Samples
+from robustmedclip.adaptation.lora import with_lora
+from robustmedclip.adaptation.settings import LoraSettings, method_settings
+from robustmedclip.adaptation.training import Objective, _epoch
+from robustmedclip.models import Preprocessing, VisionLanguageModel, load_open_clip, unfuse_attention
+from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
+from robustmedclip.types import ImageSet
+
+#: Processor time, so that other work on the machine counts for little.
+pytestmark = pytest.mark.benchmark(timer=time.process_time)
+
+METHODS = yaml.safe_load((Path(__file__).parents[2] / "conf/base/parameters/methods.yml").read_text())["methods"]
+#: Model to side of its images, images per step, and steps.
+SIZES = {"phantom_vit": (64, 32, 4), "phantom_resnet": (64, 32, 4), "ViT-B-16": (224, 4, 2)}
+CLASSES = 5
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(name) -> VisionLanguageModel:
+    if name != "ViT-B-16":
+        return load_open_clip(f"local-dir:{Path(robustmedclip.models.__file__).with_name(name)}")
+    torch.manual_seed(0)
+    network = open_clip.CLIP(**open_clip.get_model_config(name)).requires_grad_(False).eval()
+    network.visual = unfuse_attention(network.visual).to(memory_format=torch.channels_last)
+    preprocessing = Preprocessing(size=(224, 224), mean=CLIP_MEAN, std=CLIP_STD)
+    targets = r"visual\..+\.attn\.(q|k|v)_proj"
+    return VisionLanguageModel(name, network, open_clip.get_tokenizer(name), preprocessing, 100.0, targets)
+
+
+@pytest.fixture(scope="module")
+def samples(name, model) -> Samples:
+    side, batch_size, steps = SIZES[name]
+    count = batch_size * steps
+    images = ImageSet.validated(
+        name="noise",
+        split="pool",
+        modality="x-ray",
+        class_names=tuple("abcde"),
+        images=np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8),
+        labels=np.arange(count, dtype=np.int64) % CLASSES,
+        sample_ids=np.arange(count).astype(str),
+    )
+    return Samples([images], model.preprocess)
+
+
+@pytest.mark.parametrize("side", ["ours", "reference"])
+@pytest.mark.parametrize("method", ["lora", "robust-lora"])
+def test_an_epoch(benchmark, name, model, samples, method, side):
+    """Reading, augmentation, corruption, preprocessing and training; the reference only trains."""
+    _, batch_size, steps = SIZES[name]
+    settings = replace(method_settings(METHODS[method]), batch_size=batch_size, learning_rate=1e-6)
+    assert isinstance(settings, LoraSettings)
+    tuned, trainable = with_lora(model, settings, {})
+    torch.manual_seed(0)
+    classifier = F.normalize(torch.randn(CLASSES, model.network.visual.output_dim), dim=-1)
+    optimiser = torch.optim.AdamW(trainable.parameters, lr=settings.learning_rate)
+
+    def ours():
+        objective = Objective(tuned, classifier, samples.label_ranges, settings.label_space)
+        _epoch(objective, samples, settings, optimiser, seed=0, epoch=1)
+
+    config = peft.LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.rank,
+        lora_dropout=settings.dropout,
+        target_modules=tuned.network.peft_config["default"].target_modules,
+    )
+    bare = peft.get_peft_model(copy.deepcopy(model.network), config)
+    bare_optimiser = torch.optim.AdamW([p for p in bare.parameters() if p.requires_grad], lr=settings.learning_rate)
+    pixels = samples.pixels(np.arange(batch_size))
+    labels = torch.from_numpy(samples.labels[:batch_size])
+
+    def reference():
+        bare.train()
+        for _ in range(steps):
+            features = F.normalize(bare.encode_image(pixels), dim=-1)
+            loss = F.cross_entropy(model.logit_scale * features @ classifier.T, labels)
+            bare_optimiser.zero_grad()
+            loss.backward()
+            bare_optimiser.step()
+
+    benchmark.group = f"{steps} steps of {batch_size} images, {method} of {name}"
+    benchmark.pedantic(ours if side == "ours" else reference, rounds=5, warmup_rounds=1)
