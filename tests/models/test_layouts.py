@@ -130,9 +130,11 @@ def test_pmcclip_equals_its_towers(tmp_path, text_tower):
     tokenizer = transformers.AutoTokenizer.from_pretrained(text_tower)
 
     def encode_text(texts):
-        return text(**tokenizer(texts, padding=True, return_tensors="pt")).pooler_output @ projection
+        tokens = tokenizer(texts, padding="max_length", max_length=77, return_tensors="pt").input_ids
+        return text(tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state[:, 0] @ projection
 
     assert_same_logits(model, image, encode_text, np.exp(4.4292))
+    assert_same_logits(export_and_load(model, tmp_path / "exported"), image, encode_text, np.exp(4.4292))
 
 
 def test_medclip_bounds_its_scale_and_averages_over_no_padding(tmp_path, text_tower):

@@ -141,7 +141,12 @@ def medclip(parts: list[Weights]) -> Converted:
 
 
 def pmcclip(parts: list[Weights]) -> Converted:
-    """PMC-CLIP (Lin et al. 2023, arXiv:2303.07240): ResNet-50 as CLIP modifies it, and BiomedBERT."""
+    """PMC-CLIP (Lin et al. 2023, arXiv:2303.07240): ResNet-50 as CLIP modifies it, and BiomedBERT.
+
+    As its training has it (github.com/WeixiongLin/PMC-CLIP, src/pmc_clip/model/pmc_clip.py and transform.py): a text is
+    the last hidden state of its first token, among 77 of which none is masked, padding neither; images have CLIP's
+    mean and standard deviation. BERT's pooling layer had no part in it.
+    """
     image, text, projection = parts
     (projection,) = projection.values()
     blocks = [
@@ -159,16 +164,18 @@ def pmcclip(parts: list[Weights]) -> Converted:
                 "head_width": width * 32 // 8,
                 "image_size": 32 * grid,
             },
-            "text_cfg": _bert(BIOMEDBERT, "cls_pooler", "linear", 77),
+            "text_cfg": _bert(BIOMEDBERT, "cls_last_hidden_state_pooler", "linear", 77),
         },
-        weights={
-            **{f"visual.{name}": tensor for name, tensor in image.items()},
-            **{f"text.transformer.{name}": tensor for name, tensor in text.items()},
-            "text.proj.weight": projection.T.contiguous(),
-            "logit_scale": torch.tensor(_PMCCLIP_LOGIT_SCALE),
-        },
+        weights=_without_pooler(
+            {
+                **{f"visual.{name}": tensor for name, tensor in image.items()},
+                **{f"text.transformer.{name}": tensor for name, tensor in text.items()},
+                "text.proj.weight": projection.T.contiguous(),
+                "logit_scale": torch.tensor(_PMCCLIP_LOGIT_SCALE),
+            }
+        ),
         preprocessing=Preprocessing(size=(32 * grid,) * 2, mean=CLIP_MEAN, std=CLIP_STD),
-        text_tower={},
+        text_tower={"pad_token_id": -1},  # no token is one: open_clip masks none
     )
 
 
