@@ -7,9 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import mlflow
 import numpy as np
@@ -26,6 +27,7 @@ from kedro.pipeline import Node, Pipeline
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from PIL import Image
+from published import write_transformers
 
 import robustmedclip.models
 from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune
@@ -33,10 +35,11 @@ from robustmedclip.config import BenchmarkConfigLoader
 from robustmedclip.hooks import TrackingHook
 from robustmedclip.io import LogitsDataset
 from robustmedclip.metrics import metrics_table, softmax
-from robustmedclip.models import load_open_clip, zero_shot_classifier
+from robustmedclip.models import VisionLanguageModel, load_open_clip, load_transformers, zero_shot_classifier
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import evaluate
 from robustmedclip.plan import Plan
+from robustmedclip.pretraining import train_tokenizer
 from robustmedclip.tracking import log_best_adapter, log_models
 from robustmedclip.types import CLEAN, Adapter, ImageSet, Logits
 
@@ -200,9 +203,9 @@ def images_of(name: str) -> ImageSet:
     )
 
 
-def random_adapter() -> Adapter:
+def random_adapter(model: VisionLanguageModel) -> Adapter:
     """An adapter that changes what the model says."""
-    model, images = load_open_clip(f"local-dir:{VIT}"), images_of("rods")
+    images = images_of("rods")
     samples = Samples([images.subset(np.arange(4))], model.preprocess)
     settings = LoraSettings(
         rank=2,
@@ -306,11 +309,27 @@ def test_each_of_several_seeds_has_figures_of_its_own(tmp_path, experiment):
         assert logged["clean_error"] == pytest.approx(clean.mean())
 
 
-@pytest.fixture(scope="module")
-def best(address, tmp_path_factory) -> tuple[str, dict[str, Logits], Adapter]:
-    """Address of the logged model, and the logits that it has to give."""
-    plan, adapter = Plan.from_parameters(PARAMETERS), random_adapter()
-    model, logits = load_open_clip(f"local-dir:{VIT}"), {}
+class Best(NamedTuple):
+    """A logged model: its files, the logits that it has to give, and what it was made of."""
+
+    files: str
+    logits: dict[str, Logits]
+    adapter: Adapter
+    load: Callable[[str], VisionLanguageModel]
+    base: str
+
+
+@pytest.fixture(scope="module", params=["open_clip", "clip", "siglip"])
+def best(request, address, tmp_path_factory) -> Best:
+    """The best adapter of three on a model of open_clip or of transformers, as it is logged."""
+    base, load = str(VIT), lambda folder: load_open_clip(f"local-dir:{folder}")
+    if request.param != "open_clip":
+        base, load = str(tmp_path_factory.mktemp("hub") / request.param), load_transformers
+        write_transformers(Path(base), request.param)
+        # CLIP reads a text at its highest token: that has to be the name of the class.
+        train_tokenizer(["round long odd", "thin thick"], 300, 24).save_pretrained(base)
+    plan, model, logits = Plan.from_parameters(PARAMETERS), load(base), {}
+    adapter = random_adapter(load(base))
     catalog = DataCatalog()
     catalog["leaderboard"] = pd.DataFrame({"model": ["vit", "vit_lora_k50", "vit_lora_k10"]})
     catalog["model-vit"] = model
@@ -330,49 +349,49 @@ def best(address, tmp_path_factory) -> tuple[str, dict[str, Logits], Adapter]:
             synonyms=data_set.synonyms,
         )
     mlflow.set_tracking_uri(address)
-    mlflow.create_experiment("best", artifact_location=str(tmp_path_factory.mktemp("artifacts")))
-    mlflow.set_experiment("best")
+    experiment = f"best {request.param}"
+    mlflow.create_experiment(experiment, artifact_location=str(tmp_path_factory.mktemp("artifacts")))
+    active = mlflow.set_experiment(experiment)
     with mlflow.start_run():
         log_best_adapter(catalog, plan)
-    (logged,) = mlflow.search_logged_models(output_format="list")
+    (logged,) = mlflow.search_logged_models([active.experiment_id], output_format="list")
     files = mlflow.artifacts.download_artifacts(logged.model_uri)
-    return files, logits, adapter
+    return Best(files, logits, adapter, load, base)
 
 
 def test_the_best_adapter_is_a_model_that_gives_the_probabilities_of_its_logits(best):
-    files, logits, _ = best
-    served = mlflow.pyfunc.load_model(files)
+    served, logits = mlflow.pyfunc.load_model(best.files), best.logits
     assert served.metadata.metadata["model"] == "vit_lora_k50_s0"
     for name, expected in logits.items():
         made = served.predict(np.array(images_of(name).images), params={"data_set": name})
         assert made.columns.tolist() == list(expected.class_names) == served.metadata.metadata["classes"][name]
         np.testing.assert_allclose(made, softmax(expected.logits[0]), atol=1e-5)
+        assert np.ptp(made.to_numpy()) > 0.01
     default = served.predict(np.array(images_of("cells").images))
     np.testing.assert_allclose(default, softmax(logits["cells"].logits[0]), atol=1e-5)
 
 
 def test_the_adapter_is_in_the_model(best):
-    files, logits, adapter = best
-    plain, folder = load_open_clip(f"local-dir:{VIT}"), next(Path(files).glob("artifacts/*"))
-    merged = merge_adapter(plain, adapter)
-    exported = load_open_clip(f"local-dir:{folder}")
-    assert exported.content_hash() == merged.content_hash() == logits["cells"].attributes["weights"]
+    plain, merged = best.load(best.base), merge_adapter(best.load(best.base), best.adapter)
+    exported = best.load(str(next(Path(best.files).glob("artifacts/*"))))
+    assert exported.content_hash() == merged.content_hash() == best.logits["cells"].attributes["weights"]
     assert exported.content_hash() != plain.content_hash()
     assert exported.preprocess == plain.preprocess
 
 
 def test_the_model_has_a_signature_an_example_and_no_pickle(best):
-    files, *_ = best
-    model = mlflow.models.Model.load(files)
+    model = mlflow.models.Model.load(best.files)
     assert [spec.shape for spec in model.signature.inputs] == [(-1, -1, -1, -1)]
     assert [(spec.name, spec.default) for spec in model.signature.params] == [("data_set", "cells")]
-    example = json.loads((Path(files) / "serving_input_example.json").read_text())
+    outputs = [(spec.name, spec.type.name, spec.required) for spec in model.signature.outputs]
+    assert outputs == [(name, "double", False) for name in ("round", "long", "odd", "thin", "thick")]
+    example = json.loads((Path(best.files) / "serving_input_example.json").read_text())
     assert np.shape(example["inputs"])[0] == 1 and example["params"] == {"data_set": "cells"}
-    assert not [file for file in Path(files).rglob("*") if file.suffix in (".pkl", ".pickle", ".pt", ".bin")]
+    assert not [file for file in Path(best.files).rglob("*") if file.suffix in (".pkl", ".pickle", ".pt", ".bin")]
 
 
 def test_the_model_says_what_is_wrong_with_its_input(best):
-    served = mlflow.pyfunc.load_model(best[0])
+    served = mlflow.pyfunc.load_model(best.files)
     with pytest.raises(MlflowException, match="Unknown data set 'oct'; the model knows cells, rods"):
         served.predict(np.zeros((1, 8, 8, 1), np.uint8), params={"data_set": "oct"})
     with pytest.raises(MlflowException, match=r"must be uint8 .*not uint8 \(1, 8, 8, 4\)"):

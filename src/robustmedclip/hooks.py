@@ -252,10 +252,10 @@ class TrackingHook:
 
         if mlflow.active_run() is None:
             return
-        from robustmedclip.tracking import log_best_adapter, log_models, log_report
-
         made, config = pipeline.all_outputs(), current_config()
         try:
+            from robustmedclip.tracking import log_best_adapter, log_models, log_report
+
             log_report(catalog, made)
             if "metrics" in made:
                 log_models(catalog, config.plan(), self._run_params["run_id"])

@@ -16,7 +16,7 @@ from kedro.io.core import get_filepath_str
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.models import ModelSignature
-from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from robustmedclip.metrics import metrics_table
@@ -110,8 +110,11 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
         for data_set in plan.data_sets
     }
     first = plan.data_sets[0].name
+    classes = dict.fromkeys(name for prompt in prompts.values() for name in prompt["class_names"])
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))]),
+        # Those of the data set that is asked for are there.
+        outputs=Schema([ColSpec("double", name, required=False) for name in classes]),
         params=ParamSchema([ParamSpec("data_set", "string", first)]),
     )
     with tempfile.TemporaryDirectory() as parent:
