@@ -221,6 +221,7 @@ def random_adapter(model: VisionLanguageModel) -> Adapter:
         batch_size=4,
         min_crop_area=0.8,
         flip=True,
+        guard=None,
         corruptions=None,
         label_space="joint",
         selection="epoch",

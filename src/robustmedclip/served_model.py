@@ -4,6 +4,7 @@ MLflow keeps a copy of this file with the model and runs it; it needs robustmedc
 """
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
+from robustmedclip.adaptation.guard import as_guard
 from robustmedclip.metrics import softmax
 from robustmedclip.models import (
     BATCH_SIZE,
@@ -23,7 +25,7 @@ from robustmedclip.models import (
 )
 from robustmedclip.types import batches
 
-PROMPTS = "prompts.json"
+PROMPTS, GUARDS = "prompts.json", "guards.json"
 
 
 class TunedModel(mlflow.pyfunc.PythonModel):
@@ -37,6 +39,8 @@ class TunedModel(mlflow.pyfunc.PythonModel):
         model = load_transformers(str(folder)) if of_transformers else load_open_clip(f"local-dir:{folder}")
         self._classes = {name: prompt["class_names"] for name, prompt in prompts.items()}
         self._model, self._classifier = model, cache(lambda name: zero_shot_classifier(model, **prompts[name]))
+        guards = json.loads((folder / GUARDS).read_text())
+        self._guards = {name: as_guard(values) for name, values in guards.items()}
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Probabilities of the classes of a data set.
@@ -70,7 +74,11 @@ class TunedModel(mlflow.pyfunc.PythonModel):
             raise MlflowException.invalid_parameter_value(
                 f"Images must be uint8 (N, H, W, 1 or 3), not {images.dtype} {images.shape}"
             )
-        logits = image_logits(self._model, self._classifier(name), batches(images, BATCH_SIZE))
+        guard = self._guards.get(name)
+        if guard is not None and images.shape[-1] != (channels := len(guard.low[0])):
+            raise MlflowException.invalid_parameter_value(f"Images of {name!r} have {channels} channels, not {images.shape[-1]}")
+        model = replace(self._model, preprocess=replace(self._model.preprocess, guard=guard))
+        logits = image_logits(model, self._classifier(name), batches(images, BATCH_SIZE))
         return pd.DataFrame(softmax(np.concatenate(list(logits))), columns=self._classes[name])
 
 

@@ -97,7 +97,8 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
     if not plan.tuned_models:
         return
     best = min(plan.tuned_models, key=lambda model: place[model.name])
-    model = merge_adapter(catalog.load(f"model-{best.base}"), catalog.load(f"adapter-{best.cell}"))
+    adapter = catalog.load(f"adapter-{best.cell}")
+    model = merge_adapter(catalog.load(f"model-{best.base}"), adapter)
     tests = {data_set.name: catalog.load(f"corrupted-{data_set.name}").clean for data_set in plan.data_sets}
     prompts = {
         data_set.name: {
@@ -123,6 +124,7 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
         save_model(folder, model, dict(plan.models[best.base]), licence=None)
         (folder / "README.md").unlink()  # the card of a model that nothing was merged into
         (folder / "prompts.json").write_text(json.dumps(prompts, indent=2))
+        (folder / "guards.json").write_text(json.dumps(adapter.metadata.get("guards") or {}, indent=2))
         mlflow.pyfunc.log_model(
             name="best_adapter",
             python_model=str(Path(__file__).with_name("served_model.py")),

@@ -27,6 +27,7 @@ SETTINGS = LoraSettings(
     batch_size=16,
     min_crop_area=0.8,
     flip=True,
+    guard=None,
     corruptions=None,
     label_space="joint",
     selection="epoch",

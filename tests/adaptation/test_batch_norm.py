@@ -33,6 +33,7 @@ SETTINGS = LoraSettings(
     batch_size=16,
     min_crop_area=1.0,
     flip=False,
+    guard=None,
     corruptions=None,
     label_space="data_set",
     selection="epoch",

@@ -5,11 +5,12 @@ from typing import Any
 
 from robustmedclip.adaptation.settings import LoraSettings, TrainingSettings
 
-__all__ = ["LoraSettings", "Samples", "TrainingSettings", "import_robustmedclip", "merge_adapter", "tune"]
+__all__ = ["LoraSettings", "Samples", "TrainingSettings", "guarded", "import_robustmedclip", "merge_adapter", "tune"]
 
 #: What needs torch, and is imported when it is asked for: module of each name.
 _LATER = {
     "Samples": "samples",
+    "guarded": "tuning",
     "import_robustmedclip": "robustmedclip",
     "merge_adapter": "tuning",
     "tune": "tuning",

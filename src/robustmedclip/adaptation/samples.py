@@ -1,12 +1,15 @@
 """Labelled images of several data sets as one pool of model input."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
-from robustmedclip.models import Preprocessing
-from robustmedclip.types import ImageSet
+from robustmedclip.adaptation.guard import Guard, fit_guard
+from robustmedclip.models import BATCH_SIZE, Preprocessing
+from robustmedclip.types import ImageSet, batches
 
 
 class Samples:
@@ -20,10 +23,18 @@ class Samples:
         One per data set; images may be memory maps, and are read batch by batch.
     preprocess : Preprocessing
         Of the model.
+    guards : mapping
+        Name of a data set to its guard, which every image passes last.
     """
 
-    def __init__(self, image_sets: Sequence[ImageSet], preprocess: Preprocessing):
-        self._sets, self._preprocess = image_sets, preprocess
+    def __init__(
+        self,
+        image_sets: Sequence[ImageSet],
+        preprocess: Preprocessing,
+        guards: Mapping[str, Guard] = MappingProxyType({}),
+    ):
+        self._sets, self._size = image_sets, preprocess.size
+        self._preprocess = [replace(preprocess, guard=guards.get(image_set.name)) for image_set in image_sets]
         sizes = [len(image_set) for image_set in image_sets]
         offsets = np.cumsum([0, *(len(image_set.class_names) for image_set in image_sets)])
         self.data_set = np.repeat(np.arange(len(sizes)), sizes)
@@ -38,6 +49,15 @@ class Samples:
     def content_hash(self) -> str:
         """Hash of the images, in order, with labels, class names and sample ids."""
         return "-".join(image_set.content_hash() for image_set in self._sets)
+
+    def guarded(self, coverage: float) -> tuple["Samples", dict[str, Guard]]:
+        """The same images behind guards that are fitted to them, and the guards: see :func:`fit_guard`."""
+        guards = {one.name: fit_guard(batches(one.images, BATCH_SIZE), coverage) for one in self._sets}
+        return self.behind(guards), guards
+
+    def behind(self, guards: Mapping[str, Guard]) -> "Samples":
+        """The same images behind guards."""
+        return Samples(self._sets, self._preprocess[0], guards)
 
     def members(self) -> list[np.ndarray]:
         """Indices of the images of each data set."""
@@ -54,7 +74,7 @@ class Samples:
         `augment` turns images of one data set, uint8 ``(n, H, W, C)``, and their keys
         ``<data set>/<sample id>`` into others.
         """
-        shape = (len(indices), 3, *self._preprocess.size)
+        shape = (len(indices), 3, *self._size)
         batch = torch.empty(shape, device=device, memory_format=torch.channels_last)
         for position, image_set in enumerate(self._sets):
             places = np.flatnonzero(self.data_set[indices] == position)
@@ -63,5 +83,5 @@ class Samples:
                 images = image_set.images[rows]
                 if augment is not None:
                     images = augment(images, [f"{image_set.name}/{image_set.sample_ids[row]}" for row in rows])
-                batch[torch.from_numpy(places)] = self._preprocess(images, device)
+                batch[torch.from_numpy(places)] = self._preprocess[position](images, device)
         return batch

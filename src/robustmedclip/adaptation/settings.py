@@ -34,6 +34,9 @@ class TrainingSettings:
         Smallest share of the area that the random crop keeps, in (0, 1].
     flip : bool
         Whether to mirror half of the images.
+    guard : float or None
+        Probability, in (0, 1), with which a clean image is within the range that the input guard brings images back to
+        (:mod:`robustmedclip.adaptation.guard`), in training as in evaluation; None means no guard.
     corruptions : CorruptionAugmentation or mapping of its fields, or None
         Corruptions of the training images; None means clean images only.
     label_space : str
@@ -59,6 +62,7 @@ class TrainingSettings:
     batch_size: int
     min_crop_area: float
     flip: bool
+    guard: float | None
     corruptions: CorruptionAugmentation | None
     label_space: str
     selection: str
@@ -174,6 +178,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "batch_size": _COUNT,
     "min_crop_area": (lambda value: _number(value) and 0 < value <= 1, "a number above 0 and up to 1"),
     "flip": (lambda value: isinstance(value, bool), "true or false"),
+    "guard": (lambda value: value is None or (_number(value) and 0 < value < 1), "a number above 0 and below 1, or null"),
     "label_space": _one_of("joint", "data_set"),
     "selection": _one_of("epoch", "scale", "test"),
 }

@@ -3,12 +3,14 @@
 import copy
 import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from robustmedclip.adaptation.batch_norm import adapted_statistics, own_statistics
+from robustmedclip.adaptation.guard import as_guard
 from robustmedclip.adaptation.journal import Journal
 from robustmedclip.adaptation.lora import lora_state, merged_lora, with_lora
 from robustmedclip.adaptation.samples import Samples
@@ -75,7 +77,10 @@ def tune(
     ValueError
         If the targets match no layer.
     """
-    base_hash, statistics = model.content_hash(), {}
+    base_hash, statistics, guards = model.content_hash(), {}, {}
+    if settings.guard is not None:
+        training, guards = training.guarded(settings.guard)
+        validation = validation.behind(guards)
     if settings.batch_norm == "batch":
         statistics = own_statistics(model.network)
     elif settings.batch_norm == "adapted":
@@ -97,6 +102,7 @@ def tune(
             **metadata,
             "base_model_hash": base_hash,
             "seed": seed,
+            "guards": {name: asdict(guard) for name, guard in guards.items()},
             "training_corruptions": list(settings.corruptions.names) if settings.corruptions else [],
             **kept,
         },
@@ -129,6 +135,13 @@ def _key(base_hash: str, training: Samples, validation: Samples, classifier: tor
     for part in (base_hash, training.content_hash(), validation.content_hash(), *others):
         digest.update(f"{part!r}\0".encode())
     return digest.hexdigest()
+
+
+def guarded(model: VisionLanguageModel, adapter: Adapter, data_set: str) -> VisionLanguageModel:
+    """The model behind the input guard of a data set, if the adapter was tuned behind guards."""
+    guards = adapter.metadata.get("guards")
+    guard = as_guard(guards[data_set]) if guards else None
+    return replace(model, preprocess=replace(model.preprocess, guard=guard))
 
 
 def _with_all_weights(

@@ -1,5 +1,6 @@
 """From uint8 images to what a model sees."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,8 @@ class Preprocessing:
         ``RGB``, or ``L``: luminance in all three channels.
     fill_color : int
         Value of padded pixels, in [0, 255].
+    guard : callable, optional
+        What turns uint8 images ``(N, H, W, C)`` into others of the same form, before anything else.
     """
 
     size: tuple[int, int]
@@ -45,6 +48,7 @@ class Preprocessing:
     resize_mode: str = "shortest"
     mode: str = "RGB"
     fill_color: int = 0
+    guard: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         for field, known in (
@@ -57,6 +61,8 @@ class Preprocessing:
 
     def __call__(self, images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
         """Turn uint8 images ``(N, H, W, 1 or 3)`` into model input, float32 ``(N, 3, *size)``, channels last."""
+        if self.guard is not None:
+            images = self.guard(images)
         batch = torch.from_numpy(np.array(images, copy=True)).to(device).permute(0, 3, 1, 2)
         if self.mode == "L" and batch.shape[1] == 3:
             batch = _luminance(batch)

@@ -11,7 +11,7 @@ from robustmedclip.errors import InputError
 from robustmedclip.progress import track
 from robustmedclip.types import Adapter, CorruptedSet, Features, Logits
 
-VERSION = 3
+VERSION = 4
 
 
 def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str) -> Features:
@@ -115,7 +115,7 @@ def evaluate(
 
     Its features are not kept: other prompts would have led to another adapter.
     """
-    from robustmedclip.adaptation import merge_adapter
+    from robustmedclip.adaptation import guarded, merge_adapter
 
-    tuned = replace(merge_adapter(model, adapter), unit_text=True)
+    tuned = replace(guarded(merge_adapter(model, adapter), adapter, corrupted.clean.name), unit_text=True)
     return score(tuned, encode(tuned, corrupted, parameters, name=settings["name"]), **settings)

@@ -1,0 +1,108 @@
+"""An input guard: images are brought back into the range of the images that a model was tuned on.
+
+What a corruption does to the noise, the brightness or the contrast of an image can be seen without knowing the corruption:
+the image leaves the range of the few-shot images of its data set. The guard takes it back to the nearest point of that range.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy.stats import t as student
+
+#: Most passes of the median filter.
+_PASSES = 3
+#: Difference of two Laplacians.
+_DIFFERENCE = np.outer([1, -2, 1], [1, -2, 1]).astype(np.float32)
+_VALUES = np.arange(256.0)[:, None]
+#: Least standard deviation of a channel in grey levels, where an image has none.
+_FLAT = 0.5
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The range of the images of one data set.
+
+    Attributes
+    ----------
+    noise : float
+        Highest noise level in grey levels: noisier images are smoothed by a 3 x 3 median filter until they are below it,
+        at most three times.
+    low, high : tuple of tuple of float
+        Lowest and highest mean, in grey levels, and logarithm of the standard deviation, of each channel, ``(2, C)``.
+    """
+
+    noise: float
+    low: tuple[tuple[float, ...], tuple[float, ...]]
+    high: tuple[tuple[float, ...], tuple[float, ...]]
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Bring uint8 images ``(N, H, W, C)`` into the range, each by itself, as a new array."""
+        result = np.array(images)
+        for image in result:
+            for _ in range(_PASSES):
+                if _noise(image) <= self.noise:
+                    break
+                image[:] = cv2.medianBlur(image, 3).reshape(image.shape)
+            found = _tone(image)
+            target = np.clip(found, self.low, self.high)
+            if (target != found).any():
+                (mean, spread), (new_mean, new_spread) = found, target
+                table = (_VALUES - mean) * np.exp(new_spread - spread) + new_mean
+                image[:] = cv2.LUT(image, np.clip(np.rint(table), 0, 255).astype(np.uint8)[:, None]).reshape(image.shape)
+        return result
+
+
+def fit_guard(batches: Iterable[np.ndarray], coverage: float) -> Guard:
+    """The range of images: up to their highest noise level, and where a new image's tone lies with a probability.
+
+    The range of each mean and standard deviation is the prediction interval of a normal variable (Hahn and Meeker 1991,
+    Statistical Intervals, section 4.7): ``mean ± t(n - 1) sqrt(1 + 1 / n) s``. Of one image it is unbounded.
+
+    Parameters
+    ----------
+    batches : iterable of ndarray
+        The images, uint8 ``(n, H, W, C)``.
+    coverage : float
+        Probability in (0, 1).
+    """
+    tones, noise = zip(*((tone(images), noise_level(images)) for images in batches), strict=True)
+    found = np.concatenate(tones)
+    n = len(found)
+    width = np.full(found.shape[1:], np.inf)
+    if n > 1:
+        width = student.ppf((1 + coverage) / 2, n - 1) * np.sqrt(1 + 1 / n) * found.std(0, ddof=1)
+    low, high = (tuple(map(tuple, (found.mean(0) + sign * width).tolist())) for sign in (-1, 1))
+    return Guard(noise=float(np.concatenate(noise).max()), low=low, high=high)
+
+
+def as_guard(values: Mapping[str, Any]) -> Guard:
+    """A guard of its fields as JSON has them."""
+    low, high = (tuple(map(tuple, values[name])) for name in ("low", "high"))
+    return Guard(noise=values["noise"], low=low, high=high)
+
+
+def noise_level(images: np.ndarray) -> np.ndarray:
+    """Standard deviation of the noise of uint8 images ``(N, H, W, C)`` in grey levels, float64 ``(N,)``, channels averaged.
+
+    Immerkaer 1996, Computer Vision and Image Understanding 64 (2), eq. 4: the mean modulus of the difference of two
+    Laplacians, which structures hardly contribute to.
+    """
+    return np.array([_noise(np.ascontiguousarray(image)) for image in images])
+
+
+def tone(images: np.ndarray) -> np.ndarray:
+    """Mean and logarithm of the standard deviation of each channel of uint8 ``(N, H, W, C)``, float64 ``(N, 2, C)``."""
+    return np.stack([_tone(np.ascontiguousarray(image)) for image in images])
+
+
+def _noise(image: np.ndarray) -> float:
+    inside = cv2.filter2D(image, cv2.CV_16S, _DIFFERENCE)[1:-1, 1:-1]
+    return float(np.sqrt(np.pi / 2) / 6 * cv2.norm(inside, cv2.NORM_L1) / inside.size)
+
+
+def _tone(image: np.ndarray) -> np.ndarray:
+    mean, deviation = cv2.meanStdDev(image)
+    return np.stack([mean[:, 0], np.log(np.maximum(deviation[:, 0], _FLAT))])
