@@ -185,6 +185,7 @@ PARAMETERS = {
     "templates": ["a {modality} image showing {class_name}", "{class_name}"],
     "models": {"vit": {"source": {"type": "robustmedclip.io.OpenCLIPDataset", "path": str(VIT)}}},
     "adaptations": {"lora": {"method": "lora", "models": "all", "fractions": [0.1, 0.5], "rank": 2}},
+    **yaml.safe_load((ROOT / "conf/base/parameters/methods.yml").read_text()),
     "seeds": [0],
     "baseline": "vit",
 }
