@@ -91,11 +91,16 @@ def test_sources_become_catalog_entries():
     sources = Plan.from_parameters(PARAMETERS).sources()
     assert set(sources) == {"raw-blood", "raw-own", "model-clip", "model-other"}
     assert sources["raw-own"]["class_names"] == ["a", "b"]
+    assert "origin" not in sources["model-clip"]
+    origin = {"url": "https://example.org", "licence": "MIT"}
+    assert Plan.from_parameters(changed("models.clip.origin", origin)).sources()["model-clip"]["origin"] == origin
 
 
 @pytest.mark.parametrize(
     ("path", "value", "culprit"),
     [
+        ("models.clip.origin", "openai", "models.clip.origin: expected texts for some of url, size, licence, citation"),
+        ("models.clip.origin", {"license": "MIT"}, "models.clip.origin: unknown 'license'; did you mean 'licence'?"),
         ("corruptions.names", ["gausian_noise"], "did you mean 'gaussian_noise'?"),
         ("corruptions.suite", "imagenet", "unknown 'imagenet'; did you mean 'imagenet-c'?"),
         ("corruptions.suite", "medmnist-c", "medmnist-c has no list for 'own': set 'dataset'"),

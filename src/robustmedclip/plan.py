@@ -116,7 +116,7 @@ class Plan:
     data_sets : tuple of DataSet
         The data sets to corrupt and to score on; adaptations train on all of them jointly.
     models : mapping
-        Model name to its ``source``, a catalog entry.
+        Model name to its ``source``, a catalog entry; with its ``origin``, some of :data:`ORIGIN`, if that is given.
     adaptations : tuple of Adaptation
         Few-shot adaptations.
     seeds : tuple of int
@@ -213,7 +213,10 @@ class Plan:
         problems = dict.fromkeys(_problems(parameters))
         if problems:
             raise PlanError("benchmark.yml and the parameters:\n" + "\n".join(f"  - {problem}" for problem in problems))
-        models = {name: spec["source"] for name, spec in parameters["models"].items()}
+        models = {
+            name: {**spec["source"], **({"origin": dict(spec["origin"])} if "origin" in spec else {})}
+            for name, spec in parameters["models"].items()
+        }
         protocol = parameters.get("protocol", PROTOCOLS[0])
         return cls(
             data_sets=tuple(
@@ -362,7 +365,8 @@ def _origin_problems(place: str, origin: Any) -> Iterator[str]:
 
 
 def _model_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
-    yield from _key_problems(place, spec, required=("source",), optional=("authors",))
+    yield from _key_problems(place, spec, required=("source",), optional=("origin", "authors"))
+    yield from _origin_problems(f"{place}.origin", spec.get("origin", {}))
     yield from _source_problems(place, spec)
     switches = spec.get("authors", [])
     if isinstance(switches, list):

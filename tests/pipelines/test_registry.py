@@ -98,7 +98,7 @@ def test_missing_models_of_the_paper_are_named_all_at_once_and_where_they_are_fr
     catalog = FingerprintedCatalog(
         {
             f"model-{name}": OpenCLIPDataset(
-                path=str(tmp_path / name), origin=model["source"]["origin"]
+                path=str(tmp_path / name), origin=model["origin"]
             )
             for name, model in models.items()
         }
@@ -110,7 +110,7 @@ def test_missing_models_of_the_paper_are_named_all_at_once_and_where_they_are_fr
     assert len(lines) == len(models) == 6
     for name, model in models.items():
         (line,) = [line for line in lines if f"model {name}:" in line]
-        assert f"there is no {tmp_path / name}: import {model['source']['origin']}" in line
+        assert f"there is no {tmp_path / name}: import it from {model['origin']['url']}" in line
 
 
 def test_building_the_pipelines_does_not_import_torch():

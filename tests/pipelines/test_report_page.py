@@ -84,7 +84,8 @@ def written(images: list[ImageSet], models: list[str], extra: dict | None = None
     pairs = compare_pairs(leaderboard, resamples)
     cards = [data_card({"train": one, "test": one}) | {"origin": {"licence": HOSTILE}} for one in images]
     settings = {"baseline": models[0], "synthetic": [], "seen": [], "protocol": "fixed", "few_shot_cells": ["10 %"], **changes}
-    parameters = {"note": HOSTILE, **(extra or {})}
+    sources = {name.partition("_lora")[0]: {"origin": {"url": f"weights of {name} {HOSTILE}"}} for name in reversed(models)}
+    parameters = {"note": HOSTILE, "models": sources, **(extra or {})}
     few_shots = pd.DataFrame({"data_set": ["cells"] * 3, "role": ["training", "training", "validation"]})
     *_, drawn = draw_figures(metrics, *sets)
     return write_page(metrics, leaderboard, pairs, parameters, drawn, *cards, *sets, *logits, few_shots, **settings)
@@ -105,6 +106,7 @@ def test_the_page_shows_every_model_data_set_class_and_corruption(page):
     for name in ("clip_lora_k10", "other", "cells", "scans", "a &amp; b", "contrast", "pixelate", "modality of scans"):
         assert name in without_plotly(page), name
     assert "Synthetic phantoms, not patients" in page
+    assert page.count("weights of clip ") == 2 + 1  # zero-shot, tuned, and in the settings
 
 
 def test_the_page_is_one_file_of_bounded_size_that_asks_the_network_for_nothing(page):

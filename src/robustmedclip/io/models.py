@@ -1,6 +1,7 @@
 """Models as catalog entries: one class for each way in which they are published."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,18 @@ _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
 class ModelDataset(AbstractDataset[None, Any]):
-    """What the model datasets share: they load a :class:`~robustmedclip.models.VisionLanguageModel`."""
+    """What the model datasets share: they load a :class:`~robustmedclip.models.VisionLanguageModel`.
 
-    metadata: dict[str, Any] | None = None
+    Parameters
+    ----------
+    origin : mapping, optional
+        Filled in from the plan's ``origin``: ``url``, ``size``, ``licence`` and ``citation`` of the weights.
+    metadata : dict, optional
+        For plugins such as Kedro-Viz.
+    """
+
+    def __init__(self, *, origin: Mapping[str, str] | None = None, metadata: dict[str, Any] | None = None):
+        self._origin, self.metadata = dict(origin or {}), metadata
 
     @abstractmethod
     def load(self) -> Any:
@@ -25,7 +35,13 @@ class ModelDataset(AbstractDataset[None, Any]):
 
     def problems(self) -> list[str]:
         """What would make :meth:`load` fail, found without reading the weights."""
-        return [f"there is no {path}" for path in self.paths() if not Path(path).exists()]
+        return [f"there is no {path}{self._where()}" for path in self.paths() if not Path(path).exists()]
+
+    def _where(self) -> str:
+        """Where to get what is missing, as the end of a sentence."""
+        facts = "; ".join(self._origin[key] for key in ("size", "licence") if key in self._origin)
+        where = f": import it from {self._origin['url']}" if "url" in self._origin else ""
+        return f"{where}{f' ({facts})' if facts else ''}"
 
     def signature(self) -> Any:
         """What the model depends on: its names, and name, size and time of each file."""
@@ -52,8 +68,8 @@ class OpenCLIPDataset(ModelDataset):
     model, pretrained : str, optional
         open_clip's model name and weights tag or file, e.g. ``ViT-B-16-quickgelu`` and ``openai``; or a
         model ``hf-hub:<repository>`` alone. What is not local is downloaded on first use.
-    origin : str, optional
-        Where the weights come from, to be named where the folder is missing.
+    **common
+        As for :class:`ModelDataset`.
     """
 
     def __init__(
@@ -62,13 +78,12 @@ class OpenCLIPDataset(ModelDataset):
         path: str | None = None,
         model: str | None = None,
         pretrained: str | None = None,
-        origin: str | None = None,
-        metadata: dict[str, Any] | None = None,
+        **common: Any,
     ):
+        super().__init__(**common)
         if (path is None) == (model is None):
             raise ValueError("A model needs either 'path' (a local folder) or 'model' (a name of open_clip)")
-        self._path, self._model, self._pretrained, self._origin = path, model, pretrained, origin
-        self.metadata = metadata
+        self._path, self._model, self._pretrained = path, model, pretrained
 
     def load(self) -> Any:
         from robustmedclip.models import load_open_clip
@@ -84,8 +99,8 @@ class OpenCLIPDataset(ModelDataset):
         if self._path is None:
             return super().problems()
         if not Path(self._path).is_dir():
-            where = f": import {self._origin}, see python -m robustmedclip.import_model --help" if self._origin else ""
-            return [f"there is no {self._path}{where}"]
+            how = ", see python -m robustmedclip.import_model --help" if self._origin else ""
+            return [f"there is no {self._path}{self._where()}{how}"]
         if not (Path(self._path) / "open_clip_config.json").is_file():
             return [f"{self._path} has no open_clip_config.json"]
         return []
@@ -106,13 +121,13 @@ class CheckpointDataset(ModelDataset):
     text : str, optional
         Folder, or name on the hub, of the tokenizer of the text tower; by default the folder of the weights,
         if it has a tokenizer, else the hub.
+    **common
+        As for :class:`ModelDataset`.
     """
 
-    def __init__(
-        self, *, layout: str, weights: str, text: str | None = None, metadata: dict[str, Any] | None = None
-    ):
+    def __init__(self, *, layout: str, weights: str, text: str | None = None, **common: Any):
+        super().__init__(**common)
         self._layout, self._weights, self._text = layout, weights, text
-        self.metadata = metadata
 
     def load(self) -> Any:
         from robustmedclip.models import load_checkpoint
@@ -135,11 +150,13 @@ class TransformersDataset(ModelDataset):
         Folder, or name on the hub, with configuration, tokenizer, preprocessing and weights.
     weights : str, optional
         Weights file, if not the model's own.
+    **common
+        As for :class:`ModelDataset`.
     """
 
-    def __init__(self, *, model: str, weights: str | None = None, metadata: dict[str, Any] | None = None):
+    def __init__(self, *, model: str, weights: str | None = None, **common: Any):
+        super().__init__(**common)
         self._model, self._weights = model, weights
-        self.metadata = metadata
 
     def load(self) -> Any:
         from robustmedclip.models import load_transformers
@@ -163,12 +180,14 @@ class RobustMedCLIPDataset(ModelDataset):
     adapter : str
         ``model.pth``, ``lora_weights.safetensors``, or the folder that holds them, from which the first is taken; or
         ``hf-hub:`` and a file of a repository.
+    **common
+        As for :class:`ModelDataset`.
     """
 
-    def __init__(self, *, base: dict[str, Any], adapter: str, metadata: dict[str, Any] | None = None):
+    def __init__(self, *, base: dict[str, Any], adapter: str, **common: Any):
+        super().__init__(**common)
         self._base = AbstractDataset.from_config("base", base)
         self._adapter = adapter
-        self.metadata = metadata
 
     def load(self) -> Any:
         from robustmedclip.adaptation import import_robustmedclip, merge_adapter

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from robustmedclip.metrics import compare_models, rank_stability, score_benchmark
 from robustmedclip.pipelines.reporting import figures, tables
+from robustmedclip.plan import ORIGIN
 from robustmedclip.types import CorruptedSet, Logits
 
 VERSION = 4
@@ -155,7 +156,7 @@ def write_page(
         published=_published(parameters),
         undefined=tables.undefined(metrics, baseline),
         few_shots=tables.few_shot_counts(dict(zip(few_shot_cells, few_shots, strict=True))) if few_shots else None,
-        weights=_weights(logits),
+        weights=_weights(logits, parameters["models"]),
         montage=drawn["corruption_montage.svg"],
         flips=flips,
         flipped_model=models[0],
@@ -172,10 +173,16 @@ def _published(parameters: Mapping[str, Any]) -> tables.Table | None:
     return tables.published_table(parameters["published"]) if "published" in parameters else None
 
 
-def _weights(logits: Sequence[Logits]) -> pd.DataFrame:
-    """The content hash of every scored model, and of every seed of it."""
+def _weights(logits: Sequence[Logits], models: Mapping[str, Any]) -> pd.DataFrame:
+    """The content hash of every scored model, and of every seed of it; and where its base is from, as the plan says."""
     rows = [
-        {"model": one.model, "seed": one.attributes["seed"], "content hash of the weights": one.attributes.get("weights")}
+        {
+            "model": one.model,
+            "seed": one.attributes["seed"],
+            "content hash of the weights": one.attributes.get("weights"),
+            "source": "; ".join(origin[key] for key in ORIGIN if key in origin),
+        }
         for one in logits
+        for origin in [models[one.attributes["base"]].get("origin", {})]
     ]
     return pd.DataFrame(rows, dtype=object).drop_duplicates().fillna("")
