@@ -17,7 +17,7 @@ from robustmedclip.parallel import map_ahead
 BATCH_SIZE = 50
 
 #: Most forward passes at a time: each holds the activations of a batch.
-_MOST_STREAMS = 4
+_MOST_STREAMS = 2
 
 _CPU_FLAGS = Path("/proc/cpuinfo")
 
