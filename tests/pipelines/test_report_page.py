@@ -169,6 +169,15 @@ def test_what_is_undefined_is_said_where_the_baseline_is_flawless():
     assert "<li>ce: scans (contrast, pixelate)</li>" in own.split("What is undefined</h2>")[1].split("</section>")[0]
 
 
+def test_a_class_without_test_images_is_counted_and_has_no_example():
+    images = image_set("cells", ("round", "long", "odd"))
+    own = without_plotly(written([replace(images, labels=images.labels % 2)], ["clip"]))
+    assert re.search(r"odd</th>\s*<td>0</td>\s*<td>0</td>", own)
+    assert "Example of round in cells" in own and "Example of odd" not in own
+    board = own.split('<section id="leaderboard">')[1].split("</section>")[0]
+    assert "nan" not in board and "undefined" not in board
+
+
 def test_published_figures_stand_apart_from_measured_ones():
     figures = {"source": "a paper", "baseline": "CLIP", "models": {"CLIP": {"mCE": 100}, "RMedCLIP": {"mCE": 81.25}}}
     own = without_plotly(written([image_set("cells", ("round", "long"))], ["clip"], {"published": figures}))

@@ -115,7 +115,7 @@ def page(
 
 
 def data_card(corrupted: CorruptedSet, card: Mapping[str, Any]) -> dict[str, Any]:
-    """What a data set holds, with an example per class of its test set; `card` is that of the ingestion."""
+    """What a data set holds, with an example of each class that its test set has; `card` is that of the ingestion."""
     clean = corrupted.clean
     height, width, channels = clean.images.shape[1:]
     return {
@@ -133,6 +133,7 @@ def data_card(corrupted: CorruptedSet, card: Mapping[str, Any]) -> dict[str, Any
         "classes": [
             (name, int(count), image_url(clean.images[int(np.argmax(clean.labels == label))]))
             for label, (name, count) in enumerate(zip(clean.class_names, clean.class_counts(), strict=True))
+            if count
         ],
     }
 
