@@ -220,6 +220,7 @@ def random_adapter(model: VisionLanguageModel) -> Adapter:
         schedule="constant",
         epochs=1,
         batch_size=4,
+        sampling="natural",
         min_crop_area=0.8,
         flip=True,
         guard=None,

@@ -25,6 +25,7 @@ SETTINGS = LoraSettings(
     schedule="constant",
     epochs=3,
     batch_size=16,
+    sampling="natural",
     min_crop_area=0.8,
     flip=True,
     guard=None,

@@ -31,6 +31,7 @@ SETTINGS = LoraSettings(
     schedule="constant",
     epochs=1,
     batch_size=16,
+    sampling="natural",
     min_crop_area=1.0,
     flip=False,
     guard=None,

@@ -81,13 +81,31 @@ def test_an_adapter_of_other_weights_is_refused(model, tuned):
     other.network = copy.deepcopy(model.network)
     with torch.no_grad():
         other.network.visual.get_parameter(next(n for n, _ in other.network.visual.named_parameters())).mul_(1.01)
-    with pytest.raises(ValueError, match="other weights"):
+    other.name = "another one"
+    with pytest.raises(InputError, match=f"other weights, those of {model.name}, than .* another one, has now"):
         merge_adapter(other, tuned[0])
 
 
 def test_targets_that_match_nothing_are_refused(model, task):
     with pytest.raises(ValueError, match="nothing_of_the_kind"):
         tune(model, *task, replace(SETTINGS, targets="nothing_of_the_kind"), seed=0, metadata={})
+
+
+def test_a_rank_larger_than_a_layer_is_refused_before_the_training(model, task):
+    def smallest(network):
+        layers = [m for m in network.visual.modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)]
+        return min(min(len(layer.weight), layer.weight[0].numel()) for layer in layers)
+
+    rank = smallest(model.network)
+    with pytest.raises(InputError, match=rf"The rank {rank + 1} is larger than the layer 'visual.*a rank of at most {rank}"):
+        tune(model, *task, replace(SETTINGS, targets="all", rank=rank + 1), seed=0, metadata={})
+
+
+def test_a_class_without_training_images_is_refused(model, task):
+    sets = [phantoms("oct", 1), phantoms("blood", 1)]
+    sets[0] = sets[0].subset(np.flatnonzero(sets[0].labels > 0))
+    with pytest.raises(InputError, match=f"no training image of oct: {sets[0].class_names[0]}: choose a larger"):
+        tune(model, Samples(sets, model.preprocess), *task[1:], SETTINGS, seed=0, metadata={})
 
 
 def test_all_layers_are_adapted_and_the_merged_model_agrees(model, task):

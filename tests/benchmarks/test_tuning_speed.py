@@ -28,7 +28,7 @@ pytestmark = pytest.mark.benchmark(timer=time.process_time)
 METHODS = yaml.safe_load((Path(__file__).parents[2] / "conf/base/parameters/methods.yml").read_text())["methods"]
 #: Model to side of its images, images per step, and steps.
 SIZES = {"phantom_vit": (64, 32, 4), "phantom_resnet": (64, 32, 4), "ViT-B-16": (224, 4, 1)}
-CLASSES = 5
+CLASSES = 4
 
 
 @pytest.fixture(scope="module", params=SIZES)
@@ -56,7 +56,7 @@ def samples(name, model) -> Samples:
         name="noise",
         split="pool",
         modality="x-ray",
-        class_names=tuple("abcde"),
+        class_names=tuple("abcd"),
         images=np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8),
         labels=np.arange(count, dtype=np.int64) % CLASSES,
         sample_ids=np.arange(count).astype(str),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import peft
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.numpy import load_file
 
 from robustmedclip.adaptation.settings import LoraSettings
@@ -34,6 +35,8 @@ def with_lora(
 
     Raises
     ------
+    InputError
+        If the rank is larger than a layer allows.
     ValueError
         If the targets match no layer.
     """
@@ -45,6 +48,7 @@ def with_lora(
         modules_to_save=sorted({name.rpartition(".")[0] for name in statistics}) or None,
     )
     tuned = _wrapped(model, config)
+    _check_rank(tuned.network, settings.rank, model.name)
     named = {name: p for name, p in tuned.network.named_parameters() if p.requires_grad}
     return tuned, Trainable(
         parameters=list(named.values()),
@@ -89,6 +93,21 @@ def _targets(model: VisionLanguageModel, targets: str | None) -> str | list[str]
         for name, layer in model.network.visual.named_modules()
         if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d) and not name.startswith("attnpool.")
     ]
+
+
+def _check_rank(network: peft.PeftModel, rank: int, name: str) -> None:
+    """Raise unless every adapted layer is larger than the rank: as a matrix, outputs x inputs of one output."""
+    sizes = {
+        layer.removeprefix("base_model.model."): (len(module.weight), module.weight[0].numel())
+        for layer, module in network.named_modules()
+        if isinstance(module, BaseTunerLayer)
+    }
+    layer, size = min(sizes.items(), key=lambda item: min(item[1]))
+    if rank > min(size):
+        raise InputError(
+            f"The rank {rank} is larger than the layer '{layer}' of {name}, a matrix of {size[0]} x {size[1]}: choose a "
+            f"rank of at most {min(size)}, or 'targets' without this layer"
+        )
 
 
 def _wrapped(model: VisionLanguageModel, config: peft.LoraConfig) -> VisionLanguageModel:

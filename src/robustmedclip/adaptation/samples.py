@@ -46,6 +46,17 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def key(self, index: int) -> str:
+        """``<data set>/<sample id>`` of an image."""
+        image_set = self._sets[self.data_set[index]]
+        return f"{image_set.name}/{image_set.sample_ids[self._row[index]]}"
+
+    def absent_classes(self) -> list[str]:
+        """``<data set>: <class name>`` of every class without an image."""
+        counts = np.bincount(self.labels, minlength=self.label_ranges[-1][1])
+        names = [f"{image_set.name}: {name}" for image_set in self._sets for name in image_set.class_names]
+        return [name for name, images in zip(names, counts, strict=True) if not images]
+
     def content_hash(self) -> str:
         """Hash of the images, in order, with labels, class names and sample ids."""
         return "-".join(image_set.content_hash() for image_set in self._sets)
@@ -66,13 +77,12 @@ class Samples:
     def pixels(
         self,
         indices: np.ndarray,
-        augment: Callable[[np.ndarray, list[str]], np.ndarray] | None = None,
+        augment: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
         device: torch.device | str = "cpu",
     ) -> torch.Tensor:
         """Model input, float32 ``(len(indices), 3, H, W)``, in the order of `indices`.
 
-        `augment` turns images of one data set, uint8 ``(n, H, W, C)``, and their keys
-        ``<data set>/<sample id>`` into others.
+        `augment` turns images of one data set, uint8 ``(n, H, W, C)``, and their places in `indices` into others.
         """
         shape = (len(indices), 3, *self._size)
         batch = torch.empty(shape, device=device, memory_format=torch.channels_last)
@@ -82,6 +92,6 @@ class Samples:
                 rows = self._row[indices[places]]
                 images = image_set.images[rows]
                 if augment is not None:
-                    images = augment(images, [f"{image_set.name}/{image_set.sample_ids[row]}" for row in rows])
+                    images = augment(images, places)
                 batch[torch.from_numpy(places)] = self._preprocess[position](images, device)
         return batch

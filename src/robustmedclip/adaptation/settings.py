@@ -30,6 +30,9 @@ class TrainingSettings:
         a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5, without restarts).
     epochs, batch_size : int
         Passes over the few-shot images, and images per step.
+    sampling : str
+        Images of an epoch: ``natural``, every image once; or ``balanced``, as many, but every data set, and every class
+        within it, equally often.
     min_crop_area : float
         Smallest share of the area that the random crop keeps, in (0, 1].
     flip : bool
@@ -60,6 +63,7 @@ class TrainingSettings:
     schedule: str
     epochs: int
     batch_size: int
+    sampling: str
     min_crop_area: float
     flip: bool
     guard: float | None
@@ -176,6 +180,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "schedule": _one_of("constant", "cosine"),
     "epochs": _COUNT,
     "batch_size": _COUNT,
+    "sampling": _one_of("natural", "balanced"),
     "min_crop_area": (lambda value: _number(value) and 0 < value <= 1, "a number above 0 and up to 1"),
     "flip": (lambda value: isinstance(value, bool), "true or false"),
     "guard": (lambda value: value is None or (_number(value) and 0 < value < 1), "a number above 0 and below 1, or null"),

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from robustmedclip.adaptation.augmentation import augmented
 from robustmedclip.adaptation.journal import Journal, TrainingState
 from robustmedclip.adaptation.samples import Samples
+from robustmedclip.adaptation.sampling import epoch_order, occurrences
 from robustmedclip.adaptation.seeds import derived_seed
 from robustmedclip.adaptation.settings import TrainingSettings
 from robustmedclip.errors import InputError
@@ -252,17 +253,30 @@ def _epoch(
     seed: int,
     epoch: int,
 ) -> float:
-    """One pass over the training images; the mean loss."""
+    """As many images as there are for training; the mean loss."""
     rng = np.random.default_rng(derived_seed(seed, "epoch", epoch))
     torch.manual_seed(derived_seed(seed, "dropout", epoch))
 
-    def augment(images: np.ndarray, sample_ids: list[str]) -> np.ndarray:
-        images = augmented(images, rng, settings.min_crop_area, settings.flip)
-        return settings.corruptions(images, sample_ids, seed, epoch) if settings.corruptions else images
+    order, total = epoch_order(training, settings.sampling, rng), 0.0
+    seen_before = occurrences(order)
+    starts = range(0, len(order), settings.batch_size)
+    batches = [order[start : start + settings.batch_size] for start in starts]
 
-    order, total = rng.permutation(len(training)), 0.0
-    batches = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
-    prepared = map_ahead(partial(training.pixels, augment=augment, device=objective.device), batches, 1)
+    def prepare(part: tuple[int, np.ndarray]) -> torch.Tensor:
+        start, batch = part
+
+        def augment(images: np.ndarray, places: np.ndarray) -> np.ndarray:
+            images = augmented(images, rng, settings.min_crop_area, settings.flip)
+            if settings.corruptions is None:
+                return images
+            # An image that comes again in an epoch is corrupted anew.
+            again = [f"\0{count}" if count else "" for count in seen_before[start + places]]
+            keys = [training.key(index) + suffix for index, suffix in zip(batch[places], again, strict=True)]
+            return settings.corruptions(images, keys, seed, epoch)
+
+        return training.pixels(batch, augment, objective.device)
+
+    prepared = map_ahead(prepare, zip(starts, batches, strict=True), 1)
     steps, name = settings.epochs * len(batches), f"Tuning {objective.model.name}, epoch {epoch} of {settings.epochs}"
     with _training_mode(objective.model.network, batch_norm=settings.batch_norm == "batch"):
         for position, batch in enumerate(track(batches, name)):

@@ -73,10 +73,14 @@ def tune(
     Raises
     ------
     InputError
-        If the loss is not finite.
+        If a class has no training image, the rank is larger than a layer, or the loss is not finite.
     ValueError
         If the targets match no layer.
     """
+    if absent := training.absent_classes():
+        raise InputError(
+            f"There is no training image of {', '.join(absent)}: choose a larger few-shot fraction, or leave the class out"
+        )
     base_hash, statistics, guards = model.content_hash(), {}, {}
     if settings.guard is not None:
         training, guards = training.guarded(settings.guard)
@@ -99,6 +103,7 @@ def tune(
         config=config,
         weights=weights,
         metadata={
+            "base_model": model.name,
             **metadata,
             "base_model_hash": base_hash,
             "seed": seed,
@@ -119,7 +124,8 @@ def merge_adapter(model: VisionLanguageModel, adapter: Adapter) -> VisionLanguag
     """
     if adapter.metadata["base_model_hash"] != model.content_hash():
         raise InputError(
-            "The adapter was tuned on other weights than those of the model it is applied to: tune it again"
+            f"The adapter was tuned on other weights, those of {adapter.metadata.get('base_model', 'another model')}, than the "
+            f"model it is applied to, {model.name}, has now: apply it to that model, or tune it again"
         )
     if adapter.config:
         network = merged_lora(model, adapter.config, adapter.weights)

@@ -65,7 +65,6 @@ def tune(
         settings,
         seed=seed,
         metadata={
-            "base_model": model.name,
             "data_sets": [pool.name for pool in pools],
             "training_images": len(training),
             "version": VERSION,
