@@ -33,14 +33,14 @@ import robustmedclip.models
 from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune
 from robustmedclip.config import BenchmarkConfigLoader
 from robustmedclip.hooks import TrackingHook
-from robustmedclip.io import LogitsDataset
+from robustmedclip.io import CheckpointJournalDataset, LogitsDataset
 from robustmedclip.metrics import metrics_table, softmax
 from robustmedclip.models import VisionLanguageModel, load_open_clip, load_transformers, zero_shot_classifier
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import evaluate
 from robustmedclip.plan import Plan
 from robustmedclip.pretraining import train_tokenizer
-from robustmedclip.tracking import log_best_adapter, log_models
+from robustmedclip.tracking import LiveCurves, log_best_adapter, log_curves, log_models
 from robustmedclip.types import CLEAN, Adapter, ImageSet, Logits
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +124,55 @@ def test_results_that_cannot_be_logged_mark_the_run_and_its_children_as_failed(e
         TrackingHook().after_pipeline_run(made, DataCatalog())
     assert mlflow.active_run() is None
     assert states(experiment) == ["FAILED", "FAILED"]
+
+
+@pytest.fixture
+def rows(monkeypatch) -> list[dict[str, float]]:
+    """Curves of a training of two epochs; every row is sent at once."""
+    monkeypatch.setattr("robustmedclip.tracking._SECONDS_BETWEEN_ROWS", 0)
+    losses = [(float("nan"), 1.5), (1.0, float("nan")), (0.5, 0.75)]
+    return [{"epoch": e, "training_loss": t, "validation_loss": v} for e, (t, v) in enumerate(losses)]
+
+
+def test_curves_are_seen_while_a_tuning_runs_and_its_run_is_closed_with_the_pipeline(experiment, rows, tmp_path, monkeypatch):
+    mlflow.start_run()
+    hook, client = TrackingHook(), mlflow.MlflowClient()
+    monkeypatch.setattr("robustmedclip.hooks.current_config", lambda: {"parameters": {"baseline": "clip"}})
+    hook.before_pipeline_run({"run_id": "1", "env": None})
+    journal = CheckpointJournalDataset(filepath=str(tmp_path / "vit_lora_k1_s0")).load()
+    node = Node(lambda journal: None, "journal-vit_lora_k1_s0", None, name="tune", namespace="tuning.vit_lora_k1_s0")
+    hook.before_node_run(node, {"journal-vit_lora_k1_s0": journal})
+    for row in rows[:2]:
+        journal.note(row)
+    child = _child(mlflow.active_run(), "vit_lora_k1_s0")
+    assert child.info.status == "RUNNING"
+    assert [point.step for point in client.get_metric_history(child.info.run_id, "training_loss")] == [1]
+    hook.on_pipeline_error()
+    mlflow.end_run("FAILED")
+    assert states(experiment) == ["FAILED", "FAILED"]
+    assert client.get_run(child.info.run_id).data.metrics == {"training_loss": 1.0, "validation_loss": 1.5}
+
+
+def test_the_end_adds_the_epochs_that_were_not_seen(experiment, rows):
+    with mlflow.start_run() as parent:
+        curves = LiveCurves(parent)
+        listen = curves.listener("vit_lora_k1_s0")
+        for row in rows[:2]:
+            listen(row)
+        child = _child(parent, "vit_lora_k1_s0")
+        log_curves(child.info.run_id, rows)
+        curves.close("FINISHED")
+    history = mlflow.MlflowClient().get_metric_history(child.info.run_id, "training_loss")
+    assert [(point.step, point.value) for point in history] == [(1, 1.0), (2, 0.5)]
+    history = mlflow.MlflowClient().get_metric_history(child.info.run_id, "validation_loss")
+    assert [(point.step, point.value) for point in history] == [(0, 1.5), (2, 0.75)]
+    assert states(experiment) == ["FINISHED", "FINISHED"]
+
+
+def _child(parent, cell: str):
+    (run,) = mlflow.MlflowClient().search_runs([parent.info.experiment_id], f"attributes.run_name = '{cell}'")
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    return run
 
 
 def test_an_interrupted_run_is_not_called_finished(address, experiment):

@@ -25,6 +25,7 @@ from kedro.pipeline.node import Node
 from robustmedclip.config import current_config, project_root
 from robustmedclip.errors import InputError
 from robustmedclip.fingerprints import expected_fingerprints
+from robustmedclip.io.journal import CheckpointJournal
 from robustmedclip.progress import duration
 
 logger = logging.getLogger(__name__)
@@ -224,15 +225,16 @@ class TrackingHook:
 
     def __init__(self) -> None:
         self._run_params: dict[str, Any] = {}
+        self._curves: Any = None
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
         import mlflow
 
-        self._run_params = run_params
+        self._run_params, self._curves = run_params, None
         if mlflow.active_run() is None:
             return
-        atexit.register(_close_runs, "KILLED")
+        atexit.register(self._close_runs, "KILLED")
         _close_abandoned_runs(mlflow.active_run().info.experiment_id)
         parameters = current_config()["parameters"]
         mlflow.set_tags(
@@ -245,6 +247,24 @@ class TrackingHook:
             }
         )
         mlflow.log_dict(parameters, "parameters.yml")
+        from robustmedclip.tracking import LiveCurves
+
+        self._curves = LiveCurves(mlflow.active_run())
+
+    @hook_impl
+    def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
+        for journal in inputs.values():
+            if self._curves and isinstance(journal, CheckpointJournal):
+                journal.listeners.append(self._curves.listener(node.namespace.partition(".")[2]))
+
+    @hook_impl(tryfirst=True)
+    def on_pipeline_error(self) -> None:
+        self._close_curves("FAILED")
+
+    def _close_curves(self, status: str) -> None:
+        if self._curves:
+            self._curves.close(status)
+            self._curves = None
 
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -261,19 +281,20 @@ class TrackingHook:
                 log_models(catalog, config.plan(), self._run_params["run_id"])
             if "leaderboard" in made and config["parameters"]["tracking"]["log_best_adapter"]:
                 log_best_adapter(catalog, config.plan())
+            self._close_curves("FINISHED")
         except BaseException:
-            _close_runs("FAILED")
+            self._close_runs("FAILED")
             raise
         finally:
-            atexit.unregister(_close_runs)
+            atexit.unregister(self._close_runs)
 
+    def _close_runs(self, status: str) -> None:
+        """Close all runs that are open; without this, MLflow closes those of an interrupted process as finished."""
+        import mlflow
 
-def _close_runs(status: str) -> None:
-    """Close all runs that are open; without this, MLflow closes those of an interrupted process as finished."""
-    import mlflow
-
-    while mlflow.active_run() is not None:
-        mlflow.end_run(status)
+        while mlflow.active_run() is not None:
+            mlflow.end_run(status)
+        self._close_curves(status)
 
 
 def _process() -> str:

@@ -3,7 +3,8 @@
 import json
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +15,10 @@ import pandas as pd
 from kedro.io import DataCatalog
 from kedro.io.core import get_filepath_str
 from mlflow import MlflowClient
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Run
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from robustmedclip.metrics import metrics_table
@@ -39,6 +41,8 @@ ARTIFACTS = {
     "corruption_montage": "figures",
 }
 
+_SECONDS_BETWEEN_ROWS = 5
+
 
 class Value(NamedTuple):
     """One value of an MLflow metric."""
@@ -60,9 +64,68 @@ def log_report(catalog: DataCatalog, made: Collection[str]) -> None:
         mlflow.log_artifacts(artifacts)
 
 
+class LiveCurves:
+    """Shows the curves of trainings while they run, each in the child run of its cell.
+
+    Child runs are opened by the first epoch that is late enough to be worth it; rows are sent together, at most every few
+    seconds. :func:`log_models` goes on with these runs; those that it does not see are to be closed.
+
+    Parameters
+    ----------
+    parent : mlflow.entities.Run
+        The run of which the child runs are.
+    """
+
+    def __init__(self, parent: Run):
+        self._client, self._parent = MlflowClient(), parent
+        self._children: dict[str, str] = {}
+        self._rows: dict[str, list[Mapping[str, float]]] = {}
+        self._sent: dict[str, float] = {}
+
+    def listener(self, cell: str) -> Callable[[Mapping[str, float]], None]:
+        """What the journal of a cell's training tells its rows to."""
+        self._sent[cell] = time.monotonic()
+        return partial(self._add, cell)
+
+    def close(self, status: str) -> None:
+        """Close the child runs that are open."""
+        for run_id in self._children.values():
+            if self._client.get_run(run_id).info.status == "RUNNING":
+                self._client.set_terminated(run_id, status)
+
+    def _add(self, cell: str, row: Mapping[str, float]) -> None:
+        self._rows.setdefault(cell, []).append(row)
+        if time.monotonic() - self._sent[cell] < _SECONDS_BETWEEN_ROWS:
+            return
+        if cell not in self._children:
+            tags = {MLFLOW_PARENT_RUN_ID: self._parent.info.run_id}
+            run = self._client.create_run(self._parent.info.experiment_id, tags=tags, run_name=cell)
+            self._children[cell] = run.info.run_id
+        log_curves(self._children[cell], self._rows.pop(cell))
+        self._sent[cell] = time.monotonic()
+
+
+def log_curves(run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
+    """Log rows of training curves by epoch, without the points that the run has."""
+    client, now, rows = MlflowClient(), int(1000 * time.time()), list(rows)
+    metrics = []
+    for name in dict.fromkeys(name for row in rows for name in row if name != "epoch"):
+        known = {point.step for point in client.get_metric_history(run_id, name)}
+        new = [row for row in rows if pd.notna(row[name]) and row["epoch"] not in known]
+        metrics += [Metric(name, float(row[name]), now, int(row["epoch"])) for row in new]
+    client.log_batch(run_id, metrics)
+
+
+def _child_of(parent: Run, cell: str) -> str | None:
+    """The child run that the training of a cell has opened."""
+    where = f"tags.{MLFLOW_PARENT_RUN_ID} = '{parent.info.run_id}' and attributes.run_name = '{cell}'"
+    found = MlflowClient().search_runs([parent.info.experiment_id], where)
+    return found[0].info.run_id if found else None
+
+
 def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
     """Log a child run per evaluated model and seed: parameters, metrics, curves and figures."""
-    metrics = catalog.load("metrics")
+    parent, metrics = mlflow.active_run(), catalog.load("metrics")
     for model in plan.evaluated_models:
         names = _logits_of(model, plan)
         logits, own = [catalog.load(name) for name in names], metrics[metrics["model"] == model.name]
@@ -70,10 +133,7 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
             baseline = [catalog.load(name) for name in _logits_of(EvaluatedModel(plan.baseline), plan)]
             table = metrics_table([*logits, *baseline], resamples=0, **scoring(plan))
             own = table[table["model"] == model.name]
-        values = [*summary(own), *severity_steps(own)]
-        if model.adaptation and catalog.exists(f"history-{model.cell}"):
-            values += training_steps(catalog.load(f"history-{model.cell}"))
-        with mlflow.start_run(run_name=model.cell, nested=True) as run:
+        with mlflow.start_run(_child_of(parent, model.cell), run_name=model.cell, nested=True) as run:
             versions = {name: catalog[name].resolve_load_version() for name in names}
             mlflow.set_tags({"kedro_run_id": run_id, "versions": json.dumps(versions)})
             if weights := logits[0].attributes.get("weights"):
@@ -81,8 +141,10 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
             if model.adaptation:
                 mlflow.set_tag("adapter", f"adapter-{model.cell}")
             mlflow.log_params({"model": model.name, "backbone": model.base, **_known(model)})
-            log_values(run.info.run_id, values)
+            log_values(run.info.run_id, [*summary(own), *severity_steps(own)])
             mlflow.log_figure(model_summary(own, logits), "summary.png")
+            if model.adaptation and catalog.exists(f"history-{model.cell}"):
+                log_curves(run.info.run_id, catalog.load(f"history-{model.cell}").to_dict("records"))
 
 
 def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
@@ -161,14 +223,6 @@ def severity_steps(table: pd.DataFrame) -> Iterator[Value]:
     clean, corrupted = rows["metric"] == "clean_error", (rows["metric"] == "error") & (rows["corruption"] == ALL)
     for row in rows[(clean | corrupted & rows["severity"].notna()) & rows["value"].notna()].itertuples():
         yield Value("error_by_severity", row.value, 0 if row.metric == "clean_error" else int(row.severity))
-
-
-def training_steps(history: pd.DataFrame) -> Iterator[Value]:
-    """Training curves, a step per epoch."""
-    for name in history.columns.drop("epoch"):
-        for step, value in zip(history["epoch"], history[name], strict=True):
-            if pd.notna(value):
-                yield Value(name, value, int(step))
 
 
 def log_values(run_id: str, values: Sequence[Value]) -> None:
