@@ -207,6 +207,46 @@ def test_an_adaptation_may_change_settings_of_its_method():
     assert replace(longer, epochs=20) == study
 
 
+def test_prompts_need_no_labels_and_heads_need_some():
+    adaptations = {
+        "ensemble": {"method": "prompt-ensemble", "models": ["clip"]},
+        "probe": {"method": "linear-probe", "models": ["clip"], "fractions": [0.1]},
+    }
+    plan = Plan.from_parameters(PARAMETERS | {"adaptations": adaptations})
+    assert [model.cell for model in plan.evaluated_models] == [
+        "other",
+        "clip",
+        "clip_ensemble",
+        "clip_probe_k10_s0",
+        "clip_probe_k10_s1",
+    ]
+    ensemble, probe = plan.evaluated_models[2:4]
+    nothing = {"rank": None, "fraction": None, "seed": None}
+    assert ensemble.attributes == {"base": "clip", "method": "prompt-ensemble", **nothing}
+    assert probe.attributes == {"base": "clip", "method": "linear-probe", "rank": None, "fraction": 0.1, "seed": 0}
+    assert [model.product for model in plan.evaluated_models[1:4]] == [None, None, "head-clip_probe_k10_s0"]
+    assert plan.seen_corruptions == () and len(plan.tuned_models) == 2
+
+
+@pytest.mark.parametrize(
+    ("adaptation", "culprit"),
+    [
+        ({"method": "prompt-ensemble", "fractions": [0.1]}, "x.fractions: 'prompt-ensemble' sees no labelled image"),
+        ({"method": "linear-probe"}, "adaptations.x: missing fractions"),
+        ({"method": "prompt-ensemble", "templates": ["an image"]}, "x.templates: 'an image' must contain {class_name}"),
+        ({"method": "prompt-ensemble", "templates": "{class_name}"}, "x.templates: expected a list"),
+        ({"method": "linear-probe", "fractions": [0.1], "rank": 8}, "adaptations.x: unknown 'rank'"),
+        ({"method": "linear-probe", "fractions": [0.1], "l2_strength": [1]}, "did you mean 'l2_strengths'?"),
+        ({"method": "linear-probe", "fractions": [0.1], "l2_strengths": [0]}, "l2_strengths: expected a list of"),
+        ({"method": "cache-adapter", "fractions": [0.1], "alphas": 1}, "x.alphas: expected a list of different"),
+    ],
+)
+def test_wrong_controls_name_the_culprit(adaptation, culprit):
+    with pytest.raises(PlanError) as error:
+        Plan.from_parameters(PARAMETERS | {"adaptations": {"x": {"models": "all", **adaptation}}})
+    assert culprit in str(error.value)
+
+
 def test_all_problems_are_reported_at_once():
     wrong = changed("baseline", "nobody")
     wrong["seeds"] = []

@@ -5,18 +5,27 @@ The plan alone decides the fan-out: which data sets, corruptions, models, adapta
 
 import difflib
 import re
-import string
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from robustmedclip.adaptation.settings import TrainingSettings, method_problems, method_settings
+from robustmedclip.adaptation.settings import (
+    HeadSettings,
+    MethodSettings,
+    PromptSettings,
+    TrainingSettings,
+    method_problems,
+    method_settings,
+)
 from robustmedclip.corruptions import GREY_MODES, MEDMNIST_DATASETS, SUITES, corruptions
 from robustmedclip.errors import InputError
+from robustmedclip.prompts import template_problems
 from robustmedclip.types import CLEAN, Condition
 
 ORIGIN = ("url", "size", "licence", "citation")
+#: The method of a model that is scored as it is.
+ZERO_SHOT = "zero-shot"
 STORAGES = ("materialised", "on_the_fly")
 PROTOCOLS = ("fixed", "authors")
 #: What the study's code does to a model: see :mod:`robustmedclip.models.authors`.
@@ -62,16 +71,17 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """One few-shot adaptation of some models at some fractions of the training pool.
+    """One adaptation of some models, few-shot at some fractions of the training pool.
 
     ``method`` is the name of a method, and ``settings`` are its settings with those that the adaptation changes.
+    ``fractions`` is empty where the method sees no labelled image.
     """
 
     name: str
     method: str
     models: tuple[str, ...]
     fractions: tuple[float, ...]
-    settings: TrainingSettings
+    settings: MethodSettings
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,8 @@ class EvaluatedModel:
         """Name shared by all seeds, e.g. ``phantom_vit_lora_k10``."""
         if self.adaptation is None:
             return self.base
-        return f"{self.base}_{self.adaptation.name}_{fraction_label(self.fraction)}"
+        name = f"{self.base}_{self.adaptation.name}"
+        return name if self.fraction is None else f"{name}_{fraction_label(self.fraction)}"
 
     @property
     def cell(self) -> str:
@@ -96,12 +107,24 @@ class EvaluatedModel:
         return self.name if self.seed is None else f"{self.name}_s{self.seed}"
 
     @property
+    def settings(self) -> MethodSettings | None:
+        """Settings of its adaptation."""
+        return self.adaptation.settings if self.adaptation else None
+
+    @property
+    def product(self) -> str | None:
+        """Catalog entry of what the tuning makes of it, a head or an adapter; None without tuning."""
+        if self.seed is None:
+            return None
+        return f"{'head' if isinstance(self.settings, HeadSettings) else 'adapter'}-{self.cell}"
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """What the tables and MLflow say of the model; None where it does not apply."""
         return {
             "base": self.base,
-            "method": self.adaptation.method if self.adaptation else "zero-shot",
-            "rank": getattr(self.adaptation.settings, "rank", None) if self.adaptation else None,
+            "method": self.adaptation.method if self.adaptation else ZERO_SHOT,
+            "rank": getattr(self.settings, "rank", None),
             "fraction": self.fraction,
             "seed": self.seed,
         }
@@ -142,7 +165,8 @@ class Plan:
         """Scored corruptions that adaptations see in training, of whatever suite: on them, tuned models are not
         tested on something new."""
         scored = {condition.corruption for data_set in self.data_sets for condition in data_set.conditions}
-        seen = [name for a in self.adaptations if a.settings.corruptions for name in a.settings.corruptions.names]
+        settings = [a.settings for a in self.adaptations if isinstance(a.settings, TrainingSettings)]
+        seen = [name for one in settings if one.corruptions for name in one.corruptions.names]
         return tuple(name for name in dict.fromkeys(seen) if name in scored)
 
     @property
@@ -166,9 +190,10 @@ class Plan:
 
     @cached_property
     def evaluated_models(self) -> tuple[EvaluatedModel, ...]:
-        """The zero-shot models, the baseline first, then the tuned ones."""
+        """The zero-shot models, the baseline first, then those with other prompts, then the tuned ones."""
         ordered = sorted(self.models, key=lambda name: name != self.baseline)
-        return tuple(map(EvaluatedModel, ordered)) + self.tuned_models
+        prompted = [EvaluatedModel(model, a) for a in self.adaptations if not a.fractions for model in a.models]
+        return (*map(EvaluatedModel, ordered), *prompted, *self.tuned_models)
 
     @cached_property
     def fractions(self) -> tuple[float, ...]:
@@ -239,7 +264,7 @@ class Plan:
                     name=name,
                     method=spec["method"],
                     models=tuple(models if spec["models"] == "all" else spec["models"]),
-                    fractions=tuple(sorted(spec["fractions"])),
+                    fractions=tuple(sorted(spec.get("fractions", ()))),
                     settings=method_settings(_settings(spec, parameters["methods"], protocol)),
                 )
                 for name, spec in (parameters.get("adaptations") or {}).items()
@@ -302,7 +327,7 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
             if not isinstance(spec, Mapping):
                 yield f"{key}.{name}: expected settings, found {spec!r}"
                 return
-    yield from _template_problems("templates", parameters["templates"])
+    yield from template_problems("templates", parameters["templates"])
     yield from _corruption_problems("corruptions", parameters["corruptions"])
     for name, spec in parameters["data_sets"].items():
         yield from _data_set_problems(f"data_sets.{name}", spec)
@@ -336,7 +361,7 @@ def _data_set_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
         yield f"{place}.collection: expected a name other than 'all', found {spec['collection']!r}"
     yield from _source_problems(place, spec)
     if "templates" in spec:
-        yield from _template_problems(f"{place}.templates", spec["templates"])
+        yield from template_problems(f"{place}.templates", spec["templates"])
     if "classes" in spec:
         classes = spec["classes"]
         if not _is_list_of(classes, str) or len(set(classes)) != len(classes) or len(classes) < 2:
@@ -407,9 +432,7 @@ _ADAPTATION_KEYS = ("method", "models", "fractions")
 
 
 def _adaptation_problems(place: str, spec: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[str]:
-    if missing := [key for key in _ADAPTATION_KEYS if key not in spec]:
-        yield f"{place}: missing {', '.join(missing)}"
-    methods = parameters.get("methods")
+    methods, kind = parameters.get("methods"), None
     if not isinstance(methods, Mapping):
         yield f"methods: expected names mapped to settings, found {methods!r}"
     elif "method" in spec:
@@ -419,6 +442,12 @@ def _adaptation_problems(place: str, spec: Mapping[str, Any], parameters: Mappin
             yield from problems
         else:
             yield from method_problems(place, _settings(spec, methods, "fixed"))
+            kind = methods[spec["method"]]["kind"]
+    expected = ("method", "models") if kind == PromptSettings.kind else _ADAPTATION_KEYS
+    if missing := [key for key in expected if key not in spec]:
+        yield f"{place}: missing {', '.join(missing)}"
+    if "fractions" in spec and "fractions" not in expected:
+        yield f"{place}.fractions: '{spec['method']}' sees no labelled image; leave 'fractions' out"
     chosen = spec.get("models", "all")
     if chosen != "all":
         if not _is_list_of(chosen, str):
@@ -476,23 +505,6 @@ def _list_problems(place: str, name: str, spec: Any) -> Iterator[str]:
         yield f"{place}: medmnist-c has no list for '{name}': set 'dataset' to the one to use, among {known}"
     elif spec["names"] != "all":
         yield from _unknown(f"{place}.names", spec["names"], corruptions(spec["suite"], dataset))
-
-
-def _template_problems(place: str, templates: Any) -> Iterator[str]:
-    if not _is_list_of(templates, str):
-        yield f"{place}: expected a list of prompt templates, found {templates!r}"
-        return
-    for template in templates:
-        try:
-            fields = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
-        except ValueError as error:
-            yield f"{place}: {template!r} is not a template ({error})"
-            continue
-        if "class_name" not in fields or fields - {"class_name", "modality", "data_set"}:
-            yield (
-                f"{place}: {template!r} must contain {{class_name}} and may contain {{modality}} and {{data_set}}, "
-                "nothing else"
-            )
 
 
 def _key_problems(

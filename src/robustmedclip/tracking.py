@@ -21,6 +21,7 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
+from robustmedclip.adaptation.settings import TrainingSettings
 from robustmedclip.metrics import metrics_table
 from robustmedclip.metrics.table import ALL, SCORES, overall
 from robustmedclip.pipelines.reporting.figures import model_summary
@@ -138,27 +139,28 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
             mlflow.set_tags({"kedro_run_id": run_id, "versions": json.dumps(versions)})
             if weights := logits[0].attributes.get("weights"):
                 mlflow.set_tag("weights", weights)
-            if model.adaptation:
-                mlflow.set_tag("adapter", f"adapter-{model.cell}")
+            if model.product:
+                mlflow.set_tag("adapter", model.product)
             mlflow.log_params({"model": model.name, "backbone": model.base, **_known(model)})
             log_values(run.info.run_id, [*summary(own), *severity_steps(own)])
             mlflow.log_figure(model_summary(own, logits), "summary.png")
-            if model.adaptation and catalog.exists(f"history-{model.cell}"):
+            if isinstance(model.settings, TrainingSettings) and catalog.exists(f"history-{model.cell}"):
                 log_curves(run.info.run_id, catalog.load(f"history-{model.cell}").to_dict("records"))
 
 
 def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
-    """Log the tuned model with the lowest mCE, with its adapter merged, as an MLflow model of the active run.
+    """Log the tuned encoder with the lowest mCE, with its adapter merged, as an MLflow model of the active run.
 
-    Of several seeds it is the first of the plan. Without any adaptation, nothing is logged.
+    Of several seeds it is the first of the plan. Without any tuned encoder, nothing is logged.
     """
     from robustmedclip.adaptation import merge_adapter
     from robustmedclip.models import save_model
 
     place = {name: place for place, name in enumerate(catalog.load("leaderboard")["model"])}
-    if not plan.tuned_models:
+    tuned = [model for model in plan.tuned_models if isinstance(model.settings, TrainingSettings)]
+    if not tuned:
         return
-    best = min(plan.tuned_models, key=lambda model: place[model.name])
+    best = min(tuned, key=lambda model: place[model.name])
     adapter = catalog.load(f"adapter-{best.cell}")
     model = merge_adapter(catalog.load(f"model-{best.base}"), adapter)
     tests = {data_set.name: catalog.load(f"corrupted-{data_set.name}").clean for data_set in plan.data_sets}

@@ -1,4 +1,4 @@
-"""The values that flow between the stages: images, conditions, adapters, features and logits."""
+"""The values that flow between the stages: images, conditions, adapters, heads, features and logits."""
 
 import hashlib
 import mmap
@@ -207,7 +207,7 @@ class Logits:
         Name shared by the seeds of one model, e.g. ``phantom_vit_lora_k10``.
     attributes : mapping
         ``base``, ``method`` (``zero-shot``, ``lora``, ...), ``rank``, ``fraction`` and ``seed``;
-        the last three are None for a zero-shot model. ``weights`` is the content hash of the scored model.
+        the last three are None where they don't apply. ``weights`` is the content hash of the scored model.
     data_set, modality : str
         The data set the images come from.
     class_names : tuple of str
@@ -251,6 +251,8 @@ class Features:
         str ``(N,)``.
     width : int
         Dimensions of a feature, D.
+    weights : str
+        Content hash of the model.
     read : callable
         ``read()`` yields float32 ``(n, D)``, unit features of the N images under the first condition, then the next;
         while they are being computed, once only.
@@ -263,6 +265,7 @@ class Features:
     labels: np.ndarray
     sample_ids: np.ndarray
     width: int
+    weights: str
     read: Callable[[], Iterator[np.ndarray]]
 
 
@@ -336,6 +339,32 @@ class Adapter:
     config: Mapping[str, Any]
     weights: Mapping[str, np.ndarray]
     metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Head:
+    """Classifiers on the image features of an untuned model, one per data set.
+
+    Attributes
+    ----------
+    classifiers : mapping
+        Data set to the arrays of its classifier, float32, as :mod:`robustmedclip.adaptation.heads` reads them.
+    metadata : mapping
+        What they belong to: content hash of the base model, ``class_names`` of each data set in the order of the
+        logits, seed.
+    """
+
+    classifiers: Mapping[str, Mapping[str, np.ndarray]]
+    metadata: Mapping[str, Any]
+
+    def content_hash(self) -> str:
+        """Hash of the arrays, and of the base model."""
+        digest = hashlib.blake2b(str(self.metadata["base_model_hash"]).encode(), digest_size=16)
+        for data_set, arrays in sorted(self.classifiers.items()):
+            for name, array in sorted(arrays.items()):
+                digest.update(f"{data_set}|{name}|{array.dtype}|{array.shape}".encode())
+                digest.update(array.tobytes())
+        return digest.hexdigest()
 
 
 def batches(images: Images, size: int) -> Iterator[np.ndarray]:

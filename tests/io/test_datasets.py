@@ -12,11 +12,22 @@ from robustmedclip.io import (
     CorruptedSetDataset,
     FeaturesDataset,
     FilesDataset,
+    HeadDataset,
     ImageSetDataset,
     LogitsDataset,
 )
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
-from robustmedclip.types import CLEAN, Adapter, Condition, CorruptedSet, Features, ImageSet, Logits, batches
+from robustmedclip.types import (
+    CLEAN,
+    Adapter,
+    Condition,
+    CorruptedSet,
+    Features,
+    Head,
+    ImageSet,
+    Logits,
+    batches,
+)
 
 CONDITIONS = (CLEAN, Condition("gaussian_noise", 1), Condition("pixelate", 5))
 
@@ -172,6 +183,7 @@ def test_features_are_written_as_they_come_and_read_from_the_disk(tmp_path):
         "labels": np.array([0, 1, 0, 1]),
         "sample_ids": np.array(list("wxyz")),
         "width": 5,
+        "weights": "abc",
     }
     dataset = FeaturesDataset(filepath=str(tmp_path / "f.npz"))
     dataset.save(Features(**fields, read=lambda: iter(np.split(rows, [5, 9]))))
@@ -216,6 +228,18 @@ def test_adapter_round_trip(tmp_path):
     loaded = dataset.load()
     assert (loaded.config, loaded.metadata) == (adapter.config, adapter.metadata)
     np.testing.assert_array_equal(loaded.weights["x.lora_A.weight"], 1)
+
+
+def test_head_round_trip(tmp_path):
+    cache = {"keys": np.ones((3, 2), np.float32).T, "alpha": np.array(0.5, np.float32)}
+    head = Head({"blood": cache, "oct": {"bias": np.zeros(2, np.float32)}}, {"base_model_hash": "abc", "seed": 0})
+    dataset = HeadDataset(filepath=str(tmp_path / "h"))
+    dataset.save(head)
+    loaded = dataset.load()
+    assert loaded.metadata == head.metadata and loaded.content_hash() == head.content_hash()
+    assert {name: set(arrays) for name, arrays in loaded.classifiers.items()} == {"blood": set(cache), "oct": {"bias"}}
+    np.testing.assert_array_equal(loaded.classifiers["blood"]["keys"], cache["keys"])
+    assert loaded.classifiers["blood"]["alpha"].shape == ()
 
 
 def test_files_round_trip(tmp_path):

@@ -1,16 +1,37 @@
-"""Few-shot adaptation of the visual encoder."""
+"""Few-shot adaptation of the visual encoder, or of a classifier on its features."""
 
 from importlib import import_module
 from typing import Any
 
-from robustmedclip.adaptation.settings import LoraSettings, TrainingSettings
+from robustmedclip.adaptation.settings import (
+    CacheSettings,
+    LinearProbeSettings,
+    LoraSettings,
+    TrainingSettings,
+)
 
-__all__ = ["LoraSettings", "Samples", "TrainingSettings", "guarded", "import_robustmedclip", "merge_adapter", "tune"]
+__all__ = [
+    "CacheSettings",
+    "LinearProbeSettings",
+    "LoraSettings",
+    "Samples",
+    "TrainingSettings",
+    "fit_cache",
+    "fit_linear_probe",
+    "guarded",
+    "head_logits",
+    "import_robustmedclip",
+    "merge_adapter",
+    "tune",
+]
 
 #: What needs torch, and is imported when it is asked for: module of each name.
 _LATER = {
     "Samples": "samples",
+    "fit_cache": "heads",
+    "fit_linear_probe": "heads",
     "guarded": "tuning",
+    "head_logits": "heads",
     "import_robustmedclip": "robustmedclip",
     "merge_adapter": "tuning",
     "tune": "tuning",

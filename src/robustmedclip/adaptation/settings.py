@@ -8,10 +8,26 @@ from typing import Any, ClassVar
 
 from robustmedclip.adaptation.augmentation import CorruptionAugmentation, corruption_problems
 from robustmedclip.errors import InputError
+from robustmedclip.prompts import template_problems
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
+class MethodSettings:
+    """Settings of a method, as its ``kind`` has them; values that are not valid raise an ``InputError`` that lists all."""
+
+    kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if problems := list(_value_problems("settings", values)):
+            raise InputError("\n".join(problems))
+        for name, value in values.items():
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(MethodSettings):
     """Settings of ``kind: full``: all weights of the visual encoder are tuned.
 
     Attributes
@@ -74,9 +90,7 @@ class TrainingSettings:
     kind: ClassVar[str] = "full"
 
     def __post_init__(self) -> None:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        if problems := list(_value_problems("settings", values)):
-            raise InputError("\n".join(problems))
+        super().__post_init__()
         if isinstance(self.corruptions, Mapping):
             object.__setattr__(self, "corruptions", CorruptionAugmentation(**self.corruptions))
 
@@ -112,11 +126,80 @@ class LoraSettings(TrainingSettings):
     kind: ClassVar[str] = "lora"
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeadSettings(MethodSettings):
+    """Settings of a classifier on the image features of the untuned model, of which each data set has its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearProbeSettings(HeadSettings):
+    """Settings of ``kind: linear_probe``: multinomial logistic regression.
+
+    Attributes
+    ----------
+    l2_strengths : tuple of float
+        Strengths of the L2 penalty that validation chooses from, above 0.
+
+    Raises
+    ------
+    InputError
+        If a value is not valid; the message lists all that are not.
+    """
+
+    l2_strengths: tuple[float, ...]
+
+    kind: ClassVar[str] = "linear_probe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheSettings(HeadSettings):
+    """Settings of ``kind: cache``: zero-shot logits, and the similarity to the labelled images of each class.
+
+    Attributes
+    ----------
+    alphas, betas : tuple of float
+        Weights of the similarity, and its sharpnesses, that validation chooses from, of 0 or more.
+
+    Raises
+    ------
+    InputError
+        If a value is not valid; the message lists all that are not.
+    """
+
+    alphas: tuple[float, ...]
+    betas: tuple[float, ...]
+
+    kind: ClassVar[str] = "cache"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptSettings(MethodSettings):
+    """Settings of ``kind: prompts``: zero-shot with other prompts, without labelled images.
+
+    Attributes
+    ----------
+    templates : tuple of str
+        Prompt templates, in place of those of every data set, whose synonyms stay.
+
+    Raises
+    ------
+    InputError
+        If a value is not valid; the message lists all that are not.
+    """
+
+    templates: tuple[str, ...]
+
+    kind: ClassVar[str] = "prompts"
+
+
 #: Settings by their ``kind``.
-KINDS = {settings.kind: settings for settings in (LoraSettings, TrainingSettings)}
+KINDS = {
+    settings.kind: settings
+    for settings in (LoraSettings, TrainingSettings, LinearProbeSettings, CacheSettings, PromptSettings)
+}
 
 
-def method_settings(values: Mapping[str, Any]) -> TrainingSettings:
+def method_settings(values: Mapping[str, Any]) -> MethodSettings:
     """The settings of a method: its ``kind``, and the values of that kind.
 
     Raises
@@ -133,7 +216,7 @@ def method_problems(place: str, values: Any) -> Iterator[str]:
         yield f"{place}: expected settings, found {values!r}"
         return
     if values.get("kind") not in KINDS:
-        yield f"{place}.kind: expected {' or '.join(KINDS)}, found {values.get('kind')!r}"
+        yield f"{place}.kind: expected one of {', '.join(KINDS)}, found {values.get('kind')!r}"
         return
     known = [field.name for field in fields(KINDS[values["kind"]])]
     if missing := [name for name in known if name not in values]:
@@ -165,6 +248,16 @@ def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
     return lambda value: value in choices, f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
+def _grid(lowest: Callable[[float], bool]) -> Callable[[Any], bool]:
+    """Whether a value is a list of different finite numbers that are all high enough."""
+    return lambda value: (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(_number(one) and lowest(one) and one < float("inf") for one in value)
+        and len(set(value)) == len(value)
+    )
+
+
 _COUNT = (_count, "an integer of 1 or more")
 _RATE = (lambda value: _number(value) and 0 <= value < float("inf"), "a number of 0 or more")
 #: Setting to whether a value is valid, and what is expected.
@@ -186,6 +279,9 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "guard": (lambda value: value is None or (_number(value) and 0 < value < 1), "a number above 0 and below 1, or null"),
     "label_space": _one_of("joint", "data_set"),
     "selection": _one_of("epoch", "scale", "test"),
+    "l2_strengths": (_grid(lambda one: one > 0), "a list of different numbers above 0"),
+    "alphas": (_grid(lambda one: one >= 0), "a list of different numbers of 0 or more"),
+    "betas": (_grid(lambda one: one >= 0), "a list of different numbers of 0 or more"),
 }
 
 
@@ -193,6 +289,8 @@ def _value_problems(place: str, values: Mapping[str, Any]) -> Iterator[str]:
     for name, value in values.items():
         if name in _RULES and not _RULES[name][0](value):
             yield f"{place}.{name}: expected {_RULES[name][1]}, found {value!r}"
+    if "templates" in values:
+        yield from template_problems(f"{place}.templates", values["templates"])
     corruptions = values.get("corruptions")
     if corruptions is None or isinstance(corruptions, CorruptionAugmentation):
         return

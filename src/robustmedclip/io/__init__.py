@@ -5,6 +5,7 @@ from robustmedclip.io.corrupted_set import CorruptedSetDataset
 from robustmedclip.io.features import FeaturesDataset
 from robustmedclip.io.files import FilesDataset
 from robustmedclip.io.folder import FolderDataset
+from robustmedclip.io.head import HeadDataset
 from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.journal import CheckpointJournalDataset
 from robustmedclip.io.logits import LogitsDataset
@@ -29,6 +30,7 @@ __all__ = [
     "FeaturesDataset",
     "FilesDataset",
     "FolderDataset",
+    "HeadDataset",
     "ImageSetDataset",
     "LogitsDataset",
     "MedIMetaDataset",

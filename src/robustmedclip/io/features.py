@@ -29,6 +29,7 @@ class FeaturesDataset(AtomicDataset[Features]):
             conditions=np.array([str(condition) for condition in data.conditions]),
             data_set=np.array(data.data_set),
             modality=np.array(data.modality),
+            weights=np.array(data.weights),
         )
 
     def _read(self, path: Path) -> Features:
@@ -42,5 +43,6 @@ class FeaturesDataset(AtomicDataset[Features]):
             labels=members["labels"],
             sample_ids=members["sample_ids"],
             width=features.shape[1],
+            weights=str(members["weights"]),
             read=lambda: batches(features, _ROWS),
         )

@@ -18,6 +18,7 @@ from robustmedclip.models.inference import (
     fast_precision,
     image_features,
     image_logits,
+    in_full_batches,
 )
 from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classifier
 from robustmedclip.models.layouts import LAYOUTS
@@ -40,6 +41,7 @@ __all__ = [
     "fuse_attention",
     "image_features",
     "image_logits",
+    "in_full_batches",
     "load_checkpoint",
     "load_open_clip",
     "load_transformers",

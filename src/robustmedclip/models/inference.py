@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -117,8 +117,7 @@ def class_logits(
         float32 ``(<=BATCH_SIZE, classes)``.
     """
     classes = classifier.cpu().T
-    for batch in rebatched(features, BATCH_SIZE):
-        yield (logit_scale * torch.from_numpy(_filled(batch)) @ classes)[: len(batch)].numpy()
+    yield from in_full_batches(features, lambda batch: (logit_scale * torch.from_numpy(batch) @ classes).numpy())
 
 
 def image_logits(
@@ -126,6 +125,14 @@ def image_logits(
 ) -> Iterator[np.ndarray]:
     """Logits of a stream of images, in float32: :func:`class_logits` of :func:`image_features`."""
     return class_logits(image_features(model, batches), classifier, model.logit_scale)
+
+
+def in_full_batches(
+    parts: Iterable[np.ndarray], function: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[np.ndarray]:
+    """What `function` makes of the rows of all parts, :data:`BATCH_SIZE` at a time, zeros after the last ones."""
+    for batch in rebatched(parts, BATCH_SIZE):
+        yield function(_filled(batch))[: len(batch)]
 
 
 def rebatched(parts: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

@@ -1,7 +1,7 @@
 """Nodes of the evaluation."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from robustmedclip.errors import InputError
 from robustmedclip.progress import track
-from robustmedclip.types import Adapter, CorruptedSet, Features, Logits
+from robustmedclip.types import Adapter, CorruptedSet, Features, Head, Logits
 
 VERSION = 4
 
@@ -18,7 +18,7 @@ def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *
     """Image features of one model on one data set under every condition, computed while they are stored."""
     from robustmedclip.models import BATCH_SIZE, image_features
 
-    clean, precision = corrupted.clean, _on_device(model, parameters)
+    clean, precision = corrupted.clean, on_device(model, parameters)
 
     def images() -> Iterator[np.ndarray]:
         for condition in track(corrupted.conditions, f"{name} on {clean.name}"):
@@ -34,6 +34,7 @@ def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *
         labels=clean.labels,
         sample_ids=clean.sample_ids,
         width=first.shape[1],
+        weights=model.content_hash(),
         read=lambda: itertools.chain([first], features),
     )
 
@@ -42,10 +43,10 @@ def speed(model: Any, parameters: Mapping[str, Any]) -> float:
     """Images per second that :func:`encode` encodes with a model."""
     from robustmedclip.models import encoding_speed
 
-    return encoding_speed(model, _on_device(model, parameters))
+    return encoding_speed(model, on_device(model, parameters))
 
 
-def _on_device(model: Any, parameters: Mapping[str, Any]) -> Any:
+def on_device(model: Any, parameters: Mapping[str, Any]) -> Any:
     """Move a model to where it runs; the precision that it runs in."""
     import torch
 
@@ -82,17 +83,45 @@ def score(
         data_set=features.data_set,
         synonyms=synonyms,
     )
-    flat = np.concatenate(list(class_logits(features.read(), classifier, model.logit_scale)))
-    logits = flat.reshape(len(features.conditions), len(features.labels), -1)
-    _check_finite(logits, features, name)
+    logits = class_logits(features.read(), classifier, model.logit_scale)
+    return _scored(features, logits, name, {**attributes, "weights": model.content_hash()})
+
+
+def score_head(features: Features, head: Head, *, name: str, attributes: Mapping[str, Any]) -> Logits:
+    """Logits of features, with the head's classifier of their data set.
+
+    Raises
+    ------
+    InputError
+        If the head was fitted to features of other weights or to other classes, or a logit is not finite.
+    """
+    from robustmedclip.adaptation import head_logits
+
+    if head.metadata["base_model_hash"] != features.weights:
+        raise InputError(
+            f"The head of '{name}' was fitted to features of other weights than those of '{features.data_set}': fit it "
+            "and encode the images again, by the pipelines 'tuning' and 'evaluation'"
+        )
+    if (known := head.metadata["class_names"].get(features.data_set)) != list(features.class_names):
+        raise InputError(
+            f"The head of '{name}' knows the classes {known} of '{features.data_set}', and its images have "
+            f"{list(features.class_names)}: fit it again, by the pipeline 'tuning'"
+        )
+    logits = head_logits(head.classifiers[features.data_set], features.read())
+    return _scored(features, logits, name, {**attributes, "weights": head.content_hash()})
+
+
+def _scored(features: Features, logits: Iterable[np.ndarray], name: str, attributes: Mapping[str, Any]) -> Logits:
+    cube = np.concatenate(list(logits)).reshape(len(features.conditions), len(features.labels), -1)
+    _check_finite(cube, features, name)
     return Logits(
         model=name,
-        attributes={**attributes, "weights": model.content_hash()},
+        attributes=attributes,
         data_set=features.data_set,
         modality=features.modality,
         class_names=features.class_names,
         conditions=features.conditions,
-        logits=logits,
+        logits=cube,
         labels=features.labels,
         sample_ids=features.sample_ids,
     )

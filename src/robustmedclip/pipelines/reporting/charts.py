@@ -1,6 +1,6 @@
 """Interactive charts, from the table of metrics or from logits. Names that users gave are escaped: Plotly reads HTML."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 from textwrap import wrap
 
@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from robustmedclip.metrics.table import ALL, overall
-from robustmedclip.pipelines.reporting.palette import COLOURS, colour_of
+from robustmedclip.pipelines.reporting.palette import COLOURS, approaches, colour_of, symbol_of
 from robustmedclip.pipelines.reporting.reliability import reliability_lines
 from robustmedclip.types import CLEAN, Logits
 
@@ -21,28 +21,28 @@ _LAYOUT = {
     "hoverlabel": {"namelength": -1},
 }
 _MEANS = {"mce": "mCE", "relative_mce": "relative mCE"}
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
+_SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star")
 
 
 def error_against_mce(leaderboard: pd.DataFrame) -> go.Figure:
     """Clean error against mCE, a point per model with its intervals, larger for more labels; circles are zero-shot."""
-    bases, methods = sorted(set(leaderboard["base"])), sorted(set(leaderboard["method"]), key=_zero_shot_first)
+    bases, known = sorted(set(leaderboard["base"])), approaches(leaderboard)
     most = leaderboard["fraction"].max()
     figure = go.Figure()
-    for (base, method), rows in leaderboard.groupby(["base", "method"], sort=False):
+    for (base, approach), rows in leaderboard.groupby(["base", known], sort=False):
         figure.add_scatter(
             x=rows["clean_error"],
             y=rows["mce"],
             error_x=_bars(rows, "clean_error"),
             error_y=_bars(rows, "mce"),
             mode="markers",
-            name=escape(f"{base}, {method}"),
+            name=escape(f"{base}, {approach}"),
             customdata=[escape(model) for model in rows["model"]],
             hovertemplate="%{customdata}<br>clean error %{x:.1f} %<br>mCE %{y:.1f}<extra></extra>",
             marker={
                 "size": 8 + 8 * (rows["fraction"] / most).fillna(0),
                 "color": colour_of(base, bases),
-                "symbol": _SYMBOLS[methods.index(method) % len(_SYMBOLS)],
+                "symbol": symbol_of(approach, known, _SYMBOLS),
             },
         )
     return _finished(figure, "clean error, %", "mCE (baseline: 100)")
@@ -82,7 +82,7 @@ def _heat_map(metrics: pd.DataFrame, models: Sequence[str], columns: str, metric
 
 def severity_curves(metrics: pd.DataFrame, models: Sequence[str]) -> go.Figure:
     """Error against severity (0: clean), a line per model; a menu chooses the corruption."""
-    everywhere = overall(metrics)
+    everywhere = overall(metrics).assign(approach=approaches)
     facts = everywhere.drop_duplicates("model").set_index("model")
     bases = sorted(set(facts["base"]))
     names = sorted(set(everywhere["corruption"]) - {CLEAN.corruption, ALL})
@@ -90,14 +90,15 @@ def severity_curves(metrics: pd.DataFrame, models: Sequence[str]) -> go.Figure:
     for position, name in enumerate(names):
         for model in models:
             curve = _severities(everywhere, model, name)
-            zero_shot = pd.isna(facts.loc[model, "fraction"])
+            unlabelled = pd.isna(facts.loc[model, "fraction"])
             figure.add_scatter(
                 x=curve["severity"].fillna(0),
                 y=curve["value"],
                 error_y=_bars(curve, None),
                 name=escape(model),
                 visible=position == 0,
-                line={"color": colour_of(facts.loc[model, "base"], bases), "dash": "dash" if zero_shot else "solid"},
+                line={"color": colour_of(facts.loc[model, "base"], bases), "dash": "dash" if unlabelled else "solid"},
+                marker_symbol=symbol_of(facts.loc[model, "approach"], facts["approach"], _SYMBOLS),
                 hovertemplate="severity %{x}<br>error %{y:.1f} %",
             )
     shown = [[other == name for other in names for _ in models] for name in names]
@@ -106,8 +107,11 @@ def severity_curves(metrics: pd.DataFrame, models: Sequence[str]) -> go.Figure:
 
 
 def few_shot_curves(metrics: pd.DataFrame) -> go.Figure:
-    """Accuracy, clean (solid) and averaged over corruptions (dotted), against few-shot fraction; 0 is zero-shot."""
-    everywhere = overall(metrics)
+    """Accuracy, clean (solid) and averaged over corruptions (dotted), against few-shot fraction.
+
+    What has seen no labels is a level line.
+    """
+    everywhere = overall(metrics).assign(approach=approaches)
     everywhere = everywhere[everywhere["severity"].isna()]
     bases, figure = sorted(set(everywhere["base"])), go.Figure()
     for title, metric, corruption, dash in (
@@ -115,17 +119,20 @@ def few_shot_curves(metrics: pd.DataFrame) -> go.Figure:
         ("corrupted", "error", ALL, "dot"),
     ):
         errors = everywhere[(everywhere["metric"] == metric) & (everywhere["corruption"] == corruption)]
-        for name, base, curve in _few_shot_lines(errors):
+        ends = [errors.fillna({"fraction": end}) for end in (0, errors["fraction"].max())]
+        points = pd.concat(ends).drop_duplicates(["model", "fraction"]).sort_values("fraction", kind="stable")
+        for (base, approach), curve in points.groupby(["base", "approach"]):
             figure.add_scatter(
-                x=100 * curve["fraction"].fillna(0),
+                x=100 * curve["fraction"],
                 y=100 - curve["value"],
                 error_y={
                     "array": curve["value"] - curve["low"],
                     "arrayminus": curve["high"] - curve["value"],
                     "thickness": 1,
                 },
-                name=escape(f"{name}, {title}"),
+                name=escape(f"{base}, {approach}, {title}"),
                 line={"color": colour_of(base, bases), "dash": dash},
+                marker_symbol=symbol_of(approach, errors["approach"], _SYMBOLS),
                 hovertemplate="%{x:g} % of the labels<br>accuracy %{y:.1f} %",
             )
     return _finished(figure, "labelled images, % of the training pool", "accuracy, %")
@@ -159,14 +166,6 @@ def reliability_diagrams(logits: Sequence[Logits], models: Sequence[str]) -> go.
     return _finished(figure, "mean confidence", "share that is right", entries=len(lines))
 
 
-def _few_shot_lines(errors: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    for base, own in errors.groupby("base"):
-        zero_shot, tuned = own[own["fraction"].isna()], own[own["fraction"].notna()]
-        if tuned.empty:
-            yield base, base, zero_shot
-        for (method, rank), curve in tuned.groupby(["method", "rank"], dropna=False):
-            suffix = "" if pd.isna(rank) else f" rank {rank:g}"
-            yield f"{base}, {method}{suffix}", base, pd.concat([zero_shot, curve.sort_values("fraction")])
 
 
 def _severities(everywhere: pd.DataFrame, model: str, corruption: str) -> pd.DataFrame:
@@ -194,7 +193,3 @@ def _menu(labels: Sequence[str], visible: Sequence[Sequence[bool]], y: float = 1
         for label, shown in zip(labels, visible, strict=True)
     ]
     return {"buttons": buttons, "x": 0, "xanchor": "left", "y": y, "yanchor": "top"}
-
-
-def _zero_shot_first(method: str) -> tuple[bool, str]:
-    return method != "zero-shot", method

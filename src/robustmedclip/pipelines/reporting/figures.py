@@ -10,20 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from robustmedclip.metrics.table import ALL, SEVERITIES, overall
-from robustmedclip.pipelines.reporting.palette import COLOURS, colour_of
+from robustmedclip.pipelines.reporting.palette import COLOURS, approaches, colour_of, symbol_of
 from robustmedclip.pipelines.reporting.reliability import reliability_lines
 from robustmedclip.types import CLEAN, Condition, CorruptedSet, Logits
 
 _DPI = 110
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def severity_curves(metrics: pd.DataFrame) -> Figure:
     """Error against severity, averaged over data sets: a panel per corruption, a line per model.
 
-    Of the tuned models, those with the largest few-shot fraction are shown.
+    Of the tuned models, those with the largest few-shot fraction of their method are shown.
     """
-    everywhere = overall(metrics)
-    shown = _zero_shot(everywhere) + _largest_fraction(everywhere)
+    everywhere = _overall(metrics)
+    shown = _unlabelled(everywhere) + _largest_fraction(everywhere)
     corruptions = sorted(set(everywhere["corruption"]) - {CLEAN.corruption, ALL})
     columns = min(4, max(1, len(corruptions)))
     rows = -(-len(corruptions) // columns)
@@ -65,9 +66,10 @@ def corruption_heat_map(metrics: pd.DataFrame) -> Figure:
 
 
 def few_shot_curves(metrics: pd.DataFrame) -> Figure:
-    """Accuracy, clean and averaged over all corruptions, against few-shot fraction; 0 is zero-shot."""
-    everywhere = overall(metrics)
-    figure = Figure(figsize=(7.5, 3.8), dpi=_DPI, layout="constrained")
+    """Accuracy, clean and averaged over all corruptions, against few-shot fraction; 0 is without labels."""
+    everywhere = _overall(metrics)
+    entries = len(everywhere[["base", "approach"]].drop_duplicates())
+    figure = Figure(figsize=(7.5, 3.6 + 0.18 * -(-entries // 3)), dpi=_DPI, layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     panels = (("clean", "clean_error", CLEAN.corruption), ("mean over corruptions", "error", ALL))
     for axis, (title, metric, corruption) in zip(axes, panels, strict=True):
@@ -79,7 +81,8 @@ def few_shot_curves(metrics: pd.DataFrame) -> Figure:
         axis.set_xlabel("labelled images, % of the training pool")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("accuracy, %")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
@@ -148,24 +151,31 @@ def vector_files(figure: Figure, name: str) -> dict[str, bytes]:
     return files
 
 
-def _zero_shot(overall: pd.DataFrame) -> list[str]:
-    return overall[overall["fraction"].isna()]["model"].drop_duplicates().tolist()
+def _overall(metrics: pd.DataFrame) -> pd.DataFrame:
+    """The averages over all data sets, with the ``approach`` of each model."""
+    return overall(metrics).assign(approach=approaches)
 
 
-def _largest_fraction(overall: pd.DataFrame) -> list[str]:
-    tuned = overall[overall["fraction"].notna()]
-    return tuned[tuned["fraction"] == tuned["fraction"].max()]["model"].drop_duplicates().tolist()
+def _unlabelled(rows: pd.DataFrame) -> list[str]:
+    return rows[rows["fraction"].isna()]["model"].drop_duplicates().tolist()
 
 
-def _styles(overall: pd.DataFrame, models: Sequence[str]) -> list[tuple[str, str, str]]:
-    """(model, colour, line style): one colour per base model, dashed where it is zero-shot."""
-    facts = overall.drop_duplicates("model").set_index("model")
-    bases = sorted(set(facts["base"]))
+def _largest_fraction(rows: pd.DataFrame) -> list[str]:
+    """Of each base model and approach, the model with the largest fraction."""
+    tuned = rows[rows["fraction"].notna()]
+    largest = tuned.groupby(["base", "approach"])["fraction"].transform("max")
+    return tuned[tuned["fraction"] == largest]["model"].drop_duplicates().tolist()
+
+
+def _styles(rows: pd.DataFrame, models: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(model, colour, line style): one colour per base model, one marker per approach, dashed without labels."""
+    facts = rows.drop_duplicates("model").set_index("model")
+    bases, known = sorted(set(facts["base"])), facts["approach"]
     return [
         (
             model,
             colour_of(facts.loc[model, "base"], bases),
-            "--o" if pd.isna(facts.loc[model, "fraction"]) else "-s",
+            ("--" if pd.isna(facts.loc[model, "fraction"]) else "-") + symbol_of(known[model], known, _MARKERS),
         )
         for model in models
     ]
@@ -180,26 +190,20 @@ def _severities(overall: pd.DataFrame, model: str, corruption: str) -> pd.DataFr
 
 
 def _few_shot_panel(axis: Axes, errors: pd.DataFrame) -> None:
+    """A line per base model and approach; what has seen no labels is a point, and a dashed line to compare with."""
     bases = sorted(set(errors["base"]))
-    for base, own in errors.groupby("base"):
-        colour = colour_of(base, bases)
-        zero_shot = own[own["fraction"].isna()]
-        tuned = own[own["fraction"].notna()]
-        for position, ((_, rank), curve) in enumerate(tuned.groupby(["method", "rank"])):
-            points = pd.concat([zero_shot, curve.sort_values("fraction")])
-            x = 100 * points["fraction"].fillna(0)
-            accuracy = 100 - points[["value", "high", "low"]].to_numpy()
-            style = ("-o", "--s", ":^")[position % 3]
-            label = base if tuned["rank"].nunique() == 1 else f"{base}, rank {rank}"
-            axis.errorbar(
-                x,
-                accuracy[:, 0],
-                yerr=np.abs(accuracy[:, 1:] - accuracy[:, :1]).T,
-                fmt=style,
-                color=colour,
-                label=label,
-                capsize=2,
-                markersize=4,
-            )
-        if tuned.empty:
-            axis.axhline(100 - zero_shot["value"].iloc[0], color=colour, ls="--", label=base)
+    for (base, approach), curve in errors.sort_values("fraction").groupby(["base", "approach"]):
+        colour, unlabelled = colour_of(base, bases), curve["fraction"].isna().all()
+        accuracy = 100 - curve[["value", "high", "low"]].to_numpy(float)
+        axis.errorbar(
+            100 * curve["fraction"].fillna(0),
+            accuracy[:, 0],
+            yerr=np.abs(accuracy[:, 1:] - accuracy[:, :1]).T,
+            fmt=symbol_of(approach, errors["approach"], _MARKERS) + ("" if unlabelled else "-"),
+            color=colour,
+            label=f"{base}, {approach}",
+            capsize=2,
+            markersize=4,
+        )
+        if unlabelled:
+            axis.axhline(accuracy[0, 0], color=colour, ls="--", lw=0.8)

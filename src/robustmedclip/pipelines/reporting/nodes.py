@@ -136,13 +136,13 @@ def write_page(
             (
                 "Severity",
                 "Error against severity, averaged over data sets. The menu chooses the corruption; dashed lines are "
-                "zero-shot models.",
+                "models that saw no labels.",
                 charts.severity_curves(metrics, models),
             ),
             (
                 "Labelled images",
-                "Accuracy against the share of the training pool that tuning sees; 0 is zero-shot. Solid lines "
-                "are clean images, dotted ones the mean over all corruptions and severities.",
+                "Accuracy against the share of the training pool that tuning sees; level lines are models that saw no "
+                "labels. Solid lines are clean images, dotted ones the mean over all corruptions and severities.",
                 charts.few_shot_curves(metrics),
             ),
             (

@@ -1,4 +1,4 @@
-"""LoRA tuning of the visual encoder on the few-shot images."""
+"""Tuning of the visual encoder, or of a head on its features, on the few-shot images."""
 
 from robustmedclip.pipelines.tuning.pipeline import create_pipeline
 

@@ -1,0 +1,35 @@
+"""Heads on disk: their arrays as safetensors, and what they belong to."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from robustmedclip.io.versioned import AtomicDataset
+from robustmedclip.types import Head
+
+
+class HeadDataset(AtomicDataset[Head]):
+    """A :class:`~robustmedclip.types.Head` as a folder.
+
+    ``head.safetensors`` has the arrays as ``<data set>.<array>``; ``metadata.json`` says what they belong to.
+    """
+
+    def _write(self, path: Path, data: Head) -> None:
+        path.mkdir(parents=True)
+        (path / "metadata.json").write_text(json.dumps(dict(data.metadata), indent=2, sort_keys=True))
+        arrays = {
+            f"{data_set}.{name}": np.array(array, order="C")
+            for data_set, classifier in data.classifiers.items()
+            for name, array in classifier.items()
+        }
+        save_file(arrays, path / "head.safetensors")
+
+    def _read(self, path: Path) -> Head:
+        classifiers: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+        for key, array in load_file(path / "head.safetensors").items():
+            data_set, _, name = key.partition(".")
+            classifiers[data_set][name] = array
+        return Head(dict(classifiers), json.loads((path / "metadata.json").read_text()))

@@ -1,0 +1,167 @@
+"""The controls on frozen features, from the few-shot images to the logits."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import robustmedclip.models
+from robustmedclip.adaptation import CacheSettings, LinearProbeSettings
+from robustmedclip.errors import InputError
+from robustmedclip.io import HeadDataset
+from robustmedclip.models import load_open_clip, zero_shot_classifier
+from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
+from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
+from robustmedclip.pipelines.evaluation.nodes import encode, score, score_head
+from robustmedclip.pipelines.few_shot.leakage import find_duplicates
+from robustmedclip.pipelines.few_shot.nodes import draw_few_shots
+from robustmedclip.pipelines.tuning.heads import fit_cache, fit_linear_probe
+from robustmedclip.types import CLEAN, Condition, ImageSet
+
+FOLDER = Path(robustmedclip.models.__file__).parent / "phantom_vit"
+METHODS = Path(__file__).parents[2] / "conf/base/parameters/methods.yml"
+FLOAT32 = {"precision": "float32"}
+TEMPLATES = ["{modality} of {class_name}", "a {modality} image showing {class_name}"]
+NAMES = ("blood", "oct")
+PROBE = {"settings": LinearProbeSettings(l2_strengths=[0.1, 1, 10]), "seed": 3}
+CACHE = {
+    "settings": CacheSettings(alphas=[0, 0.1, 1, 10], betas=[1, 10]),
+    "seed": 3,
+    "templates": {name: TEMPLATES for name in NAMES},
+    "synonyms": {name: {} for name in NAMES},
+}
+
+
+def phantoms(anatomy: str, split: str, count: int) -> ImageSet:
+    module = ANATOMIES[anatomy]
+    labels = np.arange(count) % len(module.CLASSES)
+    ids = np.array([f"{split}/{index:03d}" for index in range(count)])
+    return ImageSet.validated(
+        name=anatomy,
+        split=split,
+        modality=module.MODALITY,
+        class_names=tuple(module.CLASSES),
+        images=draw_phantoms(anatomy, ids, labels, size=64, seed=1, domain=DOMAINS["hospital"]),
+        labels=labels,
+        sample_ids=ids,
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_open_clip(f"local-dir:{FOLDER}")
+
+
+@pytest.fixture(scope="module")
+def pools() -> list[ImageSet]:
+    return [phantoms(name, "pool", 90) for name in NAMES]
+
+
+@pytest.fixture(scope="module")
+def few_shots(pools) -> pd.DataFrame:
+    return draw_few_shots(find_duplicates(), *pools, fraction=0.4, seed=3)
+
+
+@pytest.fixture(scope="module")
+def features(model):
+    settings = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
+    conditions = (CLEAN, Condition("contrast", 3))
+    corrupted = corrupt_test_set(phantoms("oct", "test", 80), {"seed": 0}, conditions=conditions, **settings)
+    made = encode(model, corrupted, FLOAT32, name="vit")
+    rows = np.concatenate(list(made.read()))
+    return replace(made, read=lambda: iter([rows]))
+
+
+@pytest.fixture(scope="module", params=["probe", "cache"])
+def fit(request):
+    if request.param == "probe":
+        return lambda *inputs, **changes: fit_linear_probe(*inputs, **PROBE | changes)
+    return lambda *inputs, **changes: fit_cache(*inputs, **CACHE | changes)
+
+
+@pytest.fixture(scope="module")
+def fitted(fit, model, few_shots, pools):
+    return fit(model, few_shots, FLOAT32, *pools)
+
+
+def accuracy(logits) -> float:
+    return float(np.mean(logits.logits[0].argmax(1) == logits.labels))
+
+
+def test_a_stored_head_scores_every_condition(tmp_path, fitted, features, few_shots):
+    head, search = fitted
+    dataset = HeadDataset(filepath=str(tmp_path / "head"))
+    dataset.save(head)
+    logits = score_head(features, dataset.load(), name="vit_head_k40", attributes={"base": "vit", "seed": 3})
+    assert logits.logits.shape == (2, 80, len(features.class_names)) and logits.logits.dtype == np.float32
+    assert logits.attributes == {"base": "vit", "seed": 3, "weights": head.content_hash()}
+    assert set(search["data_set"]) == set(NAMES)
+    assert search[["validation_loss", "validation_accuracy"]].notna().all(axis=None)
+    assert head.metadata["training_images"] == (few_shots["role"] == "training").sum()
+    files = {file.name for file in (tmp_path / "head").iterdir()}
+    assert files == {"head.safetensors", "metadata.json"}
+
+
+def test_a_head_learns_what_the_names_of_the_classes_do_not_say(fit, model, few_shots, pools, features):
+    """The classes bear each other's names, which misleads the zero-shot model, and the head's images put it right."""
+    count = len(features.class_names)
+    misnamed = replace(pools[1], labels=(pools[1].labels + 1) % count)
+    test = replace(features, labels=(features.labels + 1) % count)
+    head, _ = fit(model, few_shots, FLOAT32, misnamed)
+    logits = score_head(test, head, name="head", attributes={})
+    zero_shot = score(model, test, name="vit", attributes={}, templates=TEMPLATES, synonyms={})
+    assert accuracy(logits) > accuracy(zero_shot) + 0.05
+
+
+def test_the_order_of_the_images_does_not_change_the_bytes(fit, fitted, model, few_shots, pools):
+    shuffled = [pool.subset(np.random.default_rng(0).permutation(len(pool))) for pool in pools]
+    head, search = fit(model, few_shots.iloc[::-1], FLOAT32, *shuffled[::-1])
+    for name in NAMES:
+        for array, expected in fitted[0].classifiers[name].items():
+            assert head.classifiers[name][array].tobytes() == expected.tobytes(), (name, array)
+    assert head.content_hash() == fitted[0].content_hash()
+    pd.testing.assert_frame_equal(
+        *(one.sort_values("data_set", kind="stable", ignore_index=True) for one in (search, fitted[1]))
+    )
+
+
+def test_a_data_set_does_not_see_the_others(fit, fitted, model, few_shots, pools):
+    head, _ = fit(model, few_shots, FLOAT32, pools[1])
+    assert set(head.classifiers) == {"oct"}
+    for array, expected in fitted[0].classifiers["oct"].items():
+        np.testing.assert_array_equal(head.classifiers["oct"][array], expected)
+
+
+def test_the_model_is_left_as_it_was(fitted, model):
+    assert fitted[0].metadata["base_model_hash"] == model.content_hash()
+
+
+def test_a_head_of_another_backbone_or_of_other_classes_is_refused(fitted, features):
+    with pytest.raises(InputError, match="'x' was fitted to features of other weights .* 'oct'"):
+        score_head(replace(features, weights="0"), fitted[0], name="x", attributes={})
+    swapped = replace(features, class_names=features.class_names[::-1])
+    with pytest.raises(InputError, match="'x' knows the classes .* fit it again"):
+        score_head(swapped, fitted[0], name="x", attributes={})
+    with pytest.raises(InputError, match="knows the classes None of 'chest'"):
+        score_head(replace(features, data_set="chest"), fitted[0], name="x", attributes={})
+
+
+def test_a_class_without_few_shot_images_is_named_with_its_data_set(fit, model, few_shots, pools):
+    first = pools[1].class_names[0]
+    without = few_shots[(few_shots["class_name"] != first) | (few_shots["role"] != "training")]
+    with pytest.raises(InputError, match=f"Data set 'oct': there is no training image of class '{first}'"):
+        fit(model, without, FLOAT32, *pools)
+
+
+def test_an_ensemble_is_zero_shot_with_its_templates(model, features):
+    templates = yaml.safe_load(METHODS.read_text())["methods"]["prompt-ensemble"]["templates"]
+    logits = score(model, features, name="vit_ensemble", attributes={}, templates=templates, synonyms={})
+    modality, names = features.modality, features.class_names
+    vectors = [model.encode_text([t.format(modality=modality, class_name=name) for t in templates]).mean(0) for name in names]
+    classes = np.stack([(vector / vector.norm()).numpy() for vector in vectors])
+    expected = model.logit_scale * np.concatenate(list(features.read())) @ classes.T
+    np.testing.assert_allclose(logits.logits.reshape(expected.shape), expected, atol=1e-4)
+    assert classes.shape == zero_shot_classifier(model, names, TEMPLATES, modality).shape
