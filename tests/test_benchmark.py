@@ -35,9 +35,13 @@ PLAN = {
     "corruptions": {"suite": "medimeta-c", "names": ["gaussian_noise", "pixelate"]},
     "adaptations": {
         "lora": {"method": "robust-lora", "models": "all", "fractions": [0.05, 0.1], "rank": 4, "epochs": 2},
+        "probe": {"method": "linear-probe", "models": ["phantom_vit"], "fractions": [0.1]},
+        "cache": {"method": "cache-adapter", "models": ["phantom_vit"], "fractions": [0.1]},
+        "ensemble": {"method": "prompt-ensemble", "models": ["phantom_vit"]},
     },
 }
-CELLS = [f"phantom_{base}{cell}" for base in ("vit", "resnet") for cell in ("", "_lora_k5_s0", "_lora_k10_s0")]
+CONTROLS = ["phantom_vit_probe_k10_s0", "phantom_vit_cache_k10_s0", "phantom_vit_ensemble"]
+CELLS = [f"phantom_{base}{cell}" for base in ("vit", "resnet") for cell in ("", "_lora_k5_s0", "_lora_k10_s0")] + CONTROLS
 
 
 class Project:
@@ -156,6 +160,17 @@ def test_mlflow_has_a_child_run_per_evaluated_model(project, first_run):
     assert parent.data.tags["kedro_run_id"] == project.newest("data/08_reporting/metrics.csv/*/*").parent.name
     artifacts = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
     assert {"leaderboard.csv", "report.md", "report.html", "tables", "figures", "parameters.yml"} <= artifacts
+
+
+def test_controls_are_scored_on_the_features_of_their_base(project, first_run):
+    kept = {path.name for path in project.folder.glob("data/04_feature/features/*")}
+    assert kept == {"phantom_vit", "phantom_resnet"}
+    assert {path.name for path in project.folder.glob("data/06_models/heads/*")} == set(CONTROLS[:2])
+    table = pd.read_csv(project.newest("data/08_reporting/leaderboard.csv/*/leaderboard.csv")).set_index("model")
+    assert table.loc["phantom_vit_probe_k10", ["method", "fraction", "seeds"]].tolist() == ["linear-probe", 0.1, 1]
+    ensemble = table.loc["phantom_vit_ensemble"]
+    assert ensemble["method"] == "prompt-ensemble" and ensemble["seeds"] == 0
+    assert ensemble[["fraction", "rank"]].isna().all()
 
 
 def test_nothing_is_made_again_if_nothing_is_missing(project, first_run):

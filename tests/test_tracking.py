@@ -233,7 +233,11 @@ PARAMETERS = {
     "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},
     "templates": ["a {modality} image showing {class_name}", "{class_name}"],
     "models": {"vit": {"source": {"type": "robustmedclip.io.OpenCLIPDataset", "path": str(VIT)}}},
-    "adaptations": {"lora": {"method": "lora", "models": "all", "fractions": [0.1, 0.5], "rank": 2}},
+    "adaptations": {
+        "lora": {"method": "lora", "models": "all", "fractions": [0.1, 0.5], "rank": 2},
+        "probe": {"method": "linear-probe", "models": "all", "fractions": [0.1]},
+        "ensemble": {"method": "prompt-ensemble", "models": "all"},
+    },
     **yaml.safe_load((ROOT / "conf/base/parameters/methods.yml").read_text()),
     "seeds": [0],
     "baseline": "vit",
@@ -373,7 +377,7 @@ class Best(NamedTuple):
 
 @pytest.fixture(scope="module", params=["open_clip", "clip", "siglip"])
 def best(request, address, tmp_path_factory) -> Best:
-    """The best adapter of three on a model of open_clip or of transformers, as it is logged."""
+    """The best adapter on a model of open_clip or of transformers, as it is logged."""
     base, load = str(VIT), lambda folder: load_open_clip(f"local-dir:{folder}")
     if request.param != "open_clip":
         base, load = str(tmp_path_factory.mktemp("hub") / request.param), load_transformers
@@ -383,7 +387,8 @@ def best(request, address, tmp_path_factory) -> Best:
     plan, model, logits = Plan.from_parameters(PARAMETERS), load(base), {}
     adapter = random_adapter(load(base))
     catalog = DataCatalog()
-    catalog["leaderboard"] = pd.DataFrame({"model": ["vit", "vit_lora_k50", "vit_lora_k10"]})
+    ranks = ["vit_probe_k10", "vit_ensemble", "vit", "vit_lora_k50", "vit_lora_k10"]
+    catalog["leaderboard"] = pd.DataFrame({"model": ranks})
     catalog["model-vit"] = model
     catalog["adapter-vit_lora_k50_s0"] = adapter
     for data_set in plan.data_sets:

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from robustmedclip.pipelines.reporting import nodes
-from robustmedclip.pipelines.reporting.figures import severity_curves, vector_files
+from robustmedclip.pipelines.reporting import charts, nodes
+from robustmedclip.pipelines.reporting.figures import few_shot_curves, severity_curves, vector_files
 from robustmedclip.types import CLEAN, Condition, Logits
 
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("blur", "noise") for severity in range(1, 6)))
@@ -176,6 +176,36 @@ def test_published_figures_stand_apart_from_measured_ones(report):
         ["UniMedCLIP", "111.8", "98.87"],
         ["RMedCLIP", "62.8", "81.0"],
     ]
+
+
+def test_figures_tell_adaptations_apart_and_lose_none():
+    """Adaptations of one method, of several fractions, without a rank, without labels."""
+    facts = {
+        "base": {"method": "zero-shot"},
+        "base_ensemble": {"method": "prompt-ensemble"},
+        "base_lora_k1": {"method": "lora", "rank": 8, "fraction": 0.01, "seed": 0},
+        "base_lora_k10": {"method": "lora", "rank": 8, "fraction": 0.1, "seed": 0},
+        "base_longer_k10": {"method": "lora", "rank": 8, "fraction": 0.1, "seed": 0},
+        "base_probe_k3": {"method": "linear-probe", "fraction": 0.03, "seed": 0},
+    }
+    runs = [
+        replace(run, attributes={"base": "base", "rank": None, "fraction": None, "seed": None, **facts[run.model]})
+        for run in logits({model: (1 + place / 10, [None]) for place, model in enumerate(facts)}, {"oct": "OCT"})
+    ]
+    report = Report(runs)
+    expected = {f"base, {name}" for name in ("zero-shot", "ensemble", "lora", "longer", "probe")}
+    drawn = few_shot_curves(report.metrics).axes[0].containers
+    assert {one.get_label(): len(one.lines[0].get_xdata()) for one in drawn} == {
+        name: 2 if name == "base, lora" else 1 for name in expected
+    }
+    assert len({one.lines[0].get_marker() for one in drawn}) == len(expected)
+    lines = {line.name: line for line in charts.few_shot_curves(report.metrics).data}
+    assert set(lines) == {f"{name}, {condition}" for name in expected for condition in ("clean", "corrupted")}
+    assert list(lines["base, ensemble, clean"].x) == [0, 10] and list(lines["base, probe, clean"].x) == [3]
+    assert list(lines["base, lora, clean"].x) == [1, 10]
+    shown = {line.get_label(): line.get_marker() for line in severity_curves(report.metrics).axes[0].lines}
+    assert set(shown) == set(facts) - {"base_lora_k1"} and len(set(shown.values())) == len(shown)
+    assert {point.name for point in charts.error_against_mce(report.leaderboard).data} == expected
 
 
 def test_figures_are_vectors_of_the_same_bytes_each_time(report):
