@@ -13,6 +13,7 @@ from robustmedclip.adaptation.batch_norm import adapted_statistics, own_statisti
 from robustmedclip.adaptation.guard import as_guard
 from robustmedclip.adaptation.journal import Journal
 from robustmedclip.adaptation.lora import lora_state, merged_lora, with_lora
+from robustmedclip.adaptation.memory import fit_into_memory
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.seeds import derived_seed
 from robustmedclip.adaptation.settings import LoraSettings, TrainingSettings
@@ -94,6 +95,7 @@ def tune(
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(seed, "init"))
         tuned, trainable = with_lora(model, settings, statistics) if low_rank else _with_all_weights(model, statistics)
+        fit_into_memory(tuned, settings.batch_size, precision)
         journal = journal or Journal()
         journal.open(_key(base_hash, training, validation, classifier, settings, seed, metadata, model.device, precision))
         objective = Objective(tuned, classifier, training.label_ranges, settings, precision)

@@ -1,0 +1,63 @@
+"""Activations that are computed anew leave every gradient as it is."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from tasks import SETTINGS, classifier_of, phantoms, shipped
+
+from robustmedclip.adaptation import Samples, tune
+from robustmedclip.adaptation.lora import with_lora
+from robustmedclip.adaptation.memory import activation_bytes, checkpoint_activations
+from robustmedclip.models import Preprocessing, VisionLanguageModel
+from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
+from robustmedclip.models.transformers_clip import Towers
+
+
+def of_transformers() -> VisionLanguageModel:
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
+    text, vision = {**shape, "vocab_size": 50}, {**shape, "image_size": 32, "patch_size": 8}
+    torch.manual_seed(0)
+    network = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=16))
+    targets = r"model\.vision_model\..+\.self_attn\.(q|k|v)_proj"
+    preprocess = Preprocessing((32, 32), CLIP_MEAN, CLIP_STD)
+    return VisionLanguageModel("clip", Towers(network).requires_grad_(False).eval(), None, preprocess, 100.0, targets)
+
+
+@pytest.fixture(scope="module", params=["open_clip", "transformers"])
+def tuned(request):
+    model = shipped("phantom_vit") if request.param == "open_clip" else of_transformers()
+    return with_lora(model, replace(SETTINGS, dropout=0.3), {})[0]
+
+
+def gradients(model: VisionLanguageModel) -> list[torch.Tensor]:
+    for name, module in model.network.named_modules():
+        if "lora_dropout" in name:
+            module.train()
+    torch.manual_seed(1)
+    pixels = torch.randn(3, 3, *model.preprocess.size)
+    model.encode_image(pixels).square().mul(torch.arange(3.0)[:, None]).sin().sum().backward()
+    return [parameter.grad for parameter in model.network.parameters() if parameter.requires_grad]
+
+
+def test_gradients_are_equal_and_less_is_kept(tuned):
+    plain, saving = copy.deepcopy(tuned), copy.deepcopy(tuned)
+    checkpoint_activations(saving.network.visual)
+    assert activation_bytes(saving) < activation_bytes(plain) / 2
+    for expected, gradient in zip(gradients(plain), gradients(saving), strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=0, atol=0)
+
+
+def test_what_a_training_in_half_precision_makes_is_float32():
+    model = shipped("phantom_resnet")
+    sets = [phantoms("oct", 1, 8)]
+    samples = Samples(sets, model.preprocess)
+    settings = replace(SETTINGS, epochs=1)
+    adapter, history = tune(
+        model, samples, samples, classifier_of(model, sets), settings, seed=0, metadata={}, precision=torch.bfloat16
+    )
+    assert {array.dtype for array in adapter.weights.values()} == {np.dtype(np.float32)}
+    assert np.isfinite(history[1]["training_loss"])
