@@ -226,7 +226,7 @@ with KedroSession.create() as session:
     assert sorted(states(experiment)) == ["FINISHED", "KILLED", "KILLED", "RUNNING", "RUNNING", "RUNNING"]
 
 
-PARAMETERS = {
+PARAMETERS = yaml.safe_load((ROOT / "conf/base/parameters/methods.yml").read_text()) | {
     "data_sets": {
         name: {"modality": "microscopy", "source": {"type": "robustmedclip.io.FolderDataset"}} for name in ("cells", "rods")
     },
