@@ -91,14 +91,16 @@ def test_targets_that_match_nothing_are_refused(model, task):
         tune(model, *task, replace(SETTINGS, targets="nothing_of_the_kind"), seed=0, metadata={})
 
 
-def test_a_rank_larger_than_a_layer_is_refused_before_the_training(model, task):
-    def smallest(network):
-        layers = [m for m in network.visual.modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)]
-        return min(min(len(layer.weight), layer.weight[0].numel()) for layer in layers)
-
-    rank = smallest(model.network)
-    with pytest.raises(InputError, match=rf"The rank {rank + 1} is larger than the layer 'visual.*a rank of at most {rank}"):
+def test_a_rank_larger_than_every_layer_is_refused_before_the_training(model, task):
+    layers = [m for m in model.network.visual.modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)]
+    sizes = [min(len(layer.weight), layer.weight[0].numel()) for layer in layers]
+    rank = max(sizes)
+    with pytest.raises(InputError, match=rf"The rank {rank + 1} is larger than every .*'visual.* a rank of at most \d+"):
         tune(model, *task, replace(SETTINGS, targets="all", rank=rank + 1), seed=0, metadata={})
+
+
+def test_a_rank_that_only_some_layers_allow_is_taken(model, task):
+    tune(model, *task, replace(SETTINGS, targets="all", rank=8, epochs=1), seed=0, metadata={})
 
 
 def test_a_class_without_training_images_is_refused(model, task):

@@ -36,7 +36,7 @@ def with_lora(
     Raises
     ------
     InputError
-        If the rank is larger than a layer allows.
+        If the rank is larger than every adapted layer.
     ValueError
         If the targets match no layer.
     """
@@ -96,17 +96,17 @@ def _targets(model: VisionLanguageModel, targets: str | None) -> str | list[str]
 
 
 def _check_rank(network: peft.PeftModel, rank: int, name: str) -> None:
-    """Raise unless every adapted layer is larger than the rank: as a matrix, outputs x inputs of one output."""
+    """Raise if the rank is larger than every adapted layer: as a matrix, outputs x inputs of one output."""
     sizes = {
         layer.removeprefix("base_model.model."): (len(module.weight), module.weight[0].numel())
         for layer, module in network.named_modules()
         if isinstance(module, BaseTunerLayer)
     }
-    layer, size = min(sizes.items(), key=lambda item: min(item[1]))
+    layer, size = max(sizes.items(), key=lambda item: min(item[1]))
     if rank > min(size):
         raise InputError(
-            f"The rank {rank} is larger than the layer '{layer}' of {name}, a matrix of {size[0]} x {size[1]}: choose a "
-            f"rank of at most {min(size)}, or 'targets' without this layer"
+            f"The rank {rank} is larger than every adapted layer of {name}; the largest, '{layer}', is a matrix of "
+            f"{size[0]} x {size[1]}: choose a rank of at most {min(size)}"
         )
 
 

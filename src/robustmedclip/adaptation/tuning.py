@@ -74,7 +74,7 @@ def tune(
     Raises
     ------
     InputError
-        If a class has no training image, the rank is larger than a layer, or the loss is not finite.
+        If a class has no training image, the rank is larger than every adapted layer, or the loss is not finite.
     ValueError
         If the targets match no layer.
     """
