@@ -45,7 +45,7 @@ def test_each_stage_is_one_namespace(pipelines):
 def test_the_default_benchmark_has_one_node_per_cell_and_two_where_features_are_kept(pipelines):
     stages = [node.namespace.split(".")[0] for node in pipelines["benchmark"].nodes]
     counts = {stage: stages.count(stage) for stage in STAGES}
-    assert counts == {"ingestion": 10, "corruption": 5, "few_shot": 10, "tuning": 12, "evaluation": 90, "reporting": 7}
+    assert counts == {"ingestion": 10, "corruption": 5, "few_shot": 10, "tuning": 8, "evaluation": 60, "reporting": 7}
 
 
 def test_corrupted_sets_are_made_from_the_sources(pipelines):

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from robustmedclip.adaptation.settings import CacheSettings, LinearProbeSettings
 from robustmedclip.errors import InputError
-from robustmedclip.models import in_full_batches
+from robustmedclip.models import cores_divided, in_full_batches
 
 Classifier = Mapping[str, np.ndarray]
 #: Unit features, float32 ``(n, D)``, and labels, int64 ``(n,)``.
@@ -90,7 +90,8 @@ def fit_linear_probe(
     bias = torch.zeros(len(class_names), dtype=torch.float64, requires_grad=True)
     search, fitted = [], []
     for strength in sorted(settings.l2_strengths, reverse=True):
-        _minimise(features - centre, labels, weight, bias, strength)
+        with cores_divided(torch.get_num_threads()):  # threads wait for each other longer than such products take
+            _minimise(features - centre, labels, weight, bias, strength)
         arrays = {"weight": weight.detach(), "bias": (bias - weight @ centre).detach()}
         fitted.append({name: array.float().numpy() for name, array in arrays.items()})
         search.append({"l2": strength} | _scores(_all_logits(fitted[-1], validation[0]), validation[1]))

@@ -67,7 +67,7 @@ def image_features(
 
     parts = ((_filled(batch), len(batch)) for batch in rebatched(batches, BATCH_SIZE))
     streams = _streams(device)
-    with _cores_divided(streams if device.type == "cpu" else 1):
+    with cores_divided(streams if device.type == "cpu" else 1):
         yield from map_ahead(encoded, parts, streams)
 
 
@@ -88,9 +88,10 @@ def _streams(device: torch.device) -> int:
 
 
 @contextmanager
-def _cores_divided(parts: int) -> Iterator[None]:
+def cores_divided(parts: int) -> Iterator[None]:
+    """Let torch use its share of the cores, of so many parts, inside."""
     cores = torch.get_num_threads()
-    torch.set_num_threads(cores // parts)
+    torch.set_num_threads(max(1, cores // parts))
     try:
         yield
     finally:
