@@ -356,7 +356,7 @@ def test_each_of_several_seeds_has_figures_of_its_own(tmp_path, experiment):
     plan = Plan.from_parameters({**PARAMETERS, "seeds": [0, 1]})
     catalog = scored(tmp_path, plan)
     children, metrics = children_of(catalog, plan, experiment), catalog.load("metrics")
-    assert len(children) == 5
+    assert len(children) == 8
     for seed in (0, 1):
         own = metrics[(metrics["model"] == "vit_lora_k10") & (metrics["seed"] == seed)]
         clean = own[own["metric"] == "clean_error"].set_index("data_set")["value"]

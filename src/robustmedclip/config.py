@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kedro.config import OmegaConfigLoader
+from omegaconf import OmegaConf
 
 from robustmedclip.plan import Plan
 
@@ -30,10 +31,24 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         BenchmarkConfigLoader.latest = self
 
     def __getitem__(self, key: str) -> dict[str, Any]:
+        if key == "parameters":
+            return self._parameters()
         config = super().__getitem__(key)
         if key == "catalog":
             config = config | self.plan().sources()
         return config
+
+    def _parameters(self) -> dict[str, Any]:
+        """The parameters with those of ``--params``, of which each replaces its own value alone.
+
+        Kedro would let ``--params methods.lora.epochs=1`` replace all methods, where the environment in use has none.
+        """
+        given, self.runtime_params = self.runtime_params, {}
+        try:
+            parameters = super().__getitem__("parameters")
+        finally:
+            self.runtime_params = given
+        return OmegaConf.to_container(OmegaConf.merge(parameters, given or {}))
 
     def plan(self) -> Plan:
         """The validated plan of this loader's environment."""
