@@ -3,10 +3,11 @@
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,7 +110,7 @@ class Objective:
         """
         indices = np.arange(len(samples))
         batches = [indices[start : start + BATCH_SIZE] for start in range(0, len(indices), BATCH_SIZE)]
-        prepared = map_ahead(partial(samples.pixels, device=self.device), batches, 1)
+        prepared = _prepared(partial(samples.pixels, device=self.device), batches, self.device)
         logits = torch.cat([self.logits(pixels, samples, batch) for pixels, batch in zip(prepared, batches, strict=True)])
         losses = self.losses(logits, samples, indices).cpu()
         logits, labels = logits.cpu(), torch.from_numpy(samples.labels)
@@ -276,7 +277,7 @@ def _epoch(
 
         return training.pixels(batch, augment, objective.device)
 
-    prepared = map_ahead(prepare, zip(starts, batches, strict=True), 1)
+    prepared = _prepared(prepare, zip(starts, batches, strict=True), objective.device)
     steps, name = settings.epochs * len(batches), f"Tuning {objective.model.name}, epoch {epoch} of {settings.epochs}"
     with _training_mode(objective.model.network, batch_norm=settings.batch_norm == "batch"):
         for position, batch in enumerate(track(batches, name)):
@@ -295,6 +296,13 @@ def _epoch(
             optimiser.step()
             total += loss * len(batch)
     return total / len(order)
+
+
+def _prepared(
+    prepare: Callable[[Any], torch.Tensor], batches: Iterable[Any], device: torch.device
+) -> Iterator[torch.Tensor]:
+    """Model input of batches; one ahead of a GPU, but not on a CPU, whose cores the training uses."""
+    return map(prepare, batches) if device.type == "cpu" else map_ahead(prepare, batches, 1)
 
 
 def _rate(step: int, steps: int, schedule: str) -> float:
