@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +31,7 @@ from PIL import Image
 from published import write_transformers
 
 import robustmedclip.models
-from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune
+from robustmedclip.adaptation import Samples, merge_adapter, tune
 from robustmedclip.config import BenchmarkConfigLoader
 from robustmedclip.hooks import TrackingHook
 from robustmedclip.io import CheckpointJournalDataset, LogitsDataset
@@ -261,26 +262,7 @@ def random_adapter(model: VisionLanguageModel) -> Adapter:
     """An adapter that changes what the model says."""
     images = images_of("rods")
     samples = Samples([images.subset(np.arange(4))], model.preprocess)
-    settings = LoraSettings(
-        rank=2,
-        alpha=None,
-        dropout=0.0,
-        targets=None,
-        batch_norm="frozen",
-        features="unit",
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        schedule="constant",
-        epochs=1,
-        batch_size=4,
-        sampling="natural",
-        min_crop_area=0.8,
-        flip=True,
-        guard=None,
-        corruptions=None,
-        label_space="joint",
-        selection="epoch",
-    )
+    settings = replace(Plan.from_parameters(PARAMETERS).adaptations[0].settings, epochs=1)
     classifier = zero_shot_classifier(model, images.class_names, ["{class_name}"], "microscopy")
     adapter, _ = tune(model, samples, samples, classifier, settings, seed=0, metadata={})
     rng = np.random.default_rng(0)

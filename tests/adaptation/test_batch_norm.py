@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import peft
 import pytest
+import tasks
 import torch
 from torch import nn
 
@@ -19,25 +20,15 @@ from robustmedclip.models import load_open_clip, zero_shot_classifier
 from robustmedclip.types import ImageSet
 
 SHIPPED = Path(robustmedclip.models.__file__).parent
-SETTINGS = LoraSettings(
-    rank=2,
-    alpha=None,
+SETTINGS = replace(
+    tasks.SETTINGS,
     dropout=0.0,
-    targets=None,
     batch_norm="adapted",
-    features="unit",
-    learning_rate=1e-3,
     weight_decay=0.0,
-    schedule="constant",
     epochs=1,
-    batch_size=16,
-    sampling="natural",
     min_crop_area=1.0,
     flip=False,
-    guard=None,
-    corruptions=None,
     label_space="data_set",
-    selection="epoch",
 )
 
 
