@@ -1,6 +1,7 @@
 """What is said of the cost of a run before it begins."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from robustmedclip.config import BenchmarkConfigLoader, current_config
 from robustmedclip.hooks import _model_problems
 from robustmedclip.io import PhantomDataset
 from robustmedclip.models import BATCH_SIZE, encoding_speed, image_features, load_open_clip
@@ -77,3 +79,19 @@ def test_the_speed_is_that_of_batches_beside_each_other(monkeypatch):
     speed = encoding_speed(model)
     assert set(calls) == {BATCH_SIZE}
     assert speed == BATCH_SIZE * len(calls) * 4 / 5 / 0.5
+
+
+def test_layers_that_cannot_be_adapted_are_found_before_anything_is_done(context, monkeypatch):
+    plan = current_config().plan()
+    (adaptation,) = plan.adaptations
+    changes = {"phantom_vit": {"rank": 1000}, "phantom_resnet": {"targets": "nowhere"}}
+    changed = tuple(
+        replace(adaptation, models=(model,), settings=replace(adaptation.settings, **change))
+        for model, change in changes.items()
+    )
+    monkeypatch.setattr(BenchmarkConfigLoader, "plan", lambda loader: replace(plan, adaptations=changed))
+    problems = _model_problems(nodes("tuning"), context.catalog)
+    assert [problem.partition(":")[0] for problem in problems] == 2 * [f"adaptation {adaptation.name}"]
+    assert "'nowhere' match no layer of phantom_resnet" in problems[0]
+    assert "rank 1000 is larger than every adapted layer of phantom_vit" in problems[1]
+    assert _model_problems(nodes("tuning", "phantom_vit"), context.catalog) == problems[1:]

@@ -107,9 +107,16 @@ def _disk_problems(nodes: list[Node], catalog: DataCatalog) -> list[str]:
 
 
 def _model_problems(nodes: list[Node], catalog: DataCatalog) -> list[str]:
-    """Load each model that the nodes use once, and say what is wrong with it; if none is, log what encoding costs."""
+    """Load each model that the nodes use once, and say what is wrong with it or its adaptations; else log what encoding costs."""
+    from robustmedclip.adaptation import LoraSettings, check_targets
     from robustmedclip.pipelines.evaluation.nodes import speed
 
+    made = {name for node in nodes for name in node.outputs}
+    adaptations = {
+        (one.base, one.adaptation)
+        for one in current_config().plan().tuned_models
+        if one.product in made and isinstance(one.settings, LoraSettings)
+    }
     cells = [cell for node in nodes for cell in product(_inputs(node, "model"), _inputs(node, "corrupted"))]
     counts = _image_counts({data_set for _, data_set in cells}, catalog)
     problems, seconds, speeds = [], 0.0, []
@@ -119,6 +126,11 @@ def _model_problems(nodes: list[Node], catalog: DataCatalog) -> list[str]:
         except DatasetError as error:
             problems.append(f"model {model}: {getattr(error, 'message', error)}")
             continue
+        for adaptation in sorted((one for base, one in adaptations if base == model), key=lambda one: one.name):
+            try:
+                check_targets(loaded, adaptation.settings)
+            except InputError as error:
+                problems.append(f"adaptation {adaptation.name}: {error.message}")
         if images := sum(counts.get(data_set, 0) for name, data_set in cells if name == model):
             per_second = speed(loaded, current_config()["parameters"]["evaluation"])
             seconds += images / per_second

@@ -16,6 +16,7 @@ __all__ = [
     "LoraSettings",
     "Samples",
     "TrainingSettings",
+    "check_targets",
     "fit_cache",
     "fit_linear_probe",
     "guarded",
@@ -28,6 +29,7 @@ __all__ = [
 #: What needs torch, and is imported when it is asked for: module of each name.
 _LATER = {
     "Samples": "samples",
+    "check_targets": "lora",
     "fit_cache": "heads",
     "fit_linear_probe": "heads",
     "guarded": "tuning",

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 import numpy as np
 import peft
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.numpy import load_file
 
 from robustmedclip.adaptation.settings import LoraSettings
 from robustmedclip.adaptation.training import Trainable
 from robustmedclip.errors import InputError
 from robustmedclip.models import VisionLanguageModel
+
+_ADAPTABLE = torch.nn.Linear | torch.nn.Conv2d
 
 
 def with_lora(
@@ -36,10 +38,9 @@ def with_lora(
     Raises
     ------
     InputError
-        If the rank is larger than every adapted layer.
-    ValueError
-        If the targets match no layer.
+        As :func:`check_targets`.
     """
+    check_targets(model, settings)
     config = peft.LoraConfig(
         r=settings.rank,
         lora_alpha=settings.rank if settings.alpha is None else settings.alpha,
@@ -48,13 +49,44 @@ def with_lora(
         modules_to_save=sorted({name.rpartition(".")[0] for name in statistics}) or None,
     )
     tuned = _wrapped(model, config)
-    _check_rank(tuned.network, settings.rank, model.name)
     named = {name: p for name, p in tuned.network.named_parameters() if p.requires_grad}
     return tuned, Trainable(
         parameters=list(named.values()),
         scaled=[parameter for name, parameter in named.items() if "lora_B" in name],
         statistics=[(_saved_buffer(tuned.network, name), value) for name, value in statistics.items()],
     )
+
+
+def check_targets(model: VisionLanguageModel, settings: LoraSettings) -> None:
+    """Check that the model has the layers that are to be adapted, and that they are large enough for the rank.
+
+    Raises
+    ------
+    InputError
+        If the targets match no layer, or one that has no low-rank update, or the rank is larger than every adapted
+        layer: as a matrix, outputs x inputs of one output.
+    """
+    targets = _targets(model, settings.targets)
+    layers = {
+        name: layer
+        for name, layer in model.network.named_modules()
+        if (re.fullmatch(targets, name) if isinstance(targets, str) else name in targets)
+    }
+    if not layers:
+        raise InputError(f"The targets {targets!r} match no layer of {model.name}: correct the regular expression, or leave it out")
+    for name, layer in layers.items():
+        if not isinstance(layer, _ADAPTABLE):
+            raise InputError(
+                f"The targets {targets!r} match '{name}' of {model.name}, a {type(layer).__name__}: let them match linear "
+                "and convolutional layers alone"
+            )
+    sizes = {name: (len(layer.weight), layer.weight[0].numel()) for name, layer in layers.items()}
+    name, size = max(sizes.items(), key=lambda item: min(item[1]))
+    if settings.rank > min(size):
+        raise InputError(
+            f"The rank {settings.rank} is larger than every adapted layer of {model.name}; the largest, '{name}', is a matrix of "
+            f"{size[0]} x {size[1]}: choose a rank of at most {min(size)}"
+        )
 
 
 def lora_state(network: peft.PeftModel) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -91,23 +123,8 @@ def _targets(model: VisionLanguageModel, targets: str | None) -> str | list[str]
     return [
         f"visual.{name}"
         for name, layer in model.network.visual.named_modules()
-        if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d) and not name.startswith("attnpool.")
+        if isinstance(layer, _ADAPTABLE) and not name.startswith("attnpool.")
     ]
-
-
-def _check_rank(network: peft.PeftModel, rank: int, name: str) -> None:
-    """Raise if the rank is larger than every adapted layer: as a matrix, outputs x inputs of one output."""
-    sizes = {
-        layer.removeprefix("base_model.model."): (len(module.weight), module.weight[0].numel())
-        for layer, module in network.named_modules()
-        if isinstance(module, BaseTunerLayer)
-    }
-    layer, size = max(sizes.items(), key=lambda item: min(item[1]))
-    if rank > min(size):
-        raise InputError(
-            f"The rank {rank} is larger than every adapted layer of {name}; the largest, '{layer}', is a matrix of "
-            f"{size[0]} x {size[1]}: choose a rank of at most {min(size)}"
-        )
 
 
 def _wrapped(model: VisionLanguageModel, config: peft.LoraConfig) -> VisionLanguageModel:
