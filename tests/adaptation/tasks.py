@@ -30,6 +30,7 @@ SETTINGS = LoraSettings(
     flip=True,
     guard=None,
     corruptions=None,
+    consistency=0,
     label_space="joint",
     selection="epoch",
 )

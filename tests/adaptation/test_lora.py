@@ -86,9 +86,16 @@ def test_an_adapter_of_other_weights_is_refused(model, tuned):
         merge_adapter(other, tuned[0])
 
 
-def test_targets_that_match_nothing_are_refused(model, task):
-    with pytest.raises(ValueError, match="nothing_of_the_kind"):
-        tune(model, *task, replace(SETTINGS, targets="nothing_of_the_kind"), seed=0, metadata={})
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ("nothing_of_the_kind", "'nothing_of_the_kind' match no layer of phantom_"),
+        (r"visual\..*(bn|ln)_?\w*", r"match 'visual\..*' of phantom_\w+, a \w*Norm\w*: let them match linear"),
+    ],
+)
+def test_targets_that_cannot_be_adapted_are_refused(model, task, targets, message):
+    with pytest.raises(InputError, match=message):
+        tune(model, *task, replace(SETTINGS, targets=targets), seed=0, metadata={})
 
 
 def test_a_rank_larger_than_every_layer_is_refused_before_the_training(model, task):
@@ -195,7 +202,7 @@ def test_the_loss_compares_the_classes_of_the_label_space(model, task):
     assert untuned_loss("joint") > np.mean(losses)
 
 
-@pytest.mark.parametrize("name", ["batch_norm", "label_space", "schedule", "selection"])
+@pytest.mark.parametrize("name", ["consistency", "batch_norm", "label_space", "schedule", "selection"])
 def test_an_unknown_choice_is_refused(name):
     with pytest.raises(InputError, match=f"settings.{name}: expected .* found 'sideways'"):
         replace(SETTINGS, **{name: "sideways"})
@@ -217,6 +224,11 @@ def test_invalid_corruptions_of_the_training_are_refused(change, message):
     corruptions = {"suite": "imagenet-c", "names": ["shot_noise"], "share": 0.5}
     with pytest.raises(InputError, match=f"corruptions.*{message}"):
         replace(SETTINGS, corruptions={**corruptions, **change})
+
+
+def test_a_second_view_needs_corruptions():
+    with pytest.raises(InputError, match="settings.consistency: 2 compares clean with corrupted views: set 'corruptions'"):
+        replace(SETTINGS, consistency=2)
 
 
 def test_a_diverging_training_is_stopped(model, task):

@@ -58,6 +58,10 @@ class TrainingSettings(MethodSettings):
         (:mod:`robustmedclip.adaptation.guard`), in training as in evaluation; None means no guard.
     corruptions : CorruptionAugmentation or mapping of its fields, or None
         Corruptions of the training images; None means clean images only.
+    consistency : float
+        Weight in the loss of the Jensen-Shannon divergence between what is predicted for a clean image and for its
+        corrupted view, which then is not compared with the label (AugMix; Hendrycks et al. 2020, arXiv:1912.02781, eq. 3,
+        of two views); 0 means no second view: corrupted images take the place of clean ones.
     label_space : str
         Classes that the loss compares: ``joint``, of all data sets, or ``data_set``, of the image's own data set, which
         is what zero-shot scoring does.
@@ -84,6 +88,7 @@ class TrainingSettings(MethodSettings):
     flip: bool
     guard: float | None
     corruptions: CorruptionAugmentation | None
+    consistency: float
     label_space: str
     selection: str
 
@@ -93,6 +98,11 @@ class TrainingSettings(MethodSettings):
         super().__post_init__()
         if isinstance(self.corruptions, Mapping):
             object.__setattr__(self, "corruptions", CorruptionAugmentation(**self.corruptions))
+
+    @property
+    def views(self) -> int:
+        """Views of each training image in a step."""
+        return 2 if self.consistency else 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +287,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "min_crop_area": (lambda value: _number(value) and 0 < value <= 1, "a number above 0 and up to 1"),
     "flip": (lambda value: isinstance(value, bool), "true or false"),
     "guard": (lambda value: value is None or (_number(value) and 0 < value < 1), "a number above 0 and below 1, or null"),
+    "consistency": _RATE,
     "label_space": _one_of("joint", "data_set"),
     "selection": _one_of("epoch", "scale", "test"),
     "l2_strengths": (_grid(lambda one: one > 0), "a list of different numbers above 0"),
@@ -291,7 +302,9 @@ def _value_problems(place: str, values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{place}.{name}: expected {_RULES[name][1]}, found {value!r}"
     if "templates" in values:
         yield from template_problems(f"{place}.templates", values["templates"])
-    corruptions = values.get("corruptions")
+    corruptions, consistency = values.get("corruptions"), values.get("consistency")
+    if corruptions is None and _number(consistency) and consistency > 0:
+        yield f"{place}.consistency: {consistency} compares clean with corrupted views: set 'corruptions', too, or 0"
     if corruptions is None or isinstance(corruptions, CorruptionAugmentation):
         return
     expected = [field.name for field in fields(CorruptionAugmentation)]

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 _SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: Share of the steps over which the learning rate rises under ``schedule: cosine``.
 _WARM_UP = 0.1
+#: Logarithm of a probability that counts as none; where it is -inf, the divergence would have no gradient.
+_LEAST_LOG = -80.0
 #: Epochs that take so many seconds are shown one by one.
 _LONG_EPOCH = 5
 
@@ -102,6 +104,14 @@ class Objective:
         labels = torch.from_numpy(samples.labels[indices]).to(self.device)
         return F.cross_entropy(logits, labels, reduction="none")
 
+    def training_loss(self, pixels: torch.Tensor, samples: Samples, batch: np.ndarray) -> torch.Tensor:
+        """Loss of a batch, a scalar; `pixels` has all views of its images, view after view, the labelled one first."""
+        logits = self.logits(pixels, samples, np.tile(batch, self._settings.views))
+        loss = self.losses(logits[: len(batch)], samples, batch).mean()
+        if self._settings.views == 1:
+            return loss
+        return loss + self._settings.consistency * divergence(*logits.chunk(2)).mean()
+
     @torch.inference_mode()
     def validate(self, samples: Samples) -> dict[str, float]:
         """Loss over the classes of the label space, and accuracy within each data set's, averaged over data sets.
@@ -128,6 +138,19 @@ class Objective:
     def criterion(self, row: Mapping[str, float]) -> float:
         """What the epoch to keep has the lowest of."""
         return -row["validation_accuracy"] if self._settings.selection == "test" else row["validation_loss"]
+
+
+def divergence(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Jensen-Shannon divergence of two predictions of each image, in nats, float32 ``(n,)``, between 0 and log 2.
+
+    Parameters
+    ----------
+    logits, others : Tensor
+        float32 ``(n, classes)``; -inf for classes that are not compared, the same in both.
+    """
+    views = torch.stack([logits, others]).log_softmax(-1).clamp(min=_LEAST_LOG)
+    mixture = torch.logaddexp(*views) - math.log(2)
+    return (views.exp() * (views - mixture)).sum(-1).mean(0)
 
 
 def train(
@@ -267,15 +290,17 @@ def _epoch(
         start, batch = part
 
         def augment(images: np.ndarray, places: np.ndarray) -> np.ndarray:
-            images = augmented(images, rng, settings.min_crop_area, settings.flip)
+            count = len(images) // settings.views
+            images, places = augmented(images[:count], rng, settings.min_crop_area, settings.flip), places[:count]
             if settings.corruptions is None:
                 return images
             # An image that comes again in an epoch is corrupted anew.
-            again = [f"\0{count}" if count else "" for count in seen_before[start + places]]
+            again = [f"\0{times}" if times else "" for times in seen_before[start + places]]
             keys = [training.key(index) + suffix for index, suffix in zip(batch[places], again, strict=True)]
-            return settings.corruptions(images, keys, seed, epoch)
+            corrupted = settings.corruptions(images, keys, seed, epoch)
+            return corrupted if settings.views == 1 else np.concatenate([images, corrupted])
 
-        return training.pixels(batch, augment, objective.device)
+        return training.pixels(np.tile(batch, settings.views), augment, objective.device)
 
     prepared = _prepared(prepare, zip(starts, batches, strict=True), objective.device)
     steps, name = settings.epochs * len(batches), f"Tuning {objective.model.name}, epoch {epoch} of {settings.epochs}"
@@ -284,7 +309,7 @@ def _epoch(
             rate = _rate((epoch - 1) * len(batches) + position, steps, settings.schedule)
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * rate
-            mean = objective.losses(objective.logits(next(prepared), training, batch), training, batch).mean()
+            mean = objective.training_loss(next(prepared), training, batch)
             loss = mean.item()
             if not math.isfinite(loss):
                 raise InputError(

@@ -74,9 +74,7 @@ def tune(
     Raises
     ------
     InputError
-        If a class has no training image, the rank is larger than every adapted layer, or the loss is not finite.
-    ValueError
-        If the targets match no layer.
+        If a class has no training image, the layers to adapt are not there or smaller than the rank, or the loss is not finite.
     """
     if absent := training.absent_classes():
         raise InputError(
@@ -95,7 +93,7 @@ def tune(
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(seed, "init"))
         tuned, trainable = with_lora(model, settings, statistics) if low_rank else _with_all_weights(model, statistics)
-        fit_into_memory(tuned, settings.batch_size, precision)
+        fit_into_memory(tuned, settings.views * settings.batch_size, precision)
         journal = journal or Journal()
         journal.open(_key(base_hash, training, validation, classifier, settings, seed, metadata, model.device, precision))
         objective = Objective(tuned, classifier, training.label_ranges, settings, precision)
