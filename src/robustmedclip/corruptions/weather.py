@@ -89,27 +89,36 @@ def plasma(draws: Draws, side: int, decay: float) -> np.ndarray:
     The random part of a midpoint is uniform within the square of a roughness that starts at 100 and is
     divided by `decay` from one scale to the next. `side` is a power of two.
     """
-    heights = np.zeros((side, side), np.float32)
+    heights = np.zeros((side + 1, side + 1), np.float32)  # the last row and column repeat the first ones
     step, roughness = side, 100.0
     while step >= 2:
-        half = step // 2
-        corners, centres = heights[::step, ::step], (slice(half, None, step), slice(half, None, step))
-
-        def midpoints(sums: np.ndarray, roughness: float = roughness) -> np.ndarray:
-            return sums / 4 + draws.field(sums.shape) * np.float32(roughness**2)
-
-        edges = corners + np.roll(corners, -1, 0)
-        heights[centres] = midpoints(edges + np.roll(edges, -1, 1))
-        middle = heights[centres]
-        heights[::step, half::step] = midpoints(
-            middle + np.roll(middle, 1, 0) + corners + np.roll(corners, -1, 1)
-        )
-        heights[half::step, ::step] = midpoints(
-            middle + np.roll(middle, 1, 1) + corners + np.roll(corners, -1, 0)
-        )
+        half, count = step // 2, side // step
+        known = heights[::step, ::step]
+        corners, right, below = known[:-1, :-1], known[:-1, 1:], known[1:, :-1]
+        # Three fields of one number each take a word each.
+        fields = draws.field((3, count, count)) if count > 1 else np.stack([draws.field((1, 1)) for _ in range(3)])
+        fields *= np.float32(roughness**2)
+        edges = known[:-1] + known[1:]
+        middle = _midpoints(fields[0], edges[:, :-1], edges[:, 1:])
+        above, left = np.concatenate([middle[-1:], middle[:-1]]), np.concatenate([middle[:, -1:], middle[:, :-1]], 1)
+        heights[half::step, half::step] = middle
+        heights[:-1:step, half::step] = _midpoints(fields[1], middle, above, corners, right)
+        heights[half::step, :-1:step] = _midpoints(fields[2], middle, left, corners, below)
+        heights[-1], heights[:, -1] = heights[0], heights[:, 0]
         step, roughness = half, roughness / decay
-    heights -= heights.min()
-    return heights / heights.max()
+    heights = heights[:-1, :-1] - heights.min()
+    heights /= heights.max()
+    return heights
+
+
+def _midpoints(noise: np.ndarray, *parts: np.ndarray) -> np.ndarray:
+    """A quarter of the sum of the parts, and noise."""
+    heights = parts[0] + parts[1]
+    for part in parts[2:]:
+        heights += part
+    heights /= 4
+    heights += noise
+    return heights
 
 
 def spatter(image: np.ndarray, draws: Draws, spatter: tuple[float, float, float, float, float, bool]) -> np.ndarray:
