@@ -72,6 +72,12 @@ def test_peft_loads_the_adapter_and_agrees_with_the_merged_model(tmp_path, model
         assert not torch.allclose(model.network.encode_image(pixels), merged.network.encode_image(pixels), atol=1e-4)
 
 
+def test_the_layers_of_an_adapter_are_in_the_same_order_in_every_process(model, task):
+    adapter, _ = tune(model, *task, replace(SETTINGS, targets="all", epochs=1), seed=0, metadata={})
+    layers = adapter.config["target_modules"]
+    assert len(layers) > 8 and layers == sorted(layers)
+
+
 def test_only_the_visual_encoder_is_adapted(tuned):
     assert all(".visual." in name for name in tuned[0].weights)
 

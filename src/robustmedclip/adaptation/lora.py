@@ -90,10 +90,13 @@ def check_targets(model: VisionLanguageModel, settings: LoraSettings) -> None:
 
 
 def lora_state(network: peft.PeftModel) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Configuration and weights of the updates, as peft saves them."""
+    """Configuration and weights of the updates, as peft saves them, but that the names of layers are in order."""
     with tempfile.TemporaryDirectory() as folder:
         network.save_pretrained(folder)
         config = json.loads((Path(folder) / "adapter_config.json").read_text())
+        for key, value in config.items():
+            if key in ("target_modules", "modules_to_save") and isinstance(value, list):
+                config[key] = sorted(value)  # peft holds them as sets, whose order is another in every process
         return config, load_file(Path(folder) / "adapter_model.safetensors")
 
 
