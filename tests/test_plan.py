@@ -197,6 +197,15 @@ def test_the_authors_protocol_switches_models_and_methods():
     assert authors.sources()["model-other"] == fixed.sources()["model-other"]
     assert [plan.adaptations[0].settings.features for plan in (fixed, authors)] == ["unit", "raw"]
     assert authors.protocol_summary == "authors (clip: normalised_twice)"
+    assert fixed.validates(0.1) and not authors.validates(0.1)
+
+
+def test_the_pool_may_be_one_split():
+    plan = Plan.from_parameters(PARAMETERS | {"pool": ["val"]})
+    assert plan.pool == ("val",) and plan.protocol_summary == "fixed, few-shot images of the val split alone"
+    for wrong in ("val", [], ["test"], ["val", "val"]):
+        with pytest.raises(PlanError, match="pool: expected train and val, or one of them in a list, found"):
+            Plan.from_parameters(PARAMETERS | {"pool": wrong})
 
 
 def test_an_adaptation_may_change_settings_of_its_method():

@@ -55,5 +55,9 @@ def test_ingestion_reads_no_pixels_and_names_the_sizes_that_differ():
 
     pool, test = ingest({"train": split("train", 8), "val": split("val", 8), "test": split("test", 8)})
     assert (pool.images.shape, test.images.shape) == ((8, 8, 8, 1), (4, 8, 8, 1))
+    pool, _ = ingest({"train": split("train", 9), "val": split("val", 8), "test": split("test", 8)}, ["val"])
+    assert pool.sample_ids.tolist() == [f"val/{i}" for i in range(4)]
+    with pytest.raises(ValueError, match="'cells' has no val split; it has train, test"):
+        ingest({"train": split("train", 8), "test": split("test", 8)}, ["val"])
     with pytest.raises(ValueError, match=r"'cells', training pool.*\(8, 8, 1\), \(9, 9, 1\)"):
         ingest({"train": split("train", 8), "val": split("val", 9), "test": split("test", 8)})

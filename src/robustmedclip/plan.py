@@ -28,6 +28,8 @@ ORIGIN = ("url", "size", "licence", "citation")
 ZERO_SHOT = "zero-shot"
 STORAGES = ("materialised", "on_the_fly")
 PROTOCOLS = ("fixed", "authors")
+#: Splits that may make up the training pool.
+POOL_SPLITS = ("train", "val")
 #: What the study's code does to a model: see :mod:`robustmedclip.models.authors`.
 AUTHORS_SWITCHES = ("normalised_twice", "clip_normalisation", "text_not_normalised", "no_logit_scale")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
@@ -150,6 +152,8 @@ class Plan:
         ``fixed``, the right way; or ``authors``: as the study's code does it, to compare with its published numbers.
     switches : mapping
         Model name to what the study's code does to it, under the protocol ``authors``.
+    pool : tuple of str
+        Splits that make up the training pool, which the few-shot images are drawn from.
     """
 
     data_sets: tuple[DataSet, ...]
@@ -159,6 +163,7 @@ class Plan:
     baseline: str
     protocol: str = PROTOCOLS[0]
     switches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pool: tuple[str, ...] = POOL_SPLITS
 
     @cached_property
     def seen_corruptions(self) -> tuple[str, ...]:
@@ -171,11 +176,12 @@ class Plan:
 
     @property
     def protocol_summary(self) -> str:
-        """The protocol, and under ``authors`` what of their code is in use."""
-        if self.protocol == PROTOCOLS[0]:
-            return self.protocol
-        used = [f"{name}: {', '.join(switches)}" for name, switches in self.switches.items()]
-        return f"{self.protocol} ({'; '.join(used) or 'no switch of a model'})"
+        """The protocol, under ``authors`` what of their code is in use, and the pool where it is not all there is."""
+        summary = self.protocol
+        if self.protocol == "authors":
+            used = [f"{name}: {', '.join(switches)}" for name, switches in self.switches.items()]
+            summary += f" ({'; '.join(used) or 'no switch of a model'})"
+        return summary if set(self.pool) == set(POOL_SPLITS) else f"{summary}, few-shot images of the {self.pool[0]} split alone"
 
     @cached_property
     def tuned_models(self) -> tuple[EvaluatedModel, ...]:
@@ -199,6 +205,14 @@ class Plan:
     def fractions(self) -> tuple[float, ...]:
         """Every few-shot fraction that some adaptation needs, ascending."""
         return tuple(sorted({fraction for a in self.adaptations for fraction in a.fractions}))
+
+    def validates(self, fraction: float) -> bool:
+        """Whether an adaptation at a few-shot fraction chooses by validation images, rather than by test images."""
+        return any(
+            getattr(adaptation.settings, "selection", None) != "test"
+            for adaptation in self.adaptations
+            if fraction in adaptation.fractions
+        )
 
     def sources(self) -> dict[str, dict[str, Any]]:
         """Catalog entries of the raw data (``raw-<data set>``), released corrupted sets (``released-<data set>``)
@@ -277,6 +291,7 @@ class Plan:
                 for name, spec in parameters["models"].items()
                 if protocol == "authors" and spec.get("authors")
             },
+            pool=tuple(parameters.get("pool", POOL_SPLITS)),
         )
 
 
@@ -339,6 +354,9 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
         yield from _model_problems(f"models.{name}", spec)
     for name, spec in (parameters.get("adaptations") or {}).items():
         yield from _adaptation_problems(f"adaptations.{name}", spec, parameters)
+    pool = parameters.get("pool", POOL_SPLITS)
+    if not isinstance(pool, list | tuple) or not pool or len(set(pool)) != len(pool) or set(pool) - set(POOL_SPLITS):
+        yield f"pool: expected {' and '.join(POOL_SPLITS)}, or one of them in a list, found {pool!r}"
     yield from _unknown("protocol", [parameters.get("protocol", PROTOCOLS[0])], PROTOCOLS)
     yield from _seed_problems(parameters["seeds"])
     yield from _unknown("baseline", [parameters["baseline"]], parameters["models"])

@@ -63,6 +63,8 @@ def test_seeds_draw_different_images():
 def test_a_pool_without_an_image_for_validation_is_refused():
     with pytest.raises(ValueError, match="'pool'.*validation"):
         draw_few_shots(NONE, make_pool([3, 3]), fraction=1, seed=0)
+    all_of_it = draw_few_shots(NONE, make_pool([3, 3]), fraction=1, seed=0, validated=False)
+    assert set(all_of_it["role"]) == {"training"} and len(all_of_it) == 6
 
 
 def test_chosen_images_are_those_of_the_table():

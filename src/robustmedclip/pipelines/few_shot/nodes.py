@@ -11,7 +11,9 @@ from robustmedclip.types import ImageSet
 VERSION = 2
 
 
-def draw_few_shots(duplicates: pd.DataFrame, *pools: ImageSet, fraction: float, seed: int) -> pd.DataFrame:
+def draw_few_shots(
+    duplicates: pd.DataFrame, *pools: ImageSet, fraction: float, seed: int, validated: bool = True
+) -> pd.DataFrame:
     """Draw a fraction of every training pool, and as many other images for validation.
 
     Images that `duplicates`, from :func:`~robustmedclip.pipelines.few_shot.leakage.find_duplicates`, says are also in a
@@ -27,7 +29,7 @@ def draw_few_shots(duplicates: pd.DataFrame, *pools: ImageSet, fraction: float, 
     Raises
     ------
     InputError
-        If a pool has no image left of a class, or for validation.
+        If a pool has no image left of a class, or for validation, where that is `validated`.
     """
     rows = []
     for pool in pools:
@@ -46,7 +48,7 @@ def draw_few_shots(duplicates: pd.DataFrame, *pools: ImageSet, fraction: float, 
             held_out = min(shots, len(ids) - shots)
             rows += [(pool.name, "training", class_name, sample_id) for sample_id in ids[:shots]]
             rows += [(pool.name, "validation", class_name, sample_id) for sample_id in ids[len(ids) - held_out :]]
-        if not any(row[:2] == (pool.name, "validation") for row in rows):
+        if validated and not any(row[:2] == (pool.name, "validation") for row in rows):
             raise InputError(
                 f"Data set '{pool.name}': with a few-shot fraction of {fraction:g} no image of the training "
                 "pool is left for validation; choose a smaller one."

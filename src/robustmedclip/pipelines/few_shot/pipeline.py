@@ -33,7 +33,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
             ),
             *(
                 Node(
-                    bind(draw_few_shots, fraction=fraction, seed=seed),
+                    bind(draw_few_shots, fraction=fraction, seed=seed, validated=plan.validates(fraction)),
                     inputs=["duplicates", *(f"pool-{data_set.name}" for data_set in plan.data_sets)],
                     outputs=f"few_shots-{fraction_label(fraction)}_s{seed}",
                     name="draw_few_shots",

@@ -1,18 +1,20 @@
 """Nodes of the ingestion."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from robustmedclip.errors import InputError
 from robustmedclip.pipelines.ingestion.card import data_card
+from robustmedclip.plan import POOL_SPLITS
 from robustmedclip.types import ImageSet, concatenated
 
 VERSION = 2
 
 
-def ingest(splits: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet]:
-    """Validate a source and separate the training pool (train and val) from the test split.
+def ingest(splits: dict[str, ImageSet], pool_splits: Sequence[str] = POOL_SPLITS) -> tuple[ImageSet, ImageSet]:
+    """Validate a source and separate the training pool, of `pool_splits` as far as it has them, from the test split.
 
     Pixels are not read here, but when the sets are saved.
 
@@ -22,10 +24,10 @@ def ingest(splits: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet]:
         If a split is missing, breaks a rule of :class:`~robustmedclip.types.ImageSet`, or shares a
         sample with the other.
     """
-    test, parts = splits.get("test"), [splits[name] for name in ("train", "val") if name in splits]
+    test, parts = splits.get("test"), [splits[name] for name in pool_splits if name in splits]
     if test is None or not parts:
         name = next(iter(splits.values())).name if splits else "?"
-        missing = "test" if test is None else "train"
+        missing = "test" if test is None else " or ".join(pool_splits)
         raise InputError(f"Data set '{name}' has no {missing} split; it has {', '.join(splits) or 'none'}.")
     try:
         pooled = concatenated([part.images for part in parts])
@@ -48,6 +50,8 @@ def ingest(splits: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet]:
     return pool, ImageSet.validated(**vars(test))
 
 
-def ingest_and_describe(splits: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet, dict[str, Any]]:
+def ingest_and_describe(
+    splits: dict[str, ImageSet], *, pool_splits: Sequence[str]
+) -> tuple[ImageSet, ImageSet, dict[str, Any]]:
     """The training pool, the test split, and the data card; raises as :func:`ingest`."""
-    return *ingest(splits), data_card(splits)
+    return *ingest(splits, pool_splits), data_card(splits)

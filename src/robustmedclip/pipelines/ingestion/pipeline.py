@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.ingestion.card import draw_examples
 from robustmedclip.pipelines.ingestion.nodes import ingest_and_describe
 from robustmedclip.plan import Plan
@@ -9,14 +10,14 @@ from robustmedclip.plan import Plan
 
 def create_pipeline(plan: Plan) -> Pipeline:
     """Two nodes per data set: one reads it, one draws an example of each class."""
-    return Pipeline([node for data_set in plan.data_sets for node in _nodes(data_set.name)])
+    return Pipeline([node for data_set in plan.data_sets for node in _nodes(data_set.name, plan.pool)])
 
 
-def _nodes(name: str) -> list[Node]:
+def _nodes(name: str, pool_splits: tuple[str, ...]) -> list[Node]:
     namespace = f"ingestion.{name}"
     return [
         Node(
-            ingest_and_describe,
+            bind(ingest_and_describe, pool_splits=pool_splits),
             inputs=f"raw-{name}",
             outputs=[f"pool-{name}", f"test-{name}", f"card-{name}"],
             name="ingest",

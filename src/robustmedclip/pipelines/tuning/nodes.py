@@ -37,12 +37,8 @@ def tune(
     pools, tests = image_sets[: len(templates)], image_sets[len(templates) :]
     device = best_device()
     model.network.to(device)
-    training, validation = (
-        Samples([chosen(pool, few_shots, role) for pool in pools], model.preprocess)
-        for role in ("training", "validation")
-    )
-    if tests:
-        validation = Samples(tests, model.preprocess)
+    training = Samples([chosen(pool, few_shots, "training") for pool in pools], model.preprocess)
+    validation = Samples(tests or [chosen(pool, few_shots, "validation") for pool in pools], model.preprocess)
     text_model = replace(model, unit_text=True)
     classifier = torch.cat(
         [
