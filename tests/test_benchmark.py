@@ -101,9 +101,15 @@ def first_run(project) -> subprocess.CompletedProcess:
     return result
 
 
-def results_of(project: Project) -> tuple[bytes, dict[str, bytes]]:
+def results_of(project: Project) -> dict[str, bytes]:
     leaderboard = project.newest("data/08_reporting/leaderboard.csv/*/leaderboard.csv")
-    return leaderboard.read_bytes(), logits_of(project)
+    adapters = {
+        f"{folder.name}/{file.name}": file.read_bytes()
+        for folder in project.folder.glob("data/06_models/adapters/*")
+        for file in project.newest(f"{folder.relative_to(project.folder)}/*/*").iterdir()
+        if not file.name.startswith(".")
+    }
+    return {"leaderboard": leaderboard.read_bytes()} | adapters | logits_of(project)
 
 
 def logits_of(project: Project) -> dict[str, bytes]:

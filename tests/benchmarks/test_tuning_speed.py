@@ -1,4 +1,4 @@
-"""A training beside a bare loop of peft on tensors that are ready: the same model, layers, batch size and steps, in processor time."""
+"""A training beside a bare loop, of peft or of all weights, on tensors that are ready: the same model, layers, batch size and steps."""
 
 import copy
 import time
@@ -18,6 +18,7 @@ from robustmedclip.adaptation import Samples
 from robustmedclip.adaptation.lora import with_lora
 from robustmedclip.adaptation.settings import LoraSettings, method_settings
 from robustmedclip.adaptation.training import Objective, _epoch
+from robustmedclip.adaptation.tuning import with_all_weights
 from robustmedclip.models import Preprocessing, VisionLanguageModel, load_open_clip, unfuse_attention
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
 from robustmedclip.types import ImageSet
@@ -65,28 +66,34 @@ def samples(name, model) -> Samples:
 
 
 @pytest.mark.parametrize("side", ["ours", "reference"])
-@pytest.mark.parametrize("method", ["lora", "robust-lora"])
+@pytest.mark.parametrize("method", ["lora", "robust-lora", "full-fine-tuning"])
 def test_an_epoch(benchmark, name, model, samples, method, side):
-    """Reading, augmentation, corruption, preprocessing and training; the reference only trains."""
+    """Reading, augmentation, corruption, input guard, preprocessing and training; the reference only trains."""
     _, batch_size, steps = SIZES[name]
-    settings = replace(method_settings({k: v for k, v in METHODS[method].items() if k != "authors"}), batch_size=batch_size, learning_rate=1e-6)
-    assert isinstance(settings, LoraSettings)
-    tuned, trainable = with_lora(model, settings, {})
+    recipe = {key: value for key, value in METHODS[method].items() if key != "authors"}
+    settings = replace(method_settings(recipe), batch_size=batch_size, learning_rate=1e-6)
+    low_rank = isinstance(settings, LoraSettings)
+    tuned, trainable = with_lora(model, settings, {}) if low_rank else with_all_weights(model, {})
+    guarded = samples if settings.guard is None else samples.guarded(settings.guard)[0]
     torch.manual_seed(0)
     classifier = F.normalize(torch.randn(CLASSES, model.network.visual.output_dim), dim=-1)
     optimiser = torch.optim.AdamW(trainable.parameters, lr=settings.learning_rate)
 
     def ours():
         objective = Objective(tuned, classifier, samples.label_ranges, settings)
-        _epoch(objective, samples, settings, optimiser, seed=0, epoch=1)
+        _epoch(objective, guarded, settings, optimiser, seed=0, epoch=1)
 
-    config = peft.LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.rank,
-        lora_dropout=settings.dropout,
-        target_modules=tuned.network.peft_config["default"].target_modules,
-    )
-    bare = peft.get_peft_model(copy.deepcopy(model.network), config)
+    bare = copy.deepcopy(model.network)
+    if low_rank:
+        config = peft.LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.rank,
+            lora_dropout=settings.dropout,
+            target_modules=tuned.network.peft_config["default"].target_modules,
+        )
+        bare = peft.get_peft_model(bare, config)
+    else:
+        bare.visual.requires_grad_(True)
     bare_optimiser = torch.optim.AdamW([p for p in bare.parameters() if p.requires_grad], lr=settings.learning_rate)
     pixels = samples.pixels(np.arange(batch_size))
     labels = torch.from_numpy(samples.labels[:batch_size])

@@ -92,7 +92,7 @@ def tune(
     low_rank = isinstance(settings, LoraSettings)
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(seed, "init"))
-        tuned, trainable = with_lora(model, settings, statistics) if low_rank else _with_all_weights(model, statistics)
+        tuned, trainable = with_lora(model, settings, statistics) if low_rank else with_all_weights(model, statistics)
         fit_into_memory(tuned, settings.views * settings.batch_size, precision)
         journal = journal or Journal()
         journal.open(_key(base_hash, training, validation, classifier, settings, seed, metadata, model.device, precision))
@@ -150,9 +150,10 @@ def guarded(model: VisionLanguageModel, adapter: Adapter, data_set: str) -> Visi
     return replace(model, preprocess=replace(model.preprocess, guard=guard))
 
 
-def _with_all_weights(
+def with_all_weights(
     model: VisionLanguageModel, statistics: Mapping[str, torch.Tensor]
 ) -> tuple[VisionLanguageModel, Trainable]:
+    """A copy of the model of which all weights of the visual encoder are to be trained, and its statistics set to others."""
     network = copy.deepcopy(model.network).eval()
     weights = list(network.visual.requires_grad_(True).parameters())
     buffers = [(network.get_buffer(name), value) for name, value in statistics.items()]
