@@ -53,9 +53,10 @@ def test_corrupted_sets_are_made_from_the_sources(pipelines):
 
 
 def test_every_intermediate_is_persisted_and_versioned(context, pipelines):
+    catalog = context.catalog  # made anew each time it is asked for
     for name in pipelines["benchmark"].all_outputs() | pipelines["pretraining"].all_outputs():
-        assert name in context.catalog, name
-        assert context.catalog.get(name)._version is not None, name
+        assert name in catalog, name
+        assert catalog.get(name)._version is not None, name
 
 
 def test_the_paper_environment_has_a_graph_of_its_own(pipelines):
@@ -78,11 +79,11 @@ def test_published_figures_are_those_of_the_paper_environment_alone():
 def test_the_paper_environment_has_the_data_sets_of_the_study_and_says_where_they_come_from():
     with KedroSession.create(ROOT, env="paper") as session:
         context = session.load_context()
-    plan = context.config_loader.plan()
+    plan, catalog = context.config_loader.plan(), context.catalog
     collections = {}
     for one in plan.data_sets:
         collections.setdefault(one.collection, set()).add(one.name)
-        origin = context.catalog.get(f"raw-{one.name}").origin()
+        origin = catalog.get(f"raw-{one.name}").origin()
         assert set(origin) == {"url", "size", "licence", "citation"}, one.name
         assert one.suite == ("medmnist-c" if one.collection == "medmnist" else "medimeta-c")
     assert collections == {
