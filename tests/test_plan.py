@@ -208,6 +208,13 @@ def test_the_pool_may_be_one_split():
             Plan.from_parameters(PARAMETERS | {"pool": wrong})
 
 
+def test_models_read_together_if_the_plan_says_so():
+    assert not Plan.from_parameters(PARAMETERS).read_together
+    assert Plan.from_parameters(PARAMETERS | {"read_together": True}).read_together
+    with pytest.raises(PlanError, match="read_together: expected true or false, found 'yes'"):
+        Plan.from_parameters(PARAMETERS | {"read_together": "yes"})
+
+
 def test_an_adaptation_may_change_settings_of_its_method():
     lora = {"method": "lora", "models": "all", "fractions": [0.1]}
     plan = Plan.from_parameters(PARAMETERS | {"adaptations": {"study": lora, "longer": {**lora, "epochs": 40}}})

@@ -14,6 +14,7 @@ from robustmedclip.config import BenchmarkConfigLoader, current_config
 from robustmedclip.hooks import _model_problems
 from robustmedclip.io import PhantomDataset
 from robustmedclip.models import BATCH_SIZE, encoding_speed, image_features, load_open_clip
+from robustmedclip.pipelines import evaluation
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,6 +47,13 @@ def test_the_cost_is_that_of_the_cells_that_will_run(context, monkeypatch, caplo
     assert "(phantom_resnet 100 images/s, phantom_vit 100 images/s)" in text
     text = cost(context, nodes("evaluation", "phantom_vit", "phantom_oct"), monkeypatch, caplog, 100)
     assert "encodes 18,000 images, in about 3 min on this machine (phantom_vit 100 images/s)" in text
+
+
+def test_models_that_read_together_cost_what_they_cost_apart(context, monkeypatch, caplog):
+    plan = context.config_loader.plan()
+    pipelines = [evaluation.create_pipeline(replace(plan, read_together=together)) for together in (False, True)]
+    apart, together = (cost(context, pipeline.nodes, monkeypatch, caplog, 100) for pipeline in pipelines)
+    assert together == apart != ""
 
 
 @pytest.mark.parametrize("stage, per_second", [("evaluation", 3001), ("tuning", 1), ("ingestion", 1)])

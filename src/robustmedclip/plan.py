@@ -154,6 +154,8 @@ class Plan:
         Model name to what the study's code does to it, under the protocol ``authors``.
     pool : tuple of str
         Splits that make up the training pool, which the few-shot images are drawn from.
+    read_together : bool
+        Whether the zero-shot models encode the test images side by side, each of which is then read once for all.
     """
 
     data_sets: tuple[DataSet, ...]
@@ -164,6 +166,7 @@ class Plan:
     protocol: str = PROTOCOLS[0]
     switches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pool: tuple[str, ...] = POOL_SPLITS
+    read_together: bool = False
 
     @cached_property
     def seen_corruptions(self) -> tuple[str, ...]:
@@ -292,6 +295,7 @@ class Plan:
                 if protocol == "authors" and spec.get("authors")
             },
             pool=tuple(parameters.get("pool", POOL_SPLITS)),
+            read_together=parameters.get("read_together", False),
         )
 
 
@@ -358,6 +362,8 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(pool, list | tuple) or not pool or len(set(pool)) != len(pool) or set(pool) - set(POOL_SPLITS):
         yield f"pool: expected {' and '.join(POOL_SPLITS)}, or one of them in a list, found {pool!r}"
     yield from _unknown("protocol", [parameters.get("protocol", PROTOCOLS[0])], PROTOCOLS)
+    if not isinstance(together := parameters.get("read_together", False), bool):
+        yield f"read_together: expected true or false, found {together!r}"
     yield from _seed_problems(parameters["seeds"])
     yield from _unknown("baseline", [parameters["baseline"]], parameters["models"])
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import robustmedclip.models
+from robustmedclip.corruptions import corruptions
 from robustmedclip.io import CorruptedSetDataset, FeaturesDataset, LogitsDataset
 from robustmedclip.models import (
     BATCH_SIZE,
@@ -19,13 +20,14 @@ from robustmedclip.models import (
 )
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
-from robustmedclip.pipelines.evaluation.nodes import encode, score
+from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, score
 from robustmedclip.types import CLEAN, Condition, ImageSet
 
 #: Processor time, so that other work on the machine counts for little.
 pytestmark = pytest.mark.benchmark(timer=time.process_time)
 
 CONDITIONS = (CLEAN, Condition("contrast", 1))
+FLOAT32 = {"precision": "float32"}
 #: Model to side of its images, and images per condition.
 SIZES = {"phantom_vit": (64, 5 * BATCH_SIZE), "phantom_resnet": (64, 5 * BATCH_SIZE), "ViT-B-16": (224, BATCH_SIZE)}
 
@@ -48,7 +50,10 @@ def model(name) -> VisionLanguageModel:
 
 @pytest.fixture(scope="module")
 def images(name) -> ImageSet:
-    side, count = SIZES[name]
+    return noise(*SIZES[name])
+
+
+def noise(side: int, count: int) -> ImageSet:
     return ImageSet.validated(
         name="noise",
         split="test",
@@ -71,7 +76,7 @@ def test_from_stored_images_to_stored_logits(benchmark, tmp_path, name, model, i
     pixels = model.preprocess(images.images[:BATCH_SIZE])
 
     def ours():
-        features.save(encode(model, stored.load(), {"precision": "float32"}, name=name))
+        features.save(encode(model, stored.load(), FLOAT32, name=name))
         logits.save(score(model, features.load(), name=name, attributes={}, **prompts))
 
     @torch.inference_mode()
@@ -82,3 +87,26 @@ def test_from_stored_images_to_stored_logits(benchmark, tmp_path, name, model, i
     benchmark.group = f"{len(CONDITIONS) * len(images)} images of {name}"
     rounds, warmup_rounds = (1, 0) if name == "ViT-B-16" else (5, 1)
     benchmark.pedantic(ours if side == "ours" else reference, rounds=rounds, warmup_rounds=warmup_rounds)
+
+
+@pytest.mark.parametrize("side", ["ours", "reference"])
+@pytest.mark.parametrize("pixels", [64, 224])
+def test_two_models_that_read_together_beside_each_by_itself(benchmark, tmp_path, pixels, side):
+    """Images that are corrupted on the fly; larger ones stand for an encoder that is fast beside the corruption."""
+    names = ("phantom_vit", "phantom_resnet")
+    models = [load_open_clip(f"local-dir:{Path(robustmedclip.models.__file__).with_name(name)}") for name in names]
+    conditions = (CLEAN, *(Condition(name, 3) for name in corruptions("medimeta-c")))
+    settings = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
+    corrupted = corrupt_test_set(noise(pixels, 2 * BATCH_SIZE), {"seed": 0}, conditions=conditions, **settings)
+    stored = FeaturesDataset(filepath=str(tmp_path / "f.npz"))
+
+    def together():
+        for features in encode_together(corrupted, FLOAT32, *models, names=names):
+            stored.save(features)
+
+    def apart():
+        for name, model in zip(names, models, strict=True):
+            stored.save(encode(model, corrupted, FLOAT32, name=name))
+
+    benchmark.group = f"{len(conditions) * 2 * BATCH_SIZE} images of {pixels} px, corrupted on the fly, two models"
+    benchmark.pedantic(together if side == "ours" else apart, rounds=5, warmup_rounds=1)

@@ -1,28 +1,34 @@
 """The evaluation: what is kept, in which batches, and how much of it a change of the prompts makes again."""
 
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from kedro.io import MemoryDataset
+import torch
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.io.core import Version
+from kedro.runner import SequentialRunner
 
 import robustmedclip.models
 from robustmedclip.catalog import FingerprintedCatalog
 from robustmedclip.errors import InputError
 from robustmedclip.fingerprints import expected_fingerprints
-from robustmedclip.io import FeaturesDataset, LogitsDataset, OpenCLIPDataset
-from robustmedclip.models import load_open_clip
+from robustmedclip.io import CorruptedSetDataset, FeaturesDataset, LogitsDataset, OpenCLIPDataset
+from robustmedclip.models import Preprocessing, load_open_clip, new_open_clip
 from robustmedclip.models.inference import rebatched
+from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation import create_pipeline
-from robustmedclip.pipelines.evaluation.nodes import encode, score
+from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, score
 from robustmedclip.plan import Plan
 from robustmedclip.types import CLEAN, Condition, ImageSet
 
 FOLDER = str(Path(robustmedclip.models.__file__).parent / "phantom_vit")
 CONDITIONS = (CLEAN, Condition("contrast", 1), Condition("pixelate", 5))
+FLOAT32 = {"precision": "float32"}
 PROMPTS = {"templates": ["{class_name}"], "synonyms": {}}
 
 
@@ -62,8 +68,6 @@ def test_features_are_those_of_each_image_by_itself(corrupted):
 
 
 def test_features_do_not_depend_on_the_number_of_cores(corrupted):
-    import torch
-
     model, before, rows = load_open_clip(f"local-dir:{FOLDER}"), torch.get_num_threads(), []
     try:
         for cores in (1, 2, 7):
@@ -77,8 +81,6 @@ def test_features_do_not_depend_on_the_number_of_cores(corrupted):
 
 
 def test_bfloat16_gives_features_close_to_float32s(corrupted, monkeypatch):
-    import torch
-
     monkeypatch.setattr("robustmedclip.models.fast_precision", lambda device: torch.bfloat16)
     model = load_open_clip(f"local-dir:{FOLDER}")
     stream = encode(model, corrupted, {"precision": "auto"}, name="vit").read()
@@ -93,21 +95,25 @@ def test_bfloat16_gives_features_close_to_float32s(corrupted, monkeypatch):
     assert np.sum(exact * fast, axis=1).min() > 0.999
 
 
+def plan_of(*models: str, read_together: bool = False, **prompts) -> Plan:
+    source = {"type": "robustmedclip.io.PhantomDataset", "anatomy": "oct"}
+    return Plan.from_parameters(
+        {
+            "data_sets": {"oct": {"modality": "OCT", "source": source, **prompts}},
+            "corruptions": {"suite": "medimeta-c", "names": "all"},
+            "templates": ["{class_name}"],
+            "models": {
+                name: {"source": {"type": "robustmedclip.io.OpenCLIPDataset", "path": FOLDER}} for name in models
+            },
+            "seeds": [0],
+            "baseline": models[0],
+            "read_together": read_together,
+        }
+    )
+
+
 def test_other_prompts_encode_nothing_again(tmp_path, corrupted, monkeypatch):
     """Of the plan's own nodes, catalog and fingerprints, as ``--only-missing-outputs`` asks."""
-
-    def plan(**prompts):
-        source = {"type": "robustmedclip.io.PhantomDataset", "anatomy": "oct"}
-        return Plan.from_parameters(
-            {
-                "data_sets": {"oct": {"modality": "OCT", "source": source, **prompts}},
-                "corruptions": {"suite": "medimeta-c", "names": "all"},
-                "templates": ["{class_name}"],
-                "models": {"vit": {"source": {"type": "robustmedclip.io.OpenCLIPDataset", "path": FOLDER}}},
-                "seeds": [0],
-                "baseline": "vit",
-            }
-        )
 
     version = Version(None, "2026-01-01T00.00.00.000Z")
     catalog = FingerprintedCatalog(
@@ -123,7 +129,7 @@ def test_other_prompts_encode_nothing_again(tmp_path, corrupted, monkeypatch):
         catalog.fingerprints = expected_fingerprints(pipeline, lambda name: name)
         return {name for name in pipeline.all_outputs() if not catalog.exists(name)}
 
-    first = create_pipeline(plan())
+    first = create_pipeline(plan_of("vit"))
     assert missing(first) == {"features-vit-oct", "logits-vit-oct"}
     model = catalog.load("model-vit")
     features = encode(model, corrupted, {"precision": "auto"}, name="vit")
@@ -134,12 +140,95 @@ def test_other_prompts_encode_nothing_again(tmp_path, corrupted, monkeypatch):
     )
     assert missing(first) == set()
     for change in ({"templates": ["a {class_name}"]}, {"synonyms": {"normal": ["healthy"]}}):
-        assert missing(create_pipeline(plan(**change))) == {"logits-vit-oct"}
+        assert missing(create_pipeline(plan_of("vit", **change))) == {"logits-vit-oct"}
 
 
 @pytest.fixture
 def model():
     return load_open_clip(f"local-dir:{FOLDER}")
+
+
+@pytest.fixture(scope="module")
+def other():
+    """A model of another input size and width."""
+    vision = {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 1}
+    text = {"context_length": 8, "vocab_size": 50, "width": 32, "heads": 2, "layers": 1}
+    torch.manual_seed(0)
+    network = new_open_clip({"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}).requires_grad_(False).eval()
+    return replace(load_open_clip(f"local-dir:{FOLDER}"), network=network, preprocess=Preprocessing((32, 32), CLIP_MEAN, CLIP_STD))
+
+
+@pytest.fixture
+def spool(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("storage", ["on_the_fly", "materialised"])
+def test_models_that_read_together_give_the_bytes_of_each_by_itself(tmp_path, corrupted, model, other, storage):
+    stored = CorruptedSetDataset(filepath=str(tmp_path / "oct"))
+    stored.save(replace(corrupted, storage=storage))
+    together = encode_together(stored.load(), FLOAT32, model, other, names=("vit", "other"))
+    for one, features in zip((model, other), together, strict=True):
+        alone = encode(one, stored.load(), FLOAT32, name="alone")
+        paths = [tmp_path / "together.npz", tmp_path / "alone.npz"]
+        for path, made in zip(paths, (features, alone), strict=True):
+            FeaturesDataset(filepath=str(path)).save(made)
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert [features.width for features in together] == [96, 24]
+
+
+def test_models_that_read_together_read_each_condition_once(corrupted, model, other):
+    read = []
+
+    def counted(condition, batch_size):
+        read.append(condition)
+        return corrupted.read(condition, batch_size)
+
+    encode_together(replace(corrupted, read=counted), FLOAT32, model, other, names=("vit", "other"))
+    assert read == list(CONDITIONS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_features_wait_on_disk_until_they_are_stored_and_leave_nothing(spool, corrupted, model, other):
+    def mapped() -> int:
+        return sum(str(spool) in line for line in Path("/proc/self/maps").read_text().splitlines())
+
+    together = encode_together(corrupted, FLOAT32, model, other, names=("vit", "other"))
+    assert all(isinstance(part, np.memmap) for features in together for part in features.read())
+    assert mapped() == 2
+    assert not list(spool.iterdir())
+    del together
+    assert mapped() == 0
+
+
+def test_a_temporary_folder_without_space_is_named_before_much_is_encoded(spool, corrupted, model, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(InputError, match=rf"'oct' take 0.00 GB under {spool} until .* set TMPDIR"):
+        encode_together(corrupted, FLOAT32, model, names=("vit",))
+
+
+def test_the_plan_gives_the_same_files_however_its_models_read(tmp_path, corrupted):
+    def run(read_together: bool) -> dict[str, bytes]:
+        folder = tmp_path / str(read_together)
+        catalog = {"corrupted-oct": MemoryDataset(corrupted, copy_mode="assign")}
+        for name in ("vit", "resnet"):
+            catalog[f"model-{name}"] = OpenCLIPDataset(path=FOLDER.replace("vit", name))
+            catalog[f"features-{name}-oct"] = FeaturesDataset(filepath=str(folder / f"features/{name}.npz"))
+            catalog[f"logits-{name}-oct"] = LogitsDataset(filepath=str(folder / f"logits/{name}.npz"))
+        catalog = DataCatalog({**catalog, "params:evaluation": MemoryDataset(FLOAT32)})
+        pipeline = create_pipeline(plan_of("vit", "resnet", read_together=read_together))
+        assert {node.name for node in pipeline.nodes if "encode" in node.name} == (
+            {"evaluation.all.oct.encode"}
+            if read_together
+            else {"evaluation.vit.oct.encode", "evaluation.resnet.oct.encode"}
+        )
+        SequentialRunner().run(pipeline, catalog)
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.npz")}
+
+    apart, together = run(False), run(True)
+    assert apart.keys() == {f"{kind}/{name}.npz" for kind in ("features", "logits") for name in ("vit", "resnet")}
+    assert together == apart
 
 
 def scored(model, corrupted):

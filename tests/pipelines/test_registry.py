@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.catalog import FingerprintedCatalog
+from robustmedclip.fingerprints import expected_fingerprints
 from robustmedclip.hooks import PreflightError, PreflightHook
 from robustmedclip.io import OpenCLIPDataset
+from robustmedclip.pipelines import evaluation
 
 ROOT = Path(__file__).parents[2]
 STAGES = ["ingestion", "corruption", "few_shot", "tuning", "evaluation", "reporting"]
@@ -46,6 +49,17 @@ def test_the_default_benchmark_has_one_node_per_cell_and_two_where_features_are_
     stages = [node.namespace.split(".")[0] for node in pipelines["benchmark"].nodes]
     counts = {stage: stages.count(stage) for stage in STAGES}
     assert counts == {"ingestion": 10, "corruption": 5, "few_shot": 10, "tuning": 8, "evaluation": 60, "reporting": 7}
+
+
+def test_whether_models_read_together_makes_nothing_of_the_tuned_ones_stale(context):
+    plan = context.config_loader.plan()
+    apart, together = (
+        expected_fingerprints(evaluation.create_pipeline(replace(plan, read_together=value)), str)
+        for value in (False, True)
+    )
+    assert apart.keys() == together.keys()
+    tuned = {f"logits-{model.cell}-{one.name}" for model in plan.tuned_models for one in plan.data_sets}
+    assert {name for name, fingerprint in apart.items() if fingerprint == together[name]} == tuned
 
 
 def test_corrupted_sets_are_made_from_the_sources(pipelines):

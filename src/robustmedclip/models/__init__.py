@@ -18,6 +18,7 @@ from robustmedclip.models.inference import (
     encoding_speed,
     fast_precision,
     image_features,
+    image_features_of_each,
     image_logits,
     in_full_batches,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "fast_precision",
     "fuse_attention",
     "image_features",
+    "image_features_of_each",
     "image_logits",
     "in_full_batches",
     "load_checkpoint",

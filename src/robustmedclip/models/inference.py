@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,13 +57,35 @@ def image_features(
     ndarray
         float32 ``(<=BATCH_SIZE, D)``: unit features, in the order of the images.
     """
-    device = model.device
+    yield from (features for (features,) in image_features_of_each([model], batches, precision))
+
+
+def image_features_of_each(
+    models: Sequence[VisionLanguageModel], batches: Iterable[np.ndarray], precision: torch.dtype = torch.float32
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """What :func:`image_features` makes of a stream of images with each of several models; the stream is read once.
+
+    Parameters
+    ----------
+    models : sequence of VisionLanguageModel
+        All on one device; their input sizes and widths may differ.
+    batches, precision
+        As in :func:`image_features`.
+
+    Yields
+    ------
+    tuple of ndarray
+        For each model, float32 ``(<=BATCH_SIZE, D)``: the same bytes as of the model by itself.
+    """
+    device = models[0].device
 
     @torch.inference_mode()
-    def encoded(part: tuple[np.ndarray, int]) -> np.ndarray:
+    def encoded(part: tuple[np.ndarray, int]) -> tuple[np.ndarray, ...]:
         images, count = part
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            return model.encode_image(model.preprocess(images, device))[:count].cpu().numpy()
+            return tuple(
+                model.encode_image(model.preprocess(images, device))[:count].cpu().numpy() for model in models
+            )
 
     parts = ((_filled(batch), len(batch)) for batch in rebatched(batches, BATCH_SIZE))
     streams = _streams(device)

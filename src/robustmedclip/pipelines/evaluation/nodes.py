@@ -1,31 +1,69 @@
 """Nodes of the evaluation."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from robustmedclip.errors import InputError
 from robustmedclip.progress import track
-from robustmedclip.types import Adapter, CorruptedSet, Features, Head, Logits
+from robustmedclip.types import Adapter, CorruptedSet, Features, Head, Logits, batches
 
 VERSION = 4
+
+_ROWS = 4096
 
 
 def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str) -> Features:
     """Image features of one model on one data set under every condition, computed while they are stored."""
-    from robustmedclip.models import BATCH_SIZE, image_features
+    from robustmedclip.models import image_features
 
-    clean, precision = corrupted.clean, on_device(model, parameters)
-
-    def images() -> Iterator[np.ndarray]:
-        for condition in track(corrupted.conditions, f"{name} on {clean.name}"):
-            yield from corrupted.read(condition, BATCH_SIZE)
-
-    features = image_features(model, images(), precision)
+    features = image_features(model, _images(corrupted, name), on_device(model, parameters))
     first = next(features)
+    return _features(model, corrupted, first.shape[1], lambda: itertools.chain([first], features))
+
+
+def encode_together(
+    corrupted: CorruptedSet, parameters: Mapping[str, Any], *models: Any, names: Sequence[str]
+) -> list[Features]:
+    """What :func:`encode` makes of each model, of images that are read once for all of them.
+
+    The features are stored one model after the other, and lie in temporary files until then.
+
+    Raises
+    ------
+    InputError
+        If the folder of temporary files has no space for them.
+    """
+    from robustmedclip.models import image_features_of_each
+
+    *_, precision = [on_device(model, parameters) for model in models]
+    features = image_features_of_each(models, _images(corrupted, ", ".join(names)), precision)
+    rows = len(corrupted.conditions) * len(corrupted.clean)
+    return [
+        _features(model, corrupted, spooled.shape[1], partial(batches, spooled, _ROWS))
+        for model, spooled in zip(models, _spooled(features, rows, corrupted.clean.name), strict=True)
+    ]
+
+
+def _images(corrupted: CorruptedSet, name: str) -> Iterator[np.ndarray]:
+    """All images of one condition, then of the next, with the progress of the model `name` in the log."""
+    from robustmedclip.models import BATCH_SIZE
+
+    for condition in track(corrupted.conditions, f"{name} on {corrupted.clean.name}"):
+        yield from corrupted.read(condition, BATCH_SIZE)
+
+
+def _features(
+    model: Any, corrupted: CorruptedSet, width: int, read: Callable[[], Iterator[np.ndarray]]
+) -> Features:
+    clean = corrupted.clean
     return Features(
         data_set=clean.name,
         modality=clean.modality,
@@ -33,10 +71,32 @@ def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *
         conditions=corrupted.conditions,
         labels=clean.labels,
         sample_ids=clean.sample_ids,
-        width=first.shape[1],
+        width=width,
         weights=model.content_hash(),
-        read=lambda: itertools.chain([first], features),
+        read=read,
     )
+
+
+def _spooled(parts: Iterator[Sequence[np.ndarray]], rows: int, data_set: str) -> list[np.memmap]:
+    """Several streams of so many rows, read in step, as maps of files that are gone when the maps are."""
+    first = next(parts)
+    folder, needed = tempfile.gettempdir(), rows * sum(part[0].nbytes for part in first)
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise InputError(
+            f"The features of '{data_set}' take {needed / 1e9:.2f} GB under {folder} until they are stored, and "
+            f"{free / 1e9:.2f} GB are free: set TMPDIR to another folder, or 'read_together: false'"
+        )
+    with ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile()) for _ in first]
+        for arrays in itertools.chain([first], parts):
+            for file, array in zip(files, arrays, strict=True):
+                file.write(array.tobytes())
+        for file in files:
+            file.flush()
+        return [
+            np.memmap(file, array.dtype, "r").reshape(-1, array.shape[1])
+            for file, array in zip(files, first, strict=True)
+        ]
 
 
 def speed(model: Any, parameters: Mapping[str, Any]) -> float:
