@@ -107,16 +107,29 @@ def test_nothing_is_left_of_an_import_that_fails(tmp_path, published):
     for arguments in (
         ["--path", str(published / "gone")],
         ["--path", str(published / "bert")],
-        ["--layout", "medclip", "--weights", str(published / "bert"), "--pretrained", "openai"],
     ):
         with pytest.raises(SystemExit) as stopped:
             main([str(folder), *arguments])
         assert stopped.value.code not in (0, None)
     arguments = write("clip", published)
     (published / "clip" / "open_clip_pytorch_model.bin").write_bytes(b"PK cut off")
-    with pytest.raises(SystemExit, match="damaged"):
+    with pytest.raises(SystemExit, match=rf"^{published}/clip/.* is damaged or cut off.*$"):
         main([str(folder), *arguments])
     assert not folder.parent.exists() or not list(folder.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--layout", "medclip", "--weights", "w", "--pretrained", "openai"], "--pretrained does not go with --layout"),
+        (["--path", "p", "--text", "t"], "--text does not go with --path"),
+        (["--layout", "medclip"], "--layout needs --weights"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        main(["folder", *arguments])
+    assert capsys.readouterr().err.endswith(f"error: {message}\n")
 
 
 def test_a_folder_that_exists_is_kept(tmp_path, published):

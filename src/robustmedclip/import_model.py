@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from kedro.io import AbstractDataset, DatasetError
 
+from robustmedclip.catalog import FingerprintedCatalog
 from robustmedclip.errors import InputError
 
 _EXAMPLES = """
@@ -22,6 +23,9 @@ examples:
   python -m robustmedclip.import_model data/06_models/unimedclip --layout unimedclip --weights unimed_clip_vit_b16.pt
   python -m robustmedclip.import_model data/06_models/robustmedclip --path data/06_models/biomedclip --adapter model.pth
 """
+
+#: What goes with each way to name a model.
+_OPTIONS = {"path": (), "model": ("pretrained",), "layout": ("weights", "text"), "transformers": ("weights",)}
 
 
 def import_model(source: dict[str, Any], folder: Path, licence: str | None = None) -> dict[str, Any]:
@@ -53,7 +57,7 @@ def import_model(source: dict[str, Any], folder: Path, licence: str | None = Non
     dataset = AbstractDataset.from_config("model", source)
     if problems := dataset.problems():
         raise InputError("The model can't be imported: " + "; ".join(problems))
-    model = dataset.load()
+    model = _loaded(dataset)
 
     from robustmedclip.models import save_model
 
@@ -63,7 +67,7 @@ def import_model(source: dict[str, Any], folder: Path, licence: str | None = Non
         save_model(staged, model, source, licence)
         content_hash = model.content_hash()
         del model
-        written = AbstractDataset.from_config("model", _entry(staged)).load()
+        written = _loaded(AbstractDataset.from_config("model", _entry(staged)))
         if written.content_hash() != content_hash:
             raise InputError(f"What was written to {staged} is not what was loaded: is the disk sound?")
         staged.chmod(0o755)
@@ -72,6 +76,11 @@ def import_model(source: dict[str, Any], folder: Path, licence: str | None = Non
         shutil.rmtree(staged, ignore_errors=True)
         raise
     return _entry(folder)
+
+
+def _loaded(dataset: AbstractDataset) -> Any:
+    """The model; through our catalog, whose errors are ours alone."""
+    return FingerprintedCatalog({"model": dataset}).load("model")
 
 
 def _entry(folder: Path) -> dict[str, Any]:
@@ -122,7 +131,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    kind = next(kind for kind in _OPTIONS if getattr(parsed, kind) is not None)
+    for name in ("pretrained", "weights", "text"):
+        if getattr(parsed, name) is not None and name not in _OPTIONS[kind]:
+            parser.error(f"--{name} does not go with --{kind}")
+    if kind == "layout" and parsed.weights is None:
+        parser.error("--layout needs --weights")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         entry = import_model(_source(parsed), parsed.folder, parsed.licence)
