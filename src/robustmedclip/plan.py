@@ -358,17 +358,19 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
         yield from _model_problems(f"models.{name}", spec)
     for name, spec in (parameters.get("adaptations") or {}).items():
         yield from _adaptation_problems(f"adaptations.{name}", spec, parameters)
+    yield from _procedure_problems(parameters)
+    yield from _unknown("baseline", [parameters["baseline"]], parameters["models"])
+
+
+def _procedure_problems(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with how everything is done."""
     pool = parameters.get("pool", POOL_SPLITS)
     if not isinstance(pool, list | tuple) or not pool or len(set(pool)) != len(pool) or set(pool) - set(POOL_SPLITS):
         yield f"pool: expected {' and '.join(POOL_SPLITS)}, or one of them in a list, found {pool!r}"
     yield from _unknown("protocol", [parameters.get("protocol", PROTOCOLS[0])], PROTOCOLS)
     if not isinstance(together := parameters.get("read_together", False), bool):
         yield f"read_together: expected true or false, found {together!r}"
-    yield from _seed_problems(parameters["seeds"])
-    yield from _unknown("baseline", [parameters["baseline"]], parameters["models"])
-
-
-def _seed_problems(seeds: Any) -> Iterator[str]:
+    seeds = parameters["seeds"]
     if not _is_list_of(seeds, int) or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         yield f"seeds: expected different integers of 0 or more, found {seeds!r}"
 

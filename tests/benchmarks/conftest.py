@@ -1,6 +1,19 @@
 """Prints, after the tables of pytest-benchmark, how many times faster than the reference we are."""
 
 import pytest
+from subjects import NAMES, load
+
+from robustmedclip.models import VisionLanguageModel
+
+
+@pytest.fixture(scope="session", params=NAMES)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def model(name) -> VisionLanguageModel:
+    return load(name)
 
 
 @pytest.hookimpl(trylast=True)

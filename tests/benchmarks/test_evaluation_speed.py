@@ -1,24 +1,14 @@
 """Evaluation beside the bare forward pass of the same model on tensors that are ready, in processor time."""
 
 import time
-from pathlib import Path
 
-import numpy as np
-import open_clip
 import pytest
 import torch
+from subjects import NAMES, load, noise
 
-import robustmedclip.models
 from robustmedclip.corruptions import corruptions
 from robustmedclip.io import CorruptedSetDataset, FeaturesDataset, LogitsDataset
-from robustmedclip.models import (
-    BATCH_SIZE,
-    Preprocessing,
-    VisionLanguageModel,
-    load_open_clip,
-    unfuse_attention,
-)
-from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
+from robustmedclip.models import BATCH_SIZE
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, score
 from robustmedclip.types import CLEAN, Condition, ImageSet
@@ -28,41 +18,13 @@ pytestmark = pytest.mark.benchmark(timer=time.process_time)
 
 CONDITIONS = (CLEAN, Condition("contrast", 1))
 FLOAT32 = {"precision": "float32"}
-#: Model to side of its images, and images per condition.
-SIZES = {"phantom_vit": (64, 5 * BATCH_SIZE), "phantom_resnet": (64, 5 * BATCH_SIZE), "ViT-B-16": (224, BATCH_SIZE)}
-
-
-@pytest.fixture(scope="module", params=SIZES)
-def name(request) -> str:
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def model(name) -> VisionLanguageModel:
-    if name != "ViT-B-16":
-        return load_open_clip(f"local-dir:{Path(robustmedclip.models.__file__).with_name(name)}")
-    torch.manual_seed(0)
-    network = open_clip.CLIP(**open_clip.get_model_config(name)).requires_grad_(False).eval()
-    network.visual = unfuse_attention(network.visual).to(memory_format=torch.channels_last)
-    preprocessing = Preprocessing(size=(224, 224), mean=CLIP_MEAN, std=CLIP_STD)
-    return VisionLanguageModel(name, network, open_clip.get_tokenizer(name), preprocessing, 100.0, "")
+#: Images per condition.
+COUNTS = {"phantom_vit": 5 * BATCH_SIZE, "phantom_resnet": 5 * BATCH_SIZE, "ViT-B-16": BATCH_SIZE}
 
 
 @pytest.fixture(scope="module")
 def images(name) -> ImageSet:
-    return noise(*SIZES[name])
-
-
-def noise(side: int, count: int) -> ImageSet:
-    return ImageSet.validated(
-        name="noise",
-        split="test",
-        modality="x-ray",
-        class_names=("a", "b"),
-        images=np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8),
-        labels=np.arange(count, dtype=np.int64) % 2,
-        sample_ids=np.arange(count).astype(str),
-    )
+    return noise(NAMES[name], COUNTS[name], classes=2)
 
 
 @pytest.mark.parametrize("side", ["ours", "reference"])
@@ -94,10 +56,10 @@ def test_from_stored_images_to_stored_logits(benchmark, tmp_path, name, model, i
 def test_two_models_that_read_together_beside_each_by_itself(benchmark, tmp_path, pixels, side):
     """Images that are corrupted on the fly; larger ones stand for an encoder that is fast beside the corruption."""
     names = ("phantom_vit", "phantom_resnet")
-    models = [load_open_clip(f"local-dir:{Path(robustmedclip.models.__file__).with_name(name)}") for name in names]
+    models = [load(name) for name in names]
     conditions = (CLEAN, *(Condition(name, 3) for name in corruptions("medimeta-c")))
     settings = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
-    corrupted = corrupt_test_set(noise(pixels, 2 * BATCH_SIZE), {"seed": 0}, conditions=conditions, **settings)
+    corrupted = corrupt_test_set(noise(pixels, 2 * BATCH_SIZE, classes=2), {"seed": 0}, conditions=conditions, **settings)
     stored = FeaturesDataset(filepath=str(tmp_path / "f.npz"))
 
     def together():

@@ -6,70 +6,39 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import peft
 import pytest
 import torch
 import yaml
+from subjects import NAMES, noise
 from torch.nn import functional as F
 
-import robustmedclip.models
 from robustmedclip.adaptation import Samples
 from robustmedclip.adaptation.lora import with_lora
 from robustmedclip.adaptation.settings import LoraSettings, method_settings
 from robustmedclip.adaptation.training import Objective, _epoch
 from robustmedclip.adaptation.tuning import with_all_weights
-from robustmedclip.models import Preprocessing, VisionLanguageModel, load_open_clip, unfuse_attention
-from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
-from robustmedclip.types import ImageSet
 
 #: Processor time, so that other work on the machine counts for little.
 pytestmark = pytest.mark.benchmark(timer=time.process_time)
 
 METHODS = yaml.safe_load((Path(__file__).parents[2] / "conf/base/parameters/methods.yml").read_text())["methods"]
-#: Model to side of its images, images per step, and steps.
-SIZES = {"phantom_vit": (64, 32, 4), "phantom_resnet": (64, 32, 4), "ViT-B-16": (224, 4, 1)}
+#: Images per step, and steps.
+SIZES = {"phantom_vit": (32, 4), "phantom_resnet": (32, 4), "ViT-B-16": (4, 1)}
 CLASSES = 4
-
-
-@pytest.fixture(scope="module", params=SIZES)
-def name(request) -> str:
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def model(name) -> VisionLanguageModel:
-    if name != "ViT-B-16":
-        return load_open_clip(f"local-dir:{Path(robustmedclip.models.__file__).with_name(name)}")
-    torch.manual_seed(0)
-    network = open_clip.CLIP(**open_clip.get_model_config(name)).requires_grad_(False).eval()
-    network.visual = unfuse_attention(network.visual).to(memory_format=torch.channels_last)
-    preprocessing = Preprocessing(size=(224, 224), mean=CLIP_MEAN, std=CLIP_STD)
-    targets = r"visual\..+\.attn\.(q|k|v)_proj"
-    return VisionLanguageModel(name, network, open_clip.get_tokenizer(name), preprocessing, 100.0, targets)
 
 
 @pytest.fixture(scope="module")
 def samples(name, model) -> Samples:
-    side, batch_size, steps = SIZES[name]
-    count = batch_size * steps
-    images = ImageSet.validated(
-        name="noise",
-        split="pool",
-        modality="x-ray",
-        class_names=tuple("abcd"),
-        images=np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8),
-        labels=np.arange(count, dtype=np.int64) % CLASSES,
-        sample_ids=np.arange(count).astype(str),
-    )
-    return Samples([images], model.preprocess)
+    batch_size, steps = SIZES[name]
+    return Samples([noise(NAMES[name], batch_size * steps, CLASSES)], model.preprocess)
 
 
 @pytest.mark.parametrize("side", ["ours", "reference"])
 @pytest.mark.parametrize("method", ["lora", "robust-lora", "full-fine-tuning"])
 def test_an_epoch(benchmark, name, model, samples, method, side):
     """Reading, augmentation, corruption, input guard, preprocessing and training; the reference only trains."""
-    _, batch_size, steps = SIZES[name]
+    batch_size, steps = SIZES[name]
     recipe = {key: value for key, value in METHODS[method].items() if key != "authors"}
     settings = replace(method_settings(recipe), batch_size=batch_size, learning_rate=1e-6)
     low_rank = isinstance(settings, LoraSettings)
