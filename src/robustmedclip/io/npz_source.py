@@ -3,10 +3,13 @@
 import hashlib
 import logging
 from collections.abc import Sequence
+from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from robustmedclip.io.download import download
 from robustmedclip.io.npz import NpzArchive
 from robustmedclip.io.source import SPLITS, SourceDataset, checked_labels, listed, renamed_classes
 from robustmedclip.io.versioned import SourceError
@@ -82,7 +85,8 @@ class MedMNISTDataset(NpzDataset):
     filepath : str
         Folder with ``<flag>.npz`` (28 px) or ``<flag>_<size>.npz``.
     download : bool
-        Download the file if the folder does not have it with the right checksum.
+        Download the file if the folder does not have it with the right checksum, as
+        :func:`~robustmedclip.io.download.download` does.
     **source
         As in :class:`~robustmedclip.io.source.SourceDataset`; ``class_names`` replaces MedMNIST's names.
     """
@@ -96,9 +100,10 @@ class MedMNISTDataset(NpzDataset):
         """Address and licence as MedMNIST states them, unless the plan says otherwise."""
         info = self._info()
         images = sum(info["n_samples"].values())
-        unpacked = images * self._size**2 * info["n_channels"] / 1e9
+        megabytes = images * self._size**2 * info["n_channels"] / 1e6
+        unpacked = f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
         known = {
-            "size": f"{images} images, {unpacked:.2g} GB unpacked",
+            "size": f"{images} images, {unpacked} unpacked",
             "licence": info["license"],
             "citation": "Yang et al., MedMNIST v2, Sci Data 10, 41 (2023), doi:10.1038/s41597-022-01721-8",
         }
@@ -109,7 +114,8 @@ class MedMNISTDataset(NpzDataset):
     def missing(self) -> str | None:
         """Where to get the file, if it is not there."""
         absent = None if self._settings_problem() else super().missing()
-        return absent and f"{absent}, or set 'download: true' in its source"
+        hint = "or let the run download it" if self._download else "or set 'download: true' in its source"
+        return absent and f"{absent}, {hint}"
 
     def load(self) -> dict[str, ImageSet]:
         """The splits, without their pixels; downloads the file if that is wanted and needed.
@@ -192,15 +198,14 @@ class MedMNISTDataset(NpzDataset):
         return INFO[self._flag]
 
     def _fetch(self) -> None:
-        from torchvision.datasets.utils import download_url
-
         info = self._info()
         url, md5 = info[f"url{self._suffix}"], info[f"MD5{self._suffix}"]
         try:
-            download_url(url, str(self._path.parent), self._path.name, md5)
-        except (OSError, RuntimeError) as error:
+            download(url, Path(self._path), md5)
+        except (OSError, HTTPException) as error:
             raise SourceError(
-                f"Data set '{self._name}': {url} can't be downloaded ({error}). Download it yourself to {self._path} (MD5 {md5})."
+                f"Data set '{self._name}': {url} can't be downloaded ({error}). Try again, or download it yourself to "
+                f"{self._path} (MD5 {md5})."
             ) from error
 
     def _describe(self) -> dict[str, Any]:
