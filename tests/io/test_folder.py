@@ -90,10 +90,12 @@ def test_all_problems_at_once(folder):
     assert all(word in message for word in ("horse", "gone0.png", "and 30 more", "no image of 'dog'"))
 
 
-def test_every_unreadable_image_is_named(folder):
-    (folder / "images/03.png").write_bytes(b"not an image")
+def test_every_unreadable_image_is_named_beside_what_is_wrong_with_it(folder):
+    for name in ("03", "05"):
+        (folder / f"images/{name}.png").write_bytes(b"not an image")
     (folder / "images/04.png").write_bytes((folder / "images/04.png").read_bytes()[:60])
-    with pytest.raises(DatasetError, match=r"03\.png.*04\.png"):
+    reasons = r"03\.png is in no format that is read: .*PNG.* \(the same: .*05\.png\); .*04\.png can't be read"
+    with pytest.raises(DatasetError, match=reasons):
         source(folder).load()
 
 
@@ -132,6 +134,9 @@ def test_a_folder_of_no_class_and_a_loose_file_are_named(folder):
     (folder / "sorted/train/cat").mkdir(parents=True)
     (folder / "sorted/train/loose.png").write_bytes(b"")
     assert "loose.png" in source(folder / "sorted", labels=None).problems()[0]
+    (folder / "sorted/validation/cat").mkdir(parents=True)
+    (folder / "sorted/validation/cat/1.png").write_bytes(b"")
+    assert "train beside validation: name the splits" in source(folder / "sorted", labels=None).problems()[0]
 
 
 def test_an_image_that_breaks_after_its_header_leaves_no_file(folder, tmp_path_factory):

@@ -1,5 +1,6 @@
 """Collections as one npz: MedMNIST's files and a user's own."""
 
+import re
 import zipfile
 
 import numpy as np
@@ -176,9 +177,9 @@ def test_images_may_have_names(tmp_path):
         (np.arange(20), "test_ids must be text"),
         (np.array(["a"] * 19), "test_ids must be text"),
         (np.array([f"{index // 2}" for index in range(20)]), "test_ids names 10 images twice"),
-        (np.array([{}] * 20), "Python objects"),
+        (np.array(["a"] * 20, object), r"Python objects, which are not read: save text with .astype\(str\)"),
     ],
 )
 def test_names_that_are_wrong_are_refused(tmp_path, ids, reason):
     (problem,) = own(tmp_path, {**medmnist_arrays("octmnist"), "test_ids": ids}).problems()
-    assert reason in problem
+    assert re.search(reason, problem)

@@ -125,7 +125,12 @@ class FolderDataset(SourceDataset):
         if not files:
             raise ValueError("no images in folders of it")
         first = {file.parts[0] for file in files}
-        if not first <= set(SPLITS):
+        if (others := first - set(SPLITS)) and first != others:
+            raise ValueError(
+                f"{listed(sorted(first - others))} beside {listed(sorted(others))}: name the splits train, val and test, "
+                "and put the folders of classes into them; or have folders of classes alone"
+            )
+        if others:
             return pd.DataFrame([(str(f), f.parts[0]) for f in files], columns=["file", "label"])
         if loose := [str(file) for file in files if len(file.parts) < 3]:
             raise ValueError(f"in no folder of a class: {listed(loose)}")

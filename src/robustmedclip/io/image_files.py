@@ -40,15 +40,19 @@ def image_files(filesystem: AbstractFileSystem, paths: Sequence[str], reader: Pi
         except OSError as error:
             raise ImageFileError(f"can't be read ({error})") from error
 
-    def damaged() -> Iterator[str]:
+    def damaged() -> Iterator[tuple[str, str]]:
         for path in paths:
             try:
                 apply(reader.pixels, path)
             except ImageFileError as error:
-                yield f"{path} {error}"
+                yield str(error), path
 
     def complaint() -> SourceError:
-        return SourceError(listed(list(islice(damaged(), SHOWN + 1)), "; "))
+        found: dict[str, list[str]] = {}
+        for reason, path in islice(damaged(), SHOWN):
+            found.setdefault(reason, []).append(path)
+        same = {reason: f" (the same: {listed(others)})" if others else "" for reason, (_, *others) in found.items()}
+        return SourceError("; ".join(f"{first} {reason}{same[reason]}" for reason, (first, *_) in found.items()))
 
     try:
         shapes = [apply(reader.shape, path) for path in paths]

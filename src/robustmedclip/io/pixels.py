@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 #: Larger images are refused before anything is allocated.
@@ -167,6 +167,8 @@ def _any_damage() -> Iterator[None]:
         yield
     except ImageFileError:
         raise
+    except UnidentifiedImageError as error:
+        raise ImageFileError(f"is in no format that is read: {', '.join(FORMATS)} and DICOM are") from error
     except Exception as error:
         raise ImageFileError(f"can't be read as an image ({str(error) or type(error).__name__})") from error
 
