@@ -57,8 +57,10 @@ def test_larger_sizes_and_the_way_through_ingestion(tmp_path, size, save):
     ("flag", "settings", "reason"),
     [
         ("chestmnist", {}, "one label per image"),
-        ("organmnist3d", {}, "2D"),
-        ("bloodmnist", {"size": 100}, "choose 28, 64"),
+        ("organmnist3d", {}, "volumes.*2D"),
+        ("organmnist3d", {"size": 64}, "volumes.*2D"),
+        ("bloodmnist", {"size": 100}, "have 28, 64.*can't be 100"),
+        ("bloodmnist", {"size": "224"}, "have 28, 64.*can't be '224'"),
         ("bloodmnst", {}, "no collection 'bloodmnst'.*bloodmnist"),
         ("retinamnist", {}, "says nothing in a prompt.*'classes'"),
         ("breastmnist", {"class_names": ["normal, benign", "malignant"]}, "another order"),

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _LARGEST_LABELS = 2**27
 _LARGEST_SIDE = 4096
+_SIZES = (28, 64, 128, 224)
 
 
 class NpzDataset(SourceDataset):
@@ -180,8 +181,10 @@ class MedMNISTDataset(NpzDataset):
         info = self._info()
         if "multi-label" in info["task"]:
             raise SourceError(f"{self._flag} has several labels per image: only sets with one label per image are supported")
-        if f"MD5{self._suffix}" not in info or f"{self._flag}{self._suffix}".endswith("3d"):
-            raise SourceError(f"MedMNIST has no 2D images of {self._size} px of {self._flag}: choose 28, 64, 128 or 224")
+        if self._flag.endswith("3d"):
+            raise SourceError(f"{self._flag} has volumes: only sets of 2D images are supported")
+        if self._size not in _SIZES:
+            raise SourceError(f"the images of {self._flag} have 28, 64, 128 or 224 px: 'size' can't be {self._size!r}")
         names = renamed_classes([info["label"][key] for key in sorted(info["label"], key=int)], self._class_names, self._flag)
         if all(name.isdigit() for name in names):
             raise SourceError(
