@@ -312,14 +312,14 @@ class ReleasedSet:
         lacks it.
     shapes : mapping
         Condition to the shape of its images, ``(N, H, W, C)``.
-    read : callable
-        ``read(condition, batch_size)`` yields uint8 ``(<=batch_size, H, W, C)``.
+    images : callable
+        Condition to its images, uint8 ``(N, H, W, C)``, left in their file until they are used.
     """
 
     folder: str
     labels: Mapping[Condition, np.ndarray]
     shapes: Mapping[Condition, tuple[int, int, int, int]]
-    read: Callable[[Condition, int], Iterator[np.ndarray]]
+    images: Callable[[Condition], Images]
 
 
 @dataclass(frozen=True)

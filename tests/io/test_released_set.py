@@ -1,5 +1,7 @@
 """Released corrupted sets as inputs: both layouts, compressed or not, and files that are not what they should be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -71,18 +73,46 @@ def shares(image_set: ImageSet) -> ImageSet:
     return image_set.subset(np.r_[np.flatnonzero(image_set.labels == 0), np.flatnonzero(image_set.labels == 1)[:50]])
 
 
-def test_classes_in_another_order_are_found_by_their_counts(tmp_path, image_set):
-    test = shares(image_set)
-    released = write_medimeta_c(tmp_path / "release", test, relabel=lambda labels: 1 - labels)
-    with pytest.raises(InputError, match=r"'a' 50 and 75, 'b' 75 and 50.*fit with .*label_map: \{0: 'b', 1: 'a'\}"):
+@pytest.mark.parametrize(
+    ("choose", "brighter", "reason"),
+    [
+        (shares, 1, "'a' 50 and 75, 'b' 75 and 50"),
+        (shares, 0, "125 of the 125 clean images .* another class"),
+        (lambda whole: whole, 0, "150 of the 150 clean images .* another class"),
+    ],
+    ids=["by their sizes", "by their images", "by their images alone"],
+)
+def test_classes_in_another_order_are_found(tmp_path, image_set, choose, brighter, reason):
+    test = choose(image_set)
+    copy = replace(test, images=test.images + np.uint8(brighter))
+    released = write_medimeta_c(tmp_path / "release", copy, relabel=lambda labels: 1 - labels)
+    with pytest.raises(InputError, match=rf"{reason}.*fit with .*label_map: \{{0: 'b', 1: 'a'\}}"):
         adopted(test, released, "medimeta-c")
     made = adopted(test, released, "medimeta-c", label_map={0: "b", 1: "a"})
     np.testing.assert_array_equal(made.clean.labels, test.labels)
 
 
+def test_an_order_that_cannot_be_told_is_warned_of(tmp_path, image_set, caplog):
+    copy = replace(image_set, images=image_set.images + np.uint8(1))
+    adopted(image_set, write_medimeta_c(tmp_path / "release", copy), "medimeta-c")
+    assert "number them as {0: 'a', 1: 'b'} can't be checked" in caplog.text
+    caplog.clear()
+    adopted(image_set, write_medimeta_c(tmp_path / "same", image_set), "medimeta-c")
+    assert not caplog.text
+
+
+def test_grey_images_are_recognised_in_three_channels_and_copies_of_each_other_are_not(tmp_path, image_set):
+    grey = replace(image_set, images=image_set.images[..., :1])
+    colour = replace(grey, images=grey.images.repeat(3, axis=-1))
+    with pytest.raises(InputError, match="150 of the 150 clean images"):
+        adopted(grey, write_medimeta_c(tmp_path / "grey", colour, lambda labels: 1 - labels), "medimeta-c")
+    grey.images[7] = grey.images[0]
+    adopted(grey, write_medimeta_c(tmp_path / "copies", grey), "medimeta-c")
+
+
 def test_labels_are_compared_image_by_image_where_the_release_has_no_clean_images(tmp_path, image_set):
     released = write_medmnist_c(tmp_path / "release", image_set, relabel=lambda labels: 1 - labels)
-    with pytest.raises(InputError, match="150 of 150 labels of pixelate_severity_1 differ"):
+    with pytest.raises(InputError, match=r"150 of 150 labels of pixelate_severity_1 differ.*label_map: \{0: 'b', 1: 'a'\}"):
         adopted(image_set, released, "medmnist-c")
     adopted(image_set, released, "medmnist-c", label_map={0: "b", 1: "a"})
 

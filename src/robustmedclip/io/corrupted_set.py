@@ -89,14 +89,14 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
                 return batches(clean.images, batch_size)
             if "released" in settings and manifest["storage"] == "on_the_fly":
                 release = Layout(Path(settings["released"]), suite, split, conditions)
-                return release.images(condition, batch_size)
+                return batches(release.images(condition), batch_size)
             if manifest["storage"] == "on_the_fly":
                 return corrupted_batches(clean.images, clean.sample_ids, batch_size, *condition, **settings)
             if layout.shape(condition) != clean.images.shape or not np.array_equal(
                 layout.labels(condition), clean.labels
             ):
                 raise InputError(f"{path}: {condition} does not hold the images and labels of {CLEAN}")
-            return layout.images(condition, batch_size)
+            return batches(layout.images(condition), batch_size)
 
         return CorruptedSet(
             clean=clean,

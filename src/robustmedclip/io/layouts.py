@@ -16,7 +16,7 @@ import numpy as np
 
 from robustmedclip.errors import InputError
 from robustmedclip.io.npz import NpzArchive
-from robustmedclip.types import CLEAN, Condition, Images, LazyImages, batches
+from robustmedclip.types import CLEAN, Condition, Images, LazyImages
 
 
 def file_of(suite: str, split: str, condition: Condition) -> str:
@@ -75,21 +75,19 @@ class Layout:
             rows, shape = self._rows(archive, condition)
         return (rows.stop - rows.start, *shape[1:]) if len(shape) == 4 else (rows.stop - rows.start, *shape[1:], 1)
 
-    def images(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
-        """Images of a condition, uint8 ``(<=batch_size, H, W, C)`` at a time, whether the file is compressed or not.
+    def images(self, condition: Condition) -> Images:
+        """Images of a condition, uint8 ``(N, H, W, C)``, left in the file until they are used, compressed or not.
 
-        Raises as :meth:`labels`.
+        Raises as :meth:`labels`, here or when they are used.
         """
-        with self._archive(condition) as archive:
-            rows, _ = self._rows(archive, condition)
-            if archive.is_stored(key := keys_of(self._suite)[0]):
-                images: Images = archive.map(key)[rows]
-            else:
-                header, read = archive.header(key), archive.rows(key)
-                count = rows.stop - rows.start
-                images = LazyImages((count, *header.shape[1:]), lambda places: read(places + rows.start))
-            for batch in batches(images, batch_size):
-                yield batch[..., None] if batch.ndim == 3 else batch
+        path = self.file(condition)
+        archive = NpzArchive(open(path, "rb"), str(path))
+        rows, _ = self._rows(archive, condition)
+        if archive.is_stored(key := keys_of(self._suite)[0]):
+            images = archive.map(key)[rows]
+            return images[..., None] if images.ndim == 3 else images
+        shape, read = self.shape(condition), archive.rows(key)
+        return LazyImages(shape, lambda places: read(places + rows.start).reshape(len(places), *shape[1:]))
 
     @contextmanager
     def _archive(self, condition: Condition) -> Iterator[NpzArchive]:

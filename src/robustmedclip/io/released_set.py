@@ -51,7 +51,7 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
             folder=str(self._folder),
             labels={condition: self._layout.labels(condition) for condition in self._conditions},
             shapes={condition: self._layout.shape(condition) for condition in self._conditions},
-            read=self._layout.images,
+            images=self._layout.images,
         )
 
     def verified(self) -> ReleasedSet:

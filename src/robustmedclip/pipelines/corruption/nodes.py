@@ -1,5 +1,7 @@
 """Nodes of the corruption stage."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +11,10 @@ import numpy as np
 from robustmedclip import corruptions
 from robustmedclip.corruptions import corrupted_batches
 from robustmedclip.errors import InputError
-from robustmedclip.types import CLEAN, Condition, CorruptedSet, ImageSet, ReleasedSet, batches
+from robustmedclip.near_duplicates import pixel_digests
+from robustmedclip.types import CLEAN, Condition, CorruptedSet, Images, ImageSet, ReleasedSet, batches
+
+logger = logging.getLogger(__name__)
 
 VERSION = corruptions.VERSION
 
@@ -78,10 +83,26 @@ def adopt_released_set(
     labels = {c: _renumbered(own, test, label_map, place) for c, own in released.labels.items()}
     clean = test
     if CLEAN in labels:
+        images, own = released.images(CLEAN), released.labels[CLEAN]
+        ours, theirs = _same_images(test, images)
         counts = np.bincount(labels[CLEAN], minlength=len(test.class_names))
+        if wrong := int((labels[CLEAN][theirs] != test.labels[ours]).sum()):
+            fitting = _fitting_map(own[theirs], test.labels[ours], test)
+            raise InputError(
+                f"{released.folder}: {wrong} of the {len(ours)} clean images that are also in the test split have another "
+                f"class there: {_remedy(fitting, own, place)}"
+            )
         if not np.array_equal(counts, test.class_counts()):
             raise InputError(_other_counts(test, released, counts, place))
-        images = np.concatenate(list(released.read(CLEAN, 64)))
+        unseen = np.setdiff1d(np.arange(len(counts)), test.labels[ours])
+        if len(set(counts[unseen].tolist())) < len(unseen):
+            logger.warning(
+                "%s: none of the clean images of some classes is in the test split of '%s', and those classes have as many "
+                "images each: whether the files number them as %s can't be checked",
+                released.folder,
+                test.name,
+                dict(enumerate(test.class_names)),
+            )
         ids = np.array([f"released/{index:06d}" for index in range(len(images))])
         clean = replace(test, images=images, labels=labels[CLEAN], sample_ids=ids)
     for condition in conditions[1:]:
@@ -91,13 +112,14 @@ def adopt_released_set(
                 f"'{test.name}' {clean.images.shape} (images, height, width, channels): choose a source of that size"
             )
         if wrong := int((labels[condition] != clean.labels).sum()):
+            own = released.labels[condition]
             raise InputError(
                 f"{released.folder}: {wrong} of {len(clean)} labels of {condition} differ from those of the clean "
-                f"images: other images, or classes in another order, which {place}.label_map can put right"
+                f"images: {_remedy(_fitting_map(own, clean.labels, test), own, place)}"
             )
 
     def read(condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
-        return batches(clean.images, batch_size) if condition == CLEAN else released.read(condition, batch_size)
+        return batches(clean.images if condition == CLEAN else released.images(condition), batch_size)
 
     return CorruptedSet(
         clean=clean,
@@ -121,6 +143,33 @@ def _renumbered(
     for label, name in names.items():
         table[label] = test.class_names.index(name)
     return table[labels]
+
+
+def _same_images(test: ImageSet, images: Images) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the test split and of released images that hold the same pixels, each once; grey ones may have three channels."""
+    ours, theirs = (_unique_rows(one, test.images.shape[-1]) for one in (test.images, images))
+    shared = [digest for digest in ours if digest in theirs]
+    return tuple(np.array([rows[digest] for digest in shared], np.int64) for rows in (ours, theirs))
+
+
+def _unique_rows(images: Images, channels: int) -> dict[str, int]:
+    """Digest to row of the images that are there once."""
+    digests = [digest for batch in batches(images, 64) for digest in pixel_digests(batch[..., :channels])]
+    counts = Counter(digests)
+    return {digest: row for row, digest in enumerate(digests) if counts[digest] == 1}
+
+
+def _fitting_map(own: np.ndarray, labels: np.ndarray, test: ImageSet) -> dict[int, str]:
+    """Label in the files to class name, if that makes `own` the `labels`; else empty."""
+    pairs = sorted(set(zip(own.tolist(), labels.tolist(), strict=True)))
+    one_to_one = len(pairs) == len({there for there, _ in pairs}) == len({here for _, here in pairs})
+    return {there: test.class_names[here] for there, here in pairs} if one_to_one else {}
+
+
+def _remedy(fitting: Mapping[int, str], own: np.ndarray, place: str) -> str:
+    if set(own.tolist()) <= set(fitting):
+        return f"the files number the classes in another order. They fit with {place}.label_map: {dict(fitting)}"
+    return "the files are of other images, or of another release of them: choose the data that they were made of"
 
 
 def _other_counts(test: ImageSet, released: ReleasedSet, counts: np.ndarray, place: str) -> str:
