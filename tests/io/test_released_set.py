@@ -136,6 +136,12 @@ def test_a_label_beyond_the_classes_is_refused(tmp_path, image_set):
         adopted(image_set, released, "medimeta-c")
 
 
+def test_another_number_of_images_is_refused(tmp_path, image_set):
+    released = write_medimeta_c(tmp_path / "release", image_set.subset(np.arange(20)))
+    with pytest.raises(InputError, match="clean set has 20 images, the test split of 'cells' 150"):
+        adopted(image_set, released, "medimeta-c")
+
+
 def test_images_of_another_size_are_refused(tmp_path, image_set):
     released = write_medmnist_c(tmp_path / "release", image_set)
     smaller = ImageSet(**{**vars(image_set), "images": image_set.images[:, :28]})

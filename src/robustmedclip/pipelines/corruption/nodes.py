@@ -174,6 +174,11 @@ def _remedy(fitting: Mapping[int, str], own: np.ndarray, place: str) -> str:
 
 def _other_counts(test: ImageSet, released: ReleasedSet, counts: np.ndarray, place: str) -> str:
     expected = test.class_counts()
+    if counts.sum() != len(test):
+        return (
+            f"{released.folder}: the released clean set has {counts.sum()} images, the test split of '{test.name}' "
+            f"{len(test)}: choose the data that it was made of"
+        )
     pairs = ", ".join(
         f"{name!r} {there} and {here}" for name, there, here in zip(test.class_names, counts, expected, strict=True)
     )
