@@ -176,8 +176,10 @@ class ImageSet:
             yield f"labels must be int64 (N,), not {labels.dtype} {labels.shape}"
         elif outside := sorted(set(labels[(labels < 0) | (labels >= len(self.class_names))].tolist())):
             yield f"labels {outside} lie outside the {len(self.class_names)} classes"
-        elif empty := [n for n, c in zip(self.class_names, self.class_counts()) if c == 0]:
-            yield f"no image of class {', '.join(map(repr, empty))}"
+        elif self.absent_classes() and self.split != "test":
+            yield f"no image of class {', '.join(map(repr, self.absent_classes()))}"
+        elif len(np.unique(labels)) < 2:
+            yield "images of one class alone"
         if not len(images) == len(labels) == len(ids):
             yield f"{len(images)} images, {len(labels)} labels and {len(ids)} sample ids don't match"
         elif len(np.unique(ids)) != len(ids):
@@ -186,6 +188,10 @@ class ImageSet:
     def class_counts(self) -> np.ndarray:
         """Number of images of each class, int64 ``(classes,)``."""
         return np.bincount(self.labels, minlength=len(self.class_names))
+
+    def absent_classes(self) -> list[str]:
+        """Classes of which there is no image; only test splits may have some."""
+        return [name for name, count in zip(self.class_names, self.class_counts(), strict=True) if not count]
 
     def content_hash(self) -> str:
         """Hash of the images, their labels, class names and sample ids."""

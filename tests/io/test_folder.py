@@ -73,7 +73,7 @@ def test_size_brings_images_of_any_size_together(folder):
         (lambda t: t.assign(file=t["file"].where(t.index != 3, "../../etc/passwd")), "outside the folder"),
         (lambda t: t.assign(split=t["split"].where(t.index != 3, "dev")), "dev"),
         (lambda t: pd.concat([t, t.iloc[[3]]]), "more than once: images/03.png"),
-        (lambda t: t[(t["label"] == "dog") | (t["split"] != "test")], "no image of 'cat' in the test split"),
+        (lambda t: t[(t["label"] == "dog") | (t["split"] != "test")], "no image of 'cat' in the test split, which needs two classes"),
         (lambda t: t.rename(columns={"label": "klass"}), "no column label"),
     ],
 )

@@ -1,5 +1,7 @@
 """Collections in the released layout of MedIMeta."""
 
+import re
+
 import h5py
 import numpy as np
 import pytest
@@ -50,6 +52,13 @@ def test_class_names_may_be_replaced_but_not_reordered(tmp_path):
     names = [f"a {name}" for name in PBC]
     assert source(tmp_path, class_names=names).load()["test"].class_names == tuple(names)
     assert "another order" in source(tmp_path, class_names=sorted(PBC)).problems()[0]
+
+
+def test_grades_that_are_numbers_need_names(tmp_path):
+    write_medimeta(tmp_path, "dr_regular", "DR level", list("01234"), target="ORDINAL_REGRESSION")
+    settings = {"id": "dr_regular", "task": "DR level"}
+    assert re.search("called 0, 1.*'classes'", source(tmp_path, **settings).problems()[0])
+    assert source(tmp_path, **settings, class_names=["none", "mild", "moderate", "severe", "PDR"]).problems() == []
 
 
 def test_a_task_with_several_labels_and_unknown_tasks_are_refused(tmp_path):

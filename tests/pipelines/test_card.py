@@ -31,3 +31,14 @@ def test_the_card_counts_every_class_of_every_split_and_says_where_it_comes_from
     assert [axis.get_title() for axis in shown] == list(test.class_names)
     for label, axis in enumerate(shown):
         np.testing.assert_array_equal(axis.images[0].get_array(), test.images[np.argmax(test.labels == label)])
+
+
+def test_a_class_without_test_images_is_warned_of_and_shown_without_a_picture(caplog):
+    settings = {"anatomy": "blood", "domain": "hospital", "counts": {"train": 20, "test": 16}, "seed": 0, "size": 32}
+    splits = PhantomDataset(name="blood", modality="microscopy", **settings).load()
+    splits["test"] = splits["test"].subset(np.flatnonzero(splits["test"].labels != 3))
+    _, test, card = ingest_and_describe(splits)
+    absent = test.class_names[3]
+    assert f"no image of '{absent}'" in caplog.text and card["counts"]["test"][absent] == 0
+    axis = draw_examples(test).axes[3]
+    assert not axis.images and axis.get_title() == f"{absent} (no test image)"

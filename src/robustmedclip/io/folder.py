@@ -10,7 +10,7 @@ import pandas as pd
 
 from robustmedclip.io.image_files import image_files
 from robustmedclip.io.pixels import ImageFileError, PixelReader, Window
-from robustmedclip.io.source import SPLITS, SourceDataset, listed
+from robustmedclip.io.source import PARTS, SPLITS, SourceDataset, absence, listed
 from robustmedclip.io.versioned import SourceError
 from robustmedclip.types import ImageSet, chosen_rows
 
@@ -152,10 +152,9 @@ class FolderDataset(SourceDataset):
             yield f"{where} has labels outside the classes {self._class_names}: {listed(named)}"
         if wrong := sorted(set(table["split"]) - set(SPLITS)):
             yield f"{where} has splits other than train, val and test: {listed(wrong)}"
-        for pool, splits in (("training pool", ("train", "val")), ("test split", ("test",))):
-            labels = set(table["label"][table["split"].isin(splits)])
-            if empty := [name for name in self._class_names if name not in labels]:
-                yield f"{where} has no image of {', '.join(map(repr, empty))} in the {pool}"
+        for part, splits in PARTS.items():
+            if problem := absence(part, set(table["label"][table["split"].isin(splits)]), self._class_names):
+                yield f"{where} {problem}"
 
     def _describe(self) -> dict[str, Any]:
         settings = {"labels": self._labels, "size": self._size, "window": self._window}

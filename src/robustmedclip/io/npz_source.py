@@ -185,13 +185,8 @@ class MedMNISTDataset(NpzDataset):
             raise SourceError(f"{self._flag} has volumes: only sets of 2D images are supported")
         if self._size not in _SIZES:
             raise SourceError(f"the images of {self._flag} have 28, 64, 128 or 224 px: 'size' can't be {self._size!r}")
-        names = renamed_classes([info["label"][key] for key in sorted(info["label"], key=int)], self._class_names, self._flag)
-        if all(name.isdigit() for name in names):
-            raise SourceError(
-                f"MedMNIST calls the classes of {self._flag} {listed(names)}, which says nothing in a prompt: give their "
-                "names in 'classes' in benchmark.yml, in this order"
-            )
-        return names
+        own = [info["label"][key] for key in sorted(info["label"], key=int)]
+        return renamed_classes(own, self._class_names, self._flag)
 
     def _info(self) -> dict[str, Any]:
         from medmnist import INFO

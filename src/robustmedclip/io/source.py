@@ -1,7 +1,7 @@
 """What sources of images have in common: files of others that are checked before they are used."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,6 +15,7 @@ from robustmedclip.io.versioned import SourceError
 from robustmedclip.types import ImageSet
 
 SPLITS = ("train", "val", "test")
+PARTS = {"training pool": ("train", "val"), "test split": ("test",)}
 SHOWN = 10
 
 
@@ -134,15 +135,13 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         self, class_names: Sequence[str], parts: Mapping[str, tuple[Any, np.ndarray, Sequence[str]]], where: str
     ) -> dict[str, ImageSet]:
         """Image sets of ``{split: (images, labels, sample ids)}``; `where` names the labels in messages."""
-        for pool, names in (("training pool", ("train", "val")), ("test split", ("test",))):
-            labels = [label for name in names if name in parts for label in np.unique(parts[name][1])]
-            if not labels:
-                raise SourceError(f"{where} has no image of the {pool}")
-            if empty := [name for label, name in enumerate(class_names) if label not in labels]:
-                raise SourceError(f"{where} has no image of {listed(map(repr, empty))} in the {pool}")
+        for part, names in PARTS.items():
+            present = {class_names[label] for name in names if name in parts for label in np.unique(parts[name][1])}
+            if problem := absence(part, present, class_names):
+                raise SourceError(f"{where} {problem}")
             shapes = {name: parts[name][0].shape[1:] for name in names if name in parts}
             if len(set(shapes.values())) > 1:
-                raise SourceError(f"{where}: the images of the {pool} differ in size or channels: {shapes}")
+                raise SourceError(f"{where}: the images of the {part} differ in size or channels: {shapes}")
         return {
             split: ImageSet(
                 name=self._name,
@@ -156,6 +155,20 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             )
             for split, (images, labels, sample_ids) in parts.items()
         }
+
+
+def absence(part: str, present: Collection[str], class_names: Sequence[str]) -> str | None:
+    """What is wrong with the classes that a part of a data set has images of, as the end of a sentence.
+
+    The training pool needs all of them, the test split two.
+    """
+    if not present:
+        return f"has no image of the {part}"
+    absent = [name for name in class_names if name not in present]
+    if not absent or (part == "test split" and len(absent) <= len(class_names) - 2):
+        return None
+    needed = "two classes at least" if part == "test split" else "every class"
+    return f"has no image of {listed(map(repr, absent))} in the {part}, which needs {needed}"
 
 
 def checked_labels(labels: np.ndarray, classes: int, where: str) -> np.ndarray:
@@ -179,8 +192,13 @@ def renamed_classes(own: Sequence[str], wanted: Sequence[str] | None, where: str
     Raises
     ------
     SourceError
-        If there are not as many, or the same names in another order.
+        If there are not as many, or the same names in another order; or if none is given where they are numbers.
     """
+    if wanted is None and all(name.isdigit() for name in own):
+        raise SourceError(
+            f"the classes of {where} are called {listed(own)}, which says nothing in a prompt: give their names in 'classes' "
+            "in benchmark.yml, in this order"
+        )
     if wanted is None:
         return tuple(own)
     if len(wanted) != len(own):

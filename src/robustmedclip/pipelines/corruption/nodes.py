@@ -94,7 +94,7 @@ def adopt_released_set(
             )
         if not np.array_equal(counts, test.class_counts()):
             raise InputError(_other_counts(test, released, counts, place))
-        unseen = np.setdiff1d(np.arange(len(counts)), test.labels[ours])
+        unseen = np.setdiff1d(np.flatnonzero(counts), test.labels[ours])
         if len(set(counts[unseen].tolist())) < len(unseen):
             logger.warning(
                 "%s: none of the clean images of some classes is in the test split of '%s', and those classes have as many "

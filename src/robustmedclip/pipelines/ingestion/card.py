@@ -36,15 +36,17 @@ def data_card(splits: Mapping[str, ImageSet]) -> dict[str, Any]:
 
 
 def draw_examples(test: ImageSet) -> Figure:
-    """The first test image of each class."""
+    """The first test image of each class that has one."""
     rows = -(-len(test.class_names) // _COLUMNS)
     figure = Figure(figsize=(2.4 * _COLUMNS, 2.7 * rows), layout="constrained")
     axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
     for label, (axis, name) in enumerate(zip(axes, test.class_names, strict=False)):
-        image = test.images[int(np.argmax(test.labels == label))]
-        axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(name, fontsize=8, wrap=True)
+        members = np.flatnonzero(test.labels == label)
+        axis.set_title(name if len(members) else f"{name} (no test image)", fontsize=8, wrap=True)
+        if len(members):
+            image = test.images[int(members[0])]
+            axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
     figure.suptitle(f"{test.name}: {test.modality}")
     return figure

@@ -1,5 +1,6 @@
 """Nodes of the ingestion."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from robustmedclip.plan import POOL_SPLITS
 from robustmedclip.types import ImageSet, concatenated
 
 VERSION = 2
+
+logger = logging.getLogger(__name__)
 
 
 def ingest(splits: dict[str, ImageSet], pool_splits: Sequence[str] = POOL_SPLITS) -> tuple[ImageSet, ImageSet]:
@@ -47,7 +50,13 @@ def ingest(splits: dict[str, ImageSet], pool_splits: Sequence[str] = POOL_SPLITS
             f"Data set '{test.name}': {len(shared)} samples are in the training pool and in the test "
             f"split, among them {', '.join(shared[:5])}."
         )
-    return pool, ImageSet.validated(**vars(test))
+    if absent := ImageSet.validated(**vars(test)).absent_classes():
+        logger.warning(
+            "Data set '%s': the test split has no image of %s: how well they are recognised is not measured",
+            test.name,
+            ", ".join(map(repr, absent)),
+        )
+    return pool, test
 
 
 def ingest_and_describe(
