@@ -115,7 +115,7 @@ def cut(folder) -> None:
         (lambda f: np.save(f / "task_labels/cell class.npy", np.full(60, 8)), "cell class.npy.* 8 lie outside"),
         (lambda f: np.save(f / "task_labels/cell class.npy", np.array([{}] * 60)), "cell class.npy.*Python objects"),
         (lambda f: np.save(f / "task_labels/cell class.npy", np.arange(61) % 8), "60 images, and there are labels of 61"),
-        (lambda f: (f / "task_labels/cell class.npy").unlink(), "cell class.npy can't be opened"),
+        (lambda f: (f / "task_labels/cell class.npy").unlink(), "there is no .*cell class.npy: unpack"),
         (cut, "images.hdf5.*truncated"),
         (link, "images.hdf5.*of its own"),
         (raw, "images.hdf5.*other files"),

@@ -110,6 +110,8 @@ class MedIMetaDataset(SourceDataset):
     def _open(self, path: PurePosixPath) -> Any:
         try:
             return self._fs.open(str(path), "rb")
+        except FileNotFoundError as error:
+            raise SourceError(f"there is no {path}: unpack the archive so that it lies there") from error
         except OSError as error:
             raise SourceError(f"{path} can't be opened ({error})") from error
 
