@@ -141,7 +141,11 @@ class MedIMeta:
             yield "set/splits/test.txt", line
         yield "set/info.yaml", b"!!python/object/apply:os.system ['touch executed']"
         yield "set/info.yaml", b"[" * 5000
-        yield "set/info.yaml", b"a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\n"
+        endless = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+        good = (self.root / "set/info.yaml").read_text()
+        for text in ("id: set", "task_target: MULTICLASS_CLASSIFICATION", "0: a"):
+            yield "set/info.yaml", (endless + good.replace(text, f"{text.partition(':')[0]}: *a11")).encode()
+        yield "set/info.yaml", b"[" + b"1," * 2**22 + b"1]"
 
 
 class Folder:

@@ -17,7 +17,8 @@ from robustmedclip.types import ImageSet, LazyImages, chosen_rows
 
 _SINGLE_LABEL = ("BINARY_CLASSIFICATION", "MULTICLASS_CLASSIFICATION", "ORDINAL_REGRESSION")
 _IMAGE_NAME = re.compile(r"images/(\d{6})\.tiff")
-_LARGEST_TEXT = 2**24
+_LARGEST_INFO = 2**18
+_LARGEST_SPLIT = 2**24
 _LARGEST_LABELS = 2**27
 _LARGEST_CHUNK = 2**26
 # Deflate, shuffle, Fletcher-32 and LZF, which h5py brings along; others would be loaded as plug-ins.
@@ -65,16 +66,16 @@ class MedIMetaDataset(SourceDataset):
     def _task_classes(self) -> tuple[str, ...]:
         path = self._path / "info.yaml"
         try:
-            info = yaml.safe_load(self._text(path))
-            if info["id"] != self._id:
-                raise SourceError(f"{path} describes {info['id']!r}, not {self._id!r}")
+            info = yaml.safe_load(self._text(path, _LARGEST_INFO))
+            if (described := _scalar(info["id"])) != self._id:
+                raise SourceError(f"{path} describes {described!r}, not {self._id!r}")
             tasks = {task["task_name"]: task for task in info["tasks"]}
             if self._task not in tasks:
                 raise SourceError(f"{path} has no task {self._task!r}; it has {listed(map(repr, tasks))}")
-            target, labels = tasks[self._task]["task_target"], tasks[self._task]["labels"]
+            target, labels = _scalar(tasks[self._task]["task_target"]), tasks[self._task]["labels"]
             if target not in _SINGLE_LABEL:
                 raise SourceError(f"{path}: {self._task!r} is {target}; only tasks with one label per image are supported")
-            names = [str(labels[label]) for label in range(len(labels))]
+            names = [_scalar(labels[label]) for label in range(len(labels))]
         except (yaml.YAMLError, LookupError, TypeError, AttributeError, RecursionError, ValueError) as error:
             if isinstance(error, SourceError):
                 raise
@@ -88,7 +89,7 @@ class MedIMetaDataset(SourceDataset):
         path = self._path / "splits" / f"{split}.txt"
         if not self._fs.exists(str(path)):
             return np.empty(0, np.int64)
-        lines = self._text(path).split()
+        lines = self._text(path, _LARGEST_SPLIT).split()
         matches = [_IMAGE_NAME.fullmatch(line) for line in lines]
         if wrong := [repr(line[:80]) for line, match in zip(lines, matches, strict=True) if match is None]:
             raise SourceError(f"{path} has lines that are not of the form images/000123.tiff: {listed(wrong)}")
@@ -115,11 +116,11 @@ class MedIMetaDataset(SourceDataset):
         except OSError as error:
             raise SourceError(f"{path} can't be opened ({error})") from error
 
-    def _text(self, path: PurePosixPath) -> str:
+    def _text(self, path: PurePosixPath, largest: int) -> str:
         with self._open(path) as file:
-            content = file.read(_LARGEST_TEXT + 1)
-        if len(content) > _LARGEST_TEXT:
-            raise SourceError(f"{path} is larger than {_LARGEST_TEXT} bytes")
+            content = file.read(largest + 1)
+        if len(content) > largest:
+            raise SourceError(f"{path} is larger than {largest} bytes")
         try:
             return content.decode()
         except UnicodeDecodeError as error:
@@ -127,6 +128,13 @@ class MedIMetaDataset(SourceDataset):
 
     def _describe(self) -> dict[str, Any]:
         return {**super()._describe(), "id": self._id, "task": self._task}
+
+
+def _scalar(value: Any) -> str:
+    """A value of a YAML file as text; lists that name each other could be endless as text."""
+    if not isinstance(value, str | int | float):
+        raise TypeError(f"a {type(value).__name__} in place of text")
+    return str(value)
 
 
 def _hdf5_images(file: Any, path: str, count: int) -> LazyImages:
