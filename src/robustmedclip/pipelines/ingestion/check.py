@@ -8,6 +8,7 @@ from tabulate import tabulate
 from robustmedclip.errors import InputError
 from robustmedclip.io.source import SourceDataset
 from robustmedclip.pipelines.ingestion.nodes import ingest
+from robustmedclip.progress import track
 from robustmedclip.types import ImageSet, ReleasedSet, batches
 
 _BATCH = 64
@@ -55,7 +56,8 @@ def _checked(dataset: Any, pixels: bool) -> tuple[str, str]:
 
 def _read_splits(splits: dict[str, ImageSet]) -> str:
     for image_set in ingest(splits):
-        for _ in batches(image_set.images, _BATCH):
+        count = -(-len(image_set) // _BATCH)
+        for _ in zip(track(range(count), f"Reading {image_set.name}, batches"), batches(image_set.images, _BATCH), strict=True):
             pass
     counts = ", ".join(f"{split} {len(part)}" for split, part in splits.items())
     height, width, channels = splits["test"].images.shape[1:]
