@@ -1,4 +1,4 @@
-"""Prints, after the tables of pytest-benchmark, how many times faster than the reference we are."""
+"""Prints, after the tables of pytest-benchmark, how many times faster than the reference we are, and peaks of memory."""
 
 import pytest
 from subjects import NAMES, load
@@ -19,6 +19,9 @@ def model(name) -> VisionLanguageModel:
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter, config):
     session = getattr(config, "_benchmarksession", None)
+    for benchmark in session.benchmarks if session else ():
+        if (peak := benchmark.extra_info.get("peak memory, GB")) is not None:
+            terminalreporter.write_line(f"{benchmark.name:<60} peak memory {peak:.2f} GB")
     groups: dict[str, dict[str, float]] = {}
     for benchmark in session.benchmarks if session else ():
         if benchmark.has_error:
