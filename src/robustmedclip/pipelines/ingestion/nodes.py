@@ -60,7 +60,7 @@ def ingest(splits: dict[str, ImageSet], pool_splits: Sequence[str] = POOL_SPLITS
 
 
 def ingest_and_describe(
-    splits: dict[str, ImageSet], *, pool_splits: Sequence[str]
+    splits: dict[str, ImageSet], *, pool_splits: Sequence[str] = POOL_SPLITS
 ) -> tuple[ImageSet, ImageSet, dict[str, Any]]:
     """The training pool, the test split, and the data card; raises as :func:`ingest`."""
     return *ingest(splits, pool_splits), data_card(splits)
