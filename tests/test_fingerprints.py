@@ -1,8 +1,10 @@
 """Fingerprints: what makes an intermediate stale, and what doesn't."""
 
+import pytest
 from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.catalog import FingerprintedCatalog
+from robustmedclip.errors import InputError
 from robustmedclip.fingerprints import expected_fingerprints
 from robustmedclip.io import FilesDataset
 from robustmedclip.pipelines.bind import bind
@@ -51,6 +53,18 @@ def catalog_of(tmp_path, version: str) -> FingerprintedCatalog:
     config = {"entry": {"type": f"{FilesDataset.__module__}.FilesDataset", "filepath": str(tmp_path / "e")}}
     config["entry"]["versioned"] = True
     return FingerprintedCatalog.from_config(config, save_version=version)
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({"type": "robustmedclip.io.FolderDatset", "filepath": "x"}, "'FolderDatset' not found in 'robustmedclip.io'"),
+        ({"type": "robustmedclip.io.FilesDataset", "filepath": "x", "pth": "y"}, "unexpected keyword argument 'pth'"),
+    ],
+)
+def test_an_entry_that_is_wrong_is_named_without_a_traceback(entry, reason):
+    with pytest.raises(InputError, match=f"entry 'raw-x' is wrong: .*{reason}"):
+        FingerprintedCatalog.from_config({"raw-x": entry}).get("raw-x")
 
 
 def test_an_entry_exists_only_with_the_expected_fingerprint(tmp_path):

@@ -30,6 +30,12 @@ class FingerprintedCatalog(DataCatalog):
         expected = self.fingerprints.get(ds_name)
         return super().exists(ds_name) and expected in (None, self.stored_fingerprint(ds_name))
 
+    def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().get(key, *args, **kwargs)
+        except DatasetError as error:
+            raise SourceError(f"The catalog entry '{key}' is wrong: {' '.join(str(error).split())}") from error
+
     def stored_fingerprint(self, ds_name: str) -> str | None:
         """Fingerprint of the version that would be loaded; None if there is none."""
         dataset = self.get(ds_name)

@@ -166,6 +166,13 @@ def test_own_arrays_need_classes_and_the_signature_changes_with_the_file(tmp_pat
     assert set(source.load()) == {"train", "test"}
 
 
+def test_a_folder_in_place_of_a_file_is_named(tmp_path):
+    source = NpzDataset(name="mine", modality="x", filepath=str(tmp_path), class_names=["a", "b"])
+    assert re.search(rf"can't be read .*{tmp_path}", source.problems()[0])
+    with pytest.raises(DatasetError, match=f"'mine': .*{tmp_path}"):
+        source.load()
+
+
 def test_images_may_have_names(tmp_path):
     arrays = medmnist_arrays("octmnist")
     names = [f"eye {index}.png" for index in range(len(arrays["test_labels"]))]

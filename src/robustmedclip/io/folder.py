@@ -148,7 +148,9 @@ class FolderDataset(SourceDataset):
             yield f"{where} names files that don't exist: {listed(missing)}"
         outside = table[~table["label"].isin(self._class_names)]
         if len(outside):
-            named = [f"{row.label!r} ({row.file})" for row in outside.itertuples()]
+            groups = [(label, files.tolist()) for label, files in outside.groupby("label")["file"]]
+            others = [f" and {len(files) - 1} more" if len(files) > 1 else "" for _, files in groups]
+            named = [f"{label!r} ({files[0]}{more})" for (label, files), more in zip(groups, others, strict=True)]
             yield f"{where} has labels outside the classes {self._class_names}: {listed(named)}"
         if wrong := sorted(set(table["split"]) - set(SPLITS)):
             yield f"{where} has splits other than train, val and test: {listed(wrong)}"

@@ -75,8 +75,8 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             if absent := self.missing():
                 raise SourceError(absent)
             return self._splits()
-        except InputError as error:
-            raise SourceError(f"Data set '{self._name}': {error.message}") from error
+        except (InputError, OSError) as error:
+            raise SourceError(f"Data set '{self._name}': {_reason(error)}") from error
 
     def verified(self) -> dict[str, ImageSet]:
         """The splits of files that are there, after what can be verified without reading pixels; fetches nothing.
@@ -104,8 +104,8 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             return [absent]
         try:
             self._splits()
-        except InputError as error:
-            return [error.message]
+        except (InputError, OSError) as error:
+            return [_reason(error)]
         return []
 
     def test_shape(self) -> tuple[int, int, int, int]:
@@ -155,6 +155,10 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             )
             for split, (images, labels, sample_ids) in parts.items()
         }
+
+
+def _reason(error: InputError | OSError) -> str:
+    return error.message if isinstance(error, InputError) else f"a file can't be read ({error})"
 
 
 def absence(part: str, present: Collection[str], class_names: Sequence[str]) -> str | None:
