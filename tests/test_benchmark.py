@@ -330,7 +330,7 @@ def test_an_unreadable_image_stops_the_run_and_leaves_no_half_written_file(fresh
     (fresh_project.folder / "squares/7.png").write_bytes(b"not an image")
     result = fresh_project.run("--pipeline", "benchmark")
     assert result.returncode != 0
-    assert "7.png can't be read as an image" in result.stdout + result.stderr
+    assert "7.png is in no format that is read" in result.stdout + result.stderr
     assert not list(fresh_project.folder.glob("data/*/*/squares*/**/*"))
 
 
