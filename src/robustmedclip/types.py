@@ -2,7 +2,7 @@
 
 import hashlib
 import mmap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -379,3 +379,19 @@ def batches(images: Images, size: int) -> Iterator[np.ndarray]:
         yield images[start : start + size]
         if isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
             images._mmap.madvise(mmap.MADV_DONTNEED)
+
+
+def rebatched(parts: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The rows of all parts, in order, in arrays of `size` rows; the last one may have fewer."""
+    pending, count = [], 0
+    for part in parts:
+        pending.append(part)
+        count += len(part)
+        if count >= size:
+            joined = np.concatenate(pending) if len(pending) > 1 else part
+            whole = count - count % size
+            for start in range(0, whole, size):
+                yield joined[start : start + size]
+            pending, count = [joined[whole:]], count - whole
+    if count:
+        yield np.concatenate(pending) if len(pending) > 1 else pending[0]

@@ -57,6 +57,23 @@ def test_only_a_few_batches_are_made_ahead(monkeypatch):
     assert consumed == 400
 
 
+@pytest.mark.parametrize(("cores", "sizes"), [(1, [50, 20]), (3, [17, 17, 17, 17, 2]), (16, [10] * 7)])
+def test_a_batch_is_shared_out_among_the_cores(monkeypatch, cores, sizes):
+    seen = []
+
+    def recorded(part, *_, sample_ids, **__):
+        seen.append(len(sample_ids))
+        return part
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+    monkeypatch.setattr("robustmedclip.corruptions.corrupt", recorded)
+    many = np.random.default_rng(0).integers(0, 256, (70, 4, 4, 3), np.uint8)
+    made = list(corrupted_batches(many, [str(index) for index in range(70)], 50, "fog", 1, **SETTINGS))
+    assert sorted(seen) == sorted(sizes)
+    assert [len(batch) for batch in made] == [50, 20]
+    np.testing.assert_array_equal(np.concatenate(made), many)
+
+
 def test_a_consumer_may_stop_early():
     batches = corrupted_batches(images(), IDS, 1, "fog", 1, **SETTINGS)
     next(batches)

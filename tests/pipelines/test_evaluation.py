@@ -18,13 +18,12 @@ from robustmedclip.errors import InputError
 from robustmedclip.fingerprints import expected_fingerprints
 from robustmedclip.io import CorruptedSetDataset, FeaturesDataset, LogitsDataset, OpenCLIPDataset
 from robustmedclip.models import Preprocessing, load_open_clip, new_open_clip
-from robustmedclip.models.inference import rebatched
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation import create_pipeline
 from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, score
 from robustmedclip.plan import Plan
-from robustmedclip.types import CLEAN, Condition, ImageSet
+from robustmedclip.types import CLEAN, Condition, ImageSet, rebatched
 
 FOLDER = str(Path(robustmedclip.models.__file__).parent / "phantom_vit")
 CONDITIONS = (CLEAN, Condition("contrast", 1), Condition("pixelate", 5))

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 
 from robustmedclip.parallel import map_ahead
-from robustmedclip.types import batches
+from robustmedclip.types import batches, rebatched
+
+#: Fewest images that a thread is given: with fewer, handing them over would count.
+_LEAST_IMAGES = 10
 
 
 def corrupted_batches(
@@ -36,9 +39,13 @@ def corrupted_batches(
     def corrupted(part: tuple[np.ndarray, Sequence[str]]) -> np.ndarray:
         return corrupt(part[0], name, severity, sample_ids=part[1], **settings)
 
-    parts = (
-        (np.array(batch), sample_ids[start : start + batch_size])
-        for start, batch in zip(range(0, len(images), batch_size), batches(images, batch_size))
-    )
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield from map_ahead(corrupted, parts, workers)
+    size = batch_size
+    if settings.get("device", "cpu") == "cpu":
+        # A batch is shared out: else most of many cores would have nothing to do towards the end of the images.
+        size = min(size, max(_LEAST_IMAGES, -(-size // workers)))
+    parts = (
+        (np.array(part), sample_ids[start : start + size])
+        for start, part in zip(range(0, len(images), size), batches(images, size))
+    )
+    yield from rebatched(map_ahead(corrupted, parts, workers), batch_size)

@@ -11,6 +11,7 @@ import torch
 
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.parallel import map_ahead
+from robustmedclip.types import rebatched
 
 #: Images per forward pass. Fixed, and every pass is filled up to it, so that an image's logits don't
 #: depend on how many images are scored.
@@ -156,19 +157,6 @@ def in_full_batches(
     """What `function` makes of the rows of all parts, :data:`BATCH_SIZE` at a time, zeros after the last ones."""
     for batch in rebatched(parts, BATCH_SIZE):
         yield function(_filled(batch))[: len(batch)]
-
-
-def rebatched(parts: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The rows of all parts, in order, in arrays of `size` rows; the last one may have fewer."""
-    rest = None
-    for part in parts:
-        joined = part if rest is None else np.concatenate([rest, part])
-        whole = len(joined) - len(joined) % size
-        for start in range(0, whole, size):
-            yield joined[start : start + size]
-        rest = joined[whole:] if whole < len(joined) else None
-    if rest is not None:
-        yield rest
 
 
 def _filled(batch: np.ndarray) -> np.ndarray:
