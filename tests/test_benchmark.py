@@ -106,8 +106,7 @@ def results_of(project: Project) -> dict[str, bytes]:
     adapters = {
         f"{folder.name}/{file.name}": file.read_bytes()
         for folder in project.folder.glob("data/06_models/adapters/*")
-        for file in project.newest(f"{folder.relative_to(project.folder)}/*/*").iterdir()
-        if not file.name.startswith(".")
+        for file in project.newest(f"{folder.relative_to(project.folder)}/*/{folder.name}").iterdir()
     }
     return {"leaderboard": leaderboard.read_bytes()} | adapters | logits_of(project)
 
