@@ -1,5 +1,7 @@
 """Batches of a large set: the same bytes as all at once, a bounded number of them at a time."""
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -57,19 +59,24 @@ def test_only_a_few_batches_are_made_ahead(monkeypatch):
     assert consumed == 400
 
 
-@pytest.mark.parametrize(("cores", "sizes"), [(1, [50, 20]), (3, [17, 17, 17, 17, 2]), (16, [10] * 7)])
-def test_a_batch_is_shared_out_among_the_cores(monkeypatch, cores, sizes):
-    seen = []
+@pytest.mark.parametrize(
+    ("cores", "side", "sizes"),
+    [(1, 200, [50, 20]), (3, 200, [17, 17, 17, 17, 2]), (16, 200, [10] * 7), (16, 64, [50, 20])],
+)
+def test_a_batch_is_shared_out_among_the_cores_unless_its_images_are_small(monkeypatch, cores, side, sizes):
+    seen, threads = [], set()
 
     def recorded(part, *_, sample_ids, **__):
         seen.append(len(sample_ids))
+        threads.add(threading.current_thread())
         return part
 
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)), raising=False)
     monkeypatch.setattr("robustmedclip.corruptions.corrupt", recorded)
-    many = np.random.default_rng(0).integers(0, 256, (70, 4, 4, 3), np.uint8)
+    many = np.random.default_rng(0).integers(0, 256, (70, side, side, 1), np.uint8)
     made = list(corrupted_batches(many, [str(index) for index in range(70)], 50, "fog", 1, **SETTINGS))
     assert sorted(seen) == sorted(sizes)
+    assert len(threads) == 1 or side == 200
     assert [len(batch) for batch in made] == [50, 20]
     np.testing.assert_array_equal(np.concatenate(made), many)
 

@@ -1,4 +1,4 @@
-"""Corrupting more images than fit into memory, on all cores."""
+"""Corrupting more images than fit into memory, ahead of who uses them."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,6 +11,10 @@ from robustmedclip.types import batches, rebatched
 
 #: Fewest images that a thread is given: with fewer, handing them over would count.
 _LEAST_IMAGES = 10
+
+#: Side in pixels from which images are corrupted in several threads. Those of smaller ones wait for the interpreter's
+#: lock most of the time: two take longer than one, up to twice as long at 64 px.
+_LEAST_SIDE = 192
 
 
 def corrupted_batches(
@@ -42,6 +46,7 @@ def corrupted_batches(
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     size = batch_size
     if settings.get("device", "cpu") == "cpu":
+        workers = workers if min(images.shape[1:3]) >= _LEAST_SIDE else 1
         # A batch is shared out: else most of many cores would have nothing to do towards the end of the images.
         size = min(size, max(_LEAST_IMAGES, -(-size // workers)))
     parts = (
