@@ -226,7 +226,7 @@ def test_corrupting_on_the_fly_gives_the_same_logits(project, first_run):
     assert result.returncode == 0, result.stdout + result.stderr
     stored = project.newest("data/03_primary/corrupted/squares/*/squares")
     assert [file.name for file in stored.rglob("*.npz")] == ["clean.npz"]
-    assert logits_of(project) == project.first_results[1]
+    assert logits_of(project).items() <= project.first_results.items()
 
 
 def test_the_tour_runs_top_to_bottom(project, first_run):
