@@ -60,6 +60,13 @@ def with_lora(
 def check_targets(model: VisionLanguageModel, settings: LoraSettings) -> None:
     """Check that the model has the layers that are to be adapted, and that they are large enough for the rank.
 
+    Parameters
+    ----------
+    model : VisionLanguageModel
+        Before anything is adapted.
+    settings : LoraSettings
+        Its layers and its rank are looked at.
+
     Raises
     ------
     InputError
@@ -94,9 +101,9 @@ def lora_state(network: peft.PeftModel) -> tuple[dict[str, Any], dict[str, np.nd
     with tempfile.TemporaryDirectory() as folder:
         network.save_pretrained(folder)
         config = json.loads((Path(folder) / "adapter_config.json").read_text())
-        for key, value in config.items():
-            if key in ("target_modules", "modules_to_save") and isinstance(value, list):
-                config[key] = sorted(value)  # peft holds them as sets, whose order is another in every process
+        for key in ("target_modules", "modules_to_save"):
+            if isinstance(config[key], list):
+                config[key].sort()  # peft holds them as sets, whose order is another in every process
         return config, load_file(Path(folder) / "adapter_model.safetensors")
 
 

@@ -143,6 +143,8 @@ class Objective:
 def divergence(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Jensen-Shannon divergence of two predictions of each image, in nats, float32 ``(n,)``, between 0 and log 2.
 
+    Mean Kullback-Leibler divergence of the two from their mean (AugMix; Hendrycks et al. 2020, arXiv:1912.02781, eq. 3).
+
     Parameters
     ----------
     logits, others : Tensor
