@@ -58,6 +58,12 @@ def test_without_a_split_column_each_class_is_split_the_same_way_each_time(folde
     assert first["test"].class_counts().tolist() == [6, 6]
 
 
+def test_a_folder_may_be_named_from_where_one_is(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    named = source(folder.name).load()["test"]
+    np.testing.assert_array_equal(named.sample_ids, source(folder).load()["test"].sample_ids)
+
+
 def test_size_brings_images_of_any_size_together(folder):
     Image.new("RGB", (40, 30)).save(folder / "images/01.png")
     with pytest.raises(DatasetError, match="differ in size.*'size'"):

@@ -1,5 +1,6 @@
 """What sources of images have in common: files of others that are checked before they are used."""
 
+import os
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -56,7 +57,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         self._fs = fsspec.filesystem(self._protocol, **(credentials or {}), **(fs_args or {}))
         self._name, self._modality, self._class_names = name, modality, class_names
         self._origin = dict(origin or {})
-        self._path = PurePosixPath(path)
+        self._path = PurePosixPath(os.path.abspath(path) if self._protocol == "file" else path)
         self.metadata = metadata
 
     @abstractmethod
