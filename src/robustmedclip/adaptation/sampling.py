@@ -30,9 +30,8 @@ def epoch_order(samples: Samples, sampling: str, rng: np.random.Generator) -> np
         labels = samples.labels[inside]
         classes = [inside[labels == label] for label in np.unique(labels)]
         for images, of_class in zip(classes, _shares(of_data_set, len(classes), rng), strict=True):
-            passes = -(-of_class // len(images))
-            drawn += [rng.permutation(images) for _ in range(passes - 1)]
-            drawn.append(rng.permutation(images)[: of_class - (passes - 1) * len(images)])
+            for left in range(of_class, 0, -len(images)):
+                drawn.append(rng.permutation(images)[:left])
     return rng.permutation(np.concatenate(drawn))
 
 
