@@ -31,7 +31,7 @@ PROTOCOLS = ("fixed", "authors")
 #: Splits that may make up the training pool.
 POOL_SPLITS = ("train", "val")
 #: What the study's code does to a model: see :mod:`robustmedclip.models.authors`.
-AUTHORS_SWITCHES = ("normalised_twice", "clip_normalisation", "text_not_normalised", "no_logit_scale")
+AUTHORS_SWITCHES = ("normalised_twice", "clip_normalisation", "text_not_normalised", "no_logit_scale", "batch_statistics")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
@@ -155,7 +155,8 @@ class Plan:
     pool : tuple of str
         Splits that make up the training pool, which the few-shot images are drawn from.
     read_together : bool
-        Whether the zero-shot models encode the test images side by side, each of which is then read once for all.
+        Whether the zero-shot models encode the test images side by side, each of which is then read once for all; but those
+        whose batch normalisation has the statistics of the images, for they read them twice.
     """
 
     data_sets: tuple[DataSet, ...]
@@ -167,6 +168,10 @@ class Plan:
     switches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pool: tuple[str, ...] = POOL_SPLITS
     read_together: bool = False
+
+    def reads_with_others(self, model: str) -> bool:
+        """Whether a zero-shot model encodes the test images beside others."""
+        return self.read_together and "batch_statistics" not in self.switches.get(model, ())
 
     @cached_property
     def seen_corruptions(self) -> tuple[str, ...]:

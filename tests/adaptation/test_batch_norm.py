@@ -14,9 +14,9 @@ from torch import nn
 
 import robustmedclip.models
 from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune
-from robustmedclip.adaptation.batch_norm import PRIOR, adapted_statistics, batch_norm_layers
+from robustmedclip.adaptation.batch_norm import PRIOR, adapted_statistics
 from robustmedclip.io import AdapterDataset
-from robustmedclip.models import load_open_clip, zero_shot_classifier
+from robustmedclip.models import batch_norm_layers, load_open_clip, zero_shot_classifier
 from robustmedclip.types import ImageSet
 
 SHIPPED = Path(robustmedclip.models.__file__).parent

@@ -1,5 +1,6 @@
 """What the study's code does to models, switch by switch."""
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import torch
 from torch.nn import functional as F
 
 import robustmedclip.models
+from robustmedclip.errors import InputError
 from robustmedclip.io import AuthorsModelDataset
-from robustmedclip.models import as_the_authors, load_open_clip, zero_shot_classifier
+from robustmedclip.models import as_the_authors, load_open_clip, with_statistics_of, zero_shot_classifier
 from robustmedclip.models.authors import _SWITCHES
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 from robustmedclip.plan import AUTHORS_SWITCHES
@@ -56,3 +58,20 @@ def test_a_catalog_entry_switches_the_model_of_another(model):
     assert dataset.load().content_hash() == model.content_hash()
     assert dataset.signature() != AuthorsModelDataset(model=entry, switches=["normalised_twice"]).signature()
     assert dataset.problems() == []
+
+
+def test_batch_statistics_are_those_of_training_mode():
+    resnet = load_open_clip(f"local-dir:{SHIPPED.with_name('phantom_resnet')}")
+    before = resnet.content_hash()
+    adapted = with_statistics_of(resnet, IMAGES)
+    training = copy.deepcopy(resnet.network)
+    training.visual.train()
+    with torch.no_grad():
+        expected = F.normalize(training.encode_image(resnet.preprocess(IMAGES)), dim=-1)
+        torch.testing.assert_close(adapted.encode_image(adapted.preprocess(IMAGES)), expected, atol=1e-5, rtol=1e-5)
+    assert resnet.content_hash() == before != adapted.content_hash()
+
+
+def test_batch_statistics_need_batch_normalisation(model):
+    with pytest.raises(InputError, match="no batch normalisation: take 'batch_statistics' out"):
+        as_the_authors(model, ["batch_statistics"])

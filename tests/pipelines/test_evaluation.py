@@ -1,5 +1,6 @@
 """The evaluation: what is kept, in which batches, and how much of it a change of the prompts makes again."""
 
+import copy
 import shutil
 import sys
 from dataclasses import replace
@@ -17,7 +18,7 @@ from robustmedclip.catalog import FingerprintedCatalog
 from robustmedclip.errors import InputError
 from robustmedclip.fingerprints import expected_fingerprints
 from robustmedclip.io import CorruptedSetDataset, FeaturesDataset, LogitsDataset, OpenCLIPDataset
-from robustmedclip.models import Preprocessing, load_open_clip, new_open_clip
+from robustmedclip.models import Preprocessing, as_the_authors, load_open_clip, new_open_clip
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation import create_pipeline
@@ -228,6 +229,38 @@ def test_the_plan_gives_the_same_files_however_its_models_read(tmp_path, corrupt
     apart, together = run(False), run(True)
     assert apart.keys() == {f"{kind}/{name}.npz" for kind in ("features", "logits") for name in ("vit", "resnet")}
     assert together == apart
+
+
+@pytest.fixture
+def resnet():
+    return as_the_authors(load_open_clip(f"local-dir:{FOLDER.replace('vit', 'resnet')}"), ["batch_statistics"])
+
+
+def test_batch_statistics_are_those_of_the_images_of_each_condition(resnet, corrupted):
+    features = np.concatenate(list(encode(resnet, corrupted, FLOAT32, name="resnet").read())).reshape(3, 21, -1)
+    training = copy.deepcopy(resnet.network)
+    training.visual.train()
+    for condition, found in zip(CONDITIONS, features, strict=True):
+        images = np.concatenate(list(corrupted.read(condition, 8)))
+        with torch.no_grad():
+            expected = torch.nn.functional.normalize(training.encode_image(resnet.preprocess(images)), dim=-1)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_batch_statistics_are_those_of_a_sample_of_many_images(resnet, corrupted, monkeypatch):
+    monkeypatch.setattr("robustmedclip.pipelines.evaluation.nodes._MOST", 5)
+    few = np.concatenate(list(encode(resnet, corrupted, FLOAT32, name="resnet").read()))
+    again = np.concatenate(list(encode(resnet, corrupted, FLOAT32, name="resnet").read()))
+    monkeypatch.undo()
+    all_of_them = np.concatenate(list(encode(resnet, corrupted, FLOAT32, name="resnet").read()))
+    np.testing.assert_array_equal(few, again)
+    assert 1e-3 < np.abs(few - all_of_them).max() < 0.5
+
+
+def test_a_model_with_batch_statistics_reads_by_itself():
+    plan = replace(plan_of("vit", "resnet", read_together=True), switches={"resnet": ("batch_statistics",)})
+    nodes = {node.name for node in create_pipeline(plan).nodes if "encode" in node.name}
+    assert nodes == {"evaluation.all.oct.encode", "evaluation.resnet.oct.encode"}
 
 
 def scored(model, corrupted):

@@ -9,34 +9,15 @@ import copy
 
 import numpy as np
 import torch
-from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from robustmedclip.adaptation.samples import Samples
-from robustmedclip.models import BATCH_SIZE, VisionLanguageModel
+from robustmedclip.models import BATCH_SIZE, VisionLanguageModel, own_statistics
 
 #: N of eq. 3: the model's statistics count as much as those of so many images; chosen on development phantoms.
 PRIOR = 32
 #: Images of a data set that are looked at; more change little.
 _MOST = 256
-
-
-def batch_norm_layers(network: nn.Module) -> dict[str, nn.Module]:
-    """Layers of batch normalisation of the visual encoder that use running statistics, by their names in `network`."""
-    return {
-        f"visual.{name}": layer
-        for name, layer in network.visual.named_modules()
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None
-    }
-
-
-def own_statistics(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Running means and variances of the visual encoder: name in the network's state to tensor ``(channels,)``."""
-    return {
-        f"{name}.{statistic}": getattr(layer, statistic)
-        for name, layer in batch_norm_layers(network).items()
-        for statistic in ("running_mean", "running_var")
-    }
 
 
 def adapted_statistics(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from robustmedclip.adaptation.batch_norm import adapted_statistics, own_statistics
+from robustmedclip.adaptation.batch_norm import adapted_statistics
 from robustmedclip.adaptation.guard import as_guard
 from robustmedclip.adaptation.journal import Journal
 from robustmedclip.adaptation.lora import lora_state, merged_lora, with_lora
@@ -19,7 +19,7 @@ from robustmedclip.adaptation.seeds import derived_seed
 from robustmedclip.adaptation.settings import LoraSettings, TrainingSettings
 from robustmedclip.adaptation.training import Objective, Trainable, train
 from robustmedclip.errors import InputError
-from robustmedclip.models import VisionLanguageModel
+from robustmedclip.models import VisionLanguageModel, own_statistics
 from robustmedclip.types import Adapter
 
 

@@ -8,6 +8,7 @@ from robustmedclip.models.attention import (
     unfuse_attention,
 )
 from robustmedclip.models.authors import as_the_authors
+from robustmedclip.models.batch_norm import batch_norm_layers, own_statistics, with_statistics_of
 from robustmedclip.models.checkpoints import read_weights
 from robustmedclip.models.export import save_model
 from robustmedclip.models.inference import (
@@ -36,6 +37,7 @@ __all__ = [
     "UnfusedProjection",
     "VisionLanguageModel",
     "as_the_authors",
+    "batch_norm_layers",
     "best_device",
     "class_logits",
     "cores_divided",
@@ -50,9 +52,11 @@ __all__ = [
     "load_open_clip",
     "load_transformers",
     "new_open_clip",
+    "own_statistics",
     "read_weights",
     "save_model",
     "save_open_clip",
     "unfuse_attention",
+    "with_statistics_of",
     "zero_shot_classifier",
 ]

@@ -7,6 +7,8 @@ given the switches that the code applied to it.
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from robustmedclip.errors import InputError
+from robustmedclip.models.batch_norm import batch_norm_layers
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
 
@@ -36,11 +38,22 @@ def _no_logit_scale(model: VisionLanguageModel) -> VisionLanguageModel:
     return replace(model, logit_scale=1.0)
 
 
+def _batch_statistics(model: VisionLanguageModel) -> VisionLanguageModel:
+    """A ResNet's batch normalisation: with the statistics of the images in the batch, up to 2048 of one condition in random
+    order, for ``eval()`` is never called (models.py:69, evaluate.py:78)."""
+    if not batch_norm_layers(model.network):
+        raise InputError(
+            f"{model.name} has no batch normalisation: take 'batch_statistics' out of the model's 'authors' in benchmark.yml"
+        )
+    return replace(model, batch_statistics=True)
+
+
 _SWITCHES: dict[str, Callable[[VisionLanguageModel], VisionLanguageModel]] = {
     "normalised_twice": _normalised_twice,
     "clip_normalisation": _clip_normalisation,
     "text_not_normalised": _text_not_normalised,
     "no_logit_scale": _no_logit_scale,
+    "batch_statistics": _batch_statistics,
 }
 
 
@@ -52,7 +65,13 @@ def as_the_authors(model: VisionLanguageModel, switches: Iterable[str]) -> Visio
     model : VisionLanguageModel
         The model.
     switches : iterable of str
-        ``normalised_twice``, ``clip_normalisation``, ``text_not_normalised``, ``no_logit_scale``; applied in this order.
+        ``normalised_twice``, ``clip_normalisation``, ``text_not_normalised``, ``no_logit_scale``, ``batch_statistics``; applied in
+        this order.
+
+    Raises
+    ------
+    InputError
+        If ``batch_statistics`` is asked of a model without batch normalisation.
     """
     chosen = set(switches)
     for name, switch in _SWITCHES.items():

@@ -34,6 +34,8 @@ class VisionLanguageModel:
         Regular expression of the layers of the visual encoder that LoRA adapts.
     unit_text : bool
         Whether text features have unit length, as they should.
+    batch_statistics : bool
+        Whether batch normalisation has, in the evaluation, the statistics of the images that are scored, not the model's own.
     config : mapping
         open_clip's ``model_cfg``; empty for a model of transformers, whose network knows its own.
     """
@@ -45,6 +47,7 @@ class VisionLanguageModel:
     logit_scale: float
     lora_targets: str
     unit_text: bool = True
+    batch_statistics: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -18,13 +18,19 @@ from robustmedclip.types import Adapter, CorruptedSet, Features, Head, Logits, b
 VERSION = 4
 
 _ROWS = 4096
+#: Images of a condition whose statistics batch normalisation has, where it has those of the images; more don't fit into memory.
+_MOST = 256
 
 
 def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str) -> Features:
     """Image features of one model on one data set under every condition, computed while they are stored."""
     from robustmedclip.models import image_features
 
-    features = image_features(model, _images(corrupted, name), on_device(model, parameters))
+    precision = on_device(model, parameters)
+    if model.batch_statistics:
+        features = _features_by_condition(model, corrupted, precision, name)
+    else:
+        features = image_features(model, _images(corrupted, name), precision)
     first = next(features)
     return _features(model, corrupted, first.shape[1], lambda: itertools.chain([first], features))
 
@@ -50,6 +56,27 @@ def encode_together(
         _features(model, corrupted, spooled.shape[1], partial(batches, spooled, _ROWS))
         for model, spooled in zip(models, _spooled(features, rows, corrupted.clean.name), strict=True)
     ]
+
+
+def _features_by_condition(
+    model: Any, corrupted: CorruptedSet, precision: Any, name: str
+) -> Iterator[np.ndarray]:
+    """Features under one condition, then the next, each with the statistics of its own images: of the same ones, drawn once."""
+    from robustmedclip.models import BATCH_SIZE, image_features, with_statistics_of
+
+    rows = np.sort(np.random.default_rng(0).permutation(len(corrupted.clean))[:_MOST])
+    for condition in track(corrupted.conditions, f"{name} on {corrupted.clean.name}"):
+        adapted = with_statistics_of(model, _rows(corrupted.read(condition, BATCH_SIZE), rows))
+        yield from image_features(adapted, corrupted.read(condition, BATCH_SIZE), precision)
+
+
+def _rows(parts: Iterable[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """The images at `rows`, ascending, of a stream."""
+    taken, start = [], 0
+    for part in parts:
+        taken.append(part[rows[(rows >= start) & (rows < start + len(part))] - start])
+        start += len(part)
+    return np.concatenate(taken)
 
 
 def _images(corrupted: CorruptedSet, name: str) -> Iterator[np.ndarray]:

@@ -16,10 +16,10 @@ def create_pipeline(plan: Plan) -> Pipeline:
 
     Other prompts and heads are scored on the features of their base: they encode no image again.
     """
-    if plan.read_together:
-        encoding = [_encoding_together(tuple(plan.models), data_set) for data_set in plan.data_sets]
-    else:
-        encoding = list(starmap(_encoding, product(plan.models, plan.data_sets)))
+    together = tuple(filter(plan.reads_with_others, plan.models))
+    apart = [model for model in plan.models if model not in together]
+    encoding = [_encoding_together(together, data_set) for data_set in plan.data_sets if together]
+    encoding += starmap(_encoding, product(apart, plan.data_sets))
     return Pipeline([*encoding, *starmap(_scoring, product(plan.evaluated_models, plan.data_sets))])
 
 
