@@ -6,4 +6,10 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis  # noqa: E402
+
 import robustmedclip.models  # noqa: E402, F401 - lets open_clip and peft be imported beside a CPU build of torch
+
+# The same examples in every run; --hypothesis-profile=default draws others.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("repeatable")

@@ -70,7 +70,7 @@ def test_scans_are_found_where_one_collection_pads_and_the_other_cuts(side):
     assert rows.tolist() == list(range(16)) and distances.max() <= LARGEST_DISTANCE
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 2**32 - 1))
 def test_the_nearest_is_that_of_a_plain_search(first, second, seed):
     rng = np.random.default_rng(seed)

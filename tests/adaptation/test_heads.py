@@ -33,7 +33,7 @@ def logits(classifier, features: np.ndarray) -> np.ndarray:
     return np.concatenate(list(head_logits(classifier, [features])))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(SEEDS, st.integers(2, 4), st.sampled_from([0.01, 1.0, 30.0]))
 def test_a_probe_is_the_logistic_regression_of_scikit_learn(seed, classes, strength):
     training, validation = labelled(seed, classes, 24), labelled(seed + 1, classes, 12)
@@ -48,7 +48,7 @@ def test_a_probe_is_the_logistic_regression_of_scikit_learn(seed, classes, stren
     np.testing.assert_allclose(softmax(logits(probe, validation[0])), expected, atol=1e-3)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(SEEDS)
 def test_the_probe_minimises_what_it_says(seed):
     """At the minimum of summed cross-entropy + l2 / 2 ||W||^2, its gradient vanishes."""
@@ -61,7 +61,7 @@ def test_the_probe_minimises_what_it_says(seed):
     np.testing.assert_allclose(residual.sum(0), 0, atol=1e-4)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(SEEDS, st.integers(2, 4))
 def test_a_cache_is_the_formula_of_tip_adapter(seed, classes):
     training, validation = labelled(seed, classes, 20), labelled(seed + 1, classes, 12)
@@ -79,7 +79,7 @@ def test_a_cache_is_the_formula_of_tip_adapter(seed, classes):
     assert best["validation_loss"] == pytest.approx(log_loss(validation[1], softmax(np.array(expected))), abs=1e-4)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(SEEDS)
 def test_a_cache_that_misleads_is_not_used(seed):
     """The validation images have other labels than the cached ones: the zero-shot model is all that is left."""
@@ -90,7 +90,7 @@ def test_a_cache_that_misleads_is_not_used(seed):
     np.testing.assert_allclose(logits(cache, features), features @ zero_shot.T, atol=1e-5)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(SEEDS, st.integers(2, 4))
 def test_the_strength_of_the_lowest_validation_loss_is_chosen(seed, classes):
     training, validation = labelled(seed, classes, 16), labelled(seed + 1, classes, 12)

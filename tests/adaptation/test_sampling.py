@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tasks import SETTINGS, shipped
 
@@ -30,7 +30,6 @@ def samples_of(counts: list[list[int]], preprocess: Preprocessing = PREPROCESS) 
     return Samples(sets, preprocess)
 
 
-@settings(deadline=None)
 @given(COUNTS, st.integers(0, 5))
 def test_natural_sampling_sees_every_image_once(counts, seed):
     samples = samples_of(counts)
@@ -38,7 +37,6 @@ def test_natural_sampling_sees_every_image_once(counts, seed):
     np.testing.assert_array_equal(np.sort(order), np.arange(len(samples)))
 
 
-@settings(deadline=None)
 @given(COUNTS, st.integers(0, 5))
 @example([[0, 1], [1, 1]], 0)
 def test_balanced_sampling_sees_all_data_sets_classes_and_images_of_a_class_alike(counts, seed):
@@ -54,7 +52,6 @@ def test_balanced_sampling_sees_all_data_sets_classes_and_images_of_a_class_alik
         assert all(np.ptp(of_class) <= 1 for of_class in of_images)
 
 
-@settings(deadline=None)
 @given(COUNTS, st.integers(0, 5))
 def test_the_same_seed_gives_the_same_order(counts, seed):
     first, second = (epoch_order(samples_of(counts), "balanced", np.random.default_rng(seed)) for _ in range(2))

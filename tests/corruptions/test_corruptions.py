@@ -102,7 +102,7 @@ def test_no_images_give_no_images(suite, dataset, name):
 
 
 @of_every_kernel
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_an_image_depends_on_itself_and_its_id_alone(suite, dataset, name, data):
     """Not on the order, the neighbours or how the images are split into batches."""

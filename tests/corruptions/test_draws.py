@@ -120,7 +120,7 @@ def test_integers_are_uniform_with_both_ends():
     assert chisquare(counts).pvalue > 0.001
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(key=st.integers(), low=st.integers(-(2**31), 2**31), width=st.integers(0, 2**31))
 def test_numbers_stay_within_their_bounds(key, low, width):
     draws = Draws(key)
@@ -129,7 +129,7 @@ def test_numbers_stay_within_their_bounds(key, low, width):
     assert draws.integer(low, low) == low
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(shape=st.lists(st.integers(0, 9), max_size=4).map(tuple))
 def test_shapes_are_those_asked_for(shape):
     draws = Draws("shape")

@@ -114,7 +114,7 @@ def test_all_others_are_made_on_the_cpu(name, device):
     np.testing.assert_array_equal(*made)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     case=st.sampled_from(CASES),
     severity=st.sampled_from(SEVERITIES),

@@ -26,7 +26,7 @@ def images(count: int = 11) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["gaussian_noise", "frost", "glass_blur", "pixelate"])
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8)
 @given(batch_size=st.integers(1, 14))
 def test_batches_are_those_of_the_whole_set(name, batch_size):
     batches = list(corrupted_batches(images(), IDS, batch_size, name, 2, **SETTINGS))

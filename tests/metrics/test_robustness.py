@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from robustmedclip.corruptions import MEDMNIST_DATASETS, corruptions
@@ -32,7 +32,6 @@ def test_hand_computed_example():
     assert error_ratio(0.3, 0.4) == pytest.approx(75)
 
 
-@settings(deadline=None, derandomize=True)
 @given(wrong=st.lists(st.integers(50, 997), min_size=35, max_size=35), images=st.integers(997, 5000))
 def test_the_baseline_is_exactly_100(wrong, images):
     errors = np.array(wrong).reshape(7, 5) / images

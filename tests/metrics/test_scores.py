@@ -37,7 +37,7 @@ SCORES = {
 }
 EXACT = 1e-9
 
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
+PROPERTY = settings(max_examples=60)
 
 
 @st.composite

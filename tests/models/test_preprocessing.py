@@ -25,7 +25,7 @@ def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(height=SIDES, width=SIDES)
 @example(height=33, width=50)
 @example(height=51, width=32)
@@ -37,7 +37,7 @@ def test_equal_to_open_clips(resize_mode, interpolation, height, width):
     assert (pixels - transform(Image.fromarray(image))).abs().max() <= TOLERANCE
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(height=SIDES, width=SIDES, colour=st.booleans())
 @example(height=20, width=31, colour=True)
 @example(height=60, width=70, colour=True)

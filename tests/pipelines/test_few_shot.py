@@ -30,7 +30,7 @@ def ids(table, role: str) -> set[str]:
     return set(table[table["role"] == role]["sample_id"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(2, 120), min_size=2, max_size=5), st.integers(0, 5))
 def test_samples_are_stratified_nested_and_disjoint_from_validation(counts, seed):
     pool = make_pool(counts)
