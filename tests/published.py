@@ -143,9 +143,7 @@ def write_unimedclip(file: Path, text_tower: Path) -> nn.Module:
     config = {"embed_dim": 24, "quick_gelu": True, "vision_cfg": UNIMED_VISION[file.stem], "text_cfg": text}
     network = randomised(open_clip.CustomTextCLIP(**config))
     weights = {
-        "module." + name.replace("text.", "text_encoder.", 1)
-        if name.startswith("text.")
-        else "module." + name: tensor
+        "module." + name.replace("text.", "text_encoder.", 1) if name.startswith("text.") else "module." + name: tensor
         for name, tensor in network.state_dict().items()
     }
     torch.save({"epoch": 32, "name": "ViT", "state_dict": weights, "optimizer": {"state": {}}}, file)
@@ -178,9 +176,7 @@ class MedCLIPReference(nn.Module):
 
     def encode_text(self, encoded: transformers.BatchEncoding) -> torch.Tensor:
         hidden = self.text_model.model(**encoded).hidden_states
-        return self.text_model.projection_head(
-            torch.stack([hidden[1], hidden[2], hidden[-1]]).mean(2).mean(0)
-        )
+        return self.text_model.projection_head(torch.stack([hidden[1], hidden[2], hidden[-1]]).mean(2).mean(0))
 
 
 def write_medclip(folder: Path, kind: str, logit_scale: float = 3.0) -> MedCLIPReference:
@@ -193,11 +189,9 @@ def write_medclip(folder: Path, kind: str, logit_scale: float = 3.0) -> MedCLIPR
         # The names that the first versions of transformers gave to Swin's weights, and still gives on disk.
         reference.vision_model.model.save_pretrained(folder / "swin")
         weights = {k: v for k, v in weights.items() if not k.startswith("vision_model.model.")}
-        weights |= {
-            f"vision_model.model.{k}": v for k, v in load_file(folder / "swin" / "model.safetensors").items()
-        }
-        weights["vision_model.model.encoder.layers.0.blocks.0.attention.self.relative_position_index"] = (
-            torch.zeros(49, 49)
+        weights |= {f"vision_model.model.{k}": v for k, v in load_file(folder / "swin" / "model.safetensors").items()}
+        weights["vision_model.model.encoder.layers.0.blocks.0.attention.self.relative_position_index"] = torch.zeros(
+            49, 49
         )
     weights["text_model.model.embeddings.position_ids"] = torch.arange(512)[None]
     torch.save(dict(weights), folder / "pytorch_model.bin")
@@ -207,9 +201,7 @@ def write_medclip(folder: Path, kind: str, logit_scale: float = 3.0) -> MedCLIPR
 def write_pmcclip(folder: Path) -> tuple[nn.Module, nn.Module, torch.Tensor]:
     """PMC-CLIP's three files; the towers and the projection that they hold."""
     folder.mkdir()
-    image = randomised(
-        open_clip.modified_resnet.ModifiedResNet([1, 2, 1, 1], 24, heads=8, image_size=64, width=16)
-    )
+    image = randomised(open_clip.modified_resnet.ModifiedResNet([1, 2, 1, 1], 24, heads=8, image_size=64, width=16))
     text, projection = small_bert(), torch.randn(32, 24, generator=torch.Generator().manual_seed(2))
     torch.save(image.state_dict(), folder / "image_encoder(resnet50).pth")
     torch.save(text.state_dict(), folder / "text_encoder.pth")
@@ -235,9 +227,7 @@ def write_transformers(folder: Path, kind: str) -> None:
         config = transformers.CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=16)
         model, processor = (
             transformers.CLIPModel(config),
-            transformers.CLIPImageProcessor(
-                size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-            ),
+            transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
         )
     else:
         config = transformers.SiglipConfig(text_config=TEXT, vision_config=VISION)

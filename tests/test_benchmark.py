@@ -41,7 +41,9 @@ PLAN = {
     },
 }
 CONTROLS = ["phantom_vit_probe_k10_s0", "phantom_vit_cache_k10_s0", "phantom_vit_ensemble"]
-CELLS = [f"phantom_{base}{cell}" for base in ("vit", "resnet") for cell in ("", "_lora_k5_s0", "_lora_k10_s0")] + CONTROLS
+CELLS = [
+    f"phantom_{base}{cell}" for base in ("vit", "resnet") for cell in ("", "_lora_k5_s0", "_lora_k10_s0")
+] + CONTROLS
 
 
 class Project:
@@ -145,7 +147,10 @@ def test_tables_figures_and_report_are_written(project, first_run):
 def test_corrupted_sets_have_the_layout_of_medimeta_c(project, first_run):
     clean = project.newest("data/03_primary/corrupted/squares/*/squares/test/clean.npz")
     names = {file.name for file in clean.parent.iterdir()}
-    assert names == {"clean.npz", *(f"{c}_severity_{s}.npz" for c in ("gaussian_noise", "pixelate") for s in range(1, 6))}
+    assert names == {
+        "clean.npz",
+        *(f"{c}_severity_{s}.npz" for c in ("gaussian_noise", "pixelate") for s in range(1, 6)),
+    }
 
 
 def test_mlflow_has_a_child_run_per_evaluated_model(project, first_run):
@@ -196,7 +201,9 @@ def test_a_killed_run_is_continued(project, first_run):
 
 def test_a_changed_parameter_makes_stale_what_depends_on_it(project, first_run):
     before = project.versions()
-    result = project.run("--pipeline", "benchmark", "--only-missing-outputs", "--params", "methods.robust-lora.weight_decay=0.01")
+    result = project.run(
+        "--pipeline", "benchmark", "--only-missing-outputs", "--params", "methods.robust-lora.weight_decay=0.01"
+    )
     assert result.returncode == 0, result.stdout
     made = {"/".join(path.split("/")[1:3]) for path in project.versions() - before}
     assert made >= {"06_models/adapters", "07_model_output/logits", "08_reporting/leaderboard.csv"}
@@ -283,11 +290,15 @@ def test_every_bad_model_is_reported_before_anything_is_done(fresh_project):
     save_file({k: v for k, v in weights.items() if k != "visual.proj"}, copy("lacking") / "model.safetensors")
     shutil.copy(good.with_name("phantom_resnet") / "open_clip_model.safetensors", copy("other") / "model.safetensors")
     (copy("code") / "pytorch_model.bin").write_bytes(b"cposix\nsystem\n(S'touch ran'\ntR.")
-    models = {folder: {"path": folder} for folder in ("empty", "truncated", "nan", "left_over", "lacking", "other", "code")}
+    models = {
+        folder: {"path": folder} for folder in ("empty", "truncated", "nan", "left_over", "lacking", "other", "code")
+    }
     models["unreachable"] = {"model": "hf-hub:nobody/nothing"}
     dataset = "robustmedclip.io.OpenCLIPDataset"
     added = {name: {"source": {"type": dataset, **source}} for name, source in models.items()}
-    fresh_project.configure({**PLAN, "models": {"phantom_vit": {"source": {"type": dataset, "path": str(good)}}, **added}})
+    fresh_project.configure(
+        {**PLAN, "models": {"phantom_vit": {"source": {"type": dataset, "path": str(good)}}, **added}}
+    )
     result = fresh_project.run("--pipeline", "benchmark")
     assert result.returncode != 0
     found = dict(re.findall(r"- model (\w+): (.*)", result.stdout + result.stderr))

@@ -109,7 +109,11 @@ def test_sources_become_catalog_entries():
         ("corruptions.dataset", "bloodmnist", "only medmnist-c has a list"),
         ("corruptions.released", 3, "corruptions.released: expected the folder"),
         ("corruptions.label_map", {0: "x"}, "'released' is missing"),
-        ("corruptions", {"suite": "medimeta-c", "names": "all", "released": "x", "label_map": ["a"]}, "expected labels"),
+        (
+            "corruptions",
+            {"suite": "medimeta-c", "names": "all", "released": "x", "label_map": ["a"]},
+            "expected labels",
+        ),
         (
             "data_sets.own.corruptions",
             {"suite": "medmnist-c", "names": ["fog"], "dataset": "bloodmnist"},
@@ -192,7 +196,9 @@ def test_the_authors_protocol_switches_models_and_methods():
     parameters = changed("models.clip.authors", ["normalised_twice"])
     fixed, authors = (Plan.from_parameters(parameters | {"protocol": name}) for name in ("fixed", "authors"))
     assert fixed == Plan.from_parameters(parameters)
-    assert fixed.sources()["model-clip"] == authors.sources()["model-clip"]["model"] | {"metadata": {"kedro-viz": {"layer": "models"}}}
+    assert fixed.sources()["model-clip"] == authors.sources()["model-clip"]["model"] | {
+        "metadata": {"kedro-viz": {"layer": "models"}}
+    }
     assert authors.sources()["model-clip"]["switches"] == ["normalised_twice"]
     assert authors.sources()["model-other"] == fixed.sources()["model-other"]
     assert [plan.adaptations[0].settings.features for plan in (fixed, authors)] == ["unit", "raw"]

@@ -85,7 +85,9 @@ def project(tmp_path, address, experiment, monkeypatch) -> Iterator[Path]:
     plan = {"data_sets": {"squares": data_set}, "adaptations": {}}
     (tmp_path / "conf/local").mkdir()
     (tmp_path / "conf/local/benchmark.yml").write_text(yaml.safe_dump(plan))
-    tracking = yaml.safe_load((ROOT / "conf/base/mlflow.yml").read_text())["tracking"] | {"experiment": {"name": experiment}}
+    tracking = yaml.safe_load((ROOT / "conf/base/mlflow.yml").read_text())["tracking"] | {
+        "experiment": {"name": experiment}
+    }
     settings = {"server": {"mlflow_tracking_uri": address}, "tracking": tracking}
     (tmp_path / "conf/local/mlflow.yml").write_text(yaml.safe_dump(settings))
     bootstrap_project(tmp_path)
@@ -135,7 +137,9 @@ def rows(monkeypatch) -> list[dict[str, float]]:
     return [{"epoch": e, "training_loss": t, "validation_loss": v} for e, (t, v) in enumerate(losses)]
 
 
-def test_curves_are_seen_while_a_tuning_runs_and_its_run_is_closed_with_the_pipeline(experiment, rows, tmp_path, monkeypatch):
+def test_curves_are_seen_while_a_tuning_runs_and_its_run_is_closed_with_the_pipeline(
+    experiment, rows, tmp_path, monkeypatch
+):
     mlflow.start_run()
     hook, client = TrackingHook(), mlflow.MlflowClient()
     monkeypatch.setattr("robustmedclip.hooks.current_config", lambda: {"parameters": {"baseline": "clip"}})
@@ -229,7 +233,8 @@ with KedroSession.create() as session:
 
 PARAMETERS = yaml.safe_load((ROOT / "conf/base/parameters/methods.yml").read_text()) | {
     "data_sets": {
-        name: {"modality": "microscopy", "source": {"type": "robustmedclip.io.FolderDataset"}} for name in ("cells", "rods")
+        name: {"modality": "microscopy", "source": {"type": "robustmedclip.io.FolderDataset"}}
+        for name in ("cells", "rods")
     },
     "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},
     "templates": ["a {modality} image showing {class_name}", "{class_name}"],

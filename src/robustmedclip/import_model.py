@@ -124,7 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pretrained", help="with --model: weights file, or tag of open_clip")
     parser.add_argument("--weights", help="with --layout or --transformers: weights file, folder or hf-hub: name")
     parser.add_argument("--text", help="with --layout: folder, or name on the hub, of the text tower's tokenizer")
-    parser.add_argument("--adapter", help="RobustMedCLIP's model.pth or lora_weights.safetensors, to merge into the model")
+    parser.add_argument(
+        "--adapter", help="RobustMedCLIP's model.pth or lora_weights.safetensors, to merge into the model"
+    )
     parser.add_argument("--licence", help="licence of the weights, to be noted in the folder")
     return parser
 

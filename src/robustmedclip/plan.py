@@ -31,7 +31,13 @@ PROTOCOLS = ("fixed", "authors")
 #: Splits that may make up the training pool.
 POOL_SPLITS = ("train", "val")
 #: What the study's code does to a model: see :mod:`robustmedclip.models.authors`.
-AUTHORS_SWITCHES = ("normalised_twice", "clip_normalisation", "text_not_normalised", "no_logit_scale", "batch_statistics")
+AUTHORS_SWITCHES = (
+    "normalised_twice",
+    "clip_normalisation",
+    "text_not_normalised",
+    "no_logit_scale",
+    "batch_statistics",
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
@@ -189,7 +195,11 @@ class Plan:
         if self.protocol == "authors":
             used = [f"{name}: {', '.join(switches)}" for name, switches in self.switches.items()]
             summary += f" ({'; '.join(used) or 'no switch of a model'})"
-        return summary if set(self.pool) == set(POOL_SPLITS) else f"{summary}, few-shot images of the {self.pool[0]} split alone"
+        return (
+            summary
+            if set(self.pool) == set(POOL_SPLITS)
+            else f"{summary}, few-shot images of the {self.pool[0]} split alone"
+        )
 
     @cached_property
     def tuned_models(self) -> tuple[EvaluatedModel, ...]:
@@ -439,7 +449,10 @@ def _source_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
 
 def _settings(spec: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]], protocol: str) -> dict[str, Any]:
     """Settings of an adaptation: those of its method under the protocol, with those that it changes."""
-    method, changed = methods[spec["method"]], {key: value for key, value in spec.items() if key not in _ADAPTATION_KEYS}
+    method, changed = (
+        methods[spec["method"]],
+        {key: value for key, value in spec.items() if key not in _ADAPTATION_KEYS},
+    )
     return {**_under(method, "fixed"), **_under(method, protocol), **changed}
 
 

@@ -76,7 +76,9 @@ class TunedModel(mlflow.pyfunc.PythonModel):
             )
         guard = self._guards.get(name)
         if guard is not None and images.shape[-1] != (channels := len(guard.low[0])):
-            raise MlflowException.invalid_parameter_value(f"Images of {name!r} have {channels} channels, not {images.shape[-1]}")
+            raise MlflowException.invalid_parameter_value(
+                f"Images of {name!r} have {channels} channels, not {images.shape[-1]}"
+            )
         model = replace(self._model, preprocess=replace(self._model.preprocess, guard=guard))
         logits = image_logits(model, self._classifier(name), batches(images, BATCH_SIZE))
         return pd.DataFrame(softmax(np.concatenate(list(logits))), columns=self._classes[name])

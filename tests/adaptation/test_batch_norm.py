@@ -96,7 +96,9 @@ def test_peft_loads_adapter_and_statistics_and_agrees_with_the_merged_model(tmp_
     network = peft.PeftModel.from_pretrained(copy.deepcopy(resnet.network), tmp_path / "adapter").eval()
     merged, pixels = merge_adapter(resnet, adapter), samples(resnet, 4, 4).pixels(np.arange(8))
     with torch.inference_mode():
-        torch.testing.assert_close(network.encode_image(pixels), merged.network.encode_image(pixels), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            network.encode_image(pixels), merged.network.encode_image(pixels), atol=1e-5, rtol=1e-4
+        )
     assert statistics(adapter)
     for name, array in statistics(adapter).items():
         buffer = merged.network.get_buffer(name.removeprefix("base_model.model."))
@@ -115,7 +117,9 @@ def test_peft_loads_adapter_and_statistics_and_agrees_with_the_merged_model(tmp_
 def test_validation_chooses_the_scale_and_whether_the_statistics_are_kept(resnet, monkeypatch, values, scale, adapted):
     losses = iter(values)
     monkeypatch.setattr("robustmedclip.adaptation.training._SCALES", (0.0, 0.5, 1.0))
-    monkeypatch.setattr("robustmedclip.adaptation.training.Objective.validate", lambda *_: {"validation_loss": next(losses)})
+    monkeypatch.setattr(
+        "robustmedclip.adaptation.training.Objective.validate", lambda *_: {"validation_loss": next(losses)}
+    )
     adapter, _ = tuned(resnet, replace(SETTINGS, selection="scale"))
     assert (adapter.metadata["scale"], adapter.metadata["statistics_adapted"]) == (scale, adapted)
     update = [np.abs(array).max() for name, array in adapter.weights.items() if "lora_B" in name]
@@ -127,7 +131,9 @@ def test_validation_chooses_the_scale_and_whether_the_statistics_are_kept(resnet
 
 def test_running_statistics_follow_those_of_the_batches(resnet, monkeypatch):
     losses = itertools.count(0, -1)
-    monkeypatch.setattr("robustmedclip.adaptation.training.Objective.validate", lambda *_: {"validation_loss": next(losses)})
+    monkeypatch.setattr(
+        "robustmedclip.adaptation.training.Objective.validate", lambda *_: {"validation_loss": next(losses)}
+    )
     adapter, _ = tuned(resnet, replace(SETTINGS, batch_norm="batch", selection="epoch", learning_rate=0.0))
     own = resnet.network.state_dict()
     assert statistics(adapter)

@@ -59,7 +59,14 @@ def test_the_label_is_compared_with_the_clean_view_alone(task):
 def test_predictions_under_fresh_corruption_come_closer_to_clean_ones(task):
     model, samples, classifier = task
     indices = np.arange(len(samples))
-    recipe = {"targets": "all", "rank": 8, "epochs": 6, "learning_rate": 3e-3, "schedule": "cosine", "selection": "scale"}
+    recipe = {
+        "targets": "all",
+        "rank": 8,
+        "epochs": 6,
+        "learning_rate": 3e-3,
+        "schedule": "cosine",
+        "selection": "scale",
+    }
 
     def noisy(images: np.ndarray, places: np.ndarray) -> np.ndarray:
         return NOISE(images, [str(place) for place in places], "fresh")

@@ -22,7 +22,9 @@ def smooth(count: int, seed: int = 0, channels: int = 3) -> np.ndarray:
     fields = np.random.default_rng(seed).normal(size=(count, 48, 48, channels))
     fields = gaussian_filter(fields, (0, 6, 6, 0))
     fields = 120 + 30 * fields / fields.std((1, 2), keepdims=True)
-    return np.clip(np.rint(fields + np.random.default_rng(seed + 1).normal(size=(count, 1, 1, 1)) * 8), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(fields + np.random.default_rng(seed + 1).normal(size=(count, 1, 1, 1)) * 8), 0, 255).astype(
+        np.uint8
+    )
 
 
 IMAGES = smooth(40)

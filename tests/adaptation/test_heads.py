@@ -37,9 +37,7 @@ def logits(classifier, features: np.ndarray) -> np.ndarray:
 @given(SEEDS, st.integers(2, 4), st.sampled_from([0.01, 1.0, 30.0]))
 def test_a_probe_is_the_logistic_regression_of_scikit_learn(seed, classes, strength):
     training, validation = labelled(seed, classes, 24), labelled(seed + 1, classes, 12)
-    probe, _ = fit_linear_probe(
-        training, validation, NAMES[:classes], LinearProbeSettings(l2_strengths=[strength])
-    )
+    probe, _ = fit_linear_probe(training, validation, NAMES[:classes], LinearProbeSettings(l2_strengths=[strength]))
     # Of two classes, scikit-learn penalises the difference of the weights, twice what each of them is.
     inverse = (2 if classes == 2 else 1) / strength
     reference = LogisticRegression(C=inverse, tol=1e-8, max_iter=10_000)
@@ -98,9 +96,7 @@ def test_the_strength_of_the_lowest_validation_loss_is_chosen(seed, classes):
     probe, search = fit_linear_probe(training, validation, NAMES[:classes], grid)
     losses = {}
     for strength in grid.l2_strengths:
-        alone, _ = fit_linear_probe(
-            training, validation, NAMES[:classes], LinearProbeSettings(l2_strengths=[strength])
-        )
+        alone, _ = fit_linear_probe(training, validation, NAMES[:classes], LinearProbeSettings(l2_strengths=[strength]))
         losses[strength] = log_loss(validation[1], softmax(logits(alone, validation[0])), labels=range(classes))
     assert {row["l2"]: row["validation_loss"] for row in search} == pytest.approx(losses, rel=1e-3)
     chosen, _ = fit_linear_probe(

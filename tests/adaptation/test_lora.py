@@ -68,7 +68,9 @@ def test_peft_loads_the_adapter_and_agrees_with_the_merged_model(tmp_path, model
     merged = merge_adapter(model, adapter)
     pixels = task[1].pixels(np.arange(8))
     with torch.inference_mode():
-        torch.testing.assert_close(network.encode_image(pixels), merged.network.encode_image(pixels), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            network.encode_image(pixels), merged.network.encode_image(pixels), atol=1e-5, rtol=1e-4
+        )
         assert not torch.allclose(model.network.encode_image(pixels), merged.network.encode_image(pixels), atol=1e-4)
 
 
@@ -108,7 +110,9 @@ def test_a_rank_larger_than_every_layer_is_refused_before_the_training(model, ta
     layers = [m for m in model.network.visual.modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)]
     sizes = [min(len(layer.weight), layer.weight[0].numel()) for layer in layers]
     rank = max(sizes)
-    with pytest.raises(InputError, match=rf"The rank {rank + 1} is larger than every .*'visual.* a rank of at most \d+"):
+    with pytest.raises(
+        InputError, match=rf"The rank {rank + 1} is larger than every .*'visual.* a rank of at most \d+"
+    ):
         tune(model, *task, replace(SETTINGS, targets="all", rank=rank + 1), seed=0, metadata={})
 
 
@@ -164,7 +168,9 @@ def test_all_weights_of_the_encoder_are_tuned_and_kept(tmp_path, model, task):
     dataset = AdapterDataset(filepath=str(tmp_path / "encoder"))
     dataset.save(adapter)
     tuned, pixels = merge_adapter(model, dataset.load()), task[1].pixels(np.arange(4))
-    assert all(tuned.network.visual.state_dict()[name].equal(torch.from_numpy(a)) for name, a in adapter.weights.items())
+    assert all(
+        tuned.network.visual.state_dict()[name].equal(torch.from_numpy(a)) for name, a in adapter.weights.items()
+    )
     with torch.inference_mode():
         assert not torch.allclose(tuned.encode_image(pixels), model.encode_image(pixels), atol=1e-4)
         torch.testing.assert_close(tuned.encode_text(["a cell"]), model.encode_text(["a cell"]))
@@ -233,7 +239,9 @@ def test_invalid_corruptions_of_the_training_are_refused(change, message):
 
 
 def test_a_second_view_needs_corruptions():
-    with pytest.raises(InputError, match="settings.consistency: 2 compares clean with corrupted views: set 'corruptions'"):
+    with pytest.raises(
+        InputError, match="settings.consistency: 2 compares clean with corrupted views: set 'corruptions'"
+    ):
         replace(SETTINGS, consistency=2)
 
 

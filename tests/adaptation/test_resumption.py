@@ -14,7 +14,9 @@ from robustmedclip.adaptation import Samples, TrainingSettings, tune
 from robustmedclip.io import AdapterDataset, CheckpointJournalDataset
 
 LOW_RANK = replace(SETTINGS, epochs=4, batch_size=8)
-SCALED = replace(LOW_RANK, selection="scale", label_space="data_set", batch_norm="adapted", schedule="cosine", targets="all")
+SCALED = replace(
+    LOW_RANK, selection="scale", label_space="data_set", batch_norm="adapted", schedule="cosine", targets="all"
+)
 FULL = TrainingSettings(
     **{field.name: getattr(SCALED, field.name) for field in fields(TrainingSettings)} | {"selection": "epoch"}
 )
@@ -139,4 +141,3 @@ def test_listeners_hear_of_every_epoch(model, task, tmp_path):
     journal.listeners.append(heard.append)
     _, history = tune(model, *task, LOW_RANK, seed=0, metadata={}, journal=journal)
     np.testing.assert_equal(heard, history)
-

@@ -49,9 +49,7 @@ class TunedConvolution(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = self.conv(x)
         update = self.linear_b(self.linear_a(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
-        return out + (
-            update if update.shape == out.shape else F.interpolate(update, out.shape[2:], mode="nearest")
-        )
+        return out + (update if update.shape == out.shape else F.interpolate(update, out.shape[2:], mode="nearest"))
 
 
 def difference(model, reference, side: int) -> float:
@@ -108,9 +106,7 @@ def resnet(tmp_path_factory, text_tower):
     tuned.bn1.running_mean += 0.3  # the training moves the statistics of layers that it means to freeze
     tuned.bn1.num_batches_tracked += 9
     (root / "resnet").mkdir()
-    weights = {
-        f"lora_resnet.lora_medclip.model.{name}": tensor for name, tensor in tuned.state_dict().items()
-    }
+    weights = {f"lora_resnet.lora_medclip.model.{name}": tensor for name, tensor in tuned.state_dict().items()}
     for i, layer in enumerate(layers):
         weights |= {f"lora_resnet.w_As.{i}.weight": layer.linear_a.weight.data}
         weights |= {f"lora_resnet.w_Bs.{i}.weight": layer.linear_b.weight.data}
@@ -118,9 +114,7 @@ def resnet(tmp_path_factory, text_tower):
     torch.save(weights, root / "resnet" / "model.pth")
     matrices = {f"w_a_{i:03d}": layer.linear_a.weight.data for i, layer in enumerate(layers)}
     matrices |= {f"w_b_{i:03d}": layer.linear_b.weight.data for i, layer in enumerate(layers)}
-    save_file(
-        matrices | {"fc_2048in_16out": tuned.fc.weight.data}, root / "resnet" / "lora_weights.safetensors"
-    )
+    save_file(matrices | {"fc_2048in_16out": tuned.fc.weight.data}, root / "resnet" / "lora_weights.safetensors")
     return root / "medclip", root / "resnet", tuned.eval()
 
 
@@ -207,9 +201,7 @@ def test_what_is_no_adapter_is_refused(tmp_path, vit):
 
 
 @pytest.mark.parametrize("family, side", [("vit", 160), ("resnet", 224)])
-def test_a_model_of_the_study_is_imported_with_its_adapter_merged(
-    tmp_path, request, text_tower, family, side
-):
+def test_a_model_of_the_study_is_imported_with_its_adapter_merged(tmp_path, request, text_tower, family, side):
     base, study, tuned = request.getfixturevalue(family)
     entry = {"type": "robustmedclip.io.OpenCLIPDataset", "path": str(base)}
     if family == "resnet":

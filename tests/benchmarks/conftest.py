@@ -34,6 +34,4 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.section("ours beside the reference, best round")
     for group, sides in compared.items():
         ours, reference = 1000 * sides["ours"], 1000 * sides["reference"]
-        terminalreporter.write_line(
-            f"{group:<60} {ours:10.1f} ms {reference:10.1f} ms {reference / ours:8.1f} x"
-        )
+        terminalreporter.write_line(f"{group:<60} {ours:10.1f} ms {reference:10.1f} ms {reference / ours:8.1f} x")

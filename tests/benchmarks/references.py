@@ -17,9 +17,7 @@ from scipy import ndimage
 from skimage.filters import gaussian
 
 #: NumPy with what it had when the packages were written.
-_OLD_NUMPY = SimpleNamespace(
-    **vars(np) | {"float_": np.float64, "fromstring": np.frombuffer, "random": np.random}
-)
+_OLD_NUMPY = SimpleNamespace(**vars(np) | {"float_": np.float64, "fromstring": np.frombuffer, "random": np.random})
 
 
 def imagecorruptions() -> ModuleType:

@@ -86,21 +86,13 @@ def test_the_seven_of_medimeta_c(benchmark, images, side):
 
 
 @SIDES
-@pytest.mark.parametrize(
-    "dataset", ["bloodmnist", "breastmnist", "octmnist", "pneumoniamnist", "retinamnist"]
-)
+@pytest.mark.parametrize("dataset", ["bloodmnist", "breastmnist", "octmnist", "pneumoniamnist", "retinamnist"])
 def test_medmnist_c(benchmark, images, dataset, side):
     lists, motion = medmnistc()
     names = [name for name in corruptions("medmnist-c", dataset) if motion or name != "motion_blur"]
-    left_out = (
-        " without motion_blur"
-        if "motion_blur" in set(corruptions("medmnist-c", dataset)) - set(names)
-        else ""
-    )
+    left_out = " without motion_blur" if "motion_blur" in set(corruptions("medmnist-c", dataset)) - set(names) else ""
     grey = dataset in GREY
-    batch = (
-        np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] for image in images]) if grey else images
-    )
+    batch = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] for image in images]) if grey else images
 
     def reference() -> None:
         for name in names:

@@ -33,7 +33,10 @@ def test_from_stored_images_to_stored_logits(benchmark, tmp_path, name, model, i
     settings = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "materialised"}
     stored = CorruptedSetDataset(filepath=str(tmp_path / "noise"))
     stored.save(corrupt_test_set(images, {"seed": 0}, conditions=CONDITIONS, **settings))
-    features, logits = FeaturesDataset(filepath=str(tmp_path / "f.npz")), LogitsDataset(filepath=str(tmp_path / "l.npz"))
+    features, logits = (
+        FeaturesDataset(filepath=str(tmp_path / "f.npz")),
+        LogitsDataset(filepath=str(tmp_path / "l.npz")),
+    )
     prompts = {"templates": ["a {modality} image showing {class_name}"], "synonyms": {}}
     pixels = model.preprocess(images.images[:BATCH_SIZE])
 
@@ -59,7 +62,9 @@ def test_two_models_that_read_together_beside_each_by_itself(benchmark, tmp_path
     models = [load(name) for name in names]
     conditions = (CLEAN, *(Condition(name, 3) for name in corruptions("medimeta-c")))
     settings = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
-    corrupted = corrupt_test_set(noise(pixels, 2 * BATCH_SIZE, classes=2), {"seed": 0}, conditions=conditions, **settings)
+    corrupted = corrupt_test_set(
+        noise(pixels, 2 * BATCH_SIZE, classes=2), {"seed": 0}, conditions=conditions, **settings
+    )
     stored = FeaturesDataset(filepath=str(tmp_path / "f.npz"))
 
     def together():

@@ -62,7 +62,11 @@ def write_medimeta(folder: Path) -> None:
         lines = [f"images/{next(rows):06d}.tiff" for _ in range(count)]
         (folder / f"splits/{split}.txt").write_text("\n".join(lines))
     np.save(folder / "task_labels/disease class.npy", np.arange(total) % len(CLASSES))
-    task = {"task_name": "disease class", "task_target": "MULTICLASS_CLASSIFICATION", "labels": dict(enumerate(CLASSES))}
+    task = {
+        "task_name": "disease class",
+        "task_target": "MULTICLASS_CLASSIFICATION",
+        "labels": dict(enumerate(CLASSES)),
+    }
     (folder / "info.yaml").write_text(yaml.safe_dump({"id": "oct", "tasks": [task]}))
 
 
@@ -91,5 +95,8 @@ def test_peak_memory(benchmark, project, name):
 
     peak = benchmark.pedantic(run, rounds=1)
     benchmark.extra_info["peak memory, GB"] = peak / 1e9
-    assert len(next(project.folder.glob("data/05_model_input/few_shots/k10_s0.csv/*/*.csv")).read_text().splitlines()) > 10_000
+    assert (
+        len(next(project.folder.glob("data/05_model_input/few_shots/k10_s0.csv/*/*.csv")).read_text().splitlines())
+        > 10_000
+    )
     assert peak < LARGEST_BYTES

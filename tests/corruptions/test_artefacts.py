@@ -50,10 +50,7 @@ def characters(image, value, draws):
 
 ORACLES = {"stain_deposit": stain_deposit, "bubble": bubble, "characters": characters}
 CASES = [
-    (dataset, name)
-    for dataset in MEDMNIST_DATASETS
-    for name in severities("medmnist-c", dataset)
-    if name in ORACLES
+    (dataset, name) for dataset in MEDMNIST_DATASETS for name in severities("medmnist-c", dataset) if name in ORACLES
 ]
 
 
@@ -156,7 +153,9 @@ def test_characters_cover_as_much_as_with_other_random_numbers(severity):
     assert columns[-1] < 224
 
 
-@pytest.mark.parametrize(("dataset", "name"), [("bloodmnist", "stain_deposit"), ("bloodmnist", "bubble"), ("dermamnist", "characters")])
+@pytest.mark.parametrize(
+    ("dataset", "name"), [("bloodmnist", "stain_deposit"), ("bloodmnist", "bubble"), ("dermamnist", "characters")]
+)
 @pytest.mark.parametrize("side", [112, 448])
 def test_same_picture_at_other_sizes(dataset, name, side):
     def layer(size):

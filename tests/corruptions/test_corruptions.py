@@ -192,9 +192,7 @@ def test_another_suite_name_or_severity_gives_other_noise():
 def test_equal_constants_of_two_severities_or_data_sets_still_give_other_bytes():
     batch = images(1, 224, 224)
     keys = [("bloodmnist", 3), ("bloodmnist", 4), ("pathmnist", 3)]
-    stained = {
-        corrupt(batch, "stain_deposit", s, suite="medmnist-c", dataset=d, seed=0).tobytes() for d, s in keys
-    }
+    stained = {corrupt(batch, "stain_deposit", s, suite="medmnist-c", dataset=d, seed=0).tobytes() for d, s in keys}
     assert len(stained) == 3
 
 
@@ -217,9 +215,7 @@ def test_the_others_ignore_seed_and_id(suite, dataset, name):
 @pytest.mark.parametrize("name", [name for suite, _, name in DETERMINISTIC if suite == "medimeta-c"])
 def test_the_others_ignore_suite_and_data_set(name):
     one = corrupt(images(), name, 3, suite="medimeta-c", dataset="one", seed=0)
-    np.testing.assert_array_equal(
-        corrupt(images(), name, 3, suite="imagenet-c", dataset="other", seed=0), one
-    )
+    np.testing.assert_array_equal(corrupt(images(), name, 3, suite="imagenet-c", dataset="other", seed=0), one)
 
 
 @pytest.mark.parametrize(
@@ -291,9 +287,7 @@ def test_wrong_arguments_are_named(change, message):
 
 @pytest.mark.parametrize("ask", [corruptions, severities])
 def test_lists_that_do_not_exist(ask):
-    with pytest.raises(
-        ValueError, match="unknown corruption suite 'x'; known are medimeta-c, imagenet-c, medmnist-c"
-    ):
+    with pytest.raises(ValueError, match="unknown corruption suite 'x'; known are medimeta-c, imagenet-c, medmnist-c"):
         ask("x")
     with pytest.raises(ValueError, match="medmnist-c has a list per data set"):
         ask("medmnist-c")

@@ -61,7 +61,9 @@ def elastic(image, alpha, noise):
         for part in noise
     )
     places = (rows + np.arange(height)[:, None], columns + np.arange(width))
-    moved = [map_coordinates(image[..., c].astype(float), places, order=1, mode="reflect") for c in range(image.shape[2])]
+    moved = [
+        map_coordinates(image[..., c].astype(float), places, order=1, mode="reflect") for c in range(image.shape[2])
+    ]
     return np.clip(np.stack(moved, -1) + 1e-3, 0, 255).astype(np.uint8)
 
 
@@ -78,7 +80,9 @@ def test_elastic_transform(pictures, severity):
 def displacement(moved, ramps):
     """Standard deviation in pixels and correlation over 1/64 of the side, away from the border, of what moved two ramps."""
     margin, lag = len(ramps) // 8, round(len(ramps) / 64)
-    slopes = np.gradient(ramps.astype(float), axis=0).mean((0, 1)) + np.gradient(ramps.astype(float), axis=1).mean((0, 1))
+    slopes = np.gradient(ramps.astype(float), axis=0).mean((0, 1)) + np.gradient(ramps.astype(float), axis=1).mean(
+        (0, 1)
+    )
     shift = ((moved.astype(float) - ramps) / slopes)[margin:-margin, margin:-margin]
     shift -= shift.mean((0, 1))
     return shift.std(), (shift[lag:] * shift[:-lag]).mean() / shift.var()

@@ -37,9 +37,7 @@ def test_the_stream_of_a_key_never_changes():
 def test_small_integers_are_the_parts_of_the_words_lowest_first():
     words = [int(Draws("key").uniform(0, 2**53))]
     assert words == [int.from_bytes(Draws("key").bits16((4,)).astype("<u2").tobytes(), "little") >> 11]
-    assert (
-        Draws("key").bits32((2,)).astype("<u4").tobytes() == Draws("key").bits16((4,)).astype("<u2").tobytes()
-    )
+    assert Draws("key").bits32((2,)).astype("<u4").tobytes() == Draws("key").bits16((4,)).astype("<u2").tobytes()
 
 
 @pytest.mark.parametrize(

@@ -125,9 +125,7 @@ def test_all_others_are_made_on_the_cpu(name, device):
 )
 def test_depends_neither_on_the_batch_nor_on_the_order(device, case, severity, shape, order, grey, seed):
     suite, dataset, name = case
-    images = dict(
-        zip("abcd", np.random.default_rng(seed).integers(0, 256, (4, *shape), np.uint8), strict=True)
-    )
+    images = dict(zip("abcd", np.random.default_rng(seed).integers(0, 256, (4, *shape), np.uint8), strict=True))
     how = {"suite": suite, "dataset": dataset, "seed": seed, "grey": grey}
 
     def made(ids: list[str], where: str) -> np.ndarray:
@@ -135,9 +133,7 @@ def test_depends_neither_on_the_batch_nor_on_the_order(device, case, severity, s
         return corrupt(batch, name, severity, sample_ids=ids, device=where, **how)
 
     together = made(order, device)
-    np.testing.assert_array_equal(
-        together, np.concatenate([made([sample_id], device) for sample_id in order])
-    )
+    np.testing.assert_array_equal(together, np.concatenate([made([sample_id], device) for sample_id in order]))
     assert_same_but_for_rounding(together, made(order, "cpu"), name in FILTERS, f"{case} {shape}")
 
 

@@ -146,6 +146,4 @@ def test_every_severity_is_worse_than_the_one_before(suite, dataset, name, side)
 
 
 def test_grey_pictures_have_no_saturation_to_change():
-    assert not_worse("imagenet-c", None, "saturate", 64, 1) == {
-        (m, s) for m in METRICS for s in SEVERITIES[1:]
-    }
+    assert not_worse("imagenet-c", None, "saturate", 64, 1) == {(m, s) for m in METRICS for s in SEVERITIES[1:]}

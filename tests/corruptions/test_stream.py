@@ -31,9 +31,7 @@ def images(count: int = 11) -> np.ndarray:
 def test_batches_are_those_of_the_whole_set(name, batch_size):
     batches = list(corrupted_batches(images(), IDS, batch_size, name, 2, **SETTINGS))
     assert all(len(batch) == batch_size for batch in batches[:-1])
-    np.testing.assert_array_equal(
-        np.concatenate(batches), corrupt(images(), name, 2, sample_ids=IDS, **SETTINGS)
-    )
+    np.testing.assert_array_equal(np.concatenate(batches), corrupt(images(), name, 2, sample_ids=IDS, **SETTINGS))
 
 
 def test_a_memory_map_is_read_and_left_alone(tmp_path):

@@ -85,9 +85,7 @@ def test_the_seed_of_torch_decides():
 
 
 def test_every_corruption_is_drawn():
-    deterministic = {
-        corrupt(PIXELS[None], name, 3, seed=0).tobytes(): name for name in ("pixelate", "contrast")
-    }
+    deterministic = {corrupt(PIXELS[None], name, 3, seed=0).tobytes(): name for name in ("pixelate", "contrast")}
     transform = RandomCorruption(names=["pixelate", "contrast"], severities=[3])
     torch.manual_seed(0)
     drawn = [deterministic[transform(PIXELS).tobytes()] for _ in range(200)]

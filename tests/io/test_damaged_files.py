@@ -97,7 +97,12 @@ class Npz:
             for content in truncated_or_flipped(npz(save, **own_arrays()), 100, seed=len(save.__name__)):
                 yield "own.npz", content
         good = npz(**own_arrays())
-        for shape in (b"(999999999, 12,12,3)", b"(-6, 12, 12, 3), }  ", b"(6, 2**63, 1, 3), } ", b"(6, 12, 12), }      "):
+        for shape in (
+            b"(999999999, 12,12,3)",
+            b"(-6, 12, 12, 3), }  ",
+            b"(6, 2**63, 1, 3), } ",
+            b"(6, 12, 12), }      ",
+        ):
             yield "own.npz", good.replace(b"(6, 12, 12, 3), }   ", shape)
         for changed in (
             {"test_labels": np.array([0, 1, 2, 0, 1, 0])},
@@ -137,11 +142,18 @@ class MedIMeta:
         for seed, (name, count) in enumerate(counts.items()):
             for content in truncated_or_flipped((self.root / "set" / name).read_bytes(), count, seed):
                 yield f"set/{name}", content
-        for line in (b"../../../etc/passwd", b"images/../../000001.tiff", b"images/999999.tiff", b"images/000001.tiff\n" * 2):
+        for line in (
+            b"../../../etc/passwd",
+            b"images/../../000001.tiff",
+            b"images/999999.tiff",
+            b"images/000001.tiff\n" * 2,
+        ):
             yield "set/splits/test.txt", line
         yield "set/info.yaml", b"!!python/object/apply:os.system ['touch executed']"
         yield "set/info.yaml", b"[" * 5000
-        endless = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+        endless = "a0: &a0 [x, x]\n" + "".join(
+            f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+        )
         good = (self.root / "set/info.yaml").read_text()
         for text in ("id: set", "task_target: MULTICLASS_CLASSIFICATION", "0: a"):
             yield "set/info.yaml", (endless + good.replace(text, f"{text.partition(':')[0]}: *a11")).encode()
@@ -220,7 +232,9 @@ def attack(kind: type, root: Path) -> tuple[int, list[str], int]:
         except (InputError, DatasetError) as error:
             if file.name not in str(error):
                 failures.append(f"{name} {number} is not named: {error}")
-            if left := [path for path in out.rglob("*") if path.is_file() and path.name not in ("pool.npz", "test.npz")]:
+            if left := [
+                path for path in out.rglob("*") if path.is_file() and path.name not in ("pool.npz", "test.npz")
+            ]:
                 failures.append(f"{name} {number} left {left}")
         except Exception as error:
             failures.append(f"{name} {number} raised {type(error).__name__}: {error}")

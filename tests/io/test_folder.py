@@ -79,7 +79,10 @@ def test_size_brings_images_of_any_size_together(folder):
         (lambda t: t.assign(file=t["file"].where(t.index != 3, "../../etc/passwd")), "outside the folder"),
         (lambda t: t.assign(split=t["split"].where(t.index != 3, "dev")), "dev"),
         (lambda t: pd.concat([t, t.iloc[[3]]]), "more than once: images/03.png"),
-        (lambda t: t[(t["label"] == "dog") | (t["split"] != "test")], "no image of 'cat' in the test split, which needs two classes"),
+        (
+            lambda t: t[(t["label"] == "dog") | (t["split"] != "test")],
+            "no image of 'cat' in the test split, which needs two classes",
+        ),
         (lambda t: t.rename(columns={"label": "klass"}), "no column label"),
     ],
 )
@@ -93,7 +96,10 @@ def test_bad_tables_are_found_before_anything_is_read(folder, change, culprit):
 def test_all_problems_at_once(folder):
     edit(folder, lambda t: t.assign(label="horse", file=[f"gone{i}.png" for i in range(len(t))]))
     message = "; ".join(source(folder).problems())
-    assert all(word in message for word in ("'horse' (gone0.png and 39 more)", "gone0.png, gone1.png", "and 30 more", "no image of 'dog'"))
+    assert all(
+        word in message
+        for word in ("'horse' (gone0.png and 39 more)", "gone0.png, gone1.png", "and 30 more", "no image of 'dog'")
+    )
 
 
 def test_every_unreadable_image_is_named_beside_what_is_wrong_with_it(folder):

@@ -114,7 +114,10 @@ def cut(folder) -> None:
         (lambda f: np.save(f / "task_labels/cell class.npy", np.zeros((60, 3), int)), "cell class.npy.*one per image"),
         (lambda f: np.save(f / "task_labels/cell class.npy", np.full(60, 8)), "cell class.npy.* 8 lie outside"),
         (lambda f: np.save(f / "task_labels/cell class.npy", np.array([{}] * 60)), "cell class.npy.*Python objects"),
-        (lambda f: np.save(f / "task_labels/cell class.npy", np.arange(61) % 8), "60 images, and there are labels of 61"),
+        (
+            lambda f: np.save(f / "task_labels/cell class.npy", np.arange(61) % 8),
+            "60 images, and there are labels of 61",
+        ),
         (lambda f: (f / "task_labels/cell class.npy").unlink(), "there is no .*cell class.npy: unpack"),
         (cut, "images.hdf5.*truncated"),
         (link, "images.hdf5.*of its own"),

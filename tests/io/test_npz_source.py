@@ -33,7 +33,9 @@ def test_every_single_label_collection_of_medmnist(tmp_path, flag, caplog):
     splits = medmnist(tmp_path, flag, class_names=GRADES if flag == "retinamnist" else None).load()
     for split, image_set in splits.items():
         images = np.asarray(image_set.images)
-        np.testing.assert_array_equal(images.squeeze(-1) if images.shape[-1] == 1 else images, arrays[f"{split}_images"])
+        np.testing.assert_array_equal(
+            images.squeeze(-1) if images.shape[-1] == 1 else images, arrays[f"{split}_images"]
+        )
         np.testing.assert_array_equal(image_set.labels, arrays[f"{split}_labels"][:, 0])
     names = [INFO[flag]["label"][str(label)] for label in range(len(INFO[flag]["label"]))]
     assert f"has 20 test images, {flag} has {INFO[flag]['n_samples']['test']}" in caplog.text
@@ -106,7 +108,10 @@ def change(**changed):
         (change(test_labels=np.zeros(20)), "whole numbers"),
         (change(test_labels=np.zeros(19, int)), "20 test_images and 19 test_labels"),
         (change(test_labels=np.zeros(20, int)), "no image of 'b', 'c', 'd' in the test split, which needs two classes"),
-        (change(train_labels=np.zeros(40, int), val_labels=np.ones(15, int)), "no image of 'c', 'd' in the training pool"),
+        (
+            change(train_labels=np.zeros(40, int), val_labels=np.ones(15, int)),
+            "no image of 'c', 'd' in the training pool",
+        ),
         (change(test_labels=np.array([{}] * 20)), "Python objects"),
         (change(test_images=np.array([{}] * 20)), "Python objects"),
         (change(test_images=np.zeros((20, 28, 28), np.uint16)), "'test_images' must be uint8"),

@@ -112,7 +112,9 @@ def test_grey_images_are_recognised_in_three_channels_and_copies_of_each_other_a
 
 def test_labels_are_compared_image_by_image_where_the_release_has_no_clean_images(tmp_path, image_set):
     released = write_medmnist_c(tmp_path / "release", image_set, relabel=lambda labels: 1 - labels)
-    with pytest.raises(InputError, match=r"150 of 150 labels of pixelate_severity_1 differ.*label_map: \{0: 'b', 1: 'a'\}"):
+    with pytest.raises(
+        InputError, match=r"150 of 150 labels of pixelate_severity_1 differ.*label_map: \{0: 'b', 1: 'a'\}"
+    ):
         adopted(image_set, released, "medmnist-c")
     adopted(image_set, released, "medmnist-c", label_map={0: "b", 1: "a"})
 

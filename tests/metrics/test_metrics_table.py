@@ -188,9 +188,7 @@ def test_equal_logits_give_equal_bytes_in_any_order(table):
 def test_the_order_of_conditions_changes_no_value(table):
     order = np.random.default_rng(0).permutation(11)
     runs = study()
-    runs[-1] = replace(
-        runs[-1], logits=runs[-1].logits[order], conditions=tuple(runs[-1].conditions[i] for i in order)
-    )
+    runs[-1] = replace(runs[-1], logits=runs[-1].logits[order], conditions=tuple(runs[-1].conditions[i] for i in order))
     again = metrics_table(runs, "base", resamples=200)
     pd.testing.assert_frame_equal(again.sort_values(KEY, ignore_index=True), table.sort_values(KEY, ignore_index=True))
 
@@ -383,7 +381,10 @@ def changed(index: int, **fields) -> list[Logits]:
         (study()[:-1], "seeds of 'tuned' on 'oct' are .*0, 1.*, on 'blood' .*0, 1, 2"),
         ([*study(), study()[-1]], "seeds of 'tuned' on 'oct' are .*2, 2"),
         ([*study(), study()[0]], "seeds of 'base' on 'blood' are .*None, None"),
-        (with_nan(), "logits of 'tuned' on 'cells' are not all finite: 1 of 80 images, first under 'blur_severity_3'. Mend or"),
+        (
+            with_nan(),
+            "logits of 'tuned' on 'cells' are not all finite: 1 of 80 images, first under 'blur_severity_3'. Mend or",
+        ),
         (changed(4, sample_ids=np.array([f"other {i}" for i in range(80)])), "'tuned' and 'base' .*images of 'cells'"),
         (changed(4, labels=(np.arange(80) + 1) % 3), "'tuned' and 'base' were scored on other images of 'cells'"),
         (changed(4, conditions=conditions(("blur", "fog"))), "'tuned' and 'base' have other conditions on 'cells'"),

@@ -56,7 +56,9 @@ def scored(draw) -> tuple[np.ndarray, np.ndarray]:
 def test_accuracies_are_those_of_scikit_learn(case):
     logits, labels = case
     assert accuracy(logits, labels) == pytest.approx(accuracy_score(labels, logits.argmax(1)), abs=EXACT)
-    assert balanced_accuracy(logits, labels) == pytest.approx(balanced_accuracy_score(labels, logits.argmax(1)), abs=EXACT)
+    assert balanced_accuracy(logits, labels) == pytest.approx(
+        balanced_accuracy_score(labels, logits.argmax(1)), abs=EXACT
+    )
 
 
 @PROPERTY

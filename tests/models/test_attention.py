@@ -74,8 +74,6 @@ def test_networks_keep_their_output_and_get_their_weights_back(name):
 
 
 def test_attention_that_reads_its_own_weights_is_left_alone():
-    network = timm.create_model(
-        "beit_base_patch16_224", num_classes=0, depth=1, embed_dim=24, num_heads=2, img_size=32
-    )
+    network = timm.create_model("beit_base_patch16_224", num_classes=0, depth=1, embed_dim=24, num_heads=2, img_size=32)
     before = network.state_dict().keys()
     assert unfuse_attention(network).state_dict().keys() == before

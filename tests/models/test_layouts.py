@@ -82,9 +82,7 @@ def test_biomedclip_equals_open_clips_own_path(tmp_path, text_tower):
     config = json.loads((local / "open_clip_config.json").read_text())
     config["model_cfg"]["text_cfg"]["hf_model_name"] = str(text_tower)
     (local / "open_clip_config.json").write_text(json.dumps(config))
-    reference, _, transform = open_clip.create_model_and_transforms(
-        f"local-dir:{local}", require_pretrained=True
-    )
+    reference, _, transform = open_clip.create_model_and_transforms(f"local-dir:{local}", require_pretrained=True)
     tokenizer = open_clip.get_tokenizer(f"local-dir:{local}")
     model = load_open_clip(f"local-dir:{folder}")
     assert_same_logits(

@@ -46,9 +46,7 @@ def test_shipped_models_are_small_and_have_a_card(name):
     folder = FOLDER.with_name(name)
     assert (folder / "open_clip_model.safetensors").stat().st_size <= 6_000_000
     card = (folder / "README.md").read_text()
-    assert all(
-        word in card for word in ("synthetic phantoms", "kedro run --pipelines pretraining", "hospital")
-    )
+    assert all(word in card for word in ("synthetic phantoms", "kedro run --pipelines pretraining", "hospital"))
 
 
 def test_logits_do_not_depend_on_the_number_of_images(images):
@@ -81,9 +79,7 @@ def test_synonyms_and_templates_are_one_ensemble():
         "yellow deposits, OCT",
     ]
     torch.testing.assert_close(vectors[0], F.normalize(model.encode_text(prompts).mean(0), dim=0))
-    torch.testing.assert_close(
-        vectors[1:], zero_shot_classifier(model, CLASSES[1:], templates, "OCT", data_set="oct")
-    )
+    torch.testing.assert_close(vectors[1:], zero_shot_classifier(model, CLASSES[1:], templates, "OCT", data_set="oct"))
 
 
 def test_what_prompts_lack_is_said():

@@ -58,9 +58,7 @@ def test_medclip_pads_a_grey_square(height, width, colour):
 def test_luminance_is_pillows():
     image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
     pixels = Preprocessing((48, 48), (0.0,) * 3, (1.0,) * 3, mode="L")(image[None])[0, 0]
-    np.testing.assert_array_equal(
-        (pixels * 255).round().numpy(), np.asarray(Image.fromarray(image).convert("L"))
-    )
+    np.testing.assert_array_equal((pixels * 255).round().numpy(), np.asarray(Image.fromarray(image).convert("L")))
 
 
 def test_a_batch_equals_its_images_and_is_not_modified():
@@ -70,9 +68,7 @@ def test_a_batch_equals_its_images_and_is_not_modified():
     torch.testing.assert_close(preprocess(images), torch.cat([preprocess(image[None]) for image in images]))
 
 
-@pytest.mark.parametrize(
-    "field, value", [("interpolation", "lanczos"), ("resize_mode", "crop"), ("mode", "CMYK")]
-)
+@pytest.mark.parametrize("field, value", [("interpolation", "lanczos"), ("resize_mode", "crop"), ("mode", "CMYK")])
 def test_an_unknown_setting_is_refused(field, value):
     with pytest.raises(ValueError, match=f"{field} is '{value}'; known are"):
         Preprocessing((32, 32), MEAN, STD, **{field: value})

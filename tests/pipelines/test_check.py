@@ -28,9 +28,7 @@ def entries(tmp_path):
         np.savez(tmp_path / f"release/test/{condition}.npz", images=arrays()["test_images"], labels=np.arange(20) % 2)
     conditions = ["clean", *(f"pixelate_severity_{severity}" for severity in range(1, 6))]
     return {
-        "raw-own": NpzDataset(
-            name="own", modality="x", filepath=str(tmp_path / "own.npz"), class_names=["a", "b"]
-        ),
+        "raw-own": NpzDataset(name="own", modality="x", filepath=str(tmp_path / "own.npz"), class_names=["a", "b"]),
         "raw-breast": MedMNISTDataset(
             name="breast", modality="x", filepath=str(tmp_path), flag="breastmnist", size=128, download=True
         ),

@@ -160,7 +160,9 @@ def test_an_ensemble_is_zero_shot_with_its_templates(model, features):
     templates = yaml.safe_load(METHODS.read_text())["methods"]["prompt-ensemble"]["templates"]
     logits = score(model, features, name="vit_ensemble", attributes={}, templates=templates, synonyms={})
     modality, names = features.modality, features.class_names
-    vectors = [model.encode_text([t.format(modality=modality, class_name=name) for t in templates]).mean(0) for name in names]
+    vectors = [
+        model.encode_text([t.format(modality=modality, class_name=name) for t in templates]).mean(0) for name in names
+    ]
     classes = np.stack([(vector / vector.norm()).numpy() for vector in vectors])
     expected = model.logit_scale * np.concatenate(list(features.read())) @ classes.T
     np.testing.assert_allclose(logits.logits.reshape(expected.shape), expected, atol=1e-4)

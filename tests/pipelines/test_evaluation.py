@@ -155,7 +155,9 @@ def other():
     text = {"context_length": 8, "vocab_size": 50, "width": 32, "heads": 2, "layers": 1}
     torch.manual_seed(0)
     network = new_open_clip({"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}).requires_grad_(False).eval()
-    return replace(load_open_clip(f"local-dir:{FOLDER}"), network=network, preprocess=Preprocessing((32, 32), CLIP_MEAN, CLIP_STD))
+    return replace(
+        load_open_clip(f"local-dir:{FOLDER}"), network=network, preprocess=Preprocessing((32, 32), CLIP_MEAN, CLIP_STD)
+    )
 
 
 @pytest.fixture

@@ -112,9 +112,7 @@ def test_missing_models_of_the_paper_are_named_all_at_once_and_where_they_are_fr
     models = config["benchmark"]["models"]
     catalog = FingerprintedCatalog(
         {
-            f"model-{name}": OpenCLIPDataset(
-                path=str(tmp_path / name), origin=model["origin"]
-            )
+            f"model-{name}": OpenCLIPDataset(path=str(tmp_path / name), origin=model["origin"])
             for name, model in models.items()
         }
     )

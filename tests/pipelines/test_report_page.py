@@ -79,12 +79,23 @@ def written(images: list[ImageSet], models: list[str], extra: dict | None = None
         for seed, model in enumerate(models)
         for one in images
     ]
-    metrics, resamples = compute_metrics(*logits, baseline=models[0], collections={}, medmnist_c=[], seen=changes.get("seen", []))
+    metrics, resamples = compute_metrics(
+        *logits, baseline=models[0], collections={}, medmnist_c=[], seen=changes.get("seen", [])
+    )
     leaderboard = rank_models(metrics, resamples)
     pairs = compare_pairs(leaderboard, resamples)
     cards = [data_card({"train": one, "test": one}) | {"origin": {"licence": HOSTILE}} for one in images]
-    settings = {"baseline": models[0], "synthetic": [], "seen": [], "protocol": "fixed", "few_shot_cells": ["10 %"], **changes}
-    sources = {name.partition("_lora")[0]: {"origin": {"url": f"weights of {name} {HOSTILE}"}} for name in reversed(models)}
+    settings = {
+        "baseline": models[0],
+        "synthetic": [],
+        "seen": [],
+        "protocol": "fixed",
+        "few_shot_cells": ["10 %"],
+        **changes,
+    }
+    sources = {
+        name.partition("_lora")[0]: {"origin": {"url": f"weights of {name} {HOSTILE}"}} for name in reversed(models)
+    }
     parameters = {"note": HOSTILE, "models": sources, **(extra or {})}
     few_shots = pd.DataFrame({"data_set": ["cells"] * 3, "role": ["training", "training", "validation"]})
     *_, drawn = draw_figures(metrics, *sets)

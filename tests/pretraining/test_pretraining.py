@@ -49,7 +49,11 @@ def test_captions_speak_of_their_class():
 
 
 @pytest.mark.parametrize(
-    "vision", [{"patch_size": 8, "width": 32, "head_width": 16, "layers": 1}, {"width": 8, "head_width": 16, "layers": [1, 1, 1, 1]}]
+    "vision",
+    [
+        {"patch_size": 8, "width": 32, "head_width": 16, "layers": 1},
+        {"width": 8, "head_width": 16, "layers": [1, 1, 1, 1]},
+    ],
 )
 def test_a_tiny_training_is_written_whole(vision, monkeypatch):
     monkeypatch.setattr("robustmedclip.pipelines.pretraining.nodes._CARD_IMAGES", 8)

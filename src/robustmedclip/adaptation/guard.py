@@ -51,7 +51,8 @@ class Guard:
             if (target != found).any():
                 (mean, spread), (new_mean, new_spread) = found, target
                 table = (_VALUES - mean) * np.exp(new_spread - spread) + new_mean
-                image[:] = cv2.LUT(image, np.clip(np.rint(table), 0, 255).astype(np.uint8)[:, None]).reshape(image.shape)
+                table = np.clip(np.rint(table), 0, 255).astype(np.uint8)
+                image[:] = cv2.LUT(image, table[:, None]).reshape(image.shape)
         return result
 
 

@@ -80,7 +80,9 @@ def check_targets(model: VisionLanguageModel, settings: LoraSettings) -> None:
         if (re.fullmatch(targets, name) if isinstance(targets, str) else name in targets)
     }
     if not layers:
-        raise InputError(f"The targets {targets!r} match no layer of {model.name}: correct the regular expression, or leave it out")
+        raise InputError(
+            f"The targets {targets!r} match no layer of {model.name}: correct the regular expression, or leave it out"
+        )
     for name, layer in layers.items():
         if not isinstance(layer, _ADAPTABLE):
             raise InputError(

@@ -58,5 +58,6 @@ def checkpoint_activations(visual: nn.Module) -> None:
         return
     for layer in visual.modules():
         if isinstance(layer, GradientCheckpointingLayer):
-            layer.gradient_checkpointing = layer.training = True  # the layers inside, dropout among them, stay in evaluation
+            # The layers inside, dropout among them, stay in evaluation.
+            layer.gradient_checkpointing = layer.training = True
             layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)

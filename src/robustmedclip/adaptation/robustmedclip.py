@@ -78,9 +78,7 @@ def import_robustmedclip(base: VisionLanguageModel, path: str) -> Adapter:
         pairs, rest = _split(weights, file)
         buffers, missing = _moved_statistics(base.network, rest, file), []
     for what in missing:
-        logger.warning(
-            "%s lacks %s: the model differs from the one of the study. Use its model.pth", file, what
-        )
+        logger.warning("%s lacks %s: the model differs from the one of the study. Use its model.pth", file, what)
     rank = next(iter(pairs.values()))[0].shape[0]
     config = peft.LoraConfig(
         r=rank,
@@ -90,10 +88,7 @@ def import_robustmedclip(base: VisionLanguageModel, path: str) -> Adapter:
     )
     return Adapter(
         config=_as_json(config),
-        weights={
-            name: tensor.float().numpy()
-            for name, tensor in _peft_weights(base.network, pairs, buffers).items()
-        },
+        weights={name: tensor.float().numpy() for name, tensor in _peft_weights(base.network, pairs, buffers).items()},
         metadata={"base_model_hash": base.content_hash(), "source": file.name, "missing": missing},
     )
 
@@ -136,15 +131,11 @@ def _pairs_alone(base: VisionLanguageModel, weights: Weights, file: Path) -> Pai
     embed_dim, width = base.network.get_parameter("visual.head.proj.weight").shape
     targets = _targets(base.network, count)
     try:
-        pairs = {
-            target: (weights[f"w_a_{i:03d}"], weights[f"w_b_{i:03d}"]) for i, target in enumerate(targets)
-        }
+        pairs = {target: (weights[f"w_a_{i:03d}"], weights[f"w_b_{i:03d}"]) for i, target in enumerate(targets)}
         projection = weights[f"fc_{width}in_{embed_dim}out"]
     except KeyError as error:
         raise InputError(f"{file} is no adapter of RobustMedCLIP: it lacks {error}") from error
-    if len(pairs) != count or not all(
-        _fits(base.network.get_submodule(t), *pair) for t, pair in pairs.items()
-    ):
+    if len(pairs) != count or not all(_fits(base.network.get_submodule(t), *pair) for t, pair in pairs.items()):
         raise InputError(f"The adapter in {file} was trained on another base than {base.name}")
     _moved_statistics(base.network, {"visual.head.proj.weight": projection}, file)
     return pairs
@@ -162,11 +153,7 @@ def _targets(network: nn.Module, count: int) -> list[str]:
 
 
 def _fits(layer: nn.Module, a: torch.Tensor, b: torch.Tensor) -> bool:
-    return (
-        a.shape[1] == layer.weight.shape[1]
-        and b.shape[0] == layer.weight.shape[0]
-        and a.shape[0] == b.shape[1]
-    )
+    return a.shape[1] == layer.weight.shape[1] and b.shape[0] == layer.weight.shape[0] and a.shape[0] == b.shape[1]
 
 
 def _missing(pairs: Iterable[str]) -> list[str]:
@@ -180,13 +167,9 @@ def _moved_statistics(network: nn.Module, rest: Weights, file: Path) -> Weights:
     own = network.state_dict()
     changed = [name for name, tensor in rest.items() if name not in own or not _close(own[name], tensor)]
     if foreign := [name for name in changed if not _STATISTICS.fullmatch(name) or name not in own]:
-        raise InputError(
-            f"The adapter in {file} was trained on another base: {', '.join(foreign[:5])} differ"
-        )
+        raise InputError(f"The adapter in {file} was trained on another base: {', '.join(foreign[:5])} differ")
     layers = {_STATISTICS.fullmatch(name)[1] for name in changed}
-    return {
-        name: tensor for name, tensor in rest.items() if (m := _STATISTICS.fullmatch(name)) and m[1] in layers
-    }
+    return {name: tensor for name, tensor in rest.items() if (m := _STATISTICS.fullmatch(name)) and m[1] in layers}
 
 
 def _close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
@@ -218,7 +201,5 @@ def _at_the_centre(layer: nn.Conv2d, a: torch.Tensor, b: torch.Tensor) -> tuple[
 
 
 def _as_json(config: peft.LoraConfig) -> dict:
-    content = {
-        key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()
-    }
+    content = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
     return json.loads(json.dumps(content, default=str))

@@ -286,7 +286,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sampling": _one_of("natural", "balanced"),
     "min_crop_area": (lambda value: _number(value) and 0 < value <= 1, "a number above 0 and up to 1"),
     "flip": (lambda value: isinstance(value, bool), "true or false"),
-    "guard": (lambda value: value is None or (_number(value) and 0 < value < 1), "a number above 0 and below 1, or null"),
+    "guard": (
+        lambda value: value is None or (_number(value) and 0 < value < 1),
+        "a number above 0 and below 1, or null",
+    ),
     "consistency": _RATE,
     "label_space": _one_of("joint", "data_set"),
     "selection": _one_of("epoch", "scale", "test"),

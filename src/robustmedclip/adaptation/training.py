@@ -121,7 +121,9 @@ class Objective:
         indices = np.arange(len(samples))
         batches = [indices[start : start + BATCH_SIZE] for start in range(0, len(indices), BATCH_SIZE)]
         prepared = _prepared(partial(samples.pixels, device=self.device), batches, self.device)
-        logits = torch.cat([self.logits(pixels, samples, batch) for pixels, batch in zip(prepared, batches, strict=True)])
+        logits = torch.cat(
+            [self.logits(pixels, samples, batch) for pixels, batch in zip(prepared, batches, strict=True)]
+        )
         losses = self.losses(logits, samples, indices).cpu()
         logits, labels = logits.cpu(), torch.from_numpy(samples.labels)
         members = [torch.from_numpy(inside) for inside in samples.members()]
@@ -132,7 +134,9 @@ class Objective:
         pooled = (logits.argmax(1) == labels).float().mean()
         return {
             "validation_loss": float(torch.stack([losses[inside].mean() for inside in members]).nanmean()),
-            "validation_accuracy": float(pooled if self._settings.selection == "test" else torch.stack(accuracies).nanmean()),
+            "validation_accuracy": float(
+                pooled if self._settings.selection == "test" else torch.stack(accuracies).nanmean()
+            ),
         }
 
     def criterion(self, row: Mapping[str, float]) -> float:

@@ -95,7 +95,9 @@ def tune(
         tuned, trainable = with_lora(model, settings, statistics) if low_rank else with_all_weights(model, statistics)
         fit_into_memory(tuned, settings.views * settings.batch_size, precision)
         journal = journal or Journal()
-        journal.open(_key(base_hash, training, validation, classifier, settings, seed, metadata, model.device, precision))
+        journal.open(
+            _key(base_hash, training, validation, classifier, settings, seed, metadata, model.device, precision)
+        )
         objective = Objective(tuned, classifier, training.label_ranges, settings, precision)
         history, kept = train(objective, trainable, training, validation, settings, seed, journal)
     config, weights = lora_state(tuned.network) if low_rank else ({}, _encoder_state(tuned.network))

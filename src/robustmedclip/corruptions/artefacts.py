@@ -85,9 +85,7 @@ def characters(image: np.ndarray, draws: Draws, text: tuple[int, int, float]) ->
             draws.integer(_MARGIN, shape[0] - _MARGIN),
         )
         colour = tinted(tuple(draws.integer(0, 255) for _ in range(3)), image.shape[-1])
-        layer = cv2.putText(
-            np.zeros(shape, np.uint8), word, place, cv2.FONT_HERSHEY_DUPLEX, size, 255, 1, cv2.LINE_AA
-        )
+        layer = cv2.putText(np.zeros(shape, np.uint8), word, place, cv2.FONT_HERSHEY_DUPLEX, size, 255, 1, cv2.LINE_AA)
         alpha = (resized(layer.astype(np.float32), image) / 255)[..., None]
         written += alpha * (colour - written)
     return truncated(written + 0.5)

@@ -41,9 +41,7 @@ def elastic_transform(image: np.ndarray, draws: Draws, strength: float) -> np.nd
     height, width = image.shape[:2]
     vertical, horizontal = (gaussian_kernel(0.01 * side, int(0.03 * side + 0.5)) for side in (height, width))
     noise = draws.field((2, height, width)) * np.float32(0.005 * height * strength * scale_of(image))
-    rows, columns = (
-        cv2.sepFilter2D(part, -1, horizontal, vertical, borderType=cv2.BORDER_REFLECT) for part in noise
-    )
+    rows, columns = (cv2.sepFilter2D(part, -1, horizontal, vertical, borderType=cv2.BORDER_REFLECT) for part in noise)
     rows += np.arange(height, dtype=np.float32)[:, None]
     columns += np.arange(width, dtype=np.float32)
     moved = cv2.remap(image.astype(np.float32), columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)

@@ -267,9 +267,7 @@ def _truncated(values: Tensor) -> Tensor:
     return values.add_(float(ROUNDING)).clamp_(0, 255).to(torch.uint8)
 
 
-def _filtered(
-    images: Tensor, rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, edge: str
-) -> Tensor:
+def _filtered(images: Tensor, rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, edge: str) -> Tensor:
     """Weighted sum of the pixels at the given offsets ``(T,)`` from each pixel, float32.
 
     `edge` says how images go on over their edges, as in ``numpy.pad``.
@@ -278,9 +276,7 @@ def _filtered(
     padded = images.float()
     for axis, offsets in ((1, rows), (2, columns)):
         beyond = max(0, -offsets.min()), max(0, offsets.max())
-        padded = padded.index_select(
-            axis, _moved(np.pad(np.arange(images.shape[axis]), beyond, edge), images)
-        )
+        padded = padded.index_select(axis, _moved(np.pad(np.arange(images.shape[axis]), beyond, edge), images))
     filtered = torch.zeros(images.shape, dtype=torch.float32, device=images.device)
     first_row, first_column = rows - min(0, rows.min()), columns - min(0, columns.min())
     for row, column, weight in zip(first_row, first_column, weights.tolist(), strict=True):

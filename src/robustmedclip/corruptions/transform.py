@@ -45,9 +45,7 @@ class RandomCorruption:
 
         known = corruptions(suite, dataset)
         if unknown := sorted(set(names or ()) - set(known)):
-            raise ValueError(
-                f"unknown corruptions {unknown} of suite {suite!r}; known are {', '.join(known)}"
-            )
+            raise ValueError(f"unknown corruptions {unknown} of suite {suite!r}; known are {', '.join(known)}")
         if not severities or not set(severities) <= set(SEVERITIES):
             raise ValueError(f"severities must be some of 1, 2, 3, 4 and 5, not {severities!r}")
         if not 0 <= probability <= 1:
@@ -88,9 +86,7 @@ class RandomCorruption:
             raise ValueError(f"a tensor must be uint8 (C, H, W), not {image.dtype} {tuple(image.shape)}")
         pixels = image.permute(1, 2, 0).numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
         channels = pixels[..., None] if pixels.ndim == 2 else pixels
-        corrupted = corrupt(
-            channels[None], name, severity, suite=self.suite, dataset=self.dataset, seed=seed
-        )[0]
+        corrupted = corrupt(channels[None], name, severity, suite=self.suite, dataset=self.dataset, seed=seed)[0]
         if isinstance(image, torch.Tensor):
             return torch.from_numpy(corrupted).permute(2, 0, 1).contiguous()
         corrupted = corrupted.reshape(pixels.shape)

@@ -60,7 +60,9 @@ def image_files(filesystem: AbstractFileSystem, paths: Sequence[str], reader: Pi
         raise complaint() from None
     sizes = sorted({shape[:2] for shape in shapes})
     if len(sizes) > 1:
-        named = [f"{width}x{height} ({paths[[s[:2] for s in shapes].index((height, width))]})" for height, width in sizes]
+        named = [
+            f"{width}x{height} ({paths[[s[:2] for s in shapes].index((height, width))]})" for height, width in sizes
+        ]
         raise SourceError(f"the images differ in size: {listed(named)}: set 'size' in the source")
     shape = (*sizes[0], max(channels for *_, channels in shapes))
 

@@ -74,12 +74,16 @@ class MedIMetaDataset(SourceDataset):
                 raise SourceError(f"{path} has no task {self._task!r}; it has {listed(map(repr, tasks))}")
             target, labels = _scalar(tasks[self._task]["task_target"]), tasks[self._task]["labels"]
             if target not in _SINGLE_LABEL:
-                raise SourceError(f"{path}: {self._task!r} is {target}; only tasks with one label per image are supported")
+                raise SourceError(
+                    f"{path}: {self._task!r} is {target}; only tasks with one label per image are supported"
+                )
             names = [_scalar(labels[label]) for label in range(len(labels))]
         except (yaml.YAMLError, LookupError, TypeError, AttributeError, RecursionError, ValueError) as error:
             if isinstance(error, SourceError):
                 raise
-            raise SourceError(f"{path} is damaged or not the info.yaml of MedIMeta ({type(error).__name__}: {error})") from error
+            raise SourceError(
+                f"{path} is damaged or not the info.yaml of MedIMeta ({type(error).__name__}: {error})"
+            ) from error
         if "/" in self._task or len(set(names)) != len(names):
             raise SourceError(f"{path}: task {self._task!r} is not usable: its classes are {listed(names)}")
         return renamed_classes(names, self._class_names, f"{path}, task {self._task!r}")

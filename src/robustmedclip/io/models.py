@@ -46,10 +46,7 @@ class ModelDataset(AbstractDataset[None, Any]):
     def signature(self) -> Any:
         """What the model depends on: its names, and name, size and time of each file."""
         files = [
-            file
-            for path in self.paths()
-            for file in (Path(path), *sorted(Path(path).rglob("*")))
-            if file.is_file()
+            file for path in self.paths() for file in (Path(path), *sorted(Path(path).rglob("*"))) if file.is_file()
         ]
         return [self._describe(), [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files]]
 

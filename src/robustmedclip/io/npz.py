@@ -134,7 +134,9 @@ def read_header(file: BinaryIO, size: int) -> ArrayHeader:
     shape, fortran, dtype = _HEADER_READERS[version](head)
     header = ArrayHeader(shape, dtype, fortran, head.tell())
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are not read: save text with .astype(str), numbers with .astype(int)")
+        raise ValueError(
+            "it holds Python objects, which are not read: save text with .astype(str), numbers with .astype(int)"
+        )
     if min(shape, default=0) < 0 or header.start + header.nbytes != size:
         raise ValueError(f"it announces {dtype} {shape}, and holds {size - header.start} bytes")
     return header

@@ -180,7 +180,9 @@ class MedMNISTDataset(NpzDataset):
     def _checked_class_names(self) -> tuple[str, ...]:
         info = self._info()
         if "multi-label" in info["task"]:
-            raise SourceError(f"{self._flag} has several labels per image: only sets with one label per image are supported")
+            raise SourceError(
+                f"{self._flag} has several labels per image: only sets with one label per image are supported"
+            )
         if self._flag.endswith("3d"):
             raise SourceError(f"{self._flag} has volumes: only sets of 2D images are supported")
         if self._size not in _SIZES:

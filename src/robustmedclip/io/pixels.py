@@ -141,7 +141,9 @@ class PixelReader:
         rescaled = "ModalityLUTSequence" in dataset or (
             float(dataset.get("RescaleSlope", 1)) != 1 or float(dataset.get("RescaleIntercept", 0)) != 0
         )
-        levels = photometric != "RGB" and (self.window or bits != 8 or rescaled or int(dataset.PixelRepresentation) != 0)
+        levels = photometric != "RGB" and (
+            self.window or bits != 8 or rescaled or int(dataset.PixelRepresentation) != 0
+        )
         if levels:
             self._require_window()
         if header_only:

@@ -28,9 +28,7 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
         The conditions that are needed, the first of them clean.
     """
 
-    def __init__(
-        self, *, filepath: str, suite: str, conditions: list[str], metadata: dict[str, Any] | None = None
-    ):
+    def __init__(self, *, filepath: str, suite: str, conditions: list[str], metadata: dict[str, Any] | None = None):
         self._folder, self.metadata = Path(filepath), metadata
         self._conditions = tuple(map(Condition.parse, conditions))
         if suite == "medmnist-c":

@@ -64,9 +64,7 @@ def mce(errors: np.ndarray, baseline: np.ndarray) -> np.ndarray:
     return mean_of_defined(corruption_error(errors, baseline))
 
 
-def relative_mce(
-    errors: np.ndarray, clean: np.ndarray, baseline: np.ndarray, baseline_clean: np.ndarray
-) -> np.ndarray:
+def relative_mce(errors: np.ndarray, clean: np.ndarray, baseline: np.ndarray, baseline_clean: np.ndarray) -> np.ndarray:
     """Mean of the defined relative CE_c: ``(..., corruptions, severities)`` and clean ``(...)`` to ``(...)``."""
     clean, baseline_clean = np.asarray(clean)[..., None], np.asarray(baseline_clean)[..., None]
     return mean_of_defined(relative_corruption_error(errors, clean, baseline, baseline_clean))

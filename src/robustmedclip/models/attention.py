@@ -39,8 +39,7 @@ class UnfusedAttention(nn.Module):
         if not self.batch_first:
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
         q, k, v = (
-            self._heads(layer(x))
-            for layer, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
+            self._heads(layer(x)) for layer, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
         )
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
         output = self.out_proj(attended.transpose(1, 2).flatten(2))
@@ -113,9 +112,7 @@ def fuse_attention(module: nn.Module) -> nn.Module:
 def _replace(parent: nn.Module, name: str, new: nn.Module) -> None:
     old = getattr(parent, name)
     parameter = next(old.parameters())
-    setattr(
-        parent, name, new.to(parameter.device).requires_grad_(parameter.requires_grad).train(old.training)
-    )
+    setattr(parent, name, new.to(parameter.device).requires_grad_(parameter.requires_grad).train(old.training))
 
 
 def _split(weight: torch.Tensor, bias: torch.Tensor | None) -> list[nn.Linear]:

@@ -40,9 +40,7 @@ def with_statistics_of(model: VisionLanguageModel, images: np.ndarray) -> Vision
     """
     shared = {id(child): child for name, child in model.network.named_children() if name != "visual"}
     adapted = model.with_network(copy.deepcopy(model.network, shared))
-    hooks = [
-        layer.register_forward_pre_hook(_take_statistics) for layer in batch_norm_layers(adapted.network).values()
-    ]
+    hooks = [layer.register_forward_pre_hook(_take_statistics) for layer in batch_norm_layers(adapted.network).values()]
     adapted.encode_image(adapted.preprocess(images, adapted.device))
     for hook in hooks:
         hook.remove()

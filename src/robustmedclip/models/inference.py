@@ -84,9 +84,7 @@ def image_features_of_each(
     def encoded(part: tuple[np.ndarray, int]) -> tuple[np.ndarray, ...]:
         images, count = part
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            return tuple(
-                model.encode_image(model.preprocess(images, device))[:count].cpu().numpy() for model in models
-            )
+            return tuple(model.encode_image(model.preprocess(images, device))[:count].cpu().numpy() for model in models)
 
     parts = ((_filled(batch), len(batch)) for batch in rebatched(batches, BATCH_SIZE))
     streams = _streams(device)
@@ -121,9 +119,7 @@ def cores_divided(parts: int) -> Iterator[None]:
         torch.set_num_threads(cores)
 
 
-def class_logits(
-    features: Iterable[np.ndarray], classifier: torch.Tensor, logit_scale: float
-) -> Iterator[np.ndarray]:
+def class_logits(features: Iterable[np.ndarray], classifier: torch.Tensor, logit_scale: float) -> Iterator[np.ndarray]:
     """Logits of a stream of features.
 
     Parameters
@@ -151,9 +147,7 @@ def image_logits(
     return class_logits(image_features(model, batches), classifier, model.logit_scale)
 
 
-def in_full_batches(
-    parts: Iterable[np.ndarray], function: Callable[[np.ndarray], np.ndarray]
-) -> Iterator[np.ndarray]:
+def in_full_batches(parts: Iterable[np.ndarray], function: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
     """What `function` makes of the rows of all parts, :data:`BATCH_SIZE` at a time, zeros after the last ones."""
     for batch in rebatched(parts, BATCH_SIZE):
         yield function(_filled(batch))[: len(batch)]

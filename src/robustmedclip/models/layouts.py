@@ -64,9 +64,7 @@ class Layout:
         """
         found = [path] if path.is_file() else [_one(path, pattern) for pattern in self.files]
         if len(found) != len(self.files):
-            raise InputError(
-                f"{path} is one file of a model of {len(self.files)}: give the folder that holds them"
-            )
+            raise InputError(f"{path} is one file of a model of {len(self.files)}: give the folder that holds them")
         try:
             return self.convert([read_weights(file) for file in found])
         except KeyError as error:
@@ -79,9 +77,7 @@ def _one(folder: Path, pattern: str) -> Path:
     files = sorted(file for suffix in pattern.split("|") for file in folder.glob(suffix))
     if len(files) != 1:
         names = ", ".join(file.name for file in files) or "none"
-        raise InputError(
-            f"Expected one file {pattern.replace('|', ' or ')} in {folder}, found {names}: give the file"
-        )
+        raise InputError(f"Expected one file {pattern.replace('|', ' or ')} in {folder}, found {names}: give the file")
     return files[0]
 
 
@@ -130,12 +126,8 @@ def medclip(parts: list[Weights]) -> Converted:
             },
             "text_cfg": _bert(CLINICALBERT, "medclip_pooler", "linear", 77),
         },
-        weights=_without_pooler(
-            visual | text | {"logit_scale": weights["logit_scale"].clamp(0, _MEDCLIP_LOGIT_SCALE)}
-        ),
-        preprocessing=Preprocessing(
-            size=(224, 224), mean=_MEDCLIP_MEAN, std=_MEDCLIP_STD, resize_mode="pad", mode="L"
-        ),
+        weights=_without_pooler(visual | text | {"logit_scale": weights["logit_scale"].clamp(0, _MEDCLIP_LOGIT_SCALE)}),
+        preprocessing=Preprocessing(size=(224, 224), mean=_MEDCLIP_MEAN, std=_MEDCLIP_STD, resize_mode="pad", mode="L"),
         text_tower={"output_hidden_states": True},
     )
 
@@ -149,9 +141,7 @@ def pmcclip(parts: list[Weights]) -> Converted:
     """
     image, text, projection = parts
     (projection,) = projection.values()
-    blocks = [
-        len({name.split(".")[1] for name in image if name.startswith(f"layer{i}.")}) for i in (1, 2, 3, 4)
-    ]
+    blocks = [len({name.split(".")[1] for name in image if name.startswith(f"layer{i}.")}) for i in (1, 2, 3, 4)]
     width = image["layer1.0.conv1.weight"].shape[0]
     grid = round((image["attnpool.positional_embedding"].shape[0] - 1) ** 0.5)
     return Converted(
@@ -215,21 +205,15 @@ def _native_vit(weights: Weights) -> tuple[dict[str, Any], int]:
 
 def _without_pooler(weights: Weights) -> Weights:
     """Without BERT's pooling layer, where the text tower does not use it."""
-    return {
-        name: tensor for name, tensor in weights.items() if not name.startswith("text.transformer.pooler.")
-    }
+    return {name: tensor for name, tensor in weights.items() if not name.startswith("text.transformer.pooler.")}
 
 
 def _medclip_resnet(weights: Weights) -> Weights:
     """torchvision's ResNet, whose names timm shares, with the projection as its last layer."""
     prefix = "vision_model.model."
-    visual = {
-        name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)
-    }
+    visual = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
     projection = visual.pop("fc.weight")
-    return {f"visual.trunk.{name}": tensor for name, tensor in visual.items()} | {
-        "visual.head.proj.weight": projection
-    }
+    return {f"visual.trunk.{name}": tensor for name, tensor in visual.items()} | {"visual.head.proj.weight": projection}
 
 
 #: Names of transformers' Swin, as they are in checkpoints, to timm's.

@@ -89,14 +89,10 @@ def load_open_clip(model: str, pretrained: str | None = None, name: str | None =
     if config is None:
         raise InputError(f"open_clip has no model {model!r}; it has {', '.join(open_clip.list_models())}")
     weights, settings = _named_weights(model, pretrained)
-    return _assembled(
-        config, weights, settings, tokenizer=model, folder=None, name=name or f"{model} ({pretrained})"
-    )
+    return _assembled(config, weights, settings, tokenizer=model, folder=None, name=name or f"{model} ({pretrained})")
 
 
-def load_checkpoint(
-    layout: str, weights: str, text: str | None = None, name: str | None = None
-) -> VisionLanguageModel:
+def load_checkpoint(layout: str, weights: str, text: str | None = None, name: str | None = None) -> VisionLanguageModel:
     """Load a checkpoint that was published in a layout of its own.
 
     Parameters
@@ -164,15 +160,11 @@ def _named_weights(model: str, pretrained: str | None) -> tuple[dict[str, torch.
         return read_weights(Path(pretrained)), {}
     settings = get_pretrained_cfg(model, pretrained)
     if not settings:
-        raise InputError(
-            f"{model!r} has no weights {pretrained!r}: it is no file, and not one of {_tags(model)}"
-        )
+        raise InputError(f"{model!r} has no weights {pretrained!r}: it is no file, and not one of {_tags(model)}")
     trained_with, has = (bool(c.get("quick_gelu")) for c in (settings, open_clip.get_model_config(model)))
     if trained_with != has:
         other = f"{model}-quickgelu" if trained_with else model.removesuffix("-quickgelu")
-        raise InputError(
-            f"The weights {pretrained!r} of {model!r} were trained with another activation: use {other!r}"
-        )
+        raise InputError(f"The weights {pretrained!r} of {model!r} were trained with another activation: use {other!r}")
     try:
         return read_weights(Path(download_pretrained(settings))), settings
     except (OSError, RuntimeError) as error:
@@ -233,9 +225,7 @@ def _assembled(
         name=name,
         network=network.requires_grad_(False).eval(),
         tokenize=_Trimmed(tokenize, network.text.config.pad_token_id) if _is_masked(network) else tokenize,
-        preprocess=settings
-        if isinstance(settings, Preprocessing)
-        else _preprocessing(settings, network, name),
+        preprocess=settings if isinstance(settings, Preprocessing) else _preprocessing(settings, network, name),
         logit_scale=float(network.logit_scale.detach().exp()),
         lora_targets=_lora_targets(network.visual),
         config=config,
@@ -289,9 +279,7 @@ def _adjusted(network: torch.nn.Module, weights: dict[str, torch.Tensor]) -> dic
     if "positional_embedding" in weights and not hasattr(network, "positional_embedding"):
         weights = convert_to_custom_text_state_dict(weights)
     # Sizes that older checkpoints of OpenAI's layout carry beside the weights.
-    weights = {
-        k: v for k, v in weights.items() if k not in ("input_resolution", "context_length", "vocab_size")
-    }
+    weights = {k: v for k, v in weights.items() if k not in ("input_resolution", "context_length", "vocab_size")}
     for scalar in ("logit_scale", "logit_bias"):
         if scalar in weights and getattr(network, scalar) is not None:
             weights[scalar] = weights[scalar].reshape(getattr(network, scalar).shape)
@@ -324,9 +312,7 @@ def new_open_clip(model_config: dict) -> torch.nn.Module:
     return open_clip.model.CLIP(**model_config)
 
 
-def save_open_clip(
-    folder: Path, network: torch.nn.Module, model_config: dict, preprocessing: Preprocessing
-) -> None:
+def save_open_clip(folder: Path, network: torch.nn.Module, model_config: dict, preprocessing: Preprocessing) -> None:
     """Write weights and configuration as a folder that ``local-dir:`` loads.
 
     Parameters

@@ -112,9 +112,7 @@ def _weight_files(folder: Path, model: str) -> list[Path]:
         local_path(f"{HUB}{model}", ("pytorch_model.bin",))
     if (folder / "pytorch_model.bin").is_file():
         return [folder / "pytorch_model.bin"]
-    raise InputError(
-        f"The model in {folder} can't be loaded: it has no model.safetensors and no pytorch_model.bin"
-    )
+    raise InputError(f"The model in {folder} can't be loaded: it has no model.safetensors and no pytorch_model.bin")
 
 
 @dataclass(frozen=True)

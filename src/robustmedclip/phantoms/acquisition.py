@@ -68,9 +68,7 @@ DOMAINS = {
 }
 
 
-def acquire(
-    scene: np.ndarray, rng: np.random.Generator, domain: Domain, nominal_mean: tuple[float, ...]
-) -> np.ndarray:
+def acquire(scene: np.ndarray, rng: np.random.Generator, domain: Domain, nominal_mean: tuple[float, ...]) -> np.ndarray:
     """Acquire one image of a drawn scene.
 
     Exposure and white balance are automatic, as in a camera: the mean of each channel is set to a

@@ -19,28 +19,62 @@ from robustmedclip.phantoms.primitives import blend, coverage, grid, smooth_nois
 MODALITY = "blood cell microscopy"
 CHANNELS = 3
 CLASSES: dict[str, tuple[str, ...]] = {
-    "basophil": ("basophil", "a basophil with dark purple granules", "a basophilic granulocyte",
+    "basophil": (
+        "basophil",
+        "a basophil with dark purple granules",
+        "a basophilic granulocyte",
         "a granulocyte with coarse granules obscuring the nucleus",
-        "a cell packed with blue-black granules"),
-    "eosinophil": ("eosinophil", "an eosinophil with a bilobed nucleus",
-        "a granulocyte with large orange granules", "a two-lobed nucleus among coarse red-orange granules",
-        "an eosinophilic granulocyte"),
-    "erythroblast": ("erythroblast", "a nucleated red blood cell",
+        "a cell packed with blue-black granules",
+    ),
+    "eosinophil": (
+        "eosinophil",
+        "an eosinophil with a bilobed nucleus",
+        "a granulocyte with large orange granules",
+        "a two-lobed nucleus among coarse red-orange granules",
+        "an eosinophilic granulocyte",
+    ),
+    "erythroblast": (
+        "erythroblast",
+        "a nucleated red blood cell",
         "a small cell with a very dense round nucleus",
-        "a red cell precursor with smooth greyish-pink cytoplasm", "a normoblast with a pyknotic nucleus"),
-    "immature granulocyte": ("immature granulocyte", "a promyelocyte, myelocyte or metamyelocyte",
-        "a large cell with fine chromatin and nucleoli", "a granulocyte precursor with an indented nucleus",
-        "a large unsegmented nucleus with purple primary granules"),
-    "lymphocyte": ("lymphocyte", "a lymphocyte with a dense round nucleus",
-        "a small cell with a thin blue cytoplasm", "an agranular cell almost filled by its nucleus",
-        "a mononuclear cell with clumped chromatin"),
-    "monocyte": ("monocyte", "a monocyte with a kidney-shaped nucleus", "a mononuclear cell with vacuoles",
-        "a large cell with a folded nucleus and grey-blue cytoplasm", "a large horseshoe-shaped nucleus"),
-    "neutrophil": ("neutrophil", "a neutrophil with a segmented nucleus",
-        "a granulocyte with fine pale granules", "a nucleus of three to five lobes joined by thin strands",
-        "a polymorphonuclear leukocyte"),
-    "platelet": ("platelet", "a thrombocyte", "small granular purple fragments without a nucleus",
-        "a clump of platelets among red blood cells", "a tiny anucleate cell fragment"),
+        "a red cell precursor with smooth greyish-pink cytoplasm",
+        "a normoblast with a pyknotic nucleus",
+    ),
+    "immature granulocyte": (
+        "immature granulocyte",
+        "a promyelocyte, myelocyte or metamyelocyte",
+        "a large cell with fine chromatin and nucleoli",
+        "a granulocyte precursor with an indented nucleus",
+        "a large unsegmented nucleus with purple primary granules",
+    ),
+    "lymphocyte": (
+        "lymphocyte",
+        "a lymphocyte with a dense round nucleus",
+        "a small cell with a thin blue cytoplasm",
+        "an agranular cell almost filled by its nucleus",
+        "a mononuclear cell with clumped chromatin",
+    ),
+    "monocyte": (
+        "monocyte",
+        "a monocyte with a kidney-shaped nucleus",
+        "a mononuclear cell with vacuoles",
+        "a large cell with a folded nucleus and grey-blue cytoplasm",
+        "a large horseshoe-shaped nucleus",
+    ),
+    "neutrophil": (
+        "neutrophil",
+        "a neutrophil with a segmented nucleus",
+        "a granulocyte with fine pale granules",
+        "a nucleus of three to five lobes joined by thin strands",
+        "a polymorphonuclear leukocyte",
+    ),
+    "platelet": (
+        "platelet",
+        "a thrombocyte",
+        "small granular purple fragments without a nucleus",
+        "a clump of platelets among red blood cells",
+        "a tiny anucleate cell fragment",
+    ),
 }
 
 _Colour = tuple[float, float, float]
@@ -131,6 +165,7 @@ def _lobed(counts: tuple[int, ...], sweep: _Range, reach: _Range, radius: _Range
             t = np.clip(((v - a) * (c - a) + (u - b) * (d - b)) / ((c - a) ** 2 + (d - b) ** 2), 0, 1)
             parts.append(np.hypot(v - a - t * (c - a), u - b - t * (d - b)) - half_width)
         return _merge(parts, 0.04)
+
     return outline
 
 
@@ -145,6 +180,7 @@ def _round(share: _Range, offset: float, notch: _Range) -> _Outline:
         tip = shift + (1 - depth) * extent + length
         dent = _ellipse(v, u, (tip, rng.normal(0, 0.1)), (length, width), rng.normal(0, 0.15))
         return -_merge([-body, dent], 0.04)
+
     return outline
 
 
@@ -164,33 +200,72 @@ class _Recipe:
 _PINK, _LILAC, _BLUE, _GREY = (0.93, 0.77, 0.79), (0.84, 0.72, 0.85), (0.62, 0.70, 0.90), (0.72, 0.69, 0.80)
 _RECIPES = {
     "basophil": _Recipe(
-        (0.42, 0.60), 0.04, (_LILAC, _PINK), (0.56, 0.38, 0.67),
-        _lobed((2, 3), (1.8, 2.8), (0.25, 0.42), (0.35, 0.45), (0.2, 0.3)), (0.2, 0.10),
-        (((45, 110), (0.06, 0.12), (0.25, 0.12, 0.42), (0.75, 0.97), "cell"),)),
+        (0.42, 0.60),
+        0.04,
+        (_LILAC, _PINK),
+        (0.56, 0.38, 0.67),
+        _lobed((2, 3), (1.8, 2.8), (0.25, 0.42), (0.35, 0.45), (0.2, 0.3)),
+        (0.2, 0.10),
+        (((45, 110), (0.06, 0.12), (0.25, 0.12, 0.42), (0.75, 0.97), "cell"),),
+    ),
     "eosinophil": _Recipe(
-        (0.46, 0.62), 0.03, (_PINK, (0.93, 0.72, 0.66)), (0.46, 0.27, 0.60),
-        _lobed((2, 2, 2, 2, 3), (1.9, 3.1), (0.40, 0.50), (0.28, 0.36), (0.06, 0.14)), (0.16, 0.16),
-        (((100, 190), (0.06, 0.085), (0.87, 0.44, 0.33), (0.65, 0.95), "cytoplasm"),)),
+        (0.46, 0.62),
+        0.03,
+        (_PINK, (0.93, 0.72, 0.66)),
+        (0.46, 0.27, 0.60),
+        _lobed((2, 2, 2, 2, 3), (1.9, 3.1), (0.40, 0.50), (0.28, 0.36), (0.06, 0.14)),
+        (0.16, 0.16),
+        (((100, 190), (0.06, 0.085), (0.87, 0.44, 0.33), (0.65, 0.95), "cytoplasm"),),
+    ),
     "erythroblast": _Recipe(
-        (0.32, 0.50), 0.02, (_GREY, (0.88, 0.70, 0.72)), (0.28, 0.14, 0.40),
-        _round((0.48, 0.70), 0.07, (-0.1, 0.0)), (0.2, 0.28)),
+        (0.32, 0.50),
+        0.02,
+        (_GREY, (0.88, 0.70, 0.72)),
+        (0.28, 0.14, 0.40),
+        _round((0.48, 0.70), 0.07, (-0.1, 0.0)),
+        (0.2, 0.28),
+    ),
     "immature granulocyte": _Recipe(
-        (0.48, 0.68), 0.03, (_LILAC, _BLUE), (0.54, 0.33, 0.65),
-        _round((0.62, 0.80), 0.12, (-0.1, 0.4)), (0.09, 0.12),
-        (((20, 120), (0.025, 0.045), (0.50, 0.18, 0.48), (0.5, 0.85), "cell"),
-         ((2, 5), (0.09, 0.14), (0.70, 0.58, 0.84), (0.55, 0.9), "nucleus"))),
+        (0.48, 0.68),
+        0.03,
+        (_LILAC, _BLUE),
+        (0.54, 0.33, 0.65),
+        _round((0.62, 0.80), 0.12, (-0.1, 0.4)),
+        (0.09, 0.12),
+        (
+            ((20, 120), (0.025, 0.045), (0.50, 0.18, 0.48), (0.5, 0.85), "cell"),
+            ((2, 5), (0.09, 0.14), (0.70, 0.58, 0.84), (0.55, 0.9), "nucleus"),
+        ),
+    ),
     "lymphocyte": _Recipe(
-        (0.36, 0.56), 0.03, (_BLUE, (0.70, 0.76, 0.93)), (0.40, 0.23, 0.57),
-        _round((0.76, 0.92), 0.05, (-0.1, 0.12)), (0.24, 0.22)),
+        (0.36, 0.56),
+        0.03,
+        (_BLUE, (0.70, 0.76, 0.93)),
+        (0.40, 0.23, 0.57),
+        _round((0.76, 0.92), 0.05, (-0.1, 0.12)),
+        (0.24, 0.22),
+    ),
     "monocyte": _Recipe(
-        (0.50, 0.70), 0.055, (_GREY, (0.68, 0.70, 0.83)), (0.50, 0.33, 0.65),
-        _round((0.68, 0.82), 0.06, (0.55, 1.15)), (0.14, 0.18),
-        (((2, 14), (0.04, 0.09), (0.93, 0.90, 0.94), (0.5, 0.9), "cytoplasm"),
-         ((30, 90), (0.02, 0.03), (0.62, 0.42, 0.66), (0.2, 0.5), "cytoplasm"))),
+        (0.50, 0.70),
+        0.055,
+        (_GREY, (0.68, 0.70, 0.83)),
+        (0.50, 0.33, 0.65),
+        _round((0.68, 0.82), 0.06, (0.55, 1.15)),
+        (0.14, 0.18),
+        (
+            ((2, 14), (0.04, 0.09), (0.93, 0.90, 0.94), (0.5, 0.9), "cytoplasm"),
+            ((30, 90), (0.02, 0.03), (0.62, 0.42, 0.66), (0.2, 0.5), "cytoplasm"),
+        ),
+    ),
     "neutrophil": _Recipe(
-        (0.44, 0.62), 0.04, (_PINK, (0.90, 0.80, 0.86)), (0.38, 0.21, 0.53),
-        _lobed((3, 3, 4, 4, 5), (2.7, 3.5), (0.42, 0.54), (0.22, 0.31), (0.04, 0.10)), (0.18, 0.18),
-        (((90, 200), (0.022, 0.035), (0.74, 0.50, 0.68), (0.25, 0.6), "cytoplasm"),)),
+        (0.44, 0.62),
+        0.04,
+        (_PINK, (0.90, 0.80, 0.86)),
+        (0.38, 0.21, 0.53),
+        _lobed((3, 3, 4, 4, 5), (2.7, 3.5), (0.42, 0.54), (0.22, 0.31), (0.04, 0.10)),
+        (0.18, 0.18),
+        (((90, 200), (0.022, 0.035), (0.74, 0.50, 0.68), (0.25, 0.6), "cytoplasm"),),
+    ),
 }
 
 
@@ -239,9 +314,7 @@ def _scatter(rng: np.random.Generator, count: int, radii: _Range, disc: _Disc, s
     return coverage(distance * mean_radius, size, 0.3 * mean_radius)
 
 
-def _platelets(
-    rng: np.random.Generator, scene: np.ndarray, subtle: bool, disc: _Disc, size: int
-) -> np.ndarray:
+def _platelets(rng: np.random.Generator, scene: np.ndarray, subtle: bool, disc: _Disc, size: int) -> np.ndarray:
     """One fragment or a clump: pale hyalomere around a granular purple centre; a giant one when subtle."""
     y, x = grid(size)
     count = 1 if subtle else rng.choice((1, 2, 3, 5), p=(0.6, 0.16, 0.12, 0.12))

@@ -67,9 +67,7 @@ def draw(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
     return (1 - np.exp(-rng.uniform(1.1, 1.5) * np.clip(film, 0, None)))[..., None].astype(np.float32)
 
 
-def _polar(
-    size: int, centre: np.ndarray, radii: tuple[float, float], angle: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _polar(size: int, centre: np.ndarray, radii: tuple[float, float], angle: float) -> tuple[np.ndarray, np.ndarray]:
     """Radius in units of the ellipse's and angle in its frame."""
     y, x = grid(size)
     dy, dx = y - np.float32(centre[0]), x - np.float32(centre[1])

@@ -188,9 +188,7 @@ def _lung(thorax: _Thorax, v: np.ndarray, u: np.ndarray, size: int) -> np.ndarra
     shift = 0.05 * thorax.turn
     lateral_room = _wall(thorax, v, u) - np.abs(u)
     medial_room = np.abs(u - shift) - medial
-    depth = np.minimum(
-        np.minimum(lateral_room, medial_room), np.minimum(_diaphragm(thorax, u) - v, v - thorax.apex)
-    )
+    depth = np.minimum(np.minimum(lateral_room, medial_room), np.minimum(_diaphragm(thorax, u) - v, v - thorax.apex))
     return coverage(-depth, size, 0.008) * (0.45 + 0.55 * _round_profile(depth, 0.3))
 
 
@@ -332,9 +330,7 @@ def _branch(
             start[1] + side * begin * length * cos(heading),
         )
         angle = turn if side == _LEFT else pi - turn
-        tube = _tube(
-            v, u, size, foot, angle, share * length, width * (1 - 0.7 * begin), rng.uniform(-0.7, 0.7)
-        )
+        tube = _tube(v, u, size, foot, angle, share * length, width * (1 - 0.7 * begin), rng.uniform(-0.7, 0.7))
         shadow = np.maximum(shadow, (1 - 0.5 * begin) * tube)
     return shadow
 
@@ -344,9 +340,7 @@ def _no_disease(rng: np.random.Generator, thorax: _Thorax, v: np.ndarray, u: np.
     return np.clip(rng.uniform(0.0, 0.07) * (1 + smooth_noise(rng, size, 0.5)), 0, 0.2)
 
 
-def _consolidation(
-    rng: np.random.Generator, thorax: _Thorax, v: np.ndarray, u: np.ndarray, size: int
-) -> np.ndarray:
+def _consolidation(rng: np.random.Generator, thorax: _Thorax, v: np.ndarray, u: np.ndarray, size: int) -> np.ndarray:
     """Share of the air replaced by exudate in one lobe or segment, now and then in a second one."""
     side = rng.choice((_RIGHT, _LEFT), p=(0.6, 0.4))
     subtle = rng.random() < 0.08

@@ -189,9 +189,7 @@ def _vessels(rng: Generator, eye: _Eye, size: int, calibre: float, reach: float,
     return _layer(canvas, size)
 
 
-def _walks(
-    rng: Generator, starts: np.ndarray, heading: np.ndarray, length: np.ndarray, bend: np.ndarray
-) -> np.ndarray:
+def _walks(rng: Generator, starts: np.ndarray, heading: np.ndarray, length: np.ndarray, bend: np.ndarray) -> np.ndarray:
     """Wandering paths ``(n, 9, 2)``, each turning by `bend` radians in all."""
     wander = np.cumsum(rng.normal(0, 0.16, (len(heading), 8)), axis=1)
     angle = heading[:, None] + bend[:, None] * np.linspace(0, 1, 8) + wander
@@ -199,9 +197,7 @@ def _walks(
     return np.cumsum(np.concatenate([starts[:, None], steps], axis=1), axis=1)
 
 
-def _background(
-    rng: Generator, eye: _Eye, image: np.ndarray, size: int, label: int, severity: float
-) -> np.ndarray:
+def _background(rng: Generator, eye: _Eye, image: np.ndarray, size: int, label: int, severity: float) -> np.ndarray:
     """Microaneurysms, haemorrhages, exudates and cotton wool spots of the grade; drusen at any grade."""
     dots, bleedings, clusters, spots = (
         int(np.ceil(severity * rng.integers(*ranges[label], endpoint=True))) for ranges in _COUNTS.values()
@@ -282,9 +278,7 @@ def _sites(rng: Generator, eye: _Eye, count: int) -> np.ndarray:
     return sites[off_disc & (np.hypot(*(sites - eye.macula).T) > 0.1)][:count]
 
 
-def _blobs(
-    rng: Generator, eye: _Eye, canvas: np.ndarray, centres: np.ndarray, radii: _Range, stretch: float
-) -> None:
+def _blobs(rng: Generator, eye: _Eye, canvas: np.ndarray, centres: np.ndarray, radii: _Range, stretch: float) -> None:
     """Fill irregular blobs, drawn out by up to `stretch` along the nerve fibres from the disc."""
     theta, count = np.linspace(0, 2 * pi, 16, endpoint=False), (len(centres), 1)
     along = rng.uniform(1, stretch, count)

@@ -132,9 +132,7 @@ def _subretinal_fluid(rng: np.random.Generator, retina: _Retina, size: int, cent
     lens = depth * _bump(x, centre, rng.uniform(0.2, 0.4))
     retina.inner -= 0.7 * lens
     top = retina.pigment - lens
-    np.maximum(
-        retina.fluid, coverage(np.maximum(top - y, y - retina.pigment + 0.03), size, 0.01), out=retina.fluid
-    )
+    np.maximum(retina.fluid, coverage(np.maximum(top - y, y - retina.pigment + 0.03), size, 0.01), out=retina.fluid)
 
 
 def _neovascularization(rng: np.random.Generator, retina: _Retina, size: int, subtle: bool) -> None:

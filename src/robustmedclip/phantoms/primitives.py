@@ -96,9 +96,7 @@ def ellipse(
 def irregular(rng: np.random.Generator, amplitude: float, harmonics: int = 5) -> np.ndarray:
     """Random outline harmonics for :func:`ellipse`, decaying with frequency."""
     decay = amplitude / np.arange(1, harmonics + 1)
-    return np.stack(
-        [decay * rng.uniform(0.3, 1.0, harmonics), rng.uniform(0, 2 * np.pi, harmonics)], axis=1
-    )
+    return np.stack([decay * rng.uniform(0.3, 1.0, harmonics), rng.uniform(0, 2 * np.pi, harmonics)], axis=1)
 
 
 def stroke(size: int, points: np.ndarray, widths: np.ndarray | float, softness: float = 0.0) -> np.ndarray:
@@ -142,9 +140,7 @@ def stroke(size: int, points: np.ndarray, widths: np.ndarray | float, softness: 
 
 
 def _window(low: float, high: float, size: int) -> slice:
-    return slice(
-        max(int(np.floor((low + 1) / 2 * size)), 0), min(int(np.ceil((high + 1) / 2 * size)) + 1, size)
-    )
+    return slice(max(int(np.floor((low + 1) / 2 * size)), 0), min(int(np.ceil((high + 1) / 2 * size)) + 1, size))
 
 
 def curve(*control: tuple[float, float], samples: int = 24) -> np.ndarray:

@@ -131,9 +131,7 @@ def adopt_released_set(
     )
 
 
-def _renumbered(
-    labels: np.ndarray, test: ImageSet, label_map: Mapping[int, str] | None, place: str
-) -> np.ndarray:
+def _renumbered(labels: np.ndarray, test: ImageSet, label_map: Mapping[int, str] | None, place: str) -> np.ndarray:
     names = dict(enumerate(test.class_names)) if label_map is None else dict(label_map)
     if unknown := sorted(set(names.values()) - set(test.class_names)):
         raise InputError(f"{place}.label_map: {unknown} are no classes of '{test.name}': {list(test.class_names)}")
@@ -182,7 +180,9 @@ def _other_counts(test: ImageSet, released: ReleasedSet, counts: np.ndarray, pla
     pairs = ", ".join(
         f"{name!r} {there} and {here}" for name, there, here in zip(test.class_names, counts, expected, strict=True)
     )
-    message = f"{released.folder}: the classes have other sizes in the released clean set and in the test split: {pairs}"
+    message = (
+        f"{released.folder}: the classes have other sizes in the released clean set and in the test split: {pairs}"
+    )
     raw = np.bincount(released.labels[CLEAN], minlength=len(expected))
     if len(raw) == len(expected) == len(set(expected.tolist())) and sorted(raw) == sorted(expected):
         fitting = {label: test.class_names[int(np.argmax(expected == count))] for label, count in enumerate(raw)}

@@ -58,9 +58,7 @@ def encode_together(
     ]
 
 
-def _features_by_condition(
-    model: Any, corrupted: CorruptedSet, precision: Any, name: str
-) -> Iterator[np.ndarray]:
+def _features_by_condition(model: Any, corrupted: CorruptedSet, precision: Any, name: str) -> Iterator[np.ndarray]:
     """Features under one condition, then the next, each with the statistics of its own images: of the same ones, drawn once."""
     from robustmedclip.models import BATCH_SIZE, image_features, with_statistics_of
 
@@ -87,9 +85,7 @@ def _images(corrupted: CorruptedSet, name: str) -> Iterator[np.ndarray]:
         yield from corrupted.read(condition, BATCH_SIZE)
 
 
-def _features(
-    model: Any, corrupted: CorruptedSet, width: int, read: Callable[[], Iterator[np.ndarray]]
-) -> Features:
+def _features(model: Any, corrupted: CorruptedSet, width: int, read: Callable[[], Iterator[np.ndarray]]) -> Features:
     clean = corrupted.clean
     return Features(
         data_set=clean.name,

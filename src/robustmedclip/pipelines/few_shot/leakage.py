@@ -82,7 +82,12 @@ def _shared(pool: pd.DataFrame, test: pd.DataFrame) -> list[tuple[str, str, str,
     exact = pool["pixels"].map(first_with).to_numpy(np.float64)
     same = ~np.isnan(exact)
     rows[same], bits[same] = exact[same].astype(np.int64), 0
-    names = pool["data_set"].to_numpy(), pool["sample_id"].to_numpy(), test["data_set"].iloc[0], test["sample_id"].to_numpy()
+    names = (
+        pool["data_set"].to_numpy(),
+        pool["sample_id"].to_numpy(),
+        test["data_set"].iloc[0],
+        test["sample_id"].to_numpy(),
+    )
     return [
         (names[0][at], names[1][at], names[2], names[3][rows[at]], "exact" if same[at] else "near", int(bits[at]))
         for at in np.flatnonzero(bits <= LARGEST_DISTANCE)

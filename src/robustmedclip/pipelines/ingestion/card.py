@@ -29,7 +29,8 @@ def data_card(splits: Mapping[str, ImageSet]) -> dict[str, Any]:
         "size": list(first.images.shape[1:3]),
         "channels": first.images.shape[3],
         "counts": {
-            split: dict(zip(part.class_names, part.class_counts().tolist(), strict=True)) for split, part in splits.items()
+            split: dict(zip(part.class_names, part.class_counts().tolist(), strict=True))
+            for split, part in splits.items()
         },
         "origin": dict(first.origin),
     }

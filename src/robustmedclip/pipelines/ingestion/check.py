@@ -57,7 +57,9 @@ def _checked(dataset: Any, pixels: bool) -> tuple[str, str]:
 def _read_splits(splits: dict[str, ImageSet]) -> str:
     for image_set in ingest(splits):
         count = -(-len(image_set) // _BATCH)
-        for _ in zip(track(range(count), f"Reading {image_set.name}, batches"), batches(image_set.images, _BATCH), strict=True):
+        for _ in zip(
+            track(range(count), f"Reading {image_set.name}, batches"), batches(image_set.images, _BATCH), strict=True
+        ):
             pass
     counts = ", ".join(f"{split} {len(part)}" for split, part in splits.items())
     height, width, channels = splits["test"].images.shape[1:]

@@ -23,5 +23,7 @@ def _nodes(name: str, pool_splits: tuple[str, ...]) -> list[Node]:
             name="ingest",
             namespace=namespace,
         ),
-        Node(draw_examples, inputs=f"test-{name}", outputs=f"examples-{name}", name="draw_examples", namespace=namespace),
+        Node(
+            draw_examples, inputs=f"test-{name}", outputs=f"examples-{name}", name="draw_examples", namespace=namespace
+        ),
     ]

@@ -136,7 +136,7 @@ def _card(name: str, folder: Path, parameters: dict[str, Any], images: int, loss
             "- **Made by**: `kedro run --pipelines pretraining`",
             "",
             f"Zero-shot accuracy in percent, on {_CARD_IMAGES} new phantoms (seed {parameters['seed'] + 1}) per modality and domain,",
-            "with the prompt \"a {modality} image showing {class name}\":",
+            'with the prompt "a {modality} image showing {class name}":',
             "",
             f"| phantoms | classes | chance | {' | '.join(domains)} |",
             f"| --- | ---: | ---: |{' ---: |' * len(domains)}",
@@ -144,7 +144,6 @@ def _card(name: str, folder: Path, parameters: dict[str, Any], images: int, loss
             "",
         ]
     )
-
 
 
 def _zero_shot_accuracy(folder: Path, anatomy: str, domain: str, parameters: dict[str, Any]) -> float:

@@ -166,8 +166,6 @@ def reliability_diagrams(logits: Sequence[Logits], models: Sequence[str]) -> go.
     return _finished(figure, "mean confidence", "share that is right", entries=len(lines))
 
 
-
-
 def _severities(everywhere: pd.DataFrame, model: str, corruption: str) -> pd.DataFrame:
     own = everywhere[everywhere["model"] == model]
     errors = own[(own["metric"] == "error") & (own["corruption"] == corruption) & own["severity"].notna()]

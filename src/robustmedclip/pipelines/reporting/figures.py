@@ -107,7 +107,9 @@ def model_summary(metrics: pd.DataFrame, logits: Sequence[Logits]) -> Figure:
     for name, line in reliability_lines(logits).items():
         colour, style = COLOURS[0 if name.startswith("clean") else 1], ":o" if name.endswith("scaled") else "-o"
         calibration.plot(line["confidence"], line["right"], style, color=colour, label=name, markersize=3)
-    calibration.set(xlabel="mean confidence", ylabel="share that is right", title="calibration", xlim=(0, 1.02), ylim=(0, 1.02))
+    calibration.set(
+        xlabel="mean confidence", ylabel="share that is right", title="calibration", xlim=(0, 1.02), ylim=(0, 1.02)
+    )
     for axis in (severities, calibration):
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)

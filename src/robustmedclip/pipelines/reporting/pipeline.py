@@ -57,7 +57,17 @@ def create_pipeline(plan: Plan) -> Pipeline:
             ),
             stage_node(
                 bind(write_page, **facts),
-                ["metrics", "leaderboard", "comparisons", "parameters", "figures", *cards, *corrupted, *logits, *few_shots],
+                [
+                    "metrics",
+                    "leaderboard",
+                    "comparisons",
+                    "parameters",
+                    "figures",
+                    *cards,
+                    *corrupted,
+                    *logits,
+                    *few_shots,
+                ],
                 "report_page",
                 name="write_report_page",
             ),

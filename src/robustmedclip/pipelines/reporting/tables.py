@@ -135,7 +135,9 @@ def report_tables(
     scale = f"; {baseline} is 100, lower is better"
 
     tables = {
-        "leaderboard": Table(f"Leaderboard, averages over data sets. In mCE, {baseline} is 100", board, _readable(board)),
+        "leaderboard": Table(
+            f"Leaderboard, averages over data sets. In mCE, {baseline} is 100", board, _readable(board)
+        ),
         "comparisons": Table(
             "Differences of mCE on the same resamples; p by Wald's test, and by Holm's correction for all pairs",
             comparisons,
@@ -148,7 +150,9 @@ def report_tables(
             models,
             [_Score("mce_seen", ALL, "mCE, seen"), _Score("mce_held_out", ALL, "mCE, held out")],
         ),
-        "clean_error_by_data_set": _pivot("Clean error by data set, %", of_data_sets, models, "clean_error", "data_set"),
+        "clean_error_by_data_set": _pivot(
+            "Clean error by data set, %", of_data_sets, models, "clean_error", "data_set"
+        ),
         "mce_by_data_set": _pivot(f"mCE by data set{scale}", of_data_sets, models, "mce", "data_set"),
         "mce_by_modality": _pivot(f"mCE by modality{scale}", of_modalities, models, "mce", "modality"),
         "mce_by_collection": _pivot(f"mCE by collection{scale}", of_collections, models, "mce", "collection"),
@@ -241,7 +245,12 @@ def _leakage(duplicates: pd.DataFrame) -> list[str]:
     pairs = ["pool_set", "test_set", "kind"]
     counts = duplicates.groupby(pairs, as_index=False).size().rename(columns={"pool_set": "training pool of"})
     counts = counts.rename(columns={"test_set": "test split of", "kind": "match", "size": "images"})
-    return ["Images of the training pools that are also in a test split, and are not trained on:", "", to_markdown(counts), ""]
+    return [
+        "Images of the training pools that are also in a test split, and are not trained on:",
+        "",
+        to_markdown(counts),
+        "",
+    ]
 
 
 def to_markdown(table: pd.DataFrame) -> str:
@@ -317,7 +326,9 @@ def _readable_comparisons(comparisons: pd.DataFrame) -> pd.DataFrame:
 def _place(row: tuple) -> str:
     if pd.isna(row.place):
         return ""
-    return f"{row.place:.0f}" if pd.isna(row.place_low) else f"{row.place:.0f} [{row.place_low:.0f}, {row.place_high:.0f}]"
+    return (
+        f"{row.place:.0f}" if pd.isna(row.place_low) else f"{row.place:.0f} [{row.place_low:.0f}, {row.place_high:.0f}]"
+    )
 
 
 def _p_value(p: float) -> str:
@@ -344,7 +355,9 @@ def _seeds(board: pd.DataFrame) -> str:
     if tuned.empty:
         return ""
     several = " and over the seeds of the models trained with several" if (tuned["seeds"] > 1).any() else ""
-    single = "; it does not contain the spread over trainings of models with one seed" if (tuned["seeds"] == 1).any() else ""
+    single = (
+        "; it does not contain the spread over trainings of models with one seed" if (tuned["seeds"] == 1).any() else ""
+    )
     return several + single
 
 
@@ -372,8 +385,7 @@ def undefined(metrics: pd.DataFrame, baseline: str) -> list[str]:
 def few_shot_counts(few_shots: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Training images of each data set and in total, a row per entry of `few_shots`."""
     counts = [
-        shots[shots["role"] == "training"].groupby("data_set").size().rename(cell)
-        for cell, shots in few_shots.items()
+        shots[shots["role"] == "training"].groupby("data_set").size().rename(cell) for cell, shots in few_shots.items()
     ]
     wide = pd.concat(counts, axis=1).T
     wide.insert(0, "total", wide.sum(axis=1))

@@ -1,6 +1,5 @@
 """Connects the tuning nodes."""
 
-
 from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.adaptation.settings import CacheSettings, LinearProbeSettings
