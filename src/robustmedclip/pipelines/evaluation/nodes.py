@@ -19,7 +19,7 @@ VERSION = 4
 
 _ROWS = 4096
 #: Images of a condition whose statistics batch normalisation has, where it has those of the images; more don't fit into memory.
-_MOST = 256
+_MOST = 128
 
 
 def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str) -> Features:
