@@ -9,6 +9,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from robustmedclip.models import Preprocessing
+from robustmedclip.models.preprocessing import _scaled, _scaled_in_float
 
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 
@@ -35,6 +36,17 @@ def test_equal_to_open_clips(resize_mode, interpolation, height, width):
     transform = image_transform_v2(PreprocessCfg(size=32, mean=MEAN, std=STD, **chosen), is_train=False)
     pixels = Preprocessing((32, 32), MEAN, STD, **chosen)(image[None])[0]
     assert (pixels - transform(Image.fromarray(image))).abs().max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@settings(max_examples=25)
+@given(height=SIDES, width=SIDES, rows=SIDES, columns=SIDES, seed=st.integers(0, 9))
+def test_devices_without_uint8_scale_to_the_same_levels(interpolation, height, width, rows, columns, seed):
+    batch = torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (2, 3, height, width), np.uint8))
+    expected, found = (scale(batch, (rows, columns), interpolation) for scale in (_scaled, _scaled_in_float))
+    assert found.dtype == torch.uint8
+    difference = (found.int() - expected.int()).abs()
+    assert difference.max() <= 2 and (difference > 1).float().mean() < 0.01
 
 
 @settings(max_examples=25)

@@ -78,9 +78,8 @@ class Preprocessing:
         height, width = batch.shape[-2:]
         target = self._target(height, width)
         if (height, width) != target:
-            batch = F.interpolate(
-                batch.contiguous(), target, mode=self.interpolation, antialias=True, align_corners=False
-            )
+            scaled = _scaled if batch.device.type == "cpu" else _scaled_in_float
+            batch = scaled(batch.contiguous(), target, self.interpolation)
         batch = self._padded(batch, self.size)
         top, left = (round((have - want) / 2) for have, want in zip(batch.shape[-2:], self.size, strict=True))
         return batch[..., top : top + self.size[0], left : left + self.size[1]]
@@ -105,6 +104,20 @@ class Preprocessing:
             return batch
         sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
         return F.pad(batch, sides, value=self.fill_color)
+
+
+def _scaled(batch: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
+    return F.interpolate(batch, size, mode=interpolation, antialias=True, align_corners=False)
+
+
+def _scaled_in_float(batch: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
+    """What :func:`_scaled` makes of uint8 to a grey level or two, on devices where torch has no kernel for uint8.
+
+    As it does on the CPU, and Pillow does, one side is scaled after the other, and rounded after each.
+    """
+    for side in ((batch.shape[-2], size[1]), size):
+        batch = _scaled(batch.float(), side, interpolation).round_().clamp_(0, 255)
+    return batch.to(torch.uint8)
 
 
 def _luminance(batch: torch.Tensor) -> torch.Tensor:
