@@ -32,6 +32,16 @@ def test_holm_rejects_what_the_step_down_procedure_rejects():
         assert set(np.flatnonzero(holm(p) <= 0.05)) == rejected
 
 
+def test_rounding_errors_of_means_tell_no_models_apart():
+    samples = drawn(a=(100, 3), b=(90, 4))
+    samples["same"] = samples["a"] * (1 + 1e-15)
+    assert not samples["same"].equals(samples["a"])
+    row = compare_models(samples).set_index(["model", "other"]).loc[("a", "same")]
+    assert row.difference == row.low == row.high == 0 and row.p == 1
+    places = rank_stability(samples).set_index("model")
+    assert places.loc["a"].equals(places.loc["same"]) and places.loc["a", "place"] == 2
+
+
 def test_a_pair_is_compared_with_interval_and_p_value():
     table = compare_models(drawn(a=(100, 3), b=(90, 4), c=(91, 4))).set_index(["model", "other"])
     assert list(table.index) == list(combinations("abc", 2))

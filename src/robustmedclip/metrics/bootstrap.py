@@ -40,8 +40,8 @@ def resampled_means(values: np.ndarray, seed: int, data_set: str, resamples: int
     Returns
     -------
     ndarray
-        float64 ``(1 + resamples, ...)``, the plain mean first. Resamples are drawn in blocks: besides `values` and
-        the result, memory stays below some 100 MB up to a million images.
+        float64 ``(1 + resamples, ...)``, the plain mean first. Resamples are drawn in blocks: besides `values`, a
+        copy of them and the result, memory stays below some 100 MB up to a million images.
     """
     images = values.shape[-1]
     estimate = values.mean(-1)

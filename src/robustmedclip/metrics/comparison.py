@@ -8,6 +8,9 @@ import pandas as pd
 
 from robustmedclip.metrics.bootstrap import interval
 
+#: Equal models differ by less: by the rounding error of means over seeds.
+_ROUNDING = 1e-9
+
 
 def compare_models(samples: pd.DataFrame) -> pd.DataFrame:
     """Every pair of models, compared on the same resamples.
@@ -34,6 +37,7 @@ def compare_models(samples: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for model, other in pairs:
         difference = values[:, position[model]] - values[:, position[other]]
+        difference[np.abs(difference) < _ROUNDING] = 0
         low, high = interval(difference)
         rows.append((model, other, difference[0], float(low), float(high), _wald(difference)))
     table = pd.DataFrame(rows, columns=["model", "other", "difference", "low", "high", "p"])
@@ -68,7 +72,7 @@ def rank_stability(samples: pd.DataFrame) -> pd.DataFrame:
         place) and ``first_share``; missing where the model's value or all resamples are.
     """
     values = samples.to_numpy(float)
-    places = 1 + np.sum(values[:, None, :] < values[:, :, None], axis=2, dtype=float)
+    places = 1 + np.sum(values[:, None, :] < values[:, :, None] - _ROUNDING, axis=2, dtype=float)
     places[np.isnan(values)] = np.nan
     rows = []
     for model, own in zip(samples.columns, places.T, strict=True):
