@@ -10,8 +10,11 @@ from PIL import Image
 from torch.nn import functional as F
 
 import robustmedclip.models
+from robustmedclip.errors import InputError
 from robustmedclip.io import OpenCLIPDataset
 from robustmedclip.models import BATCH_SIZE, image_logits, load_open_clip, zero_shot_classifier
+from robustmedclip.models.open_clip import _settings_of
+from robustmedclip.models.preprocessing import CLIP_MEAN
 
 FOLDER = Path(robustmedclip.models.__file__).parent / "phantom_vit"
 CLASSES, TEMPLATES = ("drusen", "normal retina"), ("{class_name}", "a {modality} image showing {class_name}")
@@ -80,6 +83,29 @@ def test_synonyms_and_templates_are_one_ensemble():
     ]
     torch.testing.assert_close(vectors[0], F.normalize(model.encode_text(prompts).mean(0), dim=0))
     torch.testing.assert_close(vectors[1:], zero_shot_classifier(model, CLASSES[1:], templates, "OCT", data_set="oct"))
+
+
+def test_classes_that_the_model_cannot_tell_apart_are_named():
+    model = load_open_clip(f"local-dir:{FOLDER}")
+    long = "the upper lobe of the left lung, seen from the front in a patient who lies on the right side, with some contrast"
+    for names in (["a tumour", "normal", "A tumour"], [f"{long} and a tumour", "normal", f"{long} and none"]):
+        with pytest.raises(
+            InputError, match=f"oct: the prompts of '{names[0]}' and '{names[2]}' are the same to phantom_vit"
+        ):
+            zero_shot_classifier(model, names, ["{class_name}"], "OCT", data_set="oct")
+
+
+@pytest.mark.parametrize(
+    ("name", "mean"),
+    [("ViT-B-16-SigLIP", (0.5, 0.5, 0.5)), ("ViT-B-16-quickgelu", CLIP_MEAN), ("RN101-quickgelu", CLIP_MEAN)],
+)
+def test_a_file_of_weights_is_preprocessed_as_all_weights_of_its_model(name, mean, caplog):
+    assert _settings_of(name)["mean"] == mean and not caplog.records
+
+
+def test_a_guessed_preprocessing_is_said(caplog):
+    assert not _settings_of("ViT-L-14")
+    assert "doesn't say how ViT-L-14 wants its images: they are prepared as CLIP's" in caplog.text
 
 
 def test_what_prompts_lack_is_said():

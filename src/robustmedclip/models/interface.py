@@ -114,7 +114,8 @@ def zero_shot_classifier(
     Raises
     ------
     InputError
-        If a class with synonyms is not among the classes, or a template has a field that is not given.
+        If a class with synonyms is not among the classes, a template has a field that is not given, or two classes have
+        the same vector.
     """
     if unknown := set(synonyms) - set(class_names):
         raise InputError(
@@ -131,4 +132,11 @@ def zero_shot_classifier(
             raise InputError(f"A prompt template has {{{error.args[0]}}}, which is not given") from error
         vectors.append(model.encode_text(prompts).mean(0))
     classifier = torch.stack(vectors)
+    first: dict[bytes, str] = {}
+    for class_name, vector in zip(class_names, vectors, strict=True):
+        if (other := first.setdefault(vector.cpu().numpy().tobytes(), class_name)) != class_name:
+            raise InputError(
+                f"{data_set or modality}: the prompts of {other!r} and {class_name!r} are the same to {model.name}: they are equal, "
+                "or differ only behind the tokens that it reads. Shorten the templates or the names, or give 'synonyms'"
+            )
     return F.normalize(classifier, dim=-1) if model.unit_text else classifier

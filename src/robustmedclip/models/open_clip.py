@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -28,6 +29,8 @@ from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.layouts import LAYOUTS
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 from robustmedclip.models.text_towers import text_tower_config
+
+logger = logging.getLogger(__name__)
 
 CONFIG = "open_clip_config.json"
 
@@ -157,7 +160,7 @@ def _named_weights(model: str, pretrained: str | None) -> tuple[dict[str, torch.
     if pretrained is None:
         raise InputError(f"{model!r} needs weights: give 'pretrained', a file or one of {_tags(model)}")
     if Path(pretrained).is_file():
-        return read_weights(Path(pretrained)), {}
+        return read_weights(Path(pretrained)), _settings_of(model)
     settings = get_pretrained_cfg(model, pretrained)
     if not settings:
         raise InputError(f"{model!r} has no weights {pretrained!r}: it is no file, and not one of {_tags(model)}")
@@ -169,6 +172,22 @@ def _named_weights(model: str, pretrained: str | None) -> tuple[dict[str, torch.
         return read_weights(Path(download_pretrained(settings))), settings
     except (OSError, RuntimeError) as error:
         raise _unreachable(f"the weights {pretrained!r} of {model!r}", error) from error
+
+
+def _settings_of(model: str) -> dict[str, Any]:
+    """The preprocessing of all weights that open_clip knows of a model; where they differ, or it knows none, CLIP's."""
+    known = [get_pretrained_cfg(model, tag) for tag in open_clip.list_pretrained_tags_by_model(model)]
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    settings = [{key: config.get(key) for key in keys} for config in known]
+    if settings and all(one == settings[0] for one in settings):
+        return settings[0]
+    logger.warning(
+        "The weights are a file, which doesn't say how %s wants its images: they are prepared as CLIP's. If it was trained "
+        "otherwise, give a folder with %s in place of the file",
+        model,
+        CONFIG,
+    )
+    return {}
 
 
 def _downloaded(model: str) -> Path:
