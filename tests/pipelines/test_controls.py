@@ -12,12 +12,12 @@ import robustmedclip.models
 from robustmedclip.adaptation import CacheSettings, LinearProbeSettings
 from robustmedclip.errors import InputError
 from robustmedclip.io import HeadDataset
-from robustmedclip.models import load_open_clip, zero_shot_classifier
+from robustmedclip.models import as_the_authors, load_open_clip, zero_shot_classifier
 from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import encode, score, score_head
 from robustmedclip.pipelines.few_shot.leakage import find_duplicates
-from robustmedclip.pipelines.few_shot.nodes import draw_few_shots
+from robustmedclip.pipelines.few_shot.nodes import chosen, draw_few_shots
 from robustmedclip.pipelines.tuning.heads import fit_cache, fit_linear_probe
 from robustmedclip.types import CLEAN, Condition, ImageSet
 
@@ -133,6 +133,17 @@ def test_a_data_set_does_not_see_the_others(fit, fitted, model, few_shots, pools
     assert set(head.classifiers) == {"oct"}
     for array, expected in fitted[0].classifiers["oct"].items():
         np.testing.assert_array_equal(head.classifiers["oct"][array], expected)
+
+
+def test_a_model_with_batch_statistics_is_fitted_as_it_is_scored(few_shots, pools):
+    resnet = as_the_authors(load_open_clip(f"local-dir:{FOLDER.with_name('phantom_resnet')}"), ["batch_statistics"])
+    head, _ = fit_linear_probe(resnet, few_shots, FLOAT32, *pools, **PROBE)
+    settings = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
+    for pool in pools:
+        seen = replace(chosen(pool, few_shots, "training"), split="test")
+        corrupted = corrupt_test_set(seen, {"seed": 0}, conditions=(CLEAN,), **settings)
+        logits = score_head(encode(resnet, corrupted, FLOAT32, name="resnet"), head, name="probe", attributes={})
+        assert (logits.logits[0].argmax(1) == seen.labels).mean() > 0.8
 
 
 def test_the_model_is_left_as_it_was(fitted, model):

@@ -24,7 +24,7 @@ from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation import create_pipeline
 from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, score
 from robustmedclip.plan import Plan
-from robustmedclip.types import CLEAN, Condition, ImageSet, rebatched
+from robustmedclip.types import CLEAN, Condition, CorruptedSet, ImageSet, rebatched
 
 FOLDER = str(Path(robustmedclip.models.__file__).parent / "phantom_vit")
 CONDITIONS = (CLEAN, Condition("contrast", 1), Condition("pixelate", 5))
@@ -32,20 +32,26 @@ FLOAT32 = {"precision": "float32"}
 PROMPTS = {"templates": ["{class_name}"], "synonyms": {}}
 
 
-@pytest.fixture(scope="module")
-def corrupted():
-    generator = np.random.default_rng(0)
-    images = ImageSet.validated(
+def noise(height: int, width: int) -> ImageSet:
+    return ImageSet.validated(
         name="oct",
         split="test",
         modality="OCT",
         class_names=("drusen", "normal"),
-        images=generator.integers(0, 256, (21, 64, 64, 1), np.uint8),
+        images=np.random.default_rng(0).integers(0, 256, (21, height, width, 1), np.uint8),
         labels=np.arange(21, dtype=np.int64) % 2,
         sample_ids=np.array([f"{i:02d}" for i in range(21)]),
     )
+
+
+def under_corruptions(images: ImageSet) -> CorruptedSet:
     settings = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
     return corrupt_test_set(images, {"seed": 0}, conditions=CONDITIONS, **settings)
+
+
+@pytest.fixture(scope="module")
+def corrupted():
+    return under_corruptions(noise(64, 64))
 
 
 @pytest.mark.parametrize("sizes", [[], [3], [5, 5], [1, 4, 2, 9, 3], [12, 1]])
@@ -250,7 +256,7 @@ def test_batch_statistics_are_those_of_the_images_of_each_condition(resnet, corr
 
 
 def test_batch_statistics_are_those_of_a_sample_of_many_images(resnet, corrupted, monkeypatch):
-    monkeypatch.setattr("robustmedclip.pipelines.evaluation.nodes._MOST", 5)
+    monkeypatch.setattr("robustmedclip.models.batch_norm.STATISTICS_IMAGES", 5)
     few = np.concatenate(list(encode(resnet, corrupted, FLOAT32, name="resnet").read()))
     again = np.concatenate(list(encode(resnet, corrupted, FLOAT32, name="resnet").read()))
     monkeypatch.undo()
@@ -263,6 +269,13 @@ def test_a_model_with_batch_statistics_reads_by_itself():
     plan = replace(plan_of("vit", "resnet", read_together=True), switches={"resnet": ("batch_statistics",)})
     nodes = {node.name for node in create_pipeline(plan).nodes if "encode" in node.name}
     assert nodes == {"evaluation.all.oct.encode", "evaluation.resnet.oct.encode"}
+
+
+def test_images_that_are_too_small_to_be_corrupted_are_named_first():
+    with pytest.raises(
+        InputError, match="Data set 'oct': its images have 24 x 40 px, and corruptions need 28 px on each side"
+    ):
+        under_corruptions(noise(24, 40))
 
 
 def scored(model, corrupted):

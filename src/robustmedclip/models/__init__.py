@@ -8,7 +8,7 @@ from robustmedclip.models.attention import (
     unfuse_attention,
 )
 from robustmedclip.models.authors import as_the_authors
-from robustmedclip.models.batch_norm import batch_norm_layers, own_statistics, with_statistics_of
+from robustmedclip.models.batch_norm import batch_norm_layers, own_statistics, statistics_rows, with_statistics_of
 from robustmedclip.models.checkpoints import read_weights
 from robustmedclip.models.export import save_model
 from robustmedclip.models.inference import (
@@ -56,6 +56,7 @@ __all__ = [
     "read_weights",
     "save_model",
     "save_open_clip",
+    "statistics_rows",
     "unfuse_attention",
     "with_statistics_of",
     "zero_shot_classifier",

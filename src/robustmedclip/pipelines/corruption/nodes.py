@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from robustmedclip import corruptions
-from robustmedclip.corruptions import corrupted_batches
+from robustmedclip.corruptions import SMALLEST_SIDE, corrupted_batches
 from robustmedclip.errors import InputError
 from robustmedclip.near_duplicates import pixel_digests
 from robustmedclip.types import CLEAN, Condition, CorruptedSet, Images, ImageSet, ReleasedSet, batches
@@ -32,7 +32,17 @@ def corrupt_test_set(
     """The test set under every condition; images are corrupted when they are read.
 
     `dataset` is the MedMNIST data set whose list of corruptions is used, if the suite has one for each.
+
+    Raises
+    ------
+    InputError
+        If the images are too small to be corrupted.
     """
+    if min(test.images.shape[1:3]) < SMALLEST_SIDE:
+        raise InputError(
+            f"Data set '{test.name}': its images have {' x '.join(map(str, test.images.shape[1:3]))} px, and corruptions need "
+            f"{SMALLEST_SIDE} px on each side: take larger images"
+        )
     settings = {"suite": suite, "dataset": dataset or test.name, "grey": grey, "seed": parameters["seed"]}
 
     def read(condition: Condition, batch_size: int) -> Iterator[np.ndarray]:

@@ -18,8 +18,6 @@ from robustmedclip.types import Adapter, CorruptedSet, Features, Head, Logits, b
 VERSION = 4
 
 _ROWS = 4096
-#: Images of a condition whose statistics batch normalisation has, where it has those of the images: at 224 px, 2.5 GB with a ResNet-50.
-_MOST = 128
 
 
 def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str) -> Features:
@@ -59,10 +57,10 @@ def encode_together(
 
 
 def _features_by_condition(model: Any, corrupted: CorruptedSet, precision: Any, name: str) -> Iterator[np.ndarray]:
-    """Features under one condition, then the next, each with the statistics of its own images: of the same ones, drawn once."""
-    from robustmedclip.models import BATCH_SIZE, image_features, with_statistics_of
+    """Features under one condition, then the next, each with the statistics of its own images."""
+    from robustmedclip.models import BATCH_SIZE, image_features, statistics_rows, with_statistics_of
 
-    rows = np.sort(np.random.default_rng(0).permutation(len(corrupted.clean))[:_MOST])
+    rows = statistics_rows(len(corrupted.clean))
     for condition in track(corrupted.conditions, f"{name} on {corrupted.clean.name}"):
         adapted = with_statistics_of(model, _rows(corrupted.read(condition, BATCH_SIZE), rows))
         yield from image_features(adapted, corrupted.read(condition, BATCH_SIZE), precision)

@@ -63,7 +63,7 @@ def _head(
     fit: Callable[..., tuple[Mapping[str, np.ndarray], list[dict[str, float]]]],
 ) -> tuple[Head, pd.DataFrame]:
     """What ``fit(pool, training, validation)`` makes of the features and labels of each pool's few-shot images."""
-    from robustmedclip.models import BATCH_SIZE, image_features
+    from robustmedclip.models import BATCH_SIZE, image_features, statistics_rows, with_statistics_of
 
     precision = on_device(model, parameters)
     classifiers, search, training_images = {}, [], 0
@@ -72,7 +72,10 @@ def _head(
         for role in ("training", "validation"):
             images = chosen(pool, few_shots, role)
             images = images.subset(np.argsort(images.sample_ids))
-            features = list(image_features(model, batches(images.images, BATCH_SIZE), precision))
+            encoder = model
+            if model.batch_statistics:
+                encoder = with_statistics_of(model, images.images[statistics_rows(len(images))])
+            features = list(image_features(encoder, batches(images.images, BATCH_SIZE), precision))
             labelled.append((np.concatenate(features), images.labels))
         try:
             classifiers[pool.name], rows = fit(pool, *labelled)

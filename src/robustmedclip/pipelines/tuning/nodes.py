@@ -10,7 +10,7 @@ from robustmedclip.adaptation.settings import TrainingSettings
 from robustmedclip.pipelines.few_shot.nodes import chosen
 from robustmedclip.types import Adapter, ImageSet
 
-VERSION = 5
+VERSION = 6
 
 
 def tune(
