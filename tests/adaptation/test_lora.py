@@ -7,11 +7,15 @@ import numpy as np
 import peft
 import pytest
 import torch
+from published import write_transformers
 from tasks import SETTINGS, classifier_of, phantoms, shipped
 
-from robustmedclip.adaptation import Samples, TrainingSettings, merge_adapter, tune
+from robustmedclip.adaptation import Samples, TrainingSettings, check_targets, merge_adapter, tune
+from robustmedclip.adaptation.lora import with_lora
+from robustmedclip.adaptation.training import Objective
 from robustmedclip.errors import InputError
 from robustmedclip.io import AdapterDataset
+from robustmedclip.models import load_transformers
 
 
 @pytest.fixture(scope="module", params=["phantom_vit", "phantom_resnet"])
@@ -106,6 +110,25 @@ def test_targets_that_cannot_be_adapted_are_refused(model, task, targets, messag
         tune(model, *task, replace(SETTINGS, targets=targets), seed=0, metadata={})
 
 
+def test_layers_that_the_encoder_does_not_call_are_refused():
+    with pytest.raises(
+        InputError, match=r"match 'visual\.attnpool\.c_proj' of phantom_resnet, whose weights are read by"
+    ):
+        check_targets(shipped("phantom_resnet"), replace(SETTINGS, targets=r"visual\.(conv1|attnpool\.\w_proj)"))
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_every_layer_of_an_encoder_of_transformers_is_adapted(kind, tmp_path):
+    write_transformers(tmp_path, kind)
+    model = load_transformers(str(tmp_path))
+    tuned, trainable = with_lora(model, replace(SETTINGS, targets="all", rank=2), {})
+    tuned.encode_image(torch.randn(2, 3, *model.preprocess.size)).sum().backward()
+    assert all(parameter.grad is not None for parameter in trainable.parameters)
+    names = [name for name, parameter in tuned.network.named_parameters() if parameter.requires_grad]
+    assert all(".vision_model." in name for name in names)
+    assert any("patch_embedding" in name for name in names) and any("mlp.fc2" in name for name in names)
+
+
 def test_a_rank_larger_than_every_layer_is_refused_before_the_training(model, task):
     layers = [m for m in model.network.visual.modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)]
     sizes = [min(len(layer.weight), layer.weight[0].numel()) for layer in layers]
@@ -195,6 +218,16 @@ def test_the_epoch_of_the_highest_accuracy_on_the_test_images_is_kept(model, tas
     with torch.inference_mode():
         logits = merged.encode_image(task[1].pixels(np.arange(len(task[1])))) @ task[2].T
     assert (logits.argmax(1).numpy() == task[1].labels).mean() == pytest.approx(max(accuracies))
+
+
+def test_classes_with_the_same_vector_count_as_one_where_the_test_images_choose(model):
+    sets = [phantoms("oct", 1), replace(phantoms("oct", 1), name="other")]
+    samples, classifier = Samples(sets, model.preprocess), classifier_of(model, sets)
+    settings = replace(SETTINGS, selection="test")
+    found = Objective(model, classifier, samples.label_ranges, settings).validate(samples)
+    alone = Samples(sets[:1], model.preprocess)
+    expected = Objective(model, classifier_of(model, sets[:1]), alone.label_ranges, settings).validate(alone)
+    assert found["validation_accuracy"] == expected["validation_accuracy"] > 0
 
 
 def test_the_loss_compares_the_classes_of_the_label_space(model, task):

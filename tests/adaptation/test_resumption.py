@@ -12,11 +12,13 @@ import robustmedclip.adaptation.training
 import robustmedclip.io.journal
 from robustmedclip.adaptation import Samples, TrainingSettings, tune
 from robustmedclip.io import AdapterDataset, CheckpointJournalDataset
+from robustmedclip.models import as_the_authors
 
 LOW_RANK = replace(SETTINGS, epochs=4, batch_size=8)
 SCALED = replace(
     LOW_RANK, selection="scale", label_space="data_set", batch_norm="adapted", schedule="cosine", targets="all"
 )
+BATCH = replace(LOW_RANK, batch_norm="batch")
 FULL = TrainingSettings(
     **{field.name: getattr(SCALED, field.name) for field in fields(TrainingSettings)} | {"selection": "epoch"}
 )
@@ -75,7 +77,7 @@ def checkpoints(folder: Path) -> list[Path]:
     return list(folder.glob(".adapter.partial-*"))
 
 
-@pytest.mark.parametrize("settings", [LOW_RANK, SCALED, FULL], ids=["epoch", "scale", "full"])
+@pytest.mark.parametrize("settings", [LOW_RANK, SCALED, BATCH, FULL], ids=["epoch", "scale", "batch", "full"])
 def test_a_killed_training_ends_in_the_same_bytes(model, task, settings, tmp_path):
     expected, curves = run(model, task, settings, None)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
@@ -100,12 +102,16 @@ def killed(model, task, tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("change", ["settings", "seed", "images"])
+@pytest.mark.parametrize("change", ["settings", "seed", "images", "preprocessing", "logit scale"])
 def test_a_checkpoint_of_another_training_is_ignored(model, task, killed, change, monkeypatch):
     settings = replace(LOW_RANK, learning_rate=1e-3, epochs=2) if change == "settings" else LOW_RANK
     if change == "images":
         sets = [phantoms("oct", 5, 12), phantoms("blood", 5, 12)]
         task = (Samples(sets, model.preprocess), *task[1:])
+    if change == "preprocessing":
+        model = as_the_authors(model, ["normalised_twice"])
+    if change == "logit scale":
+        model = as_the_authors(model, ["no_logit_scale"])
     trained = epochs_trained(monkeypatch)
     run(model, task, settings, killed, seed=int(change == "seed"))
     assert trained[0] == 1

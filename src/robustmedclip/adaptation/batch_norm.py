@@ -42,7 +42,7 @@ def adapted_statistics(
     dict
         Name in the network's state to tensor ``(channels,)``; empty for a model without such layers.
     """
-    own = own_statistics(model.network)
+    own = {name: value for name, value in own_statistics(model.network).items() if value.is_floating_point()}
     if not own:
         return {}
     members = [rng.permutation(inside)[:_MOST] for inside in samples.members() if len(inside)]

@@ -70,8 +70,8 @@ def check_targets(model: VisionLanguageModel, settings: LoraSettings) -> None:
     Raises
     ------
     InputError
-        If the targets match no layer, or one that has no low-rank update, or the rank is larger than every adapted
-        layer: as a matrix, outputs x inputs of one output.
+        If the targets match no layer, or one that has no low-rank update or that the encoder does not call, or the rank is
+        larger than every adapted layer: as a matrix, outputs x inputs of one output.
     """
     targets = _targets(model, settings.targets)
     layers = {
@@ -81,7 +81,7 @@ def check_targets(model: VisionLanguageModel, settings: LoraSettings) -> None:
     }
     if not layers:
         raise InputError(
-            f"The targets {targets!r} match no layer of {model.name}: correct the regular expression, or leave it out"
+            f"The targets {targets!r} match no layer of {model.name}: correct the regular expression, or set 'targets: all'"
         )
     for name, layer in layers.items():
         if not isinstance(layer, _ADAPTABLE):
@@ -89,6 +89,11 @@ def check_targets(model: VisionLanguageModel, settings: LoraSettings) -> None:
                 f"The targets {targets!r} match '{name}' of {model.name}, a {type(layer).__name__}: let them match linear "
                 "and convolutional layers alone"
             )
+    if uncalled := sorted(layers.keys() - set(_called_layers(model))):
+        raise InputError(
+            f"The targets {targets!r} match '{uncalled[0]}' of {model.name}, whose weights are read by the layer around it, or not "
+            "at all, so that an update of it changes nothing: let them match other layers"
+        )
     sizes = {name: (len(layer.weight), layer.weight[0].numel()) for name, layer in layers.items()}
     name, size = max(sizes.items(), key=lambda item: min(item[1]))
     if settings.rank > min(size):
@@ -129,14 +134,22 @@ def merged_lora(
 
 
 def _targets(model: VisionLanguageModel, targets: str | None) -> str | list[str]:
-    if targets != "all":
-        return targets or model.lora_targets
-    # An attention pool reads the weights of its projections without calling them: they can't be adapted.
-    return [
-        f"visual.{name}"
-        for name, layer in model.network.visual.named_modules()
-        if isinstance(layer, _ADAPTABLE) and not name.startswith("attnpool.")
+    return _called_layers(model) if targets == "all" else targets or model.lora_targets
+
+
+@torch.no_grad()
+def _called_layers(model: VisionLanguageModel) -> list[str]:
+    """Linear and convolutional layers that the visual encoder calls; of others, as in an attention pool, the weights are read."""
+    called: set[torch.nn.Module] = set()
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, _: called.add(layer))
+        for layer in model.network.visual.modules()
+        if isinstance(layer, _ADAPTABLE)
     ]
+    model.encode_image(torch.zeros(1, 3, *model.preprocess.size, device=model.device))
+    for hook in hooks:
+        hook.remove()
+    return [name for name, layer in model.network.named_modules() if layer in called]
 
 
 def _wrapped(model: VisionLanguageModel, config: peft.LoraConfig) -> VisionLanguageModel:

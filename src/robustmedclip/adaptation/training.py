@@ -82,6 +82,9 @@ class Objective:
     ):
         self.model, self.device, self._settings, self._precision = model, model.device, settings, precision
         self._classes = classifier.to(self.device).T
+        #: The first class with the vector of each: of classes with the same, as of two data sets, none is to be told apart.
+        _, first, position = np.unique(classifier.cpu().numpy(), axis=0, return_index=True, return_inverse=True)
+        self._first = torch.from_numpy(first[position])
         first, last = torch.tensor(label_ranges, device=self.device).T[..., None]
         labels = torch.arange(len(classifier), device=self.device)
         self._outside = (labels < first) | (labels >= last) if settings.label_space == "data_set" else None
@@ -116,7 +119,8 @@ class Objective:
     def validate(self, samples: Samples) -> dict[str, float]:
         """Loss over the classes of the label space, and accuracy within each data set's, averaged over data sets.
 
-        For ``selection: test`` the accuracy is that over the label space, of all images together.
+        For ``selection: test`` the accuracy is that over the label space, of all images together; classes with the same
+        vector count as one.
         """
         indices = np.arange(len(samples))
         batches = [indices[start : start + BATCH_SIZE] for start in range(0, len(indices), BATCH_SIZE)]
@@ -131,7 +135,7 @@ class Objective:
             (logits[inside, first:last].argmax(1) + first == labels[inside]).float().mean()
             for inside, (first, last) in zip(members, samples.label_ranges, strict=True)
         ]
-        pooled = (logits.argmax(1) == labels).float().mean()
+        pooled = (self._first[logits.argmax(1)] == self._first[labels]).float().mean()
         return {
             "validation_loss": float(torch.stack([losses[inside].mean() for inside in members]).nanmean()),
             "validation_accuracy": float(

@@ -95,9 +95,7 @@ def tune(
         tuned, trainable = with_lora(model, settings, statistics) if low_rank else with_all_weights(model, statistics)
         fit_into_memory(tuned, settings.views * settings.batch_size, precision)
         journal = journal or Journal()
-        journal.open(
-            _key(base_hash, training, validation, classifier, settings, seed, metadata, model.device, precision)
-        )
+        journal.open(_key(model, base_hash, training, validation, classifier, settings, seed, metadata, precision))
         objective = Objective(tuned, classifier, training.label_ranges, settings, precision)
         history, kept = train(objective, trainable, training, validation, settings, seed, journal)
     config, weights = lora_state(tuned.network) if low_rank else ({}, _encoder_state(tuned.network))
@@ -137,10 +135,18 @@ def merge_adapter(model: VisionLanguageModel, adapter: Adapter) -> VisionLanguag
     return model.with_network(network.eval())
 
 
-def _key(base_hash: str, training: Samples, validation: Samples, classifier: torch.Tensor, *others: Any) -> str:
+def _key(
+    model: VisionLanguageModel,
+    base_hash: str,
+    training: Samples,
+    validation: Samples,
+    classifier: torch.Tensor,
+    *others: Any,
+) -> str:
     """A hash of all that a training depends on."""
     digest = hashlib.blake2b(classifier.cpu().numpy(), digest_size=16)
-    for part in (base_hash, training.content_hash(), validation.content_hash(), *others):
+    of_model = (base_hash, model.preprocess, model.logit_scale, model.device)
+    for part in (*of_model, training.content_hash(), validation.content_hash(), *others):
         digest.update(f"{part!r}\0".encode())
     return digest.hexdigest()
 
