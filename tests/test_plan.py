@@ -202,7 +202,9 @@ def test_the_authors_protocol_switches_models_and_methods():
     assert authors.sources()["model-clip"]["switches"] == ["normalised_twice"]
     assert authors.sources()["model-other"] == fixed.sources()["model-other"]
     assert [plan.adaptations[0].settings.features for plan in (fixed, authors)] == ["unit", "raw"]
-    assert authors.protocol_summary == "authors (clip: normalised_twice)"
+    chosen = "the test images choose the epoch of lora"
+    assert authors.protocol_summary == f"authors (clip: normalised_twice), {chosen}"
+    assert Plan.from_parameters(changed("adaptations.lora.selection", "test")).protocol_summary == f"fixed, {chosen}"
     assert fixed.validates(0.1) and not authors.validates(0.1)
 
 

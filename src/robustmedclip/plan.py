@@ -190,16 +190,16 @@ class Plan:
 
     @property
     def protocol_summary(self) -> str:
-        """The protocol, under ``authors`` what of their code is in use, and the pool where it is not all there is."""
+        """The protocol: under ``authors`` what of their code is in use; what the test images choose; the pool, if not all of it."""
         summary = self.protocol
         if self.protocol == "authors":
             used = [f"{name}: {', '.join(switches)}" for name, switches in self.switches.items()]
             summary += f" ({'; '.join(used) or 'no switch of a model'})"
-        return (
-            summary
-            if set(self.pool) == set(POOL_SPLITS)
-            else f"{summary}, few-shot images of the {self.pool[0]} split alone"
-        )
+        if chosen := [a.name for a in self.adaptations if getattr(a.settings, "selection", None) == "test"]:
+            summary += f", the test images choose the epoch of {', '.join(chosen)}"
+        if set(self.pool) != set(POOL_SPLITS):
+            summary += f", few-shot images of the {self.pool[0]} split alone"
+        return summary
 
     @cached_property
     def tuned_models(self) -> tuple[EvaluatedModel, ...]:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -96,7 +97,8 @@ def written(images: list[ImageSet], models: list[str], extra: dict | None = None
     sources = {
         name.partition("_lora")[0]: {"origin": {"url": f"weights of {name} {HOSTILE}"}} for name in reversed(models)
     }
-    parameters = {"note": HOSTILE, "models": sources, **(extra or {})}
+    origins = {one.name: {"origin": {"url": f"home of {one.name}"}} for one in images}
+    parameters = {"note": HOSTILE, "models": sources, "data_sets": origins, **(extra or {})}
     few_shots = pd.DataFrame({"data_set": ["cells"] * 3, "role": ["training", "training", "validation"]})
     *_, drawn = draw_figures(metrics, *sets)
     return write_page(metrics, leaderboard, pairs, parameters, drawn, *cards, *sets, *logits, few_shots, **settings)
@@ -209,6 +211,18 @@ def test_reliability_diagrams_hold_every_prediction():
 def test_the_same_results_give_the_same_page(page):
     images = [image_set("cells", ("round", "long")), image_set("scans", ("a & b", HOSTILE, "c"))]
     assert written(images, ["clip", "clip_lora_k10", "other"], synthetic=["cells"]) == page
+
+
+def test_what_the_plan_says_of_an_origin_stands_on_the_card(page):
+    assert f"Source: home of cells; {escape(HOSTILE)}." in page
+
+
+def test_the_page_says_when_test_images_choose():
+    images = [image_set("cells", ("round", "long"))]
+    said = "test images have no part in it"
+    assert f"{said}." in written(images, ["clip"])
+    page = written(images, ["clip"], protocol="fixed, the test images choose the epoch of lora")
+    assert f"{said}, but where the protocol says so." in page and "choose the epoch of lora" in page
 
 
 def test_flips_are_right_when_clean_and_the_mildest_come_first():

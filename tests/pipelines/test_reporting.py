@@ -208,6 +208,23 @@ def test_figures_tell_adaptations_apart_and_lose_none():
     assert {point.name for point in charts.error_against_mce(report.leaderboard).data} == expected
 
 
+def test_severity_curves_start_at_the_clean_error_of_the_data_sets_that_have_the_corruption():
+    noisy, blurred = (tuple(c for c in CONDITIONS if c.corruption != other) for other in ("blur", "noise"))
+    runs = []
+    for run in logits():
+        chosen = noisy if run.data_set == "oct" else blurred
+        rows = [run.conditions.index(condition) for condition in chosen]
+        runs.append(replace(run, conditions=chosen, logits=run.logits[rows]))
+    report = Report(runs)
+    metrics = report.metrics[report.metrics["seed"].isna()].set_index(["model", "data_set", "metric"])["value"]
+    drawn = {axis.get_title(): axis.lines[0].get_ydata()[0] for axis in severity_curves(report.metrics).axes}
+    assert drawn["noise"] == metrics["base", "oct", "clean_error"] != drawn["blur"]
+    interactive = charts.severity_curves(report.metrics, ["base"]).data
+    assert [line.y[0] for line in interactive] == [drawn["blur"], drawn["noise"]] and list(interactive[0].x) == [
+        *range(6)
+    ]
+
+
 def test_figures_are_vectors_of_the_same_bytes_each_time(report):
     figure = severity_curves(report.metrics)
     files = vector_files(figure, "severity_curves")

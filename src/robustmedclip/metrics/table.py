@@ -100,6 +100,7 @@ def score_benchmark(
     - Data set ``all`` is the unweighted mean over data sets of their values: of all, of those of each modality
       (collection ``all``) and of those of each collection (modality ``all``). In ``_ratio_of_means``, errors are
       averaged before ratios are formed.
+    - Severity 0 of a corruption, in means over data sets, is the clean error of those data sets that have the corruption.
     - Corruption ``all`` is the mean over corruptions and severities, corruption without a severity the
       mean over severities.
     - error, clean_error, balanced_accuracy, aurc, ece, scaled_ece and resilience are in percent, auroc in [0, 1],
@@ -179,6 +180,12 @@ def score_benchmark(
 def overall(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of averages over all data sets."""
     return table[(table["data_set"] == ALL) & (table["modality"] == ALL) & (table["collection"] == ALL)]
+
+
+def severity_curve(table: pd.DataFrame, model: str, corruption: str) -> pd.DataFrame:
+    """The rows of a model's error over the data sets that have a corruption, at severities 0 (clean) to 5."""
+    own = overall(table[(table["model"] == model) & (table["corruption"] == corruption)])
+    return own[(own["metric"] == "error") & own["severity"].notna()].sort_values("severity")
 
 
 class _Group(NamedTuple):
@@ -307,6 +314,9 @@ def _entries(
         yield mean(CLEAN.corruption, None, name, grid.clean(score))
     for score, c, (s, severity) in product(SCORES if is_data_set else ("error",), present, enumerate(SEVERITIES)):
         yield mean(corruptions[c], severity, score, grid.corrupted(score)[:, :, c, s])
+    for c in present if not is_data_set else ():
+        clean = np.where(np.isnan(grid.errors[:, :, c, 0]), np.nan, grid.clean())
+        yield mean(corruptions[c], 0, "error", clean)
     yield mean(CLEAN.corruption, None, "clean_error_ratio", error_ratio(grid.clean(), base.clean()))
     if present:
         for metric, ratios in _ratios(grid, base, members, alexnet).items():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from robustmedclip.metrics.table import ALL, overall
+from robustmedclip.metrics.table import ALL, overall, severity_curve
 from robustmedclip.pipelines.reporting.palette import COLOURS, approaches, colour_of, symbol_of
 from robustmedclip.pipelines.reporting.reliability import reliability_lines
 from robustmedclip.types import CLEAN, Logits
@@ -49,7 +49,7 @@ def error_against_mce(leaderboard: pd.DataFrame) -> go.Figure:
 
 
 def heat_map(metrics: pd.DataFrame, models: Sequence[str], columns: str) -> go.Figure:
-    """Models against ``corruption`` (CE), ``modality`` or ``data_set`` (mCE); a menu changes to the relative one."""
+    """Models against ``corruption`` (CE) or ``modality`` (mCE); a menu changes to the relative one."""
     kinds = {"ce": "CE", "relative_ce": "relative CE"} if columns == "corruption" else _MEANS
     figure = go.Figure([_heat_map(metrics, models, columns, metric) for metric in kinds])
     figure.data[1].visible = False
@@ -62,10 +62,8 @@ def _heat_map(metrics: pd.DataFrame, models: Sequence[str], columns: str, metric
     chosen = metrics[(metrics["metric"] == metric) & metrics["severity"].isna() & metrics["seed"].isna()]
     if columns == "corruption":
         chosen = overall(chosen)
-    elif columns == "modality":
-        chosen = chosen[(chosen["data_set"] == ALL) & (chosen["modality"] != ALL) & (chosen["collection"] == ALL)]
     else:
-        chosen = chosen[chosen["data_set"] != ALL]
+        chosen = chosen[(chosen["data_set"] == ALL) & (chosen["modality"] != ALL) & (chosen["collection"] == ALL)]
     values = chosen.pivot_table(index="model", columns=columns, values="value", dropna=False).reindex(models)
     text = [["undefined" if np.isnan(value) else f"{value:.0f}" for value in row] for row in values.to_numpy()]
     return go.Heatmap(
@@ -89,10 +87,10 @@ def severity_curves(metrics: pd.DataFrame, models: Sequence[str]) -> go.Figure:
     figure = go.Figure()
     for position, name in enumerate(names):
         for model in models:
-            curve = _severities(everywhere, model, name)
+            curve = severity_curve(everywhere, model, name)
             unlabelled = pd.isna(facts.loc[model, "fraction"])
             figure.add_scatter(
-                x=curve["severity"].fillna(0),
+                x=curve["severity"],
                 y=curve["value"],
                 error_y=_bars(curve, None),
                 name=escape(model),
@@ -164,12 +162,6 @@ def reliability_diagrams(logits: Sequence[Logits], models: Sequence[str]) -> go.
     shown = [[other == model for other in models for _ in lines] for model in models]
     figure.update_layout(updatemenus=[_menu(models, shown)], xaxis_range=[0, 1.02], yaxis_range=[0, 1.02])
     return _finished(figure, "mean confidence", "share that is right", entries=len(lines))
-
-
-def _severities(everywhere: pd.DataFrame, model: str, corruption: str) -> pd.DataFrame:
-    own = everywhere[everywhere["model"] == model]
-    errors = own[(own["metric"] == "error") & (own["corruption"] == corruption) & own["severity"].notna()]
-    return pd.concat([own[own["metric"] == "clean_error"], errors.sort_values("severity")])
 
 
 def _bars(rows: pd.DataFrame, column: str | None) -> dict[str, object]:

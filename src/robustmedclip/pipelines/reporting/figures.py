@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from robustmedclip.metrics.table import ALL, SEVERITIES, overall
+from robustmedclip.metrics.table import ALL, SEVERITIES, overall, severity_curve
 from robustmedclip.pipelines.reporting.palette import COLOURS, approaches, colour_of, symbol_of
 from robustmedclip.pipelines.reporting.reliability import reliability_lines
 from robustmedclip.types import CLEAN, Condition, CorruptedSet, Logits
@@ -32,7 +32,7 @@ def severity_curves(metrics: pd.DataFrame) -> Figure:
     axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)).ravel()
     for axis, corruption in zip(axes, corruptions):
         for model, colour, style in _styles(everywhere, shown):
-            curve = _severities(everywhere, model, corruption)
+            curve = severity_curve(everywhere, model, corruption)
             axis.plot(range(len(curve)), curve["value"], style, color=colour, label=model, markersize=3)
             axis.fill_between(range(len(curve)), curve["low"], curve["high"], color=colour, alpha=0.12, lw=0)
         axis.set_title(corruption.replace("_", " "), fontsize=10)
@@ -98,7 +98,7 @@ def model_summary(metrics: pd.DataFrame, logits: Sequence[Logits]) -> Figure:
     )
     model, names = everywhere["model"].iloc[0], sorted(set(everywhere["corruption"]) - {CLEAN.corruption, ALL})
     for position, name in enumerate(names):
-        curve = _severities(everywhere, model, name)["value"]
+        curve = severity_curve(everywhere, model, name)["value"]
         style = ("-o", "--s", ":^")[position // len(COLOURS) % 3]
         label = name.replace("_", " ")
         severities.plot(range(len(curve)), curve, style, color=colour_of(name, names), label=label, markersize=3)
@@ -181,14 +181,6 @@ def _styles(rows: pd.DataFrame, models: Sequence[str]) -> list[tuple[str, str, s
         )
         for model in models
     ]
-
-
-def _severities(overall: pd.DataFrame, model: str, corruption: str) -> pd.DataFrame:
-    """Clean error and the errors at severities 1 to 5."""
-    own = overall[overall["model"] == model]
-    clean = own[own["metric"] == "clean_error"]
-    errors = own[(own["metric"] == "error") & (own["corruption"] == corruption) & own["severity"].notna()]
-    return pd.concat([clean, errors.sort_values("severity")])[["value", "low", "high"]]
 
 
 def _few_shot_panel(axis: Axes, errors: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ from robustmedclip.pipelines.reporting import figures, tables
 from robustmedclip.plan import ORIGIN
 from robustmedclip.types import CorruptedSet, Logits
 
-VERSION = 4
+VERSION = 5
 
 
 def compute_metrics(
@@ -112,7 +112,7 @@ def write_page(
     models = leaderboard["model"].tolist()
     leader = {one.data_set: one for one in logits if one.model == models[0]}
     flips = [(flip, sets[name]) for name, own in leader.items() for flip in worst_flips(own, 2)]
-    made = tables.report_tables(metrics, leaderboard, comparisons, baseline)
+    made, of_plan = tables.report_tables(metrics, leaderboard, comparisons, baseline), parameters["data_sets"]
     return page(
         leaderboard=made.pop("leaderboard").text,
         tables={table.caption: table.text for table in made.values()},
@@ -160,7 +160,7 @@ def write_page(
         montage=drawn["corruption_montage.svg"],
         flips=flips,
         flipped_model=models[0],
-        cards=[data_card(one, cards[name]) for name, one in sets.items()],
+        cards=[data_card(one, cards[name], of_plan.get(name, {}).get("origin", {})) for name, one in sets.items()],
         synthetic=synthetic,
         seen=seen,
         protocol=protocol,

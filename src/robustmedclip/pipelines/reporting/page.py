@@ -114,8 +114,11 @@ def page(
     )
 
 
-def data_card(corrupted: CorruptedSet, card: Mapping[str, Any]) -> dict[str, Any]:
-    """What a data set holds, with an example of each class that its test set has; `card` is that of the ingestion."""
+def data_card(corrupted: CorruptedSet, card: Mapping[str, Any], origin: Mapping[str, str]) -> dict[str, Any]:
+    """What a data set holds, with an example of each class that its test set has.
+
+    `card` is that of the ingestion; what the plan says of the `origin` may have changed since.
+    """
     clean = corrupted.clean
     height, width, channels = clean.images.shape[1:]
     return {
@@ -125,7 +128,7 @@ def data_card(corrupted: CorruptedSet, card: Mapping[str, Any]) -> dict[str, Any
         "provenance": {"suite": corrupted.suite, **corrupted.provenance, "storage": corrupted.storage},
         "hash": clean.content_hash(),
         "n": len(clean),
-        "origin": card["origin"],
+        "origin": {**card["origin"], **origin},
         "counts": (
             ["class", *card["counts"]],
             [[name, *(str(of[name]) for of in card["counts"].values())] for name in clean.class_names],

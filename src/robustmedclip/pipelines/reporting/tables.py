@@ -233,7 +233,7 @@ def report(
     lines += ["## Data", "", to_markdown(sizes.rename(columns={"data_set": "data set", "n": "test images"})), ""]
     lines += _leakage(duplicates)
     if few_shots:
-        lines += ["Few-shot images of each cell (as many more are for validation):", ""]
+        lines += ["Few-shot images of each cell (up to as many more are for validation):", ""]
         lines += [to_markdown(few_shot_counts(few_shots)), ""]
     return "\n".join(lines)
 
