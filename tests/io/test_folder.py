@@ -1,5 +1,7 @@
 """A user's own folder of images: what is read, and what is said of bad input."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -46,9 +48,16 @@ def test_pixels_labels_and_splits(folder):
     assert len(pool) == len(splits["train"]) + len(splits["val"])
 
 
-def test_without_a_split_column_each_class_is_split_the_same_way_each_time(folder):
+def test_without_a_split_column_each_class_is_split_the_same_way_each_time(folder, caplog):
+    caplog.set_level(logging.INFO, "robustmedclip")
+    source(folder).load()
+    assert caplog.text == ""
     edit(folder, lambda table: table.drop(columns="split"))
     first = source(folder).load()
+    assert (
+        f"'pets': there is no column 'split' in {folder}/labels.csv, so 28 images were drawn to train on" in caplog.text
+    )
+    assert "and 12 to test on" in caplog.text
     edit(folder, lambda table: table.iloc[::-1])
     second = source(folder).load()
     assert {name: set(split.sample_ids) for name, split in first.items()} == {
@@ -84,6 +93,13 @@ def test_size_brings_images_of_any_size_together(folder):
             "no image of 'cat' in the test split, which needs two classes",
         ),
         (lambda t: t.rename(columns={"label": "klass"}), "no column label"),
+        (lambda t: t.rename(columns={"split": "Split"}), "rename its column 'Split' to 'split'"),
+        (lambda t: t.rename(columns={"split": " split "}), "rename its column ' split ' to 'split'"),
+        (lambda t: t.assign(SPLIT=t["split"]), "rename its column 'SPLIT' to 'split'"),
+        (
+            lambda t: t.rename(columns={"file": "File", "label": "LABEL"}),
+            "rename its column 'File' to 'file', 'LABEL' to 'label'",
+        ),
     ],
 )
 def test_bad_tables_are_found_before_anything_is_read(folder, change, culprit):
@@ -121,14 +137,17 @@ def test_sixteen_bit_images_are_not_squeezed_silently(folder):
 
 
 @pytest.mark.parametrize("layout", ["split/class", "class"])
-def test_a_folder_per_class(folder, layout):
+def test_a_folder_per_class(folder, layout, caplog):
+    caplog.set_level(logging.INFO, "robustmedclip")
     expected = source(folder).load() if layout == "split/class" else None
     for row in pd.read_csv(folder / "labels.csv").itertuples():
         target = folder / "sorted" / (f"{row.split}/{row.label}" if layout == "split/class" else row.label)
         target.mkdir(parents=True, exist_ok=True)
         (target / row.file.rpartition("/")[2]).write_bytes((folder / row.file).read_bytes())
     (folder / "sorted/README.md").write_text("not an image, and in no folder of a class")
+    caplog.clear()
     splits = source(folder / "sorted", labels=None).load()
+    assert ("there is no folder train in" in caplog.text) == (layout == "class")
     if layout == "class":
         edit(folder, lambda table: table.drop(columns="split"))
         assert {name: len(split) for name, split in splits.items()} == {

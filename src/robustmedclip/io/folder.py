@@ -1,6 +1,7 @@
 """A user's own images: a folder with a CSV of labels, or with a folder per class."""
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,6 +15,10 @@ from robustmedclip.io.source import PARTS, SPLITS, SourceDataset, absence, liste
 from robustmedclip.io.versioned import SourceError
 from robustmedclip.types import ImageSet, chosen_rows
 
+logger = logging.getLogger(__name__)
+
+_COLUMNS = ("file", "label", "split")
+
 
 class FolderDataset(SourceDataset):
     """Images in a folder; loads ``{split: ImageSet}``.
@@ -21,7 +26,7 @@ class FolderDataset(SourceDataset):
     Their labels come from a CSV file with the columns ``file`` (path inside the folder), ``label`` (class name) and
     optionally ``split`` (``train``, ``val`` or ``test``); or, with ``labels: null``, from the names of folders:
     ``<split>/<class>/<file>`` or ``<class>/<file>``. Without splits, 70 % of each class go to ``train`` and
-    30 % to ``test``, chosen by a hash of the file name.
+    30 % to ``test``, chosen by a hash of the file name, and the log says so.
 
     Parameters
     ----------
@@ -67,7 +72,18 @@ class FolderDataset(SourceDataset):
     def _splits(self) -> dict[str, ImageSet]:
         if problems := self.problems():
             raise SourceError(listed(problems, "; "))
-        table = self._table()
+        listing = self._listing()
+        table = _with_splits(listing)
+        if "split" not in listing.columns:
+            lacking = (
+                f"column 'split' in {self._path / self._labels}" if self._labels else f"folder train in {self._path}"
+            )
+            logger.info(
+                "Data set '%s': there is no %s, so %d images were drawn to train on and %d to test on, 70 and 30 %% of each class",
+                self._name,
+                lacking,
+                *table["split"].value_counts()[["train", "test"]],
+            )
         paths = [str(self._path / file) for file in table["file"]]
         images = image_files(self._fs, paths, self._reader())
         ids = {class_name: label for label, class_name in enumerate(self._class_names)}
@@ -107,15 +123,19 @@ class FolderDataset(SourceDataset):
 
     def _table(self) -> pd.DataFrame:
         """Columns ``file``, ``label`` and ``split``, a row per image."""
+        return _with_splits(self._listing())
+
+    def _listing(self) -> pd.DataFrame:
+        """The table as it is given: ``split`` may be missing."""
         if self._labels is None:
-            table = self._folders()
-        else:
-            with self._fs.open(str(self._path / self._labels), "rb") as file:
-                table = pd.read_csv(file, dtype=str, keep_default_na=False)
+            return self._folders()
+        with self._fs.open(str(self._path / self._labels), "rb") as file:
+            table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        meant = {column: column.strip().lower() for column in table.columns if column not in _COLUMNS}
+        if renamed := [f"{column!r} to {name!r}" for column, name in meant.items() if name in _COLUMNS]:
+            raise ValueError(f"rename its column {listed(renamed)}")
         if missing := {"file", "label"} - set(table.columns):
             raise ValueError(f"no column {', '.join(sorted(missing))}; found {listed(table.columns)}")
-        if "split" not in table.columns:
-            table["split"] = _split(table)
         return table
 
     def _folders(self) -> pd.DataFrame:
@@ -163,9 +183,12 @@ class FolderDataset(SourceDataset):
         return {**super()._describe(), **settings}
 
 
-def _split(table: pd.DataFrame) -> pd.Series:
-    """A 70/30 split of each class, by a hash of the file name; at least one image in each part."""
+def _with_splits(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column ``split``: its own, or a 70/30 split of each class by a hash of the file name, with at
+    least one image to train on."""
+    if "split" in table.columns:
+        return table
     order = table["file"].map(lambda file: hashlib.blake2b(file.encode(), digest_size=8).hexdigest())
     rank = order.groupby(table["label"]).rank(method="first")
     count = order.groupby(table["label"]).transform("size")
-    return pd.Series(np.where(rank <= (count * 0.7).round().clip(lower=1), "train", "test"), table.index)
+    return table.assign(split=np.where(rank <= (count * 0.7).round().clip(lower=1), "train", "test"))
