@@ -60,10 +60,22 @@ def catalog_of(tmp_path, version: str) -> FingerprintedCatalog:
     [
         ({"type": "robustmedclip.io.FolderDatset", "filepath": "x"}, "'FolderDatset' not found in 'robustmedclip.io'"),
         ({"type": "robustmedclip.io.FilesDataset", "filepath": "x", "pth": "y"}, "unexpected keyword argument 'pth'"),
+        (
+            {"type": "robustmedclip.io.OpenCLIPDataset", "path": "clip", "pretrained": "openai"},
+            "clip brings its own weights, and 'pretrained: openai' names others: leave 'pretrained' out",
+        ),
+        (
+            {
+                "type": "robustmedclip.io.RobustMedCLIPDataset",
+                "base": {"type": "robustmedclip.io.OpenCLIPDataset", "model": "hf-hub:a/b", "pretrained": "x.pt"},
+                "adapter": "model.pth",
+            },
+            "hf-hub:a/b brings its own weights, and 'pretrained: x.pt' names others: leave 'pretrained' out",
+        ),
     ],
 )
-def test_an_entry_that_is_wrong_is_named_without_a_traceback(entry, reason):
-    with pytest.raises(InputError, match=f"entry 'raw-x' is wrong: .*{reason}"):
+def test_an_entry_that_is_wrong_is_named_in_one_line(entry, reason):
+    with pytest.raises(InputError, match=f"^The catalog entry 'raw-x' is wrong: .*{reason}.*$"):
         FingerprintedCatalog.from_config({"raw-x": entry}).get("raw-x")
 
 

@@ -64,7 +64,7 @@ class OpenCLIPDataset(ModelDataset):
         Folder with ``open_clip_config.json``, weights and the tokenizer's files.
     model, pretrained : str, optional
         open_clip's model name and weights tag or file, e.g. ``ViT-B-16-quickgelu`` and ``openai``; or a
-        model ``hf-hub:<repository>`` alone. What is not local is downloaded on first use.
+        model ``hf-hub:<repository>`` alone, which has weights of its own. What is not local is downloaded on first use.
     **common
         As for :class:`ModelDataset`.
     """
@@ -80,6 +80,11 @@ class OpenCLIPDataset(ModelDataset):
         super().__init__(**common)
         if (path is None) == (model is None):
             raise ValueError("A model needs either 'path' (a local folder) or 'model' (a name of open_clip)")
+        if pretrained is not None and (model is None or model.startswith(_HUB)):
+            raise ValueError(
+                f"{path or model} brings its own weights, and 'pretrained: {pretrained}' names others: leave 'pretrained' out, "
+                "or give it beside one of open_clip's model names"
+            )
         self._path, self._model, self._pretrained = path, model, pretrained
 
     def load(self) -> Any:
