@@ -3,8 +3,10 @@
 import re
 import zipfile
 
+import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from kedro.io import DatasetError
 from medmnist import INFO
 from released_collections import medmnist_arrays
@@ -169,6 +171,28 @@ def test_own_arrays_need_classes_and_the_signature_changes_with_the_file(tmp_pat
     source = own(tmp_path, arrays)
     assert source.signature() != before
     assert set(source.load()) == {"train", "test"}
+
+
+class Bucket(MemoryFileSystem):
+    """A remote filesystem, which calls its time as `stamp` says."""
+
+    protocol, stamp = "bucket", "created"
+
+    def info(self, path, **options):
+        info = super().info(path, **options)
+        return {self.stamp if key == "created" else key: value for key, value in info.items()}
+
+
+@pytest.mark.parametrize("stamp", ["created", "ETag", "etag", "LastModified", "last_modified", "modificationTime"])
+def test_the_signature_changes_with_a_remote_file_of_the_same_size(monkeypatch, stamp):
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    monkeypatch.setattr(Bucket, "stamp", stamp)
+    source = NpzDataset(name="mine", modality="x", filepath="bucket:///own.npz", class_names=["a", "b"])
+    source._fs.pipe_file("/own.npz", b"1")
+    before = source.signature()
+    assert source.signature() == before
+    source._fs.pipe_file("/own.npz", b"2")
+    assert source.signature() != before
 
 
 def test_a_folder_in_place_of_a_file_is_named(tmp_path):

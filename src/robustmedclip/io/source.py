@@ -18,6 +18,18 @@ from robustmedclip.types import ImageSet
 SPLITS = ("train", "val", "test")
 PARTS = {"training pool": ("train", "val"), "test split": ("test",)}
 SHOWN = 10
+#: What changes with a file, as filesystems call it, the surest first: local, SFTP and GCS; S3; Azure; others; memory.
+_STAMPS = (
+    "mtime",
+    "ETag",
+    "etag",
+    "LastModified",
+    "last_modified",
+    "modified",
+    "modificationTime",
+    "modify",
+    "created",
+)
 
 
 class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
@@ -114,10 +126,10 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         return self._splits()["test"].images.shape
 
     def signature(self) -> Any:
-        """What the images depend on: settings, and name, size and time of each file."""
+        """What the images depend on: settings, and name, size and time (or what stands for it) of each file."""
         path = str(self._path)
         files = {path: self._fs.info(path)} if self._fs.isfile(path) else self._fs.find(path, detail=True)
-        listing = [[name, info["size"], str(info.get("mtime", ""))] for name, info in sorted(files.items())]
+        listing = [[name, info["size"], _stamp(info)] for name, info in sorted(files.items())]
         return [self._describe(), listing]
 
     def save(self, data: None) -> None:
@@ -156,6 +168,10 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             )
             for split, (images, labels, sample_ids) in parts.items()
         }
+
+
+def _stamp(info: Mapping[str, Any]) -> str:
+    return next((str(info[key]) for key in _STAMPS if info.get(key)), "")
 
 
 def _reason(error: InputError | OSError) -> str:
