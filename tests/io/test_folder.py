@@ -1,6 +1,7 @@
 """A user's own folder of images: what is read, and what is said of bad input."""
 
 import logging
+import os
 
 import numpy as np
 import pandas as pd
@@ -178,6 +179,44 @@ def test_an_image_that_breaks_after_its_header_leaves_no_file(folder, tmp_path_f
     with pytest.raises(DatasetError, match=r"05\.png"):
         ImageSetDataset(filepath=str(target / "test.npz")).save(test)
     assert list(target.iterdir()) == []
+
+
+def test_folders_that_are_links_are_read(folder, tmp_path_factory):
+    expected = source(folder).load()
+    archive = tmp_path_factory.mktemp("archive")
+    (folder / "images").rename(archive / "images")
+    (folder / "images").symlink_to(archive / "images")
+    linked = source(folder).load()
+    for name, split in linked.items():
+        np.testing.assert_array_equal(split.sample_ids, expected[name].sample_ids)
+        np.testing.assert_array_equal(split.images, expected[name].images)
+    before = source(folder).signature()
+    os.utime(archive / "images/03.png", (0, 0))
+    assert source(folder).signature() != before
+
+
+def test_classes_that_are_links_are_read_and_links_in_a_circle_end(folder):
+    for row in pd.read_csv(folder / "labels.csv").itertuples():
+        target = folder / "archive" / f"{row.split}-{row.label}"
+        target.mkdir(parents=True, exist_ok=True)
+        (target / row.file.rpartition("/")[2]).write_bytes((folder / row.file).read_bytes())
+        link = folder / "sorted" / row.split / row.label
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.exists():
+            link.symlink_to(target)
+    (folder / "archive/train-cat/up").symlink_to(folder / "sorted")
+    for name, target in (("gone.png", "nowhere.png"), ("itself.png", "itself.png")):
+        (folder / "archive/train-cat" / name).symlink_to(target)
+    splits = source(folder / "sorted", labels=None).load()
+    assert sum(map(len, splits.values())) == 40
+
+
+@pytest.mark.parametrize("labels", ["../labels.csv", "images/../../labels.csv", "{folder}/labels.csv"])
+def test_labels_outside_the_folder_are_refused(folder, labels):
+    (folder / "inner").mkdir()
+    (problem,) = source(folder / "inner", labels=labels.format(folder=folder)).problems()
+    assert "labels.csv' lies outside the folder" in problem and "let 'filepath' be a folder that holds both" in problem
+    assert source(folder, labels=f"{folder}/images/../labels.csv").problems() == []
 
 
 def test_missing_classes_and_missing_folder(tmp_path, folder):

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import posixpath
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -31,7 +32,7 @@ class FolderDataset(SourceDataset):
     Parameters
     ----------
     labels : str, optional
-        The CSV file, relative to the folder; null for a folder per class.
+        The CSV file, a path inside the folder; null for a folder per class.
     size : int, optional
         Side in pixels to bring every image to: the largest centred square, scaled (bicubic).
         Needed only where the images differ in size.
@@ -110,7 +111,13 @@ class FolderDataset(SourceDataset):
                 Window.parse(self._window)
             except ValueError as error:
                 yield f"window: {error}"
-        where = self._path / (self._labels or "")
+        where = PurePosixPath(posixpath.normpath(self._path / (self._labels or "")))
+        if not where.is_relative_to(self._path):
+            yield (
+                f"'labels: {self._labels}' lies outside the folder {self._path}: move it there, or let 'filepath' be a folder "
+                "that holds both, with the names of the files in the CSV to match"
+            )
+            return
         if not self._fs.exists(str(where)):
             yield f"there is no {'file' if self._labels else 'folder'} {where}"
             return
@@ -140,7 +147,7 @@ class FolderDataset(SourceDataset):
 
     def _folders(self) -> pd.DataFrame:
         """The table of a folder per class; files that lie in no folder and hidden files don't count."""
-        files = [PurePosixPath(file).relative_to(self._path) for file in sorted(self._fs.find(str(self._path)))]
+        files = [PurePosixPath(file).relative_to(self._path) for file in sorted(self._files())]
         files = [file for file in files if len(file.parts) > 1 and not any(p.startswith(".") for p in file.parts)]
         if not files:
             raise ValueError("no images in folders of it")
@@ -163,7 +170,7 @@ class FolderDataset(SourceDataset):
             return
         if twice := table["file"][table["file"].duplicated()].unique().tolist():
             yield f"{where} lists a file more than once: {listed(twice)}"
-        present = set(self._fs.find(str(self._path)))
+        present = self._files()
         if missing := [f for f in table["file"] if str(self._path / f) not in present]:
             yield f"{where} names files that don't exist: {listed(missing)}"
         outside = table[~table["label"].isin(self._class_names)]

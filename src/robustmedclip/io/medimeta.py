@@ -108,7 +108,7 @@ class MedIMetaDataset(SourceDataset):
         if self._fs.exists(str(self._path / "images.hdf5")):
             return _hdf5_images(self._open(self._path / "images.hdf5"), str(self._path / "images.hdf5"), count)
         paths = [str(self._path / f"images/{row:06d}.tiff") for row in range(count)]
-        if missing := sorted(set(paths) - set(self._fs.find(str(self._path / "images")))):
+        if missing := sorted(set(paths) - set(self._files("images"))):
             raise SourceError(f"there is neither {self._path / 'images.hdf5'} nor {listed(missing)}")
         return image_files(self._fs, paths, PixelReader())
 

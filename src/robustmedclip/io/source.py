@@ -3,6 +3,7 @@
 import os
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -128,7 +129,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
     def signature(self) -> Any:
         """What the images depend on: settings, and name, size and time (or what stands for it) of each file."""
         path = str(self._path)
-        files = {path: self._fs.info(path)} if self._fs.isfile(path) else self._fs.find(path, detail=True)
+        files = {path: self._fs.info(path)} if self._fs.isfile(path) else self._files()
         listing = [[name, info["size"], _stamp(info)] for name, info in sorted(files.items())]
         return [self._describe(), listing]
 
@@ -143,6 +144,11 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             "filepath": str(self._path),
             "class_names": self._class_names,
         }
+
+    def _files(self, folder: str = "") -> dict[str, dict[str, Any]]:
+        """Path of each file under the source, or a folder of it, to what the filesystem says of it; behind links too."""
+        path = str(self._path / folder)
+        return _local_files(path) if self._protocol == "file" else self._fs.find(path, detail=True)
 
     def _labelled_splits(
         self, class_names: Sequence[str], parts: Mapping[str, tuple[Any, np.ndarray, Sequence[str]]], where: str
@@ -168,6 +174,21 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             )
             for split, (images, labels, sample_ids) in parts.items()
         }
+
+
+def _local_files(folder: str) -> dict[str, dict[str, Any]]:
+    """Path to size and time of each file under a folder, following links; but not into a folder that they lie in."""
+    files, above = {}, {folder: {os.path.realpath(folder)}}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        around = above.pop(place)
+        real = {name: os.path.realpath(os.path.join(place, name)) for name in folders}
+        folders[:] = [name for name in folders if real[name] not in around]
+        above |= {os.path.join(place, name): around | {real[name]} for name in folders}
+        for path in (os.path.join(place, name) for name in names):
+            with suppress(OSError):
+                found = os.stat(path)
+                files[path] = {"size": found.st_size, "mtime": found.st_mtime}
+    return files
 
 
 def _stamp(info: Mapping[str, Any]) -> str:
