@@ -1,6 +1,7 @@
 """What is said of the cost of a run before it begins."""
 
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from robustmedclip.config import BenchmarkConfigLoader, current_config
-from robustmedclip.hooks import _model_problems
+from robustmedclip.hooks import _disk_problems, _model_problems
 from robustmedclip.io import PhantomDataset
 from robustmedclip.models import BATCH_SIZE, encoding_speed, image_features, load_open_clip
 from robustmedclip.pipelines import evaluation
@@ -59,6 +60,13 @@ def test_models_that_read_together_cost_what_they_cost_apart(context, monkeypatc
 @pytest.mark.parametrize("stage, per_second", [("evaluation", 3001), ("tuning", 1), ("ingestion", 1)])
 def test_of_a_short_evaluation_or_none_nothing_is_said(context, monkeypatch, caplog, stage, per_second):
     assert cost(context, nodes(stage), monkeypatch, caplog, per_second) == ""
+
+
+def test_what_lacks_on_the_disk_is_said_in_megabytes_where_it_is_little(context, monkeypatch):
+    """100 test images of 64 px, 36 conditions, two data sets in colour and three in grey."""
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 0, 2 * 10**6))
+    (problem,) = _disk_problems(nodes("corruption"), context.catalog)
+    assert "the corrupted test sets take 133 MB, and 2 MB are free under" in problem
 
 
 def test_data_sets_of_unknown_size_are_named(context, monkeypatch, caplog):

@@ -26,7 +26,7 @@ from robustmedclip.config import current_config, project_root
 from robustmedclip.errors import InputError
 from robustmedclip.fingerprints import expected_fingerprints
 from robustmedclip.io.journal import CheckpointJournal
-from robustmedclip.progress import duration
+from robustmedclip.progress import duration, volume
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def _disk_problems(nodes: list[Node], catalog: DataCatalog) -> list[str]:
     if needed <= free:
         return []
     return [
-        f"the corrupted test sets take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free under {folder}: "
+        f"the corrupted test sets take {volume(needed)}, and {volume(free)} are free under {folder}: "
         "free some space, choose fewer corruptions, set 'storage: on_the_fly' in benchmark.yml, or point "
         "'corrupted-{data_set}' of the catalog at another disk"
     ]

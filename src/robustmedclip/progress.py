@@ -24,6 +24,11 @@ def track(items: Sequence[T], what: str) -> Iterator[T]:
         yield item
 
 
+def volume(count: float) -> str:
+    """A number of bytes for people: ``45 MB``, ``3.5 GB``."""
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
 def duration(seconds: float) -> str:
     """A duration for people: ``45 s``, ``12 min``, ``3.5 h``."""
     if seconds < 100:

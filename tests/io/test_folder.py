@@ -219,6 +219,15 @@ def test_labels_outside_the_folder_are_refused(folder, labels):
     assert source(folder, labels=f"{folder}/images/../labels.csv").problems() == []
 
 
+def test_grey_images_are_counted_as_grey(folder):
+    assert source(folder).test_shape() == (13, 16, 16, 3)
+    for file in (folder / "images").iterdir():
+        Image.open(file).convert("L").save(file)
+    assert source(folder).test_shape() == source(folder).load()["test"].images.shape == (13, 16, 16, 1)
+    (folder / "images/00.png").write_bytes(b"not an image")
+    assert source(folder).test_shape() == (13, 0, 0, 3)
+
+
 def test_missing_classes_and_missing_folder(tmp_path, folder):
     assert "needs 'classes'" in source(folder, class_names=None).problems()[0]
     assert "there is no" in source(tmp_path / "nowhere").problems()[0]

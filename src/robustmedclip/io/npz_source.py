@@ -13,6 +13,7 @@ from robustmedclip.io.download import download
 from robustmedclip.io.npz import NpzArchive
 from robustmedclip.io.source import SPLITS, SourceDataset, checked_labels, listed, renamed_classes
 from robustmedclip.io.versioned import SourceError
+from robustmedclip.progress import volume
 from robustmedclip.types import ImageSet, LazyImages
 
 logger = logging.getLogger(__name__)
@@ -101,10 +102,8 @@ class MedMNISTDataset(NpzDataset):
         """Address and licence as MedMNIST states them, unless the plan says otherwise."""
         info = self._info()
         images = sum(info["n_samples"].values())
-        megabytes = images * self._size**2 * info["n_channels"] / 1e6
-        unpacked = f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
         known = {
-            "size": f"{images} images, {unpacked} unpacked",
+            "size": f"{images} images, {volume(images * self._size**2 * info['n_channels'])} unpacked",
             "licence": info["license"],
             "citation": "Yang et al., MedMNIST v2, Sci Data 10, 41 (2023), doi:10.1038/s41597-022-01721-8",
         }

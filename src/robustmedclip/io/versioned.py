@@ -20,6 +20,7 @@ from kedro.io.core import (
 )
 
 from robustmedclip.errors import InputError
+from robustmedclip.progress import volume
 
 T = TypeVar("T")
 
@@ -113,7 +114,7 @@ def _staged(target: Path) -> Iterator[Path]:
 def require_space(folder: Path, needed: int, what: str) -> None:
     """Raise ``OSError`` (``ENOSPC``) unless `needed` bytes for `what` are free under the local `folder`."""
     if (free := shutil.disk_usage(folder).free) < needed:
-        raise OSError(errno.ENOSPC, f"{what} needs {needed / 1e9:.2f} GB under {folder}, {free / 1e9:.2f} GB are free")
+        raise OSError(errno.ENOSPC, f"{what} needs {volume(needed)} under {folder}, {volume(free)} are free")
 
 
 def remove(path: Path) -> None:
