@@ -6,6 +6,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from kedro.io import AbstractDataset
 from PIL import Image
 from torch.nn import functional as F
 
@@ -122,6 +123,32 @@ def test_the_content_hash_follows_the_weights():
     with torch.no_grad():
         next(same.network.visual.parameters()).view(-1)[0] += 1e-3
     assert model.content_hash() != same.content_hash()
+
+
+SHIPPED = "src/robustmedclip/models/phantom_vit"
+WEIGHTS = f"{SHIPPED}/open_clip_model.safetensors"
+CHECKPOINT = {"type": "robustmedclip.io.CheckpointDataset", "layout": "unimedclip", "weights": WEIGHTS, "text": SHIPPED}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"type": "robustmedclip.io.OpenCLIPDataset", "path": SHIPPED},
+        {"type": "robustmedclip.io.OpenCLIPDataset", "model": "ViT-B-32", "pretrained": WEIGHTS},
+        CHECKPOINT,
+        {"type": "robustmedclip.io.TransformersDataset", "model": SHIPPED, "weights": WEIGHTS},
+        {"type": "robustmedclip.io.RobustMedCLIPDataset", "base": CHECKPOINT, "adapter": SHIPPED},
+        {"type": "robustmedclip.io.AuthorsModelDataset", "model": CHECKPOINT, "switches": ["no_logit_scale"]},
+    ],
+    ids=["path", "pretrained", "weights and text", "model", "base and adapter", "model of another"],
+)
+def test_relative_paths_are_those_from_the_projects_root(tmp_path, monkeypatch, entry):
+    dataset = AbstractDataset.from_config("model", entry)
+    signature = dataset.signature()
+    monkeypatch.chdir(tmp_path)
+    elsewhere = AbstractDataset.from_config("model", entry)
+    assert elsewhere.problems() == [] and all(Path(path).exists() for path in elsewhere.paths())
+    assert elsewhere.signature() == signature and len(signature[1]) > 0
 
 
 def test_missing_files_are_found_before_loading(tmp_path):

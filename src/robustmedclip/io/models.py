@@ -1,4 +1,7 @@
-"""Models as catalog entries: one class for each way in which they are published."""
+"""Models as catalog entries: one class for each way in which they are published.
+
+Relative paths in them are those from the project's root, wherever a run is started.
+"""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -6,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+
+from robustmedclip.config import project_root
 
 _HUB = "hf-hub:"
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
@@ -85,7 +90,8 @@ class OpenCLIPDataset(ModelDataset):
                 f"{path or model} brings its own weights, and 'pretrained: {pretrained}' names others: leave 'pretrained' out, "
                 "or give it beside one of open_clip's model names"
             )
-        self._path, self._model, self._pretrained = path, model, pretrained
+        self._path, self._model = _located(path, always=True), model
+        self._pretrained = _located(pretrained)
 
     def load(self) -> Any:
         from robustmedclip.models import load_open_clip
@@ -95,7 +101,7 @@ class OpenCLIPDataset(ModelDataset):
         return load_open_clip(self._model, self._pretrained)
 
     def paths(self) -> list[str]:
-        return [self._path] if self._path else _local(self._pretrained)
+        return _local(self._path, self._pretrained)
 
     def problems(self) -> list[str]:
         if self._path is None:
@@ -129,7 +135,7 @@ class CheckpointDataset(ModelDataset):
 
     def __init__(self, *, layout: str, weights: str, text: str | None = None, **common: Any):
         super().__init__(**common)
-        self._layout, self._weights, self._text = layout, weights, text
+        self._layout, self._weights, self._text = layout, _located(weights, always=True), _located(text)
 
     def load(self) -> Any:
         from robustmedclip.models import load_checkpoint
@@ -137,7 +143,7 @@ class CheckpointDataset(ModelDataset):
         return load_checkpoint(self._layout, self._weights, self._text)
 
     def paths(self) -> list[str]:
-        return _local(self._weights, always=True) + _local(self._text)
+        return _local(self._weights, self._text)
 
     def _describe(self) -> dict[str, Any]:
         return {"layout": self._layout, "weights": self._weights, "text": self._text}
@@ -158,7 +164,7 @@ class TransformersDataset(ModelDataset):
 
     def __init__(self, *, model: str, weights: str | None = None, **common: Any):
         super().__init__(**common)
-        self._model, self._weights = model, weights
+        self._model, self._weights = _located(model), _located(weights, always=True)
 
     def load(self) -> Any:
         from robustmedclip.models import load_transformers
@@ -166,7 +172,7 @@ class TransformersDataset(ModelDataset):
         return load_transformers(self._model, self._weights)
 
     def paths(self) -> list[str]:
-        return _local(self._model) + _local(self._weights, always=True)
+        return _local(self._model, self._weights)
 
     def _describe(self) -> dict[str, Any]:
         return {"model": self._model, "weights": self._weights}
@@ -189,7 +195,7 @@ class RobustMedCLIPDataset(ModelDataset):
     def __init__(self, *, base: dict[str, Any], adapter: str, **common: Any):
         super().__init__(**common)
         self._base = AbstractDataset.from_config("base", base)
-        self._adapter = adapter
+        self._adapter = _located(adapter, always=True)
 
     def load(self) -> Any:
         from robustmedclip.adaptation import import_robustmedclip, merge_adapter
@@ -198,7 +204,7 @@ class RobustMedCLIPDataset(ModelDataset):
         return merge_adapter(base, import_robustmedclip(base, self._adapter))
 
     def paths(self) -> list[str]:
-        return [*self._base.paths(), *_local(self._adapter, always=True)]
+        return [*self._base.paths(), *_local(self._adapter)]
 
     def _describe(self) -> dict[str, Any]:
         return {"base": self._base._describe(), "adapter": self._adapter}
@@ -234,8 +240,15 @@ class AuthorsModelDataset(ModelDataset):
         return {"model": self._dataset._describe(), "switches": self._switches}
 
 
-def _local(source: str | None, always: bool = False) -> list[str]:
-    """`source` if it is a path: `always`, where it could only be on the hub instead; else if it looks like a file or exists."""
+def _located(source: str | None, always: bool = False) -> str | None:
+    """The absolute path of `source` if it is a path: `always`, where it could only be on the hub instead; else if it looks
+    like a file or exists. Otherwise `source`, a name."""
     if source is None or source.startswith(_HUB):
-        return []
-    return [source] if always or Path(source).suffix in _SUFFIXES or Path(source).exists() else []
+        return source
+    path = Path(project_root(), source)
+    return str(path) if always or path.suffix in _SUFFIXES or path.exists() else source
+
+
+def _local(*sources: str | None) -> list[str]:
+    """The paths among some sources that :func:`_located` gave."""
+    return [source for source in sources if source is not None and Path(source).is_absolute()]
