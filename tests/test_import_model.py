@@ -18,7 +18,7 @@ from published import (
     write_unimedclip,
 )
 
-from robustmedclip.import_model import import_model, main
+from robustmedclip.import_model import _parser, _source, import_model, main
 
 TEXTS = ["a chest x-ray of pneumonia", "normal"]
 
@@ -130,6 +130,45 @@ def test_arguments_that_do_not_go_together_are_refused(capsys, arguments, messag
     with pytest.raises(SystemExit):
         main(["folder", *arguments])
     assert capsys.readouterr().err.endswith(f"error: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("My-CLIP.v2", "my_clip_v2"), ("all", "model_all"), ("CLIP", "clip"), ("--", "model")]
+)
+def test_the_entry_has_a_name_that_the_plan_takes_and_a_path_that_works_from_anywhere(
+    tmp_path, monkeypatch, capsys, published, folder, name
+):
+    write("clip", published)
+    monkeypatch.chdir(published)
+    main(["--path", "clip", "--", folder])
+    ((printed, model),) = yaml.safe_load(capsys.readouterr().out.partition("\n\n")[2])["models"].items()
+    assert printed == name
+    monkeypatch.chdir(tmp_path)
+    assert AbstractDataset.from_config("model", model["source"]).problems() == []
+
+
+def test_a_path_in_the_project_is_given_from_its_root(monkeypatch, published):
+    arguments = write("clip", published)
+    monkeypatch.setattr("robustmedclip.import_model.project_root", lambda: str(published))
+    monkeypatch.setattr("robustmedclip.io.models.project_root", lambda: str(published))
+    parsed = _parser().parse_args([str(published / "imported"), *arguments])
+    source = _source(parsed)
+    assert source["path"] == "clip"
+    entry = import_model(source, parsed.folder)
+    assert entry["path"] == "imported"
+    assert AbstractDataset.from_config("model", entry).problems() == []
+
+
+@pytest.mark.parametrize("folder", ["file/models/imported", "file/imported"])
+def test_a_folder_that_cannot_be_made_is_named_in_one_line(tmp_path, published, folder):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=rf"^{tmp_path}/{folder} can't be written \(.*\): choose another folder.*$"):
+        main([str(tmp_path / folder), *write("clip", published)])
+
+
+def test_an_entry_that_is_wrong_is_named_in_one_line(tmp_path):
+    with pytest.raises(SystemExit, match=r"^The catalog entry 'model' is wrong: hf-hub:a/b brings its own weights.*$"):
+        main([str(tmp_path / "imported"), "--model", "hf-hub:a/b", "--pretrained", "openai"])
 
 
 def test_a_folder_that_exists_is_kept(tmp_path, published):

@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import os
+import re
 import shutil
 import sys
 import tempfile
@@ -10,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 
 from robustmedclip.catalog import FingerprintedCatalog
+from robustmedclip.config import project_root
 from robustmedclip.errors import InputError
 
 _EXAMPLES = """
@@ -50,24 +53,33 @@ def import_model(source: dict[str, Any], folder: Path, licence: str | None = Non
     Raises
     ------
     InputError
-        If `folder` exists, or the model can't be loaded.
+        If `folder` exists or can't be written, or the model can't be loaded.
     """
-    if folder.exists():
+    folder = Path(os.path.abspath(folder))
+    if os.path.lexists(folder):
         raise InputError(f"{folder} exists already: choose another folder, or delete it first")
-    dataset = AbstractDataset.from_config("model", source)
-    if problems := dataset.problems():
+    catalog = FingerprintedCatalog.from_config({"model": source})
+    if problems := catalog.get("model").problems():
         raise InputError("The model can't be imported: " + "; ".join(problems))
-    model = _loaded(dataset)
+    try:
+        return _written(folder, catalog, source, licence)
+    except OSError as error:
+        raise InputError(f"{folder} can't be written ({error}): choose another folder, or make room for it") from error
 
+
+def _written(
+    folder: Path, catalog: FingerprintedCatalog, source: dict[str, Any], licence: str | None
+) -> dict[str, Any]:
     from robustmedclip.models import save_model
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
     try:
+        model = catalog.load("model")
         save_model(staged, model, source, licence)
         content_hash = model.content_hash()
         del model
-        written = _loaded(AbstractDataset.from_config("model", _entry(staged)))
+        written = FingerprintedCatalog.from_config({"model": _entry(staged)}).load("model")
         if written.content_hash() != content_hash:
             raise InputError(f"What was written to {staged} is not what was loaded: is the disk sound?")
         staged.chmod(0o755)
@@ -78,34 +90,42 @@ def import_model(source: dict[str, Any], folder: Path, licence: str | None = Non
     return _entry(folder)
 
 
-def _loaded(dataset: AbstractDataset) -> Any:
-    """The model; through our catalog, whose errors are ours alone."""
-    return FingerprintedCatalog({"model": dataset}).load("model")
-
-
 def _entry(folder: Path) -> dict[str, Any]:
     if (folder / "open_clip_config.json").is_file():
-        return {"type": "robustmedclip.io.OpenCLIPDataset", "path": str(folder)}
-    return {"type": "robustmedclip.io.TransformersDataset", "model": str(folder)}
+        return {"type": "robustmedclip.io.OpenCLIPDataset", "path": _from_root(folder)}
+    return {"type": "robustmedclip.io.TransformersDataset", "model": _from_root(folder)}
+
+
+def _from_root(path: str | Path) -> str:
+    """A path of the shell as catalog entries have it: from the project's root, or absolute outside of it."""
+    absolute = Path(os.path.abspath(path))
+    return str(absolute.relative_to(project_root()) if absolute.is_relative_to(project_root()) else absolute)
+
+
+def _name(folder: Path) -> str:
+    """A name for the model that the plan takes, as close to the folder's as it can be."""
+    name = re.sub("[^a-z0-9]+", "_", Path(os.path.abspath(folder)).name.lower()).strip("_")
+    return name if name not in ("", "all") else f"model_{name}".strip("_")
 
 
 def _source(arguments: argparse.Namespace) -> dict[str, Any]:
     """The catalog entry that the arguments describe."""
-    given = {
-        name: getattr(arguments, name)
-        for name in ("path", "model", "pretrained", "layout", "weights", "text")
-        if getattr(arguments, name) is not None
-    }
+    given = {name: getattr(arguments, name) for name in ("model", "layout") if getattr(arguments, name) is not None}
+    for name in ("path", "weights", "adapter", "pretrained", "text", "transformers"):
+        if (value := getattr(arguments, name)) is not None:
+            is_path = name in ("path", "weights", "adapter") or os.path.exists(value)
+            given[name] = _from_root(value) if is_path and not value.startswith("hf-hub:") else value
+    adapter = given.pop("adapter", None)
     if arguments.layout is not None:
         kind = "CheckpointDataset"
     elif arguments.transformers is not None:
-        kind, given["model"] = "TransformersDataset", arguments.transformers
+        kind, given["model"] = "TransformersDataset", given.pop("transformers")
     else:
         kind = "OpenCLIPDataset"
     source = {"type": f"robustmedclip.io.{kind}", **given}
-    if arguments.adapter is None:
+    if adapter is None:
         return source
-    return {"type": "robustmedclip.io.RobustMedCLIPDataset", "base": source, "adapter": arguments.adapter}
+    return {"type": "robustmedclip.io.RobustMedCLIPDataset", "base": source, "adapter": adapter}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -147,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (InputError, DatasetError) as error:
         sys.exit(f"{error}")
     sys.stdout.write(
-        f"Wrote {parsed.folder}. In benchmark.yml:\n\nmodels:\n  {parsed.folder.name}:\n    source: "
+        f"Wrote {parsed.folder}. In benchmark.yml:\n\nmodels:\n  {_name(parsed.folder)}:\n    source: "
         f"{yaml.safe_dump(entry, default_flow_style=True, width=200, sort_keys=False)}"
     )
 
