@@ -230,6 +230,9 @@ def test_grey_images_are_counted_as_grey(folder):
 
 def test_missing_classes_and_missing_folder(tmp_path, folder):
     assert "needs 'classes'" in source(folder, class_names=None).problems()[0]
+    assert source(folder, labels=3).problems() == [
+        "labels must be a CSV file in the folder, or null for a folder per class, not 3"
+    ]
     assert "there is no" in source(tmp_path / "nowhere").problems()[0]
 
 

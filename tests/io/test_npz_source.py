@@ -77,6 +77,9 @@ def test_what_is_not_supported_is_said_before_anything_is_run(tmp_path, flag, se
     np.savez(tmp_path / "breastmnist.npz", **medmnist_arrays("breastmnist"))
     np.savez(tmp_path / "bloodmnist.npz", **medmnist_arrays("octmnist") | medmnist_arrays("tissuemnist"))
     (problem,) = medmnist(tmp_path, flag, **settings).problems()
+    if "there is no" not in problem and "those of" not in problem:
+        downloaded = medmnist(tmp_path, flag, **settings, download=True)
+        assert downloaded.signature() and downloaded.problems() == [problem]
     with pytest.raises(DatasetError, match=f"'set': .*{reason}"):
         medmnist(tmp_path, flag, **settings).load()
     assert problem

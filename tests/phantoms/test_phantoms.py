@@ -81,7 +81,11 @@ def test_the_source_makes_balanced_splits():
         ({"domain": "hostpital"}, "unknown domain"),
         ({"domain": {"blur": 1}}, "unknown field of a domain: blur"),
         ({"counts": {"train": 8, "test": 1}}, "counts.test must be at least 4"),
+        ({"counts": {"train": "many", "test": 4}}, "counts must map splits to whole numbers of images"),
+        ({"counts": 600}, "counts must map splits to whole numbers of images, as {train: 600, test: 100}, not 600"),
+        ({"domain": 3}, "domain must be the name of one, or fields of one, not 3"),
         ({"size": 5}, "between 28 and 1024"),
+        ({"size": "big"}, "between 28 and 1024 px, not 'big'"),
         ({"class_names": ["a", "b"]}, "2 class names for 4 classes"),
     ],
 )

@@ -118,6 +118,9 @@ class FolderDataset(SourceDataset):
                 Window.parse(self._window)
             except ValueError as error:
                 yield f"window: {error}"
+        if self._labels is not None and not isinstance(self._labels, str):
+            yield f"labels must be a CSV file in the folder, or null for a folder per class, not {self._labels!r}"
+            return
         where = PurePosixPath(posixpath.normpath(self._path / (self._labels or "")))
         if not where.is_relative_to(self._path):
             yield (

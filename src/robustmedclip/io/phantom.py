@@ -51,7 +51,7 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
         self._settings = {
             "anatomy": anatomy,
             "domain": domain,
-            "counts": dict(counts),
+            "counts": counts,
             "seed": seed,
             "size": size,
             "class_names": class_names,
@@ -99,15 +99,23 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
         domain, classes = settings["domain"], len(ANATOMIES[settings["anatomy"]].CLASSES)
         if isinstance(domain, str) and domain not in DOMAINS:
             problems.append(f"unknown domain {domain!r}; known are {', '.join(DOMAINS)}")
+        elif not isinstance(domain, str | Mapping):
+            problems.append(f"domain must be the name of one, or fields of one, not {domain!r}")
         elif not isinstance(domain, str) and (unknown := set(domain) - set(Domain.__dataclass_fields__)):
             problems.append(f"unknown field of a domain: {', '.join(sorted(unknown))}")
         if settings["class_names"] and len(settings["class_names"]) != classes:
             problems.append(f"{len(settings['class_names'])} class names for {classes} classes")
-        for split in ("train", "test"):
-            if settings["counts"].get(split, 0) < classes:
-                problems.append(f"counts.{split} must be at least {classes}, one image per class")
-        if not 28 <= settings["size"] <= 1024:
-            problems.append(f"size must lie between 28 and 1024 px, not {settings['size']}")
+        counts, size = settings["counts"], settings["size"]
+        if not isinstance(counts, Mapping) or not all(isinstance(count, int) for count in counts.values()):
+            problems.append(
+                f"counts must map splits to whole numbers of images, as {{train: 600, test: 100}}, not {counts!r}"
+            )
+        else:
+            for split in ("train", "test"):
+                if counts.get(split, 0) < classes:
+                    problems.append(f"counts.{split} must be at least {classes}, one image per class")
+        if not isinstance(size, int) or not 28 <= size <= 1024:
+            problems.append(f"size must lie between 28 and 1024 px, not {size!r}")
         return problems
 
     def test_shape(self) -> tuple[int, int, int, int]:
