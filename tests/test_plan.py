@@ -11,7 +11,8 @@ from robustmedclip.plan import Plan, PlanError, fraction_label
 from robustmedclip.types import CLEAN, Condition
 
 SOURCE = {"type": "robustmedclip.io.PhantomDataset"}
-METHODS = yaml.safe_load((Path(__file__).parents[1] / "conf/base/parameters/methods.yml").read_text())
+CONF = Path(__file__).parents[1] / "conf"
+METHODS = yaml.safe_load((CONF / "base/parameters/methods.yml").read_text())
 PARAMETERS = METHODS | {
     "data_sets": {
         "blood": {"modality": "microscopy", "source": SOURCE},
@@ -34,6 +35,10 @@ def changed(path: str, value: object) -> dict:
         place = place[parent]
     place[last] = value
     return parameters
+
+
+def test_a_key_that_starts_with_an_underscore_is_the_users_own():
+    assert Plan.from_parameters(PARAMETERS | {"_anchor": 3}) == Plan.from_parameters(PARAMETERS)
 
 
 def test_fan_out():
@@ -146,7 +151,42 @@ def test_sources_become_catalog_entries():
             {"modality": "x", "source": SOURCE, "classes": ["a", "b"], "synonyms": {"c": ["d"]}},
             "data_sets.own.synonyms: unknown 'c'; known are a, b",
         ),
+        ("data_sets.own.modality", "all", "data_sets.own.modality: expected a text other than 'all'"),
+        ("data_sets.own.modality", None, "data_sets.own.modality: expected a text"),
+        ("data_sets", {2024: {"modality": "x", "source": SOURCE}}, "data_sets.2024: a name starts with a lower-case"),
+        ("data_sets", {"2024": {"modality": "x", "source": SOURCE}}, "data_sets.2024: a name starts with a lower-case"),
+        ("models", {2024: {"source": SOURCE}}, "baseline: unknown 'other'; known are 2024"),
+        ("templates", ["{class_name!q}"], "'{class_name!q}' is not a template"),
+        ("templates", ["{class_name:d}"], "'{class_name:d}' is not a template"),
+        ("templates", ["{class_name:{x}}"], "'{class_name:{x}}' is not a template"),
+        ("templates", ["{class_name"], "'{class_name' is not a template"),
+        ("adaptations.lora.fractions", [0.2, 0.2], "expected different numbers"),
+        (
+            "adaptations.lora.fractions",
+            [0.1, 0.10000001],
+            "at 0.1 and adaptations.lora of clip at 0.10000001 would both",
+        ),
+        ("adaptations.more", {"method": "lora", "models": "all", "fractions": [0.10000001]}, "both be called 'k10'"),
+        ("adaptations.lora.models", ["clip", "clip"], "a list of different model names"),
+        (
+            "models.clip_lora_k10_s0",
+            {"source": SOURCE},
+            "lora of clip at 0.1 and models.clip_lora_k10_s0 would both be",
+        ),
+        ("models.clip_lora_k10", {"source": SOURCE}, "models.clip_lora_k10 would both be called 'clip_lora_k10'"),
         ("seeds", [0, 0], "seeds"),
+        ("seed", [0, 1], "unknown 'seed'; did you mean 'seeds'?"),
+        ("adaptions", {}, "unknown 'adaptions'; did you mean 'adaptations'?"),
+        ("protocl", "authors", "unknown 'protocl'; did you mean 'protocol'?"),
+        ("chek_only", True, "unknown 'chek_only'; did you mean 'check_only'?"),
+        ("check_only", "perhaps", "check_only: expected true or false, found 'perhaps'"),
+        ("evaluation", {"precision": "flaot32"}, "evaluation.precision: expected auto or float32, found 'flaot32'"),
+        ("evaluation", {"precison": "auto"}, "evaluation: unknown 'precison'; did you mean 'precision'?"),
+        ("evaluation", None, "evaluation: expected precision, found None"),
+        ("corruption", {"sed": 3}, "corruption: missing seed"),
+        ("tracking", {"log_best_adaptor": False}, "tracking: unknown 'log_best_adaptor'; did you mean"),
+        ("pretraining", {"epochs": 3}, "pretraining: missing seed, images"),
+        ("published", {"source": "x", "baseline": "y", "models": {"z": 3}}, "published.models: expected names mapped"),
         ("models", {}, "missing: models"),
     ],
 )
@@ -164,6 +204,7 @@ def test_a_wrong_plan_names_the_culprit(path, value, culprit):
         ("methods.lora.kind", "loar", "methods.lora.kind: expected"),
         ("methods.lora", {"kind": "lora", "epochs": 3}, "methods.lora: missing batch_norm, features"),
         ("methods", None, "methods: expected names"),
+        ("methods.robust_lora", {"epochs": 3}, "methods.robust_lora.kind: expected"),
         ("adaptations.lora.batch_norm", "thawed", "lora.batch_norm: expected frozen, adapted or batch, found 'thawed'"),
         ("adaptations.lora.learning_rate", "1e-3", "lora.learning_rate: expected a number"),
         ("adaptations.lora.targets", "visual.(", "regular expression"),
@@ -211,7 +252,7 @@ def test_the_authors_protocol_switches_models_and_methods():
 def test_the_pool_may_be_one_split():
     plan = Plan.from_parameters(PARAMETERS | {"pool": ["val"]})
     assert plan.pool == ("val",) and plan.protocol_summary == "fixed, few-shot images of the val split alone"
-    for wrong in ("val", [], ["test"], ["val", "val"]):
+    for wrong in ("val", [], ["test"], ["val", "val"], [["val"]]):
         with pytest.raises(PlanError, match="pool: expected train and val, or one of them in a list, found"):
             Plan.from_parameters(PARAMETERS | {"pool": wrong})
 

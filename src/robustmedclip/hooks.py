@@ -40,7 +40,7 @@ class PreflightHook:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        if (run_params["runtime_params"] or {}).get("check_only"):
+        if current_config()["parameters"].get("check_only"):
             self._check(catalog)
         problems = []
         for name in sorted(pipeline.inputs()):

@@ -3,11 +3,11 @@
 The plan alone decides the fan-out: which data sets, corruptions, models, adaptations and seeds.
 """
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from robustmedclip.adaptation.settings import (
@@ -18,8 +18,25 @@ from robustmedclip.adaptation.settings import (
     method_problems,
     method_settings,
 )
+from robustmedclip.checks import (
+    COUNT,
+    FLAG,
+    RATE,
+    SEED,
+    TEXT,
+    Rule,
+    is_list_of,
+    is_number,
+    is_set_of,
+    is_text,
+    key_problems,
+    one_of,
+    unknown,
+    value_problems,
+)
 from robustmedclip.corruptions import GREY_MODES, MEDMNIST_DATASETS, SUITES, corruptions
 from robustmedclip.errors import InputError
+from robustmedclip.phantoms import ANATOMIES, DOMAINS
 from robustmedclip.prompts import template_problems
 from robustmedclip.types import CLEAN, Condition
 
@@ -38,7 +55,7 @@ AUTHORS_SWITCHES = (
     "no_logit_scale",
     "batch_statistics",
 )
-_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class PlanError(InputError):
@@ -267,15 +284,13 @@ class Plan:
         PlanError
             Listing every problem: missing or unknown keys, names and values.
         """
-        problems = dict.fromkeys(_problems(parameters))
-        if problems:
-            raise PlanError("benchmark.yml and the parameters:\n" + "\n".join(f"  - {problem}" for problem in problems))
+        _refuse(_problems(parameters))
         models = {
             name: {**spec["source"], **({"origin": dict(spec["origin"])} if "origin" in spec else {})}
             for name, spec in parameters["models"].items()
         }
         protocol = parameters.get("protocol", PROTOCOLS[0])
-        return cls(
+        plan = cls(
             data_sets=tuple(
                 DataSet(
                     name=name,
@@ -312,11 +327,33 @@ class Plan:
             pool=tuple(parameters.get("pool", POOL_SPLITS)),
             read_together=parameters.get("read_together", False),
         )
+        _refuse(_collisions(plan))
+        return plan
 
 
 def fraction_label(fraction: float) -> str:
     """Name of a few-shot fraction that is safe in namespaces: 0.1 is ``k10``, 0.005 is ``k0p5``."""
     return f"k{100 * fraction:.6g}".replace(".", "p")
+
+
+def _refuse(problems: Iterator[str]) -> None:
+    if found := dict.fromkeys(problems):
+        raise PlanError("benchmark.yml and the parameters:\n" + "\n".join(f"  - {problem}" for problem in found))
+
+
+def _collisions(plan: Plan) -> Iterator[str]:
+    """Names that would stand for several things in the tables or in the catalog."""
+    owners: dict[str, set[str]] = {}
+    for one in plan.evaluated_models:
+        place = f"adaptations.{one.adaptation.name} of {one.base}" if one.adaptation else f"models.{one.base}"
+        for name in (one.name, one.cell):
+            owners.setdefault(name, set()).add(place if one.fraction is None else f"{place} at {one.fraction}")
+    for name, places in owners.items():
+        if len(places) > 1:
+            yield f"{' and '.join(sorted(places))} would both be called '{name}': rename one of them"
+    for first, second in pairwise(plan.fractions):
+        if fraction_label(first) == fraction_label(second):
+            yield f"adaptations: the fractions {first} and {second} would both be called '{fraction_label(first)}': keep one"
 
 
 def _in_layer(entry: dict[str, Any], layer: str) -> dict[str, Any]:
@@ -343,9 +380,55 @@ def _suite_dataset(name: str, spec: Mapping[str, Any]) -> str | None:
 
 
 _KEYS = ("data_sets", "corruptions", "templates", "models", "seeds", "baseline")
+_OPTIONAL_KEYS = ("adaptations", "protocol", "pool", "read_together", "methods", "check_only")
+
+
+def _is_mapping(value: Any, valid: Callable[[Any], bool]) -> bool:
+    """Whether it maps something to values that are all valid."""
+    return isinstance(value, Mapping) and len(value) > 0 and all(map(valid, value.values()))
+
+
+#: Settings that lie beside the plan, by the parameter that holds them.
+_SETTINGS: dict[str, dict[str, Rule]] = {
+    "corruption": {"seed": SEED},
+    "evaluation": {"precision": one_of("auto", "float32")},
+    "tracking": {"log_best_adapter": FLAG},
+    "published": {
+        "source": TEXT,
+        "baseline": TEXT,
+        "models": (
+            lambda value: _is_mapping(value, lambda figures: _is_mapping(figures, is_number)),
+            "names mapped to figures",
+        ),
+    },
+    "pretraining": {
+        "seed": SEED,
+        "images": (
+            lambda value: _is_mapping(value, COUNT[0]) and value.keys() == ANATOMIES.keys(),
+            f"counts of {', '.join(ANATOMIES)}",
+        ),
+        "domains": (
+            lambda value: is_set_of(value, str) and DOMAINS.keys() >= set(value),
+            f"a list of some of {', '.join(DOMAINS)}",
+        ),
+        **dict.fromkeys(("size", "vocabulary", "context_length", "epochs", "batch_size"), COUNT),
+        **dict.fromkeys(("learning_rate", "weight_decay"), RATE),
+        "models": (
+            lambda value: _is_mapping(
+                value,
+                lambda model: _is_mapping(model, bool) and model.keys() >= {"embed_dim", "vision_cfg", "text_cfg"},
+            ),
+            "names mapped to embed_dim, vision_cfg and text_cfg",
+        ),
+    },
+}
 
 
 def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
+    # A key that starts with "_" is a user's own: an anchor, or a parameter of their pipelines.
+    given = [key for key in parameters if not str(key).startswith("_")]
+    yield from unknown("", given, (*_KEYS, *_OPTIONAL_KEYS, *_SETTINGS))
+    yield from _setting_problems(parameters)
     missing = [key for key in _KEYS if not parameters.get(key)]
     if missing:
         yield f"missing: {', '.join(missing)}"
@@ -356,8 +439,11 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
         return
     for key in mappings:
         for name, spec in parameters[key].items():
-            if not _NAME.fullmatch(str(name)) or name == "all":
-                yield f"{key}.{name}: a name is made of lower-case letters, digits and underscores, and is not 'all'"
+            if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "all":
+                yield (
+                    f"{key}.{name}: a name starts with a lower-case letter, goes on with such letters, digits and "
+                    "underscores, and is not 'all'"
+                )
             if not isinstance(spec, Mapping):
                 yield f"{key}.{name}: expected settings, found {spec!r}"
                 return
@@ -371,33 +457,54 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
             yield from _list_problems("corruptions", name, parameters["corruptions"])
     for name, spec in parameters["models"].items():
         yield from _model_problems(f"models.{name}", spec)
+    yield from _method_list_problems(parameters.get("methods", {}))
     for name, spec in (parameters.get("adaptations") or {}).items():
         yield from _adaptation_problems(f"adaptations.{name}", spec, parameters)
     yield from _procedure_problems(parameters)
-    yield from _unknown("baseline", [parameters["baseline"]], parameters["models"])
+    yield from unknown("baseline", [parameters["baseline"]], parameters["models"])
 
 
 def _procedure_problems(parameters: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with how everything is done."""
     pool = parameters.get("pool", POOL_SPLITS)
-    if not isinstance(pool, list | tuple) or not pool or len(set(pool)) != len(pool) or set(pool) - set(POOL_SPLITS):
+    if not is_set_of(pool, str) or set(pool) - set(POOL_SPLITS):
         yield f"pool: expected {' and '.join(POOL_SPLITS)}, or one of them in a list, found {pool!r}"
-    yield from _unknown("protocol", [parameters.get("protocol", PROTOCOLS[0])], PROTOCOLS)
-    if not isinstance(together := parameters.get("read_together", False), bool):
-        yield f"read_together: expected true or false, found {together!r}"
+    yield from unknown("protocol", [parameters.get("protocol", PROTOCOLS[0])], PROTOCOLS)
+    yield from value_problems("", parameters, {"read_together": FLAG, "check_only": FLAG})
     seeds = parameters["seeds"]
-    if not _is_list_of(seeds, int) or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+    if not is_set_of(seeds, int) or min(seeds) < 0:
         yield f"seeds: expected different integers of 0 or more, found {seeds!r}"
 
 
+def _setting_problems(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the settings beside the plan."""
+    for key, rules in _SETTINGS.items():
+        values = parameters.get(key, {})
+        if not isinstance(values, Mapping):
+            yield f"{key}: expected {', '.join(rules)}, found {values!r}"
+        elif key in parameters:
+            yield from key_problems(key, values, rules)
+            yield from value_problems(key, values, rules)
+
+
+def _method_list_problems(methods: Any) -> Iterator[str]:
+    if not isinstance(methods, Mapping):
+        yield f"methods: expected names mapped to settings, found {methods!r}"
+        return
+    for name, method in methods.items():
+        yield from _method_problems(f"methods.{name}", method)
+
+
 def _data_set_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
-    yield from _key_problems(
+    yield from key_problems(
         place,
         spec,
         required=("modality", "source"),
         optional=("collection", "classes", "synonyms", "templates", "corruptions", "origin"),
     )
     yield from _origin_problems(f"{place}.origin", spec.get("origin", {}))
+    if "modality" in spec and (not is_text(spec["modality"]) or spec["modality"] == "all"):
+        yield f"{place}.modality: expected a text other than 'all', found {spec['modality']!r}"
     if "collection" in spec and (not isinstance(spec["collection"], str) or spec["collection"] in ("", "all")):
         yield f"{place}.collection: expected a name other than 'all', found {spec['collection']!r}"
     yield from _source_problems(place, spec)
@@ -405,7 +512,7 @@ def _data_set_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
         yield from template_problems(f"{place}.templates", spec["templates"])
     if "classes" in spec:
         classes = spec["classes"]
-        if not _is_list_of(classes, str) or len(set(classes)) != len(classes) or len(classes) < 2:
+        if not is_set_of(classes, str) or len(classes) < 2:
             yield f"{place}.classes: expected at least two different class names, found {classes!r}"
     if "synonyms" in spec:
         yield from _synonym_problems(place, spec)
@@ -417,26 +524,26 @@ def _synonym_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
         yield f"{place}: expected class names mapped to lists of names, found {synonyms!r}"
         return
     for class_name, names in synonyms.items():
-        if not _is_list_of(names, str) or len(set(names)) != len(names) or not all(map(str.strip, names)):
+        if not is_set_of(names, str) or not all(map(str.strip, names)):
             yield f"{place}.{class_name}: expected a list of different names, found {names!r}"
-    if _is_list_of(spec.get("classes"), str):
-        yield from _unknown(place, synonyms, spec["classes"])
+    if is_list_of(spec.get("classes"), str):
+        yield from unknown(place, synonyms, spec["classes"])
 
 
 def _origin_problems(place: str, origin: Any) -> Iterator[str]:
     if not isinstance(origin, Mapping) or not all(isinstance(value, str) for value in origin.values()):
         yield f"{place}: expected texts for some of {', '.join(ORIGIN)}, found {origin!r}"
     else:
-        yield from _unknown(place, origin, ORIGIN)
+        yield from unknown(place, origin, ORIGIN)
 
 
 def _model_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
-    yield from _key_problems(place, spec, required=("source",), optional=("origin", "authors"))
+    yield from key_problems(place, spec, required=("source",), optional=("origin", "authors"))
     yield from _origin_problems(f"{place}.origin", spec.get("origin", {}))
     yield from _source_problems(place, spec)
     switches = spec.get("authors", [])
     if isinstance(switches, list):
-        yield from _unknown(f"{place}.authors", switches, AUTHORS_SWITCHES)
+        yield from unknown(f"{place}.authors", switches, AUTHORS_SWITCHES)
     else:
         yield f"{place}.authors: expected a list of switches, found {switches!r}"
 
@@ -477,14 +584,10 @@ _ADAPTATION_KEYS = ("method", "models", "fractions")
 
 def _adaptation_problems(place: str, spec: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[str]:
     methods, kind = parameters.get("methods"), None
-    if not isinstance(methods, Mapping):
-        yield f"methods: expected names mapped to settings, found {methods!r}"
-    elif "method" in spec:
-        if unknown := list(_unknown(f"{place}.method", [spec["method"]], methods)):
-            yield from unknown
-        elif problems := list(_method_problems(f"methods.{spec['method']}", methods[spec["method"]])):
+    if isinstance(methods, Mapping) and "method" in spec:
+        if problems := list(unknown(f"{place}.method", [spec["method"]], methods)):
             yield from problems
-        else:
+        elif not any(_method_problems("", methods[spec["method"]])):
             yield from method_problems(place, _settings(spec, methods, "fixed"))
             kind = methods[spec["method"]]["kind"]
     expected = ("method", "models") if kind == PromptSettings.kind else _ADAPTATION_KEYS
@@ -494,13 +597,13 @@ def _adaptation_problems(place: str, spec: Mapping[str, Any], parameters: Mappin
         yield f"{place}.fractions: '{spec['method']}' sees no labelled image; leave 'fractions' out"
     chosen = spec.get("models", "all")
     if chosen != "all":
-        if not _is_list_of(chosen, str):
-            yield f"{place}.models: expected 'all' or a list of model names, found {chosen!r}"
+        if not is_set_of(chosen, str):
+            yield f"{place}.models: expected 'all' or a list of different model names, found {chosen!r}"
         else:
-            yield from _unknown(f"{place}.models", chosen, parameters["models"])
+            yield from unknown(f"{place}.models", chosen, parameters["models"])
     fractions = spec.get("fractions", [1.0])
-    if not _is_list_of(fractions, (int, float)) or not all(0 < fraction <= 1 for fraction in fractions):
-        yield f"{place}.fractions: expected numbers above 0 and up to 1 (0.1 is 10 %), found {fractions!r}"
+    if not is_set_of(fractions, (int, float)) or not all(0 < fraction <= 1 for fraction in fractions):
+        yield f"{place}.fractions: expected different numbers above 0 and up to 1 (0.1 is 10 %), found {fractions!r}"
 
 
 _OPTIONAL = ("dataset", "grey", "storage", "released", "label_map")
@@ -511,16 +614,16 @@ def _corruption_problems(place: str, spec: Any) -> Iterator[str]:
     if not isinstance(spec, Mapping):
         yield f"{place}: expected 'suite' and 'names', found {spec!r}"
         return
-    yield from _key_problems(place, spec, required=("suite", "names"), optional=_OPTIONAL)
-    yield from _unknown(f"{place}.suite", [spec.get("suite", SUITES[0])], SUITES)
-    yield from _unknown(f"{place}.grey", [spec.get("grey", GREY_MODES[0])], GREY_MODES)
-    yield from _unknown(f"{place}.storage", [spec.get("storage", STORAGES[0])], STORAGES)
+    yield from key_problems(place, spec, required=("suite", "names"), optional=_OPTIONAL)
+    yield from unknown(f"{place}.suite", [spec.get("suite", SUITES[0])], SUITES)
+    yield from unknown(f"{place}.grey", [spec.get("grey", GREY_MODES[0])], GREY_MODES)
+    yield from unknown(f"{place}.storage", [spec.get("storage", STORAGES[0])], STORAGES)
     names = spec.get("names", "all")
-    if names != "all" and (not _is_list_of(names, str) or len(set(names)) != len(names)):
+    if names != "all" and not is_set_of(names, str):
         yield f"{place}.names: expected 'all' or a list of different corruptions, found {names!r}"
     if "dataset" in spec:
         if spec.get("suite") == "medmnist-c":
-            yield from _unknown(f"{place}.dataset", [spec["dataset"]], MEDMNIST_DATASETS)
+            yield from unknown(f"{place}.dataset", [spec["dataset"]], MEDMNIST_DATASETS)
         else:
             yield f"{place}.dataset: only medmnist-c has a list of corruptions for each data set"
     yield from _release_problems(place, spec)
@@ -548,29 +651,4 @@ def _list_problems(place: str, name: str, spec: Any) -> Iterator[str]:
         known = ", ".join(MEDMNIST_DATASETS)
         yield f"{place}: medmnist-c has no list for '{name}': set 'dataset' to the one to use, among {known}"
     elif spec["names"] != "all":
-        yield from _unknown(f"{place}.names", spec["names"], corruptions(spec["suite"], dataset))
-
-
-def _key_problems(
-    place: str, spec: Mapping[str, Any], required: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> Iterator[str]:
-    if missing := [key for key in required if key not in spec]:
-        yield f"{place}: missing {', '.join(missing)}"
-    yield from _unknown(place, spec, required + optional)
-
-
-def _unknown(place: str, names: Iterable[Any], known: Iterable[str]) -> Iterator[str]:
-    known = list(known)
-    for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-            yield f"{place}: unknown {name!r}; {hint}"
-
-
-def _is_list_of(value: Any, kind: type | tuple[type, ...]) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and len(value) > 0
-        and all(isinstance(item, kind) and not isinstance(item, bool) for item in value)
-    )
+        yield from unknown(f"{place}.names", spec["names"], corruptions(spec["suite"], dataset))

@@ -10,13 +10,16 @@ def template_problems(place: str, templates: Any) -> Iterator[str]:
     if not isinstance(templates, list | tuple) or not templates or not all(isinstance(one, str) for one in templates):
         yield f"{place}: expected a list of prompt templates, found {templates!r}"
         return
+    known = dict.fromkeys(("class_name", "modality", "data_set"), "")
     for template in templates:
         try:
             fields = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
-        except ValueError as error:
+            if "class_name" in fields and fields <= known.keys():
+                template.format(**known)
+                continue
+        except (ValueError, LookupError, AttributeError) as error:
             yield f"{place}: {template!r} is not a template ({error})"
-            continue
-        if "class_name" not in fields or fields - {"class_name", "modality", "data_set"}:
+        else:
             yield (
                 f"{place}: {template!r} must contain {{class_name}} and may contain {{modality}} and {{data_set}}, "
                 "nothing else"

@@ -1,12 +1,12 @@
 """Settings of the methods, and what may be wrong with them; imports no torch, so that a plan can be checked quickly."""
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from robustmedclip.adaptation.augmentation import CorruptionAugmentation, corruption_problems
+from robustmedclip.checks import COUNT, FLAG, RATE, Rule, is_number, key_problems, one_of, value_problems
 from robustmedclip.errors import InputError
 from robustmedclip.prompts import template_problems
 
@@ -229,22 +229,8 @@ def method_problems(place: str, values: Any) -> Iterator[str]:
         yield f"{place}.kind: expected one of {', '.join(KINDS)}, found {values.get('kind')!r}"
         return
     known = [field.name for field in fields(KINDS[values["kind"]])]
-    if missing := [name for name in known if name not in values]:
-        yield f"{place}: missing {', '.join(missing)}"
-    for name in values:
-        if name not in (*known, "kind"):
-            close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-            yield f"{place}: unknown {name!r}; {hint}"
+    yield from key_problems(place, values, known, optional=("kind",))
     yield from _value_problems(place, {name: values[name] for name in known if name in values})
-
-
-def _number(value: Any, kinds: type | tuple[type, ...] = (int, float)) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
-
-
-def _count(value: Any) -> bool:
-    return _number(value, int) and value >= 1
 
 
 def _expression(value: Any) -> bool:
@@ -254,45 +240,38 @@ def _expression(value: Any) -> bool:
         return False
 
 
-def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: value in choices, f"{', '.join(choices[:-1])} or {choices[-1]}"
-
-
 def _grid(lowest: Callable[[float], bool]) -> Callable[[Any], bool]:
     """Whether a value is a list of different finite numbers that are all high enough."""
     return lambda value: (
         isinstance(value, list | tuple)
         and len(value) > 0
-        and all(_number(one) and lowest(one) and one < float("inf") for one in value)
+        and all(is_number(one) and lowest(one) and one < float("inf") for one in value)
         and len(set(value)) == len(value)
     )
 
 
-_COUNT = (_count, "an integer of 1 or more")
-_RATE = (lambda value: _number(value) and 0 <= value < float("inf"), "a number of 0 or more")
-#: Setting to whether a value is valid, and what is expected.
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "rank": _COUNT,
-    "alpha": (lambda value: value is None or (_number(value) and value > 0), "a number above 0, or null"),
-    "dropout": (lambda value: _number(value) and 0 <= value < 1, "a number of 0 or more and below 1"),
+_RULES: dict[str, Rule] = {
+    "rank": COUNT,
+    "alpha": (lambda value: value is None or (is_number(value) and value > 0), "a number above 0, or null"),
+    "dropout": (lambda value: is_number(value) and 0 <= value < 1, "a number of 0 or more and below 1"),
     "targets": (_expression, "all, null or a regular expression"),
-    "batch_norm": _one_of("frozen", "adapted", "batch"),
-    "features": _one_of("unit", "raw"),
-    "learning_rate": _RATE,
-    "weight_decay": _RATE,
-    "schedule": _one_of("constant", "cosine"),
-    "epochs": _COUNT,
-    "batch_size": _COUNT,
-    "sampling": _one_of("natural", "balanced"),
-    "min_crop_area": (lambda value: _number(value) and 0 < value <= 1, "a number above 0 and up to 1"),
-    "flip": (lambda value: isinstance(value, bool), "true or false"),
+    "batch_norm": one_of("frozen", "adapted", "batch"),
+    "features": one_of("unit", "raw"),
+    "learning_rate": RATE,
+    "weight_decay": RATE,
+    "schedule": one_of("constant", "cosine"),
+    "epochs": COUNT,
+    "batch_size": COUNT,
+    "sampling": one_of("natural", "balanced"),
+    "min_crop_area": (lambda value: is_number(value) and 0 < value <= 1, "a number above 0 and up to 1"),
+    "flip": FLAG,
     "guard": (
-        lambda value: value is None or (_number(value) and 0 < value < 1),
+        lambda value: value is None or (is_number(value) and 0 < value < 1),
         "a number above 0 and below 1, or null",
     ),
-    "consistency": _RATE,
-    "label_space": _one_of("joint", "data_set"),
-    "selection": _one_of("epoch", "scale", "test"),
+    "consistency": RATE,
+    "label_space": one_of("joint", "data_set"),
+    "selection": one_of("epoch", "scale", "test"),
     "l2_strengths": (_grid(lambda one: one > 0), "a list of different numbers above 0"),
     "alphas": (_grid(lambda one: one >= 0), "a list of different numbers of 0 or more"),
     "betas": (_grid(lambda one: one >= 0), "a list of different numbers of 0 or more"),
@@ -300,13 +279,11 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _value_problems(place: str, values: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in values.items():
-        if name in _RULES and not _RULES[name][0](value):
-            yield f"{place}.{name}: expected {_RULES[name][1]}, found {value!r}"
+    yield from value_problems(place, values, _RULES)
     if "templates" in values:
         yield from template_problems(f"{place}.templates", values["templates"])
     corruptions, consistency = values.get("corruptions"), values.get("consistency")
-    if corruptions is None and _number(consistency) and consistency > 0:
+    if corruptions is None and is_number(consistency) and consistency > 0:
         yield f"{place}.consistency: {consistency} compares clean with corrupted views: set 'corruptions', too, or 0"
     if corruptions is None or isinstance(corruptions, CorruptionAugmentation):
         return
