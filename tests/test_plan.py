@@ -1,13 +1,16 @@
 """The plan: what it accepts, and what it says of what it doesn't."""
 
 import copy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from robustmedclip.config import BenchmarkConfigLoader, ConfigError
 from robustmedclip.plan import Plan, PlanError, fraction_label
+from robustmedclip.settings import CONFIG_LOADER_ARGS
 from robustmedclip.types import CLEAN, Condition
 
 SOURCE = {"type": "robustmedclip.io.PhantomDataset"}
@@ -39,6 +42,60 @@ def changed(path: str, value: object) -> dict:
 
 def test_a_key_that_starts_with_an_underscore_is_the_users_own():
     assert Plan.from_parameters(PARAMETERS | {"_anchor": 3}) == Plan.from_parameters(PARAMETERS)
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """What a loader says with a file in ``conf/local`` and some ``--params``."""
+    monkeypatch.setattr(BenchmarkConfigLoader, "latest", None)
+    shutil.copytree(CONF / "base", tmp_path / "base")
+    (tmp_path / "local").mkdir()
+
+    def loader(text: str, **params: object) -> BenchmarkConfigLoader:
+        (tmp_path / "local/benchmark.yml").write_text(text)
+        return BenchmarkConfigLoader(str(tmp_path), runtime_params=params, **CONFIG_LOADER_ARGS)
+
+    return loader
+
+
+def test_everything_that_ships_is_known(load):
+    assert load("").plan().baseline == "phantom_vit"
+    for environment in ("paper", "methods", "imbalanced"):
+        BenchmarkConfigLoader(str(CONF), env=environment, **CONFIG_LOADER_ARGS).plan()
+
+
+def test_a_mistyped_key_of_a_file_or_of_the_command_line_is_refused(load):
+    with pytest.raises(PlanError, match="unknown 'basline'; did you mean 'baseline'"):
+        load("basline: phantom_resnet").plan()
+    with pytest.raises(PlanError, match="unknown 'protocl'; did you mean 'protocol'"):
+        load("", protocl="authors").plan()
+
+
+def test_methods_of_an_environment_are_beside_those_that_ship_and_change_their_settings(load):
+    text = "methods: {mine: {kind: linear_probe, l2_strengths: [3]}, robust-lora: {epochs: 3}}"
+    methods = load(text, methods={"robust-lora": {"rank": 2}})["parameters"]["methods"]
+    shipped = METHODS["methods"]
+    assert methods.keys() == {*shipped, "mine"} and methods["mine"] == {"kind": "linear_probe", "l2_strengths": [3]}
+    assert methods["robust-lora"] == shipped["robust-lora"] | {"epochs": 3, "rank": 2}
+    assert methods["lora"] == shipped["lora"]
+    with pytest.raises(PlanError, match="methods: expected names mapped to settings"):
+        load("methods: none").plan()
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("seeds: [0]\nmodels:\n\tclip: x", "line 3, column 1: .*; indent by spaces, not by tabs"),
+        ("seeds: [0\nbaseline: x", "line 2, column 9"),
+        ("seeds: *x", "line 1, column 8: found undefined alias"),
+        ("seeds: ${x}", "Interpolation key 'x' not found"),
+        ("3", "benchmark.yml: Invalid loaded object type: int"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_place(load, text, place):
+    with pytest.raises(ConfigError, match=place) as error:
+        load(text).plan()
+    assert "\n" not in error.value.message and ("benchmark.yml" in error.value.message or "${" in text)
 
 
 def test_fan_out():

@@ -1,12 +1,21 @@
 """Configuration: which environment is in use, and the catalog entries that the plan itself declares."""
 
+from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar
 
 from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError
 
+from robustmedclip.errors import InputError
 from robustmedclip.plan import Plan
+
+
+class ConfigError(InputError):
+    """A file of the configuration can't be read; the message says which, where, and why."""
 
 
 def project_root() -> str:
@@ -31,28 +40,62 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         BenchmarkConfigLoader.latest = self
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        if key == "parameters":
-            return self._parameters()
-        config = super().__getitem__(key)
+        """As Kedro's.
+
+        Raises
+        ------
+        ConfigError
+            If a file can't be read: which, where, and why.
+        """
+        try:
+            if key == "parameters":
+                return self._parameters()
+            config = super().__getitem__(key)
+        except (YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
+            raise ConfigError(self._unreadable() or " ".join(str(error).split())) from error
         if key == "catalog":
             config = config | self.plan().sources()
         return config
 
     def _parameters(self) -> dict[str, Any]:
-        """The parameters with those of ``--params``, of which each replaces its own value alone.
+        """The parameters, with the methods of base and those of ``--params``, of which each replaces its own value alone.
 
-        Kedro would let ``--params methods.lora.epochs=1`` replace all methods, where the environment in use has none.
+        Kedro would let the ``methods`` of an environment replace all methods, and so would ``--params methods.lora.epochs=1``,
+        where the environment in use has none.
         """
-        given, self.runtime_params = self.runtime_params, {}
-        try:
-            parameters = super().__getitem__("parameters")
-        finally:
-            self.runtime_params = given
-        return OmegaConf.to_container(OmegaConf.merge(parameters, given or {}))
+        files = copy(self)
+        files.runtime_params = {}
+        parameters = OmegaConfigLoader.__getitem__(files, "parameters")
+        files.env = self.base_env
+        shipped, own = OmegaConfigLoader.__getitem__(files, "parameters").get("methods"), parameters.get("methods")
+        if isinstance(shipped, dict) and isinstance(own, dict):
+            parameters["methods"] = shipped | {name: _changed(shipped.get(name), new) for name, new in own.items()}
+        return OmegaConf.to_container(OmegaConf.merge(parameters, self.runtime_params or {}))
+
+    def _unreadable(self) -> str | None:
+        """The first file that can't be read, where, and why."""
+        for environment in dict.fromkeys((self.base_env, self.env or self.default_run_env)):
+            for file in sorted(Path(self.conf_source, environment).rglob("*")):
+                if file.suffix not in (".yml", ".yaml", ".json"):
+                    continue
+                try:
+                    OmegaConf.load(file)
+                except MarkedYAMLError as error:
+                    line, column = error.problem_mark.line, error.problem_mark.column
+                    hint = "; indent by spaces, not by tabs" if "\t" in file.read_text().splitlines()[line] else ""
+                    return f"{file}, line {line + 1}, column {column + 1}: {error.problem}{hint}"
+                except (YAMLError, ValueError, OSError) as error:
+                    return f"{file}: {' '.join(str(error).split())}"
+        return None
 
     def plan(self) -> Plan:
         """The validated plan of this loader's environment."""
         return Plan.from_parameters(self["parameters"])
+
+
+def _changed(settings: Any, new: Any) -> Any:
+    """Settings with those that are new; whatever is no settings is taken as it is."""
+    return {**settings, **new} if isinstance(settings, Mapping) and isinstance(new, Mapping) else new
 
 
 def current_config() -> BenchmarkConfigLoader:
