@@ -103,6 +103,36 @@ def test_eight_bit_dicom_needs_no_window():
     assert PixelReader().shape(file) == COLOUR.shape
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        picture(GREY, "PNG"),
+        picture(GREY, "TIFF"),
+        dicom(GREY),
+        dicom(GREY, RescaleSlope="1", RescaleIntercept="0"),
+        dicom(GREY, WindowCenter="60", WindowWidth="20"),
+    ],
+    ids=["PNG", "TIFF", "DICOM", "DICOM of slope 1", "DICOM that suggests a window"],
+)
+@pytest.mark.parametrize("window", [None, Window(0, 4095)], ids=["no window", "a window for others"])
+def test_eight_bits_are_taken_as_they_are(file, window):
+    np.testing.assert_array_equal(PixelReader(window=window).pixels(file)[..., 0], GREY)
+
+
+def test_eight_bits_that_are_rescaled_signed_or_in_sixteen_go_through_the_window():
+    window = Window(0, 510)
+    reader = PixelReader(window=window)
+    rescaled = dicom(GREY, RescaleSlope="2", RescaleIntercept="0")
+    np.testing.assert_array_equal(reader.pixels(rescaled)[..., 0], window.apply(2 * GREY.astype(int)))
+    wide = dicom(GREY.astype(np.uint16), bits=8)
+    np.testing.assert_array_equal(reader.pixels(wide)[..., 0], window.apply(GREY))
+    signed = dicom((GREY // 2).astype(np.int8))
+    np.testing.assert_array_equal(reader.pixels(signed)[..., 0], window.apply(GREY // 2))
+    for file in (rescaled, wide, signed):
+        with pytest.raises(ImageFileError, match="set 'window'"):
+            PixelReader().shape(file)
+
+
 def test_a_size_takes_the_largest_centred_square():
     side = PixelReader(size=20)
     np.testing.assert_array_equal(side.pixels(picture(GREY, "PNG"))[..., 0], GREY[:, 5:25])

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from robustmedclip.io.image_files import image_files
-from robustmedclip.io.pixels import ImageFileError, PixelReader, Window
+from robustmedclip.io.pixels import VERSION, ImageFileError, PixelReader, Window
 from robustmedclip.io.source import PARTS, SPLITS, SourceDataset, absence, listed
 from robustmedclip.io.versioned import SourceError
 from robustmedclip.types import ImageSet, chosen_rows
@@ -37,8 +37,8 @@ class FolderDataset(SourceDataset):
         Side in pixels to bring every image to: the largest centred square, scaled (bicubic).
         Needed only where the images differ in size.
     window : mapping, optional
-        Levels of files of more than 8 bits and of DICOM: ``{center, width}`` or ``{low, high}``, as in
-        :class:`~robustmedclip.io.pixels.Window`.
+        Levels of files of more than 8 bits, and of DICOM whose levels are rescaled: ``{center, width}`` or ``{low, high}``,
+        as in :class:`~robustmedclip.io.pixels.Window`. Other files of 8 bits are taken as they are.
     **source
         As in :class:`~robustmedclip.io.source.SourceDataset`; ``class_names`` is needed.
     """
@@ -76,6 +76,10 @@ class FolderDataset(SourceDataset):
     def _image_shape(self, file: str) -> tuple[int, int, int]:
         with self._fs.open(str(self._path / file), "rb") as opened:
             return self._reader().shape(opened)
+
+    def signature(self) -> Any:
+        """As of any source; where there is a window, with the version of what is done with it."""
+        return super().signature() + ([VERSION] if self._window else [])
 
     def _splits(self) -> dict[str, ImageSet]:
         if problems := self.problems():

@@ -8,6 +8,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+#: Of how levels become pixels through a window.
+VERSION = 2
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 #: Larger images are refused before anything is allocated.
 LARGEST_PIXELS = 2**25
@@ -65,8 +67,9 @@ class PixelReader:
     size : int, optional
         Side in pixels to bring every image to: the largest centred square, scaled (bicubic).
     window : Window, optional
-        Needed for grey files of more than 8 bits, and for DICOM with more than 8 bits or a rescale slope or
-        intercept; it applies after them. Files of 8 bits are taken as they are.
+        Levels of grey files of more than 8 bits, and of DICOM whose levels are rescaled or signed; it is needed for them,
+        and applies after slope and intercept. Other files of 8 bits, DICOM too, are taken as they are. A window that a
+        DICOM file suggests for its display is never applied.
     """
 
     size: int | None = None
@@ -141,9 +144,8 @@ class PixelReader:
         rescaled = "ModalityLUTSequence" in dataset or (
             float(dataset.get("RescaleSlope", 1)) != 1 or float(dataset.get("RescaleIntercept", 0)) != 0
         )
-        levels = photometric != "RGB" and (
-            self.window or bits != 8 or rescaled or int(dataset.PixelRepresentation) != 0
-        )
+        plain = bits == int(dataset.BitsAllocated) == 8 and int(dataset.PixelRepresentation) == 0 and not rescaled
+        levels = photometric != "RGB" and not plain
         if levels:
             self._require_window()
         if header_only:
