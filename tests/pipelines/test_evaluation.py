@@ -212,7 +212,7 @@ def test_features_wait_on_disk_until_they_are_stored_and_leave_nothing(spool, co
 
 def test_a_temporary_folder_without_space_is_named_before_much_is_encoded(spool, corrupted, model, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10, 10, 0))
-    with pytest.raises(InputError, match=rf"'oct' take 0.00 GB under {spool} until .* set TMPDIR"):
+    with pytest.raises(InputError, match=rf"'oct' take 0 MB under {spool} until .* set TMPDIR"):
         encode_together(corrupted, FLOAT32, model, names=("vit",))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from robustmedclip.io.image_files import image_files
-from robustmedclip.io.pixels import VERSION, ImageFileError, PixelReader, Window
+from robustmedclip.io.pixels import ImageFileError, PixelReader, Window
 from robustmedclip.io.source import PARTS, SPLITS, SourceDataset, absence, listed
 from robustmedclip.io.versioned import SourceError
 from robustmedclip.types import ImageSet, chosen_rows
@@ -76,10 +76,6 @@ class FolderDataset(SourceDataset):
     def _image_shape(self, file: str) -> tuple[int, int, int]:
         with self._fs.open(str(self._path / file), "rb") as opened:
             return self._reader().shape(opened)
-
-    def signature(self) -> Any:
-        """As of any source; where there is a window, with the version of what is done with it."""
-        return super().signature() + ([VERSION] if self._window else [])
 
     def _splits(self) -> dict[str, ImageSet]:
         if problems := self.problems():

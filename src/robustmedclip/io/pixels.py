@@ -8,8 +8,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-#: Of how levels become pixels through a window.
-VERSION = 2
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 #: Larger images are refused before anything is allocated.
 LARGEST_PIXELS = 2**25

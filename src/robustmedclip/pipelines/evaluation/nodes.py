@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from robustmedclip.errors import InputError
-from robustmedclip.progress import track
+from robustmedclip.progress import track, volume
 from robustmedclip.types import Adapter, CorruptedSet, Features, Head, Logits, batches
 
 VERSION = 4
@@ -104,8 +104,8 @@ def _spooled(parts: Iterator[Sequence[np.ndarray]], rows: int, data_set: str) ->
     folder, needed = tempfile.gettempdir(), rows * sum(part[0].nbytes for part in first)
     if (free := shutil.disk_usage(folder).free) < needed:
         raise InputError(
-            f"The features of '{data_set}' take {needed / 1e9:.2f} GB under {folder} until they are stored, and "
-            f"{free / 1e9:.2f} GB are free: set TMPDIR to another folder, or 'read_together: false'"
+            f"The features of '{data_set}' take {volume(needed)} under {folder} until they are stored, and "
+            f"{volume(free)} are free: set TMPDIR to another folder, or 'read_together: false'"
         )
     with ExitStack() as stack:
         files = [stack.enter_context(tempfile.TemporaryFile()) for _ in first]

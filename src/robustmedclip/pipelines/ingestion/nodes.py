@@ -11,7 +11,7 @@ from robustmedclip.pipelines.ingestion.card import data_card
 from robustmedclip.plan import POOL_SPLITS
 from robustmedclip.types import ImageSet, concatenated
 
-VERSION = 2
+VERSION = 3
 
 logger = logging.getLogger(__name__)
 
