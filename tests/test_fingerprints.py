@@ -5,7 +5,7 @@ from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.catalog import FingerprintedCatalog
 from robustmedclip.errors import InputError
-from robustmedclip.fingerprints import expected_fingerprints
+from robustmedclip.fingerprints import UNKNOWN, expected_fingerprints
 from robustmedclip.io import FilesDataset
 from robustmedclip.pipelines.bind import bind
 
@@ -47,6 +47,14 @@ def test_a_stage_alone_expects_what_all_of_them_have_made():
     together = fingerprints()
     alone = expected_fingerprints(pipeline().only_nodes("second"), {"middle": together["middle"]}.__getitem__)
     assert alone["end"] == together["end"]
+
+
+def test_what_is_made_of_something_that_is_gone_is_taken_as_it_is_stored():
+    sources = {"source": UNKNOWN, "params:p": 1}
+    stored = expected_fingerprints(pipeline(), sources.__getitem__, {"middle": fingerprints()["middle"]}.get)
+    assert stored == fingerprints()
+    gone = expected_fingerprints(pipeline(), sources.__getitem__, {"end": "stored"}.get)
+    assert gone == {"middle": UNKNOWN, "end": "stored"}
 
 
 def catalog_of(tmp_path, version: str) -> FingerprintedCatalog:

@@ -1,18 +1,25 @@
-"""What is said of the cost of a run before it begins."""
+"""What is found and said before a run begins: stale inputs, and what it costs."""
 
 import logging
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import yaml
+from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from PIL import Image
 
 from robustmedclip.config import BenchmarkConfigLoader, current_config
-from robustmedclip.hooks import _disk_problems, _model_problems
+from robustmedclip.hooks import PreflightError, _disk_problems, _model_problems
 from robustmedclip.io import PhantomDataset
 from robustmedclip.models import BATCH_SIZE, encoding_speed, image_features, load_open_clip
 from robustmedclip.pipelines import evaluation
@@ -20,11 +27,108 @@ from robustmedclip.pipelines import evaluation
 ROOT = Path(__file__).parents[1]
 
 
+def make_project(folder: Path) -> None:
+    """A project without data or configuration of a user; the package is this one."""
+    shutil.copytree(ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
+    (folder / "conf/local").mkdir()
+    (folder / "src").mkdir()
+    (folder / "src/robustmedclip").symlink_to(ROOT / "src/robustmedclip")
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(ROOT / name, folder)
+    bootstrap_project(folder)
+
+
 @pytest.fixture(scope="module")
-def context():
-    bootstrap_project(ROOT)
-    with KedroSession.create(ROOT) as session:
+def context(tmp_path_factory):
+    make_project(folder := tmp_path_factory.mktemp("project"))
+    with KedroSession.create(folder, env="base") as session:
         yield session.load_context()
+    configure_project("robustmedclip")
+
+
+class Squares:
+    """A project with sixteen squares for data."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.images = folder, folder / "squares"
+        make_project(folder)
+        self.images.mkdir()
+        for index in range(16):
+            Image.fromarray(np.full((40, 40), 15 * index, np.uint8)).save(self.images / f"{index}.png")
+        table = pd.DataFrame({"file": [f"{index}.png" for index in range(16)], "label": ["dark", "bright"] * 8})
+        table.to_csv(self.images / "labels.csv", index=False)
+        settings = yaml.safe_load((ROOT / "conf/base/mlflow.yml").read_text())
+        settings["server"] = {"mlflow_tracking_uri": f"sqlite:///{folder}/mlflow.db"}
+        settings["tracking"]["experiment"] = {"name": "squares"}
+        (folder / "conf/local/mlflow.yml").write_text(yaml.safe_dump(settings))
+        self.plan()
+
+    def plan(self, modality: str = "drawing", corruption: str = "contrast") -> None:
+        source = {"type": "robustmedclip.io.FolderDataset", "filepath": str(self.images)}
+        data_set = {"modality": modality, "classes": ["dark", "bright"], "source": source}
+        plan = {
+            "data_sets": {"squares": data_set},
+            "corruptions": {"suite": "medimeta-c", "names": [corruption]},
+            "models": yaml.safe_load((ROOT / "conf/base/benchmark.yml").read_text())["models"],
+            "adaptations": {},
+        }
+        del plan["models"]["phantom_resnet"]
+        (self.folder / "conf/local/benchmark.yml").write_text(yaml.safe_dump(plan))
+
+    def run(self, *pipelines: str, **filters: Any) -> None:
+        configure_project("robustmedclip")  # else Kedro keeps the pipelines of the plan before
+        with KedroSession.create(self.folder) as session:
+            session.run(pipeline_names=list(pipelines), **filters)
+
+    def refusal(self, *pipelines: str, **filters: Any) -> str:
+        with pytest.raises(PreflightError) as error:
+            self.run(*pipelines, **filters)
+        return error.value.message
+
+
+@pytest.fixture
+def squares(tmp_path, monkeypatch) -> Iterator[Squares]:
+    monkeypatch.setattr(BenchmarkConfigLoader, "latest", None)
+    before = mlflow.get_tracking_uri()
+    yield Squares(tmp_path)
+    mlflow.set_tracking_uri(before)
+    configure_project("robustmedclip")
+
+
+def test_what_was_made_of_another_plan_is_not_read(squares):
+    squares.run("corruption")
+    squares.plan(corruption="pixelate")
+    message = squares.refusal("evaluation")
+    assert "corrupted squares: of another plan" in message and "kedro run --pipelines corruption;" in message
+    assert "corrupted squares: of another plan" in squares.refusal("evaluation", only_missing_outputs=True)
+    squares.plan(modality="photograph")
+    assert "kedro run --pipelines ingestion,corruption;" in squares.refusal("evaluation")
+    squares.plan()
+    squares.run("evaluation")
+    squares.run("evaluation", from_nodes=["evaluation.phantom_vit.squares.score"])
+    squares.plan(corruption="pixelate")
+    message = squares.refusal("evaluation", from_nodes=["evaluation.phantom_vit.squares.score"])
+    assert "features phantom_vit-squares: of" in message and "--pipelines corruption,evaluation;" in message
+
+
+def test_a_version_that_was_not_finished_is_not_read_unless_it_is_asked_for(squares):
+    squares.run("ingestion")
+    (first,) = squares.folder.glob("data/02_intermediate/test/squares.npz/*")
+    shutil.copytree(first, first.with_name("9999-01-01T00.00.00.000Z"), ignore=shutil.ignore_patterns(".fingerprint"))
+    assert "test squares: of another plan, source or code than the present one, or never finished" in squares.refusal(
+        "corruption", namespaces=["corruption"]
+    )
+    squares.run("corruption", namespaces=["corruption"], load_versions={"test-squares": first.name})
+
+
+def test_what_is_stored_is_read_without_the_sources_that_it_was_made_of(squares):
+    squares.run("corruption")
+    squares.images.rename(squares.folder / "elsewhere")
+    squares.run("corruption", namespaces=["corruption.squares"])
+    shutil.rmtree(squares.folder / "data/02_intermediate")
+    squares.run("evaluation", namespaces=["evaluation.phantom_vit"])
+    squares.plan(corruption="pixelate")
+    squares.run("evaluation", from_nodes=["evaluation.phantom_vit.squares.score"])
 
 
 def nodes(stage: str, *words: str) -> list:

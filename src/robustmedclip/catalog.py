@@ -36,10 +36,14 @@ class FingerprintedCatalog(DataCatalog):
         except DatasetError as error:
             raise SourceError(f"The catalog entry '{key}' is wrong: {' '.join(str(error).split())}") from error
 
+    def is_fingerprinted(self, ds_name: str) -> bool:
+        """Whether a run leaves a fingerprint beside an entry: whether it is versioned."""
+        return _is_versioned(self.get(ds_name))
+
     def stored_fingerprint(self, ds_name: str) -> str | None:
         """Fingerprint of the version that would be loaded; None if there is none."""
         dataset = self.get(ds_name)
-        if not isinstance(dataset, AbstractVersionedDataset) or dataset._version is None:
+        if not _is_versioned(dataset):
             return None
         try:
             sidecar = f"{dataset._get_load_path().parent}/{_SIDECAR}"
@@ -58,7 +62,7 @@ class FingerprintedCatalog(DataCatalog):
 
     def save(self, ds_name: str, data: Any) -> None:
         dataset = self[ds_name]
-        if not isinstance(dataset, AbstractVersionedDataset) or dataset._version is None:
+        if not _is_versioned(dataset):
             super().save(ds_name, data)
             return
         version = str(dataset._get_versioned_path(dataset.resolve_save_version()).parent)
@@ -80,6 +84,10 @@ class FingerprintedCatalog(DataCatalog):
                     "--only-missing-outputs."
                 ) from cause
             raise
+
+
+def _is_versioned(dataset: Any) -> bool:
+    return isinstance(dataset, AbstractVersionedDataset) and dataset._version is not None
 
 
 def _filesystem(dataset: AbstractVersionedDataset) -> AbstractFileSystem:

@@ -14,8 +14,15 @@ from typing import Any
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+#: Fingerprint of an input that is not there.
+UNKNOWN = object()
 
-def expected_fingerprints(pipeline: Pipeline, input_fingerprint: Callable[[str], Any]) -> dict[str, str]:
+
+def expected_fingerprints(
+    pipeline: Pipeline,
+    input_fingerprint: Callable[[str], Any],
+    stored_fingerprint: Callable[[str], str | None] = lambda name: None,
+) -> dict[str, Any]:
     """Fingerprint of everything that the pipeline makes.
 
     Parameters
@@ -24,19 +31,25 @@ def expected_fingerprints(pipeline: Pipeline, input_fingerprint: Callable[[str],
         The pipeline.
     input_fingerprint : callable
         Name of an input of the pipeline to something that JSON can say and that changes with its content; for what
-        another pipeline made, its fingerprint, so that a stage alone and all of them expect the same.
+        another pipeline made, its fingerprint, so that a stage alone and all of them expect the same. :data:`UNKNOWN` of
+        what is not there any more.
+    stored_fingerprint : callable, optional
+        Name of an entry to the fingerprint that it has, if any: what is made of unknown inputs is taken as it is stored.
 
     Returns
     -------
     dict
-        Name of each output of a node to its fingerprint.
+        Name of each output of a node to its fingerprint, or to :data:`UNKNOWN`.
     """
     known = {name: input_fingerprint(name) for name in pipeline.inputs()}
     made = {}
     for node in pipeline.nodes:
-        recipe = [_code(node), [known[name] for name in node.inputs]]
+        inputs = [known[name] for name in node.inputs]
         for name in node.outputs:
-            made[name] = known[name] = _digest([name, *recipe])
+            if any(one is UNKNOWN for one in inputs):
+                made[name] = known[name] = stored_fingerprint(name) or UNKNOWN
+            else:
+                made[name] = known[name] = _digest([name, _code(node), inputs])
     return made
 
 

@@ -24,8 +24,9 @@ from kedro.pipeline.node import Node
 
 from robustmedclip.config import current_config, project_root
 from robustmedclip.errors import InputError
-from robustmedclip.fingerprints import expected_fingerprints
+from robustmedclip.fingerprints import UNKNOWN, expected_fingerprints
 from robustmedclip.io.journal import CheckpointJournal
+from robustmedclip.io.source import listed
 from robustmedclip.progress import duration, volume
 
 logger = logging.getLogger(__name__)
@@ -42,13 +43,16 @@ class PreflightHook:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         if current_config()["parameters"].get("check_only"):
             self._check(catalog)
-        problems = []
+        problems, made = [], set()
         for name in sorted(pipeline.inputs()):
             dataset = catalog.get(name)
             if hasattr(dataset, "problems"):
-                problems += [f"{name.replace('-', ' ', 1)}: {problem}" for problem in dataset.problems()]
+                problems += [f"{_spelled(name)}: {problem}" for problem in dataset.problems()]
             elif not catalog.exists(name):
-                problems.append(f"{name.replace('-', ' ', 1)} does not exist; the pipeline '{_maker(name)}' makes it")
+                problems.append(f"{_spelled(name)} does not exist; the pipeline '{_maker(name)}' makes it")
+            elif name not in (run_params.get("load_versions") or ()):
+                made.add(name)
+        problems += _stale_problems(made, catalog)
         if not problems:
             nodes = _missing_nodes(run_params, pipeline, catalog)
             problems = _disk_problems(nodes, catalog) or _model_problems(nodes, catalog)
@@ -71,9 +75,50 @@ class PreflightHook:
         raise click.exceptions.Exit(any(status != "present" for _, status, _ in checked))
 
 
+def _spelled(name: str) -> str:
+    """An entry as messages name it: ``corrupted phantom_oct``."""
+    return name.replace("-", " ", 1)
+
+
 def _maker(name: str) -> str:
     """The pipeline that makes an entry."""
     return next(stage for stage, pipeline in pipelines.items() if name in pipeline.all_outputs())
+
+
+def _stale_problems(names: set[str], catalog: DataCatalog) -> list[str]:
+    """Which of the entries that a run reads are not what the benchmark would make now; of those that it makes."""
+    benchmark = pipelines.get("benchmark", Pipeline([]))
+    others = {node for pipeline in pipelines.values() for node in pipeline.nodes} - set(benchmark.nodes)
+    own = {name for node in others for name in node.outputs}
+    judged = {name for name in names & (benchmark.all_outputs() - own) if catalog.is_fingerprinted(name)}
+    if not judged:
+        return []
+    making = [node for node in benchmark.to_outputs(*judged).nodes if not own.intersection(node.outputs)]
+
+    def input_fingerprint(name: str) -> Any:
+        with suppress(DatasetError, OSError):
+            if not hasattr(dataset := catalog.get(name), "problems") or not dataset.problems():
+                return _input_fingerprint(name, catalog)
+        return UNKNOWN
+
+    expected = expected_fingerprints(Pipeline(making), input_fingerprint, catalog.stored_fingerprint)
+    if not (stale := sorted(name for name in judged if catalog.stored_fingerprint(name) != expected[name])):
+        return []
+    upstream = benchmark.to_outputs(*stale).all_outputs() & expected.keys()
+    makers = {_maker(name) for name in upstream if catalog.stored_fingerprint(name) != expected[name]}
+    return [
+        f"{listed(map(_spelled, stale))}: of another plan, source or code than the present one, or never finished. To make "
+        f"{'them' if len(stale) > 1 else 'it'} anew: kedro run --pipelines {','.join(filter(makers.__contains__, pipelines))}; "
+        "or, for all that is stale: kedro run --pipeline benchmark --only-missing-outputs"
+    ]
+
+
+def _input_fingerprint(name: str, catalog: DataCatalog) -> Any:
+    """What an input of a pipeline is, and changes with."""
+    if name == "parameters" or name.startswith("params:"):
+        return catalog.load(name)
+    dataset = catalog.get(name)
+    return dataset.signature() if hasattr(dataset, "signature") else catalog.stored_fingerprint(name)
 
 
 def _missing_nodes(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> list[Node]:
@@ -88,11 +133,10 @@ def _disk_problems(nodes: list[Node], catalog: DataCatalog) -> list[str]:
     made = {name for node in nodes for name in node.outputs}
     needed, folder = 0, Path(project_root())
     for data_set in current_config().plan().data_sets:
-        source, entry = catalog.get(f"raw-{data_set.name}"), f"corrupted-{data_set.name}"
-        target = catalog.get(entry)
-        if entry in made and hasattr(source, "test_shape") and target._protocol == "file":
+        target = catalog.get(entry := f"corrupted-{data_set.name}")
+        if entry in made and target._protocol == "file" and (shape := _test_shape(data_set.name, made, catalog)):
             stored = 1 if data_set.storage == "on_the_fly" else len(data_set.conditions)
-            needed += max(0, prod(source.test_shape()) * stored - target.partial_bytes())
+            needed += max(0, prod(shape) * stored - target.partial_bytes())
             folder = Path(target._filepath)
     while not folder.exists():
         folder = folder.parent
@@ -118,7 +162,11 @@ def _model_problems(nodes: list[Node], catalog: DataCatalog) -> list[str]:
         if one.product in made and isinstance(one.settings, LoraSettings)
     }
     cells = [cell for node in nodes for cell in product(_inputs(node, "model"), _inputs(node, "corrupted"))]
-    counts = _image_counts({data_set for _, data_set in cells}, catalog)
+    counts = {
+        one.name: shape[0] * len(one.conditions)
+        for one in current_config().plan().data_sets
+        if one.name in {data_set for _, data_set in cells} and (shape := _test_shape(one.name, made, catalog))
+    }
     problems, seconds, speeds = [], 0.0, []
     for model in sorted({model for node in nodes for model in _inputs(node, "model")}):
         try:
@@ -153,15 +201,14 @@ def _inputs(node: Node, kind: str) -> list[str]:
     return [name.removeprefix(f"{kind}-") for name in node.inputs if name.startswith(f"{kind}-")]
 
 
-def _image_counts(data_sets: set[str], catalog: DataCatalog) -> dict[str, int]:
-    """Test images under all conditions, of those data sets whose sources tell."""
-    counts = {}
-    for data_set in current_config().plan().data_sets:
-        source = catalog.get(f"raw-{data_set.name}")
-        if data_set.name in data_sets and hasattr(source, "test_shape"):
-            with suppress(InputError, OSError):
-                counts[data_set.name] = source.test_shape()[0] * len(data_set.conditions)
-    return counts
+def _test_shape(data_set: str, made: set[str], catalog: DataCatalog) -> tuple[int, ...] | None:
+    """Shape of a data set's test images: of those that are stored, unless the run makes them anew; else what the source tells."""
+    with suppress(DatasetError, InputError, OSError):
+        if (entry := f"test-{data_set}") not in made and catalog.exists(entry):
+            return catalog.load(entry).images.shape
+        if hasattr(source := catalog.get(f"raw-{data_set}"), "test_shape"):
+            return source.test_shape()
+    return None
 
 
 class FingerprintHook:
@@ -169,15 +216,7 @@ class FingerprintHook:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        def input_fingerprint(name: str) -> Any:
-            if name == "parameters" or name.startswith("params:"):
-                return catalog.load(name)
-            dataset = catalog.get(name)
-            if hasattr(dataset, "signature"):
-                return dataset.signature()
-            return catalog.stored_fingerprint(name)
-
-        catalog.fingerprints = expected_fingerprints(pipeline, input_fingerprint)
+        catalog.fingerprints = expected_fingerprints(pipeline, lambda name: _input_fingerprint(name, catalog))
 
 
 class ProgressHook:
