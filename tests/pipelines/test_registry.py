@@ -24,7 +24,7 @@ STAGES = ["ingestion", "corruption", "few_shot", "tuning", "evaluation", "report
 @pytest.fixture(scope="module")
 def context():
     bootstrap_project(ROOT)
-    with KedroSession.create(ROOT) as session:
+    with KedroSession.create(ROOT, env="base") as session:
         yield session.load_context()
 
 
@@ -86,7 +86,7 @@ def test_the_paper_environment_has_a_graph_of_its_own(pipelines):
 
 
 def test_published_figures_are_those_of_the_paper_environment_alone():
-    with KedroSession.create(ROOT) as session:
+    with KedroSession.create(ROOT, env="base") as session:
         assert "published" not in session.load_context().config_loader["parameters"]
 
 
@@ -131,7 +131,8 @@ def test_building_the_pipelines_does_not_import_torch():
         "import sys; from pathlib import Path;"
         "from kedro.framework.startup import bootstrap_project;"
         f"bootstrap_project(Path({str(ROOT)!r}));"
-        "from kedro.framework.project import pipelines; dict(pipelines);"
+        "from kedro.framework.project import pipelines, settings; from robustmedclip.config import BenchmarkConfigLoader;"
+        f"BenchmarkConfigLoader({str(ROOT / 'conf')!r}, env='base', **settings.CONFIG_LOADER_ARGS); dict(pipelines);"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
