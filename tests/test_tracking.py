@@ -41,6 +41,7 @@ from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import evaluate
 from robustmedclip.plan import Plan
 from robustmedclip.pretraining import train_tokenizer
+from robustmedclip.settings import CONFIG_LOADER_ARGS
 from robustmedclip.tracking import LiveCurves, log_best_adapter, log_curves, log_models
 from robustmedclip.types import CLEAN, Adapter, ImageSet, Logits
 
@@ -178,6 +179,23 @@ def _child(parent, cell: str):
     (run,) = mlflow.MlflowClient().search_runs([parent.info.experiment_id], f"attributes.run_name = '{cell}'")
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
     return run
+
+
+def test_artifacts_lie_in_the_project_whatever_its_path_is_made_of(tmp_path, monkeypatch):
+    folder = tmp_path / "proj #1 50% x"
+    monkeypatch.setattr(BenchmarkConfigLoader, "latest", None)
+    monkeypatch.setattr("robustmedclip.config.__file__", str(folder / "src/robustmedclip/config.py"))
+    loader = BenchmarkConfigLoader(str(ROOT / "conf"), env="base", **CONFIG_LOADER_ARGS)
+    loader.config_patterns["mlflow"] = ["mlflow*"]
+    config = loader["mlflow"]
+    folder.mkdir()
+    client = MlflowClient(config["server"]["mlflow_tracking_uri"])
+    run = client.create_run(
+        client.create_experiment("x", **config["tracking"]["experiment"]["create_experiment_kwargs"])
+    )
+    client.log_text(run.info.run_id, "text", "file.txt")
+    assert (folder / f"mlartifacts/{run.info.run_id}/artifacts/file.txt").read_text() == "text"
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name}
 
 
 def test_an_interrupted_run_is_not_called_finished(address, experiment):

@@ -23,6 +23,11 @@ def project_root() -> str:
     return Path(__file__).parents[2].as_posix()
 
 
+def project_uri() -> str:
+    """The same as an address, in which ``#``, ``%`` and spaces are encoded."""
+    return Path(project_root()).as_uri()
+
+
 class BenchmarkConfigLoader(OmegaConfigLoader):
     """OmegaConfigLoader that knows the plan.
 

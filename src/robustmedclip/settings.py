@@ -1,7 +1,7 @@
 """Kedro's settings of the project."""
 
 from robustmedclip.catalog import FingerprintedCatalog
-from robustmedclip.config import BenchmarkConfigLoader, project_root
+from robustmedclip.config import BenchmarkConfigLoader, project_root, project_uri
 from robustmedclip.hooks import FingerprintHook, PreflightHook, ProgressHook, TrackingHook
 
 CONFIG_LOADER_CLASS = BenchmarkConfigLoader
@@ -9,7 +9,7 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "config_patterns": {"parameters": ["parameters*", "parameters*/**", "**/parameters*", "benchmark*"]},
-    "custom_resolvers": {"project_root": project_root},
+    "custom_resolvers": {"project_root": project_root, "project_uri": project_uri},
 }
 DATA_CATALOG_CLASS = FingerprintedCatalog
 HOOKS = (PreflightHook(), FingerprintHook(), TrackingHook(), ProgressHook())
