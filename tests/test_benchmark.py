@@ -261,6 +261,14 @@ def test_every_wrong_name_is_reported_before_anything_is_done(fresh_project):
     assert not list(fresh_project.folder.glob("data/**/*"))
 
 
+def test_a_file_that_cannot_be_read_is_named_in_a_line(fresh_project):
+    (fresh_project.folder / "conf/local/benchmark.yml").write_text("models:\n\tclip: 3\n")
+    result = fresh_project.run("--pipeline", "benchmark")
+    output = " ".join((result.stdout + result.stderr).split())
+    assert result.returncode != 0 and "Traceback" not in output
+    assert "conf/local/benchmark.yml, line 2, column 1: found character" in output
+
+
 def test_every_bad_source_is_reported_before_anything_is_done(fresh_project):
     table = pd.read_csv(fresh_project.folder / "squares/labels.csv")
     table.loc[3, "label"] = "triangle"
