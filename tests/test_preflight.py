@@ -19,8 +19,8 @@ from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 from robustmedclip.config import BenchmarkConfigLoader, current_config
-from robustmedclip.hooks import PreflightError, _disk_problems, _model_problems
-from robustmedclip.io import PhantomDataset
+from robustmedclip.hooks import PreflightError, _disk_problems, _from_root, _model_problems
+from robustmedclip.io import FolderDataset, OpenCLIPDataset, PhantomDataset
 from robustmedclip.models import BATCH_SIZE, encoding_speed, image_features, load_open_clip
 from robustmedclip.pipelines import evaluation
 
@@ -215,3 +215,23 @@ def test_layers_that_cannot_be_adapted_are_found_before_anything_is_done(context
     assert "'nowhere' match no layer of phantom_resnet" in problems[0]
     assert "rank 1000 is larger than every adapted layer of phantom_vit" in problems[1]
     assert _model_problems(nodes("tuning", "phantom_vit"), context.catalog) == problems[1:]
+
+
+def test_a_project_that_is_moved_with_its_data_is_the_same(tmp_path, monkeypatch):
+    def signature(root: Path) -> object:
+        monkeypatch.setattr("robustmedclip.hooks.project_root", root.as_posix)
+        source = {"name": "cells", "modality": "microscopy", "class_names": ["a", "b"]}
+        folder = FolderDataset(filepath=str(root / "data/cells"), labels=None, **source)
+        model = OpenCLIPDataset(path=str(root / "data/model"))
+        assert str(root) in str([folder.signature(), model.signature()])
+        return [_from_root(dataset.signature()) for dataset in (folder, model)]
+
+    for name in ("a/1.png", "b/2.png"):
+        (file := tmp_path / "here/data/cells" / name).parent.mkdir(parents=True)
+        Image.new("L", (32, 32)).save(file)
+    (tmp_path / "here/data/model").mkdir()
+    (tmp_path / "here/data/model/weights.bin").write_bytes(b"1")
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    assert signature(tmp_path / "here") == signature(tmp_path / "there")
+    (tmp_path / "there/data/cells/b/2.png").write_bytes(b"other")
+    assert signature(tmp_path / "here") != signature(tmp_path / "there")

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import product
 from math import prod
@@ -118,7 +119,16 @@ def _input_fingerprint(name: str, catalog: DataCatalog) -> Any:
     if name == "parameters" or name.startswith("params:"):
         return catalog.load(name)
     dataset = catalog.get(name)
-    return dataset.signature() if hasattr(dataset, "signature") else catalog.stored_fingerprint(name)
+    return _from_root(dataset.signature()) if hasattr(dataset, "signature") else catalog.stored_fingerprint(name)
+
+
+def _from_root(signature: Any) -> Any:
+    """A signature in which paths in the project are relative: moved with its data, the project is the same."""
+    if isinstance(signature, Mapping):
+        return {key: _from_root(value) for key, value in signature.items()}
+    if isinstance(signature, list | tuple):
+        return [_from_root(value) for value in signature]
+    return signature.removeprefix(f"{project_root()}/") if isinstance(signature, str) else signature
 
 
 def _missing_nodes(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> list[Node]:

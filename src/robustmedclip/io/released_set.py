@@ -1,6 +1,5 @@
 """Corrupted sets that somebody else made and released."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +78,11 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
                     found.append(str(error))
         return list(dict.fromkeys(found))
 
-    def signature(self) -> str:
-        """Changes with the names, sizes and modification times of the files."""
-        digest = hashlib.blake2b(digest_size=16)
-        for file in sorted(set(map(self._layout.file, self._conditions))):
-            stat = file.stat() if file.exists() else None
-            digest.update(f"{file} {stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
-        return digest.hexdigest()
+    def signature(self) -> list[Any]:
+        """Names, sizes and modification times of the files."""
+        files = sorted(set(map(self._layout.file, self._conditions)))
+        stats = [file.stat() if file.exists() else None for file in files]
+        return [[str(file), stat and [stat.st_size, stat.st_mtime_ns]] for file, stat in zip(files, stats, strict=True)]
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._folder.as_posix(), "conditions": len(self._conditions)}
