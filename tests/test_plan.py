@@ -82,6 +82,11 @@ def test_methods_of_an_environment_are_beside_those_that_ship_and_change_their_s
         load("methods: none").plan()
 
 
+def test_an_environment_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match=r"no environment 'papre' in .*: there are base, .*methods.*, paper"):
+        BenchmarkConfigLoader(str(CONF), env="papre", **CONFIG_LOADER_ARGS)
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [

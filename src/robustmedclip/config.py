@@ -41,7 +41,18 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
     latest: ClassVar["BenchmarkConfigLoader | None"] = None
 
     def __init__(self, *args: Any, **kwargs: Any):
+        """As Kedro's.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such environment.
+        """
         super().__init__(*args, **kwargs)
+        conf = Path(self.conf_source)
+        if self.env and not (conf / self.env).is_dir():
+            known = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
+            raise ConfigError(f"There is no environment '{self.env}' in {conf}: there are {', '.join(known)}")
         BenchmarkConfigLoader.latest = self
 
     def __getitem__(self, key: str) -> dict[str, Any]:
