@@ -133,7 +133,14 @@ def test_arguments_that_do_not_go_together_are_refused(capsys, arguments, messag
 
 
 @pytest.mark.parametrize(
-    ("folder", "name"), [("My-CLIP.v2", "my_clip_v2"), ("all", "model_all"), ("CLIP", "clip"), ("--", "model")]
+    ("folder", "name"),
+    [
+        ("My-CLIP.v2", "my_clip_v2"),
+        ("all", "model_all"),
+        ("2024-clip", "model_2024_clip"),
+        ("CLIP", "clip"),
+        ("--", "model"),
+    ],
 )
 def test_the_entry_has_a_name_that_the_plan_takes_and_a_path_that_works_from_anywhere(
     tmp_path, monkeypatch, capsys, published, folder, name

@@ -92,9 +92,11 @@ def test_an_environment_that_is_not_there_is_named():
     [
         ("seeds: [0]\nmodels:\n\tclip: x", "line 3, column 1: .*; indent by spaces, not by tabs"),
         ("seeds: [0\nbaseline: x", "line 2, column 9"),
+        ("seeds: [0\n", "line 2, column 1"),
         ("seeds: *x", "line 1, column 8: found undefined alias"),
         ("seeds: ${x}", "Interpolation key 'x' not found"),
         ("3", "benchmark.yml: Invalid loaded object type: int"),
+        ("- 1", "benchmark.yml: expected keys with values"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_place(load, text, place):
@@ -264,6 +266,7 @@ def test_a_wrong_plan_names_the_culprit(path, value, culprit):
         ("methods.lora.epoch", 3, "methods.lora: unknown 'epoch'; did you mean 'epochs'?"),
         ("methods.lora.epochs", 0, "methods.lora.epochs: expected an integer of 1 or more, found 0"),
         ("methods.lora.kind", "loar", "methods.lora.kind: expected"),
+        ("methods.lora.kind", ["lora"], "methods.lora.kind: expected"),
         ("methods.lora", {"kind": "lora", "epochs": 3}, "methods.lora: missing batch_norm, features"),
         ("methods", None, "methods: expected names"),
         ("methods.robust_lora", {"epochs": 3}, "methods.robust_lora.kind: expected"),

@@ -63,9 +63,9 @@ class Squares:
         (folder / "conf/local/mlflow.yml").write_text(yaml.safe_dump(settings))
         self.plan()
 
-    def plan(self, modality: str = "drawing", corruption: str = "contrast") -> None:
+    def plan(self, modality="drawing", corruption="contrast", classes=("dark", "bright")) -> None:
         source = {"type": "robustmedclip.io.FolderDataset", "filepath": str(self.images)}
-        data_set = {"modality": modality, "classes": ["dark", "bright"], "source": source}
+        data_set = {"modality": modality, "classes": list(classes), "source": source}
         plan = {
             "data_sets": {"squares": data_set},
             "corruptions": {"suite": "medimeta-c", "names": [corruption]},
@@ -101,8 +101,9 @@ def test_what_was_made_of_another_plan_is_not_read(squares):
     message = squares.refusal("evaluation")
     assert "corrupted squares: of another plan" in message and "kedro run --pipelines corruption;" in message
     assert "corrupted squares: of another plan" in squares.refusal("evaluation", only_missing_outputs=True)
-    squares.plan(modality="photograph")
-    assert "kedro run --pipelines ingestion,corruption;" in squares.refusal("evaluation")
+    for change in ({"modality": "photograph"}, {"classes": ["dark", "light"]}):
+        squares.plan(**change)
+        assert "kedro run --pipelines ingestion,corruption;" in squares.refusal("evaluation")
     squares.plan()
     squares.run("evaluation")
     squares.run("evaluation", from_nodes=["evaluation.phantom_vit.squares.score"])
@@ -121,10 +122,11 @@ def test_a_version_that_was_not_finished_is_not_read_unless_it_is_asked_for(squa
     squares.run("corruption", namespaces=["corruption"], load_versions={"test-squares": first.name})
 
 
-def test_what_is_stored_is_read_without_the_sources_that_it_was_made_of(squares):
+def test_what_is_stored_is_read_without_the_sources_that_it_was_made_of(squares, caplog):
     squares.run("corruption")
     squares.images.rename(squares.folder / "elsewhere")
     squares.run("corruption", namespaces=["corruption.squares"])
+    assert "There is no raw squares: what was made of it is taken as it is stored" in caplog.text
     shutil.rmtree(squares.folder / "data/02_intermediate")
     squares.run("evaluation", namespaces=["evaluation.phantom_vit"])
     squares.plan(corruption="pixelate")

@@ -50,7 +50,7 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         """
         super().__init__(*args, **kwargs)
         conf = Path(self.conf_source)
-        if self.env and not (conf / self.env).is_dir():
+        if self.env and conf.is_dir() and not (conf / self.env).is_dir():
             known = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
             raise ConfigError(f"There is no environment '{self.env}' in {conf}: there are {', '.join(known)}")
         BenchmarkConfigLoader.latest = self
@@ -67,7 +67,7 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
             if key == "parameters":
                 return self._parameters()
             config = super().__getitem__(key)
-        except (YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
+        except (YAMLError, OmegaConfBaseException, AttributeError, ValueError, OSError) as error:
             raise ConfigError(self._unreadable() or " ".join(str(error).split())) from error
         if key == "catalog":
             config = config | self.plan().sources()
@@ -95,10 +95,12 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
                 if file.suffix not in (".yml", ".yaml", ".json"):
                     continue
                 try:
-                    OmegaConf.load(file)
+                    if not OmegaConf.is_dict(OmegaConf.load(file)):
+                        return f"{file}: expected keys with values, as in the files of {self.base_env}"
                 except MarkedYAMLError as error:
                     line, column = error.problem_mark.line, error.problem_mark.column
-                    hint = "; indent by spaces, not by tabs" if "\t" in file.read_text().splitlines()[line] else ""
+                    there = file.read_text().splitlines()[line : line + 1]
+                    hint = "; indent by spaces, not by tabs" if "\t" in "".join(there) else ""
                     return f"{file}, line {line + 1}, column {column + 1}: {error.problem}{hint}"
                 except (YAMLError, ValueError, OSError) as error:
                     return f"{file}: {' '.join(str(error).split())}"

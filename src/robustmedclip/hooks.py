@@ -96,13 +96,19 @@ def _stale_problems(names: set[str], catalog: DataCatalog) -> list[str]:
         return []
     making = [node for node in benchmark.to_outputs(*judged).nodes if not own.intersection(node.outputs)]
 
+    gone = []
+
     def input_fingerprint(name: str) -> Any:
-        with suppress(DatasetError, OSError):
-            if not hasattr(dataset := catalog.get(name), "problems") or not dataset.problems():
-                return _input_fingerprint(name, catalog)
-        return UNKNOWN
+        if hasattr(dataset := catalog.get(name), "missing") and dataset.missing():
+            gone.append(name)
+            return UNKNOWN
+        return _input_fingerprint(name, catalog)
 
     expected = expected_fingerprints(Pipeline(making), input_fingerprint, catalog.stored_fingerprint)
+    if gone:
+        logger.warning(
+            "There is no %s: what was made of it is taken as it is stored", listed(map(_spelled, sorted(gone)))
+        )
     if not (stale := sorted(name for name in judged if catalog.stored_fingerprint(name) != expected[name])):
         return []
     upstream = benchmark.to_outputs(*stale).all_outputs() & expected.keys()
@@ -110,7 +116,7 @@ def _stale_problems(names: set[str], catalog: DataCatalog) -> list[str]:
     return [
         f"{listed(map(_spelled, stale))}: of another plan, source or code than the present one, or never finished. To make "
         f"{'them' if len(stale) > 1 else 'it'} anew: kedro run --pipelines {','.join(filter(makers.__contains__, pipelines))}; "
-        "or, for all that is stale: kedro run --pipeline benchmark --only-missing-outputs"
+        "or, for all that is stale: kedro run --pipeline benchmark --only-missing-outputs, with the same --env and --params"
     ]
 
 

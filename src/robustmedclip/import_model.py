@@ -105,7 +105,7 @@ def _from_root(path: str | Path) -> str:
 def _name(folder: Path) -> str:
     """A name for the model that the plan takes, as close to the folder's as it can be."""
     name = re.sub("[^a-z0-9]+", "_", Path(os.path.abspath(folder)).name.lower()).strip("_")
-    return name if name not in ("", "all") else f"model_{name}".strip("_")
+    return name if name[:1].isalpha() and name != "all" else f"model_{name}".strip("_")
 
 
 def _source(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -225,7 +225,7 @@ def method_problems(place: str, values: Any) -> Iterator[str]:
     if not isinstance(values, Mapping):
         yield f"{place}: expected settings, found {values!r}"
         return
-    if values.get("kind") not in KINDS:
+    if not isinstance(values.get("kind"), str) or values["kind"] not in KINDS:
         yield f"{place}.kind: expected one of {', '.join(KINDS)}, found {values.get('kind')!r}"
         return
     known = [field.name for field in fields(KINDS[values["kind"]])]

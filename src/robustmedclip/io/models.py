@@ -42,6 +42,11 @@ class ModelDataset(AbstractDataset[None, Any]):
         """What would make :meth:`load` fail, found without reading the weights."""
         return [f"there is no {path}{self._where()}" for path in self.paths() if not Path(path).exists()]
 
+    def missing(self) -> str | None:
+        """What to do if none of its files is there."""
+        absent = bool(self.paths()) and not any(Path(path).exists() for path in self.paths())
+        return self.problems()[0] if absent else None
+
     def _where(self) -> str:
         """Where to get what is missing, as the end of a sentence."""
         facts = "; ".join(self._origin[key] for key in ("size", "licence") if key in self._origin)

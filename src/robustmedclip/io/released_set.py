@@ -63,10 +63,14 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
         """Sources are read only."""
         raise NotImplementedError("a released set is a source: it can't be saved to")
 
+    def missing(self) -> str | None:
+        """Which folder is not there, if it is not."""
+        return None if self._folder.is_dir() else f"there is no folder {self._folder}"
+
     def problems(self) -> list[str]:
         """What would make :meth:`load` fail."""
-        if not self._folder.is_dir():
-            return [f"there is no folder {self._folder}"]
+        if absent := self.missing():
+            return [absent]
         files = list(dict.fromkeys(map(self._layout.file, self._conditions)))
         missing = [file.relative_to(self._folder).as_posix() for file in files if not file.is_file()]
         found = [f"{self._folder} lacks {', '.join(missing)}"] if missing else []
