@@ -252,6 +252,14 @@ def test_sources_become_catalog_entries():
         ("pretraining", {"epochs": 3}, "pretraining: missing seed, images"),
         ("published", {"source": "x", "baseline": "y", "models": {"z": 3}}, "published.models: expected names mapped"),
         ("models", {}, "missing: models"),
+        ("models", [], "models must map names to settings"),
+        ("seeds", 0, "seeds: expected different integers of 0 or more, found 0"),
+        ("templates", [], "templates: expected"),
+        (
+            "data_sets.own.corruptions",
+            {"suite": "medimeta-c", "names": "all", "released": "x", "label_map": {0: "a", 1: "bb"}},
+            "own.corruptions.label_map: unknown 'bb'; did you mean 'b'",
+        ),
     ],
 )
 def test_a_wrong_plan_names_the_culprit(path, value, culprit):

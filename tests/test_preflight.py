@@ -112,6 +112,14 @@ def test_what_was_made_of_another_plan_is_not_read(squares):
     assert "features phantom_vit-squares: of" in message and "--pipelines corruption,evaluation;" in message
 
 
+def test_a_run_says_when_there_is_nothing_to_do_and_logs_nothing(squares, caplog):
+    squares.run("ingestion")
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "robustmedclip.hooks"):
+        squares.run("ingestion", only_missing_outputs=True)
+    assert "Everything is up to date: nothing was run" in caplog.text
+
+
 def test_a_version_that_was_not_finished_is_not_read_unless_it_is_asked_for(squares):
     squares.run("ingestion")
     (first,) = squares.folder.glob("data/02_intermediate/test/squares.npz/*")

@@ -124,10 +124,20 @@ def test_results_that_cannot_be_logged_mark_the_run_and_its_children_as_failed(e
     mlflow.start_run()
     mlflow.start_run(nested=True)
     made = Pipeline([Node(lambda: None, None, "leaderboard", name="make")])
+    hook = TrackingHook()
+    hook.before_node_run(made.nodes[0], {})
     with pytest.raises(Exception, match="leaderboard"):
-        TrackingHook().after_pipeline_run(made, DataCatalog())
+        hook.after_pipeline_run(made, DataCatalog())
     assert mlflow.active_run() is None
     assert states(experiment) == ["FAILED", "FAILED"]
+
+
+def test_a_run_in_which_nothing_was_to_do_logs_no_result_again(experiment):
+    mlflow.start_run()
+    made = Pipeline([Node(lambda: None, None, "leaderboard", name="make")])
+    TrackingHook().after_pipeline_run(made, DataCatalog())
+    mlflow.end_run()
+    assert states(experiment) == ["FINISHED"]
 
 
 @pytest.fixture

@@ -277,6 +277,13 @@ class ProgressHook:
             self._rest(),
         )
 
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        if not self._done:
+            logger.info("Everything is up to date: nothing was run")
+        if "report_page" in pipeline.all_outputs():
+            logger.info("The report: %s", catalog.get("report_page")._get_load_path())
+
     def _rest(self) -> str:
         """How long the stage's remaining nodes take, at its mean so far; stages not begun are not guessed."""
         rest = sum(
@@ -293,12 +300,13 @@ class TrackingHook:
     def __init__(self) -> None:
         self._run_params: dict[str, Any] = {}
         self._curves: Any = None
+        self._has_run = False
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
         import mlflow
 
-        self._run_params, self._curves = run_params, None
+        self._run_params, self._curves, self._has_run = run_params, None, False
         if mlflow.active_run() is None:
             return
         atexit.register(self._close_runs, "KILLED")
@@ -320,6 +328,7 @@ class TrackingHook:
 
     @hook_impl
     def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
+        self._has_run = True
         for journal in inputs.values():
             if self._curves and isinstance(journal, CheckpointJournal):
                 journal.listeners.append(self._curves.listener(node.namespace.partition(".")[2]))
@@ -339,7 +348,7 @@ class TrackingHook:
 
         if mlflow.active_run() is None:
             return
-        made, config = pipeline.all_outputs(), current_config()
+        made, config = pipeline.all_outputs() if self._has_run else set(), current_config()
         try:
             from robustmedclip.tracking import log_best_adapter, log_models, log_report
 

@@ -429,11 +429,11 @@ def _problems(parameters: Mapping[str, Any]) -> Iterator[str]:
     given = [key for key in parameters if not str(key).startswith("_")]
     yield from unknown("", given, (*_KEYS, *_OPTIONAL_KEYS, *_SETTINGS))
     yield from _setting_problems(parameters)
-    missing = [key for key in _KEYS if not parameters.get(key)]
+    missing = [key for key in _KEYS if parameters.get(key) in (None, {})]
     if missing:
         yield f"missing: {', '.join(missing)}"
         return
-    mappings = [key for key in ("data_sets", "models", "adaptations") if parameters.get(key)]
+    mappings = [key for key in ("data_sets", "models", "adaptations") if parameters.get(key) is not None]
     if wrong := [key for key in mappings if not isinstance(parameters[key], Mapping)]:
         yield f"{', '.join(wrong)} must map names to settings"
         return
@@ -516,6 +516,10 @@ def _data_set_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
             yield f"{place}.classes: expected at least two different class names, found {classes!r}"
     if "synonyms" in spec:
         yield from _synonym_problems(place, spec)
+    own = spec.get("corruptions")
+    label_map = own.get("label_map") if isinstance(own, Mapping) else None
+    if isinstance(label_map, Mapping) and is_list_of(spec.get("classes"), str):
+        yield from unknown(f"{place}.corruptions.label_map", label_map.values(), spec["classes"])
 
 
 def _synonym_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:

@@ -229,7 +229,7 @@ def test_grey_images_are_counted_as_grey(folder):
 
 
 def test_missing_classes_and_missing_folder(tmp_path, folder):
-    assert "needs 'classes'" in source(folder, class_names=None).problems()[0]
+    assert "needs 'classes' in benchmark.yml; found there: " in source(folder, class_names=None).problems()[0]
     assert source(folder, labels=3).problems() == [
         "labels must be a CSV file in the folder, or null for a folder per class, not 3"
     ]

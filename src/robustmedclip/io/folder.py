@@ -109,7 +109,7 @@ class FolderDataset(SourceDataset):
 
     def _problems(self) -> Iterator[str]:
         if not self._class_names:
-            yield f"data_sets.{self._name} needs 'classes' in benchmark.yml"
+            yield f"data_sets.{self._name} needs 'classes' in benchmark.yml{self._found_labels()}"
             return
         if self._size is not None and not (isinstance(self._size, int) and 1 <= self._size <= 4096):
             yield f"size must be a whole number from 1 to 4096, not {self._size!r}"
@@ -137,6 +137,14 @@ class FolderDataset(SourceDataset):
             yield f"{where} can't be read: {error}"
             return
         yield from self._table_problems(table, where)
+
+    def _found_labels(self) -> str:
+        """The labels that are there, as the end of a sentence."""
+        try:
+            labels = sorted(set(self._listing()["label"]))
+        except (ValueError, TypeError, OSError):
+            return ""
+        return f"; found there: {listed(labels)}"
 
     def _table(self) -> pd.DataFrame:
         """Columns ``file``, ``label`` and ``split``, a row per image."""
