@@ -95,7 +95,6 @@ def _stale_problems(names: set[str], catalog: DataCatalog) -> list[str]:
     if not judged:
         return []
     making = [node for node in benchmark.to_outputs(*judged).nodes if not own.intersection(node.outputs)]
-
     gone = []
 
     def input_fingerprint(name: str) -> Any:

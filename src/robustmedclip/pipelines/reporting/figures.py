@@ -19,7 +19,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def severity_curves(metrics: pd.DataFrame) -> Figure:
-    """Error against severity, averaged over data sets: a panel per corruption, a line per model.
+    """Error against severity, averaged over the data sets that have the corruption: a panel per corruption, a line per model.
 
     Of the tuned models, those with the largest few-shot fraction of their method are shown.
     """

@@ -135,8 +135,8 @@ def write_page(
             ),
             (
                 "Severity",
-                "Error against severity, averaged over data sets. The menu chooses the corruption; dashed lines are "
-                "models that saw no labels.",
+                "Error against severity, averaged over the data sets that have the corruption. The menu chooses the "
+                "corruption; dashed lines are models that saw no labels.",
                 charts.severity_curves(metrics, models),
             ),
             (
