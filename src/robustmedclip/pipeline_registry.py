@@ -2,7 +2,6 @@
 
 from kedro.pipeline import Pipeline
 
-from robustmedclip.config import current_config
 from robustmedclip.pipelines import (
     corruption,
     evaluation,
@@ -12,6 +11,7 @@ from robustmedclip.pipelines import (
     reporting,
     tuning,
 )
+from robustmedclip.run.config import current_config
 
 STAGES = {
     "ingestion": ingestion,

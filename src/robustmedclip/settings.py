@@ -1,8 +1,8 @@
 """Kedro's settings of the project."""
 
-from robustmedclip.catalog import FingerprintedCatalog
-from robustmedclip.config import BenchmarkConfigLoader, project_root, project_uri
-from robustmedclip.hooks import FingerprintHook, PreflightHook, ProgressHook, TrackingHook
+from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.config import BenchmarkConfigLoader, project_root, project_uri
+from robustmedclip.run.hooks import FingerprintHook, PreflightHook, ProgressHook, TrackingHook
 
 CONFIG_LOADER_CLASS = BenchmarkConfigLoader
 CONFIG_LOADER_ARGS = {

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 import robustmedclip.models
-from robustmedclip.adaptation import LoraSettings
-from robustmedclip.models import VisionLanguageModel, load_open_clip, zero_shot_classifier
+from robustmedclip.adaptation.settings import LoraSettings
+from robustmedclip.images.sets import ImageSet
+from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classifier
+from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
-from robustmedclip.types import ImageSet
 
 SHIPPED = Path(robustmedclip.models.__file__).parent
 SETTINGS = LoraSettings(

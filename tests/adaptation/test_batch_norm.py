@@ -13,11 +13,15 @@ import torch
 from torch import nn
 
 import robustmedclip.models
-from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune
 from robustmedclip.adaptation.batch_norm import PRIOR, adapted_statistics
+from robustmedclip.adaptation.samples import Samples
+from robustmedclip.adaptation.settings import LoraSettings
+from robustmedclip.adaptation.tuning import merge_adapter, tune
+from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import AdapterDataset
-from robustmedclip.models import batch_norm_layers, load_open_clip, zero_shot_classifier
-from robustmedclip.types import ImageSet
+from robustmedclip.models.batch_norm import batch_norm_layers
+from robustmedclip.models.interface import zero_shot_classifier
+from robustmedclip.models.open_clip import load_open_clip
 
 SHIPPED = Path(robustmedclip.models.__file__).parent
 SETTINGS = replace(

@@ -12,9 +12,11 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import rel_entr
 from tasks import SETTINGS, classifier_of, phantoms, shipped
 
-from robustmedclip.adaptation import LoraSettings, Samples, merge_adapter, tune
 from robustmedclip.adaptation.augmentation import CorruptionAugmentation
+from robustmedclip.adaptation.samples import Samples
+from robustmedclip.adaptation.settings import LoraSettings
 from robustmedclip.adaptation.training import Objective, divergence
+from robustmedclip.adaptation.tuning import merge_adapter, tune
 
 NOISE = CorruptionAugmentation("imagenet-c", ("shot_noise",), 1.0)
 CONSISTENT = replace(SETTINGS, corruptions=NOISE, consistency=12.0)

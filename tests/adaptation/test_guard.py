@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from tasks import SETTINGS, classifier_of, phantoms, shipped
 
-from robustmedclip.adaptation import Samples, guarded, merge_adapter, tune
+from robustmedclip.adaptation.artefacts import Adapter
 from robustmedclip.adaptation.guard import as_guard, fit_guard, noise_level, tone
+from robustmedclip.adaptation.samples import Samples
+from robustmedclip.adaptation.tuning import guarded, merge_adapter, tune
 from robustmedclip.corruptions import corrupt
 from robustmedclip.io import AdapterDataset
-from robustmedclip.types import Adapter
 
 
 def smooth(count: int, seed: int = 0, channels: int = 3) -> np.ndarray:

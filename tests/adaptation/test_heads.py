@@ -7,13 +7,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from robustmedclip.adaptation import (
-    CacheSettings,
-    LinearProbeSettings,
-    fit_cache,
-    fit_linear_probe,
-    head_logits,
-)
+from robustmedclip.adaptation.heads import fit_cache, fit_linear_probe, head_logits
+from robustmedclip.adaptation.settings import CacheSettings, LinearProbeSettings
 from robustmedclip.errors import InputError
 from robustmedclip.metrics import softmax
 

@@ -10,12 +10,14 @@ import torch
 from published import write_transformers
 from tasks import SETTINGS, classifier_of, phantoms, shipped
 
-from robustmedclip.adaptation import Samples, TrainingSettings, check_targets, merge_adapter, tune
-from robustmedclip.adaptation.lora import with_lora
+from robustmedclip.adaptation.lora import check_targets, with_lora
+from robustmedclip.adaptation.samples import Samples
+from robustmedclip.adaptation.settings import TrainingSettings
 from robustmedclip.adaptation.training import Objective
+from robustmedclip.adaptation.tuning import merge_adapter, tune
 from robustmedclip.errors import InputError
 from robustmedclip.io import AdapterDataset
-from robustmedclip.models import load_transformers
+from robustmedclip.models.transformers_clip import load_transformers
 
 
 @pytest.fixture(scope="module", params=["phantom_vit", "phantom_resnet"])

@@ -9,11 +9,12 @@ import torch
 import transformers
 from tasks import SETTINGS, classifier_of, phantoms, shipped
 
-from robustmedclip.adaptation import Samples, tune
 from robustmedclip.adaptation.lora import with_lora
 from robustmedclip.adaptation.memory import activation_bytes, checkpoint_activations
-from robustmedclip.models import Preprocessing, VisionLanguageModel
-from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
+from robustmedclip.adaptation.samples import Samples
+from robustmedclip.adaptation.tuning import tune
+from robustmedclip.models.interface import VisionLanguageModel
+from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 from robustmedclip.models.transformers_clip import Towers
 
 

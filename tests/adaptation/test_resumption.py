@@ -10,9 +10,11 @@ from tasks import SETTINGS, classifier_of, phantoms, shipped
 
 import robustmedclip.adaptation.training
 import robustmedclip.io.journal
-from robustmedclip.adaptation import Samples, TrainingSettings, tune
+from robustmedclip.adaptation.samples import Samples
+from robustmedclip.adaptation.settings import TrainingSettings
+from robustmedclip.adaptation.tuning import tune
 from robustmedclip.io import AdapterDataset, CheckpointJournalDataset
-from robustmedclip.models import as_the_authors
+from robustmedclip.models.study_quirks import as_the_authors
 
 LOW_RANK = replace(SETTINGS, epochs=4, batch_size=8)
 SCALED = replace(

@@ -9,11 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tasks import SETTINGS, shipped
 
-from robustmedclip.adaptation import Samples, tune
+from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.sampling import epoch_order, occurrences
-from robustmedclip.models import Preprocessing
-from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
-from robustmedclip.types import ImageSet
+from robustmedclip.adaptation.tuning import tune
+from robustmedclip.images.sets import ImageSet
+from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 
 PREPROCESS = Preprocessing((32, 32), CLIP_MEAN, CLIP_STD)
 #: Images of each class of each data set; a class may have none.

@@ -3,7 +3,7 @@
 import pytest
 from subjects import NAMES, load
 
-from robustmedclip.models import VisionLanguageModel
+from robustmedclip.models.interface import VisionLanguageModel
 
 
 @pytest.fixture(scope="session", params=NAMES)

@@ -7,9 +7,11 @@ import open_clip
 import torch
 
 import robustmedclip.models
-from robustmedclip.models import Preprocessing, VisionLanguageModel, load_open_clip, unfuse_attention
-from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
-from robustmedclip.types import ImageSet
+from robustmedclip.images.sets import ImageSet
+from robustmedclip.models.attention import unfuse_attention
+from robustmedclip.models.interface import VisionLanguageModel
+from robustmedclip.models.open_clip import load_open_clip
+from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 
 #: Models, and the side of their images in pixels.
 NAMES = {"phantom_vit": 64, "phantom_resnet": 64, "ViT-B-16": 224}

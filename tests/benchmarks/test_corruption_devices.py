@@ -11,7 +11,8 @@ import torch
 from skimage import data
 from skimage.transform import resize
 
-from robustmedclip.corruptions import MEDMNIST_DATASETS, corrupt, corruptions, on_device
+from robustmedclip.corruptions import MEDMNIST_DATASETS, corrupt, corruptions
+from robustmedclip.corruptions.kernels import on_device
 from robustmedclip.corruptions.registry import kernel_and_value
 
 IMAGES, SEVERITY = 32, 3

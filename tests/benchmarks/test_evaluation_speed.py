@@ -7,11 +7,12 @@ import torch
 from subjects import NAMES, load, noise
 
 from robustmedclip.corruptions import corruptions
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import CorruptedSetDataset, FeaturesDataset, LogitsDataset
-from robustmedclip.models import BATCH_SIZE
+from robustmedclip.models.inference import BATCH_SIZE
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, score
-from robustmedclip.types import CLEAN, Condition, ImageSet
 
 #: Processor time, so that other work on the machine counts for little.
 pytestmark = pytest.mark.benchmark(timer=time.process_time)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics import is_correct, mce, resample_counts, score_benchmark
-from robustmedclip.types import CLEAN, Condition, Logits
+from robustmedclip.metrics.logits import Logits
 
 IMAGES, CORRUPTIONS = 100, 7
 CONDITIONS = (CLEAN, *(Condition(f"corruption {c}", s) for c in range(CORRUPTIONS) for s in range(1, 6)))

@@ -13,8 +13,8 @@ import yaml
 from subjects import NAMES, noise
 from torch.nn import functional as F
 
-from robustmedclip.adaptation import Samples
 from robustmedclip.adaptation.lora import with_lora
+from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.settings import LoraSettings, method_settings
 from robustmedclip.adaptation.training import Objective, _epoch
 from robustmedclip.adaptation.tuning import with_all_weights

@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import label
 
 from robustmedclip.corruptions import MEDMNIST_DATASETS, SEVERITIES, corrupt, severities
-from robustmedclip.corruptions.artefacts import stain_masks
 from robustmedclip.corruptions.draws import Draws
+from robustmedclip.corruptions.kernels.artefacts import stain_masks
 
 
 def stain_deposit(image, value, draws):

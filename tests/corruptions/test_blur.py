@@ -8,8 +8,8 @@ from scipy import stats
 from scipy.ndimage import correlate, correlate1d, gaussian_filter, zoom
 
 from robustmedclip.corruptions import MEDMNIST_DATASETS, SEVERITIES, corrupt, severities
-from robustmedclip.corruptions.blur import smeared
 from robustmedclip.corruptions.draws import Draws
+from robustmedclip.corruptions.kernels.blur import smeared
 from robustmedclip.corruptions.registry import kernel_and_value
 
 TRAILS = sorted(

@@ -20,8 +20,8 @@ from robustmedclip.corruptions import (
     corrupt,
     corrupted_batches,
     corruptions,
-    on_device,
 )
+from robustmedclip.corruptions.kernels import on_device
 from robustmedclip.corruptions.registry import kernel_and_value
 
 LISTS = [

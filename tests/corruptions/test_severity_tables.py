@@ -5,7 +5,7 @@ import pytest
 from references import medmnistc
 
 from robustmedclip.corruptions import MEDMNIST_DATASETS, severities
-from robustmedclip.corruptions.blur import zoom_factors
+from robustmedclip.corruptions.kernels.blur import zoom_factors
 
 #: Hendrycks & Dietterich 2019; elastic_transform as in `imagecorruptions`.
 IMAGENET = {

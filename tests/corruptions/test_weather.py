@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from robustmedclip.corruptions import SEVERITIES, corrupt, severities
 from robustmedclip.corruptions.draws import Draws
-from robustmedclip.corruptions.weather import frost_textures
+from robustmedclip.corruptions.kernels.weather import frost_textures
 
 
 def as_uint8(values: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robustmedclip.types import ImageSet
+from robustmedclip.images.sets import ImageSet
 
 
 @pytest.fixture(params=[1, 3], ids=["grey", "colour"])

@@ -7,6 +7,11 @@ import pytest
 from kedro.io import DatasetError
 from kedro.io.core import Version
 
+from robustmedclip.adaptation.artefacts import Adapter, Head
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.images.corrupted import CorruptedSet
+from robustmedclip.images.pixels import batches
+from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import (
     AdapterDataset,
     CorruptedSetDataset,
@@ -16,18 +21,9 @@ from robustmedclip.io import (
     ImageSetDataset,
     LogitsDataset,
 )
+from robustmedclip.metrics.logits import Logits
+from robustmedclip.models.features import Features
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
-from robustmedclip.types import (
-    CLEAN,
-    Adapter,
-    Condition,
-    CorruptedSet,
-    Features,
-    Head,
-    ImageSet,
-    Logits,
-    batches,
-)
 
 CONDITIONS = (CLEAN, Condition("gaussian_noise", 1), Condition("pixelate", 5))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics import (
     COLUMNS,
     alexnet_errors,
@@ -17,7 +18,7 @@ from robustmedclip.metrics import (
     score_benchmark,
     seed_weights,
 )
-from robustmedclip.types import CLEAN, Condition, Logits
+from robustmedclip.metrics.logits import Logits
 
 KEY = ["model", "data_set", "modality", "collection", "corruption", "severity", "seed", "metric"]
 BASELINE = {"clean": [1], "blur": [2, 3, 4, 5, 6], "noise": [1, 2, 3, 4, 5]}

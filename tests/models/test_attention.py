@@ -8,7 +8,7 @@ import torch
 import transformers
 from torch import nn
 
-from robustmedclip.models import fuse_attention, unfuse_attention
+from robustmedclip.models.attention import fuse_attention, unfuse_attention
 
 
 @pytest.mark.parametrize("batch_first", [True, False])

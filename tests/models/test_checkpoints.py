@@ -11,7 +11,9 @@ from published import write_clip, write_pmcclip, write_text_tower
 from safetensors.torch import save_file
 
 from robustmedclip.errors import InputError
-from robustmedclip.models import load_checkpoint, load_open_clip, load_transformers, read_weights
+from robustmedclip.models.checkpoints import read_weights
+from robustmedclip.models.open_clip import load_checkpoint, load_open_clip
+from robustmedclip.models.transformers_clip import load_transformers
 
 WEIGHTS = {"a": torch.arange(2000.0), "b": torch.ones(3, dtype=torch.float16)}
 

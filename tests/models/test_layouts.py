@@ -23,7 +23,9 @@ from published import (
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from robustmedclip.models import VisionLanguageModel, load_checkpoint, load_open_clip, save_model
+from robustmedclip.models.export import save_model
+from robustmedclip.models.interface import VisionLanguageModel
+from robustmedclip.models.open_clip import load_checkpoint, load_open_clip
 
 TEXTS = ["a chest x-ray of pneumonia", "normal"]
 

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 import robustmedclip.models
 from robustmedclip.errors import InputError
 from robustmedclip.io import OpenCLIPDataset
-from robustmedclip.models import BATCH_SIZE, image_logits, load_open_clip, zero_shot_classifier
-from robustmedclip.models.open_clip import _settings_of
+from robustmedclip.models.inference import BATCH_SIZE, image_logits
+from robustmedclip.models.interface import zero_shot_classifier
+from robustmedclip.models.open_clip import _settings_of, load_open_clip
 from robustmedclip.models.preprocessing import CLIP_MEAN
 
 FOLDER = Path(robustmedclip.models.__file__).parent / "phantom_vit"

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from robustmedclip.models import Preprocessing
-from robustmedclip.models.preprocessing import _scaled, _scaled_in_float
+from robustmedclip.models.preprocessing import Preprocessing, _scaled, _scaled_in_float
 
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 

@@ -14,7 +14,7 @@ from published import write_transformers
 from safetensors.torch import load_file, save_file
 
 from robustmedclip.errors import InputError
-from robustmedclip.models import load_transformers
+from robustmedclip.models.transformers_clip import load_transformers
 
 TEXTS = ["a chest x-ray of pneumonia", "normal"]
 

@@ -9,17 +9,20 @@ import pytest
 import yaml
 
 import robustmedclip.models
-from robustmedclip.adaptation import CacheSettings, LinearProbeSettings
+from robustmedclip.adaptation.settings import CacheSettings, LinearProbeSettings
 from robustmedclip.errors import InputError
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import HeadDataset
-from robustmedclip.models import as_the_authors, load_open_clip, zero_shot_classifier
+from robustmedclip.models.interface import zero_shot_classifier
+from robustmedclip.models.open_clip import load_open_clip
+from robustmedclip.models.study_quirks import as_the_authors
 from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import encode, score, score_head
 from robustmedclip.pipelines.few_shot.leakage import find_duplicates
 from robustmedclip.pipelines.few_shot.nodes import chosen, draw_few_shots
 from robustmedclip.pipelines.tuning.heads import fit_cache, fit_linear_probe
-from robustmedclip.types import CLEAN, Condition, ImageSet
 
 FOLDER = Path(robustmedclip.models.__file__).parent / "phantom_vit"
 METHODS = Path(__file__).parents[2] / "conf/base/parameters/methods.yml"

@@ -14,17 +14,21 @@ from kedro.io.core import Version
 from kedro.runner import SequentialRunner
 
 import robustmedclip.models
-from robustmedclip.catalog import FingerprintedCatalog
 from robustmedclip.errors import InputError
-from robustmedclip.fingerprints import expected_fingerprints
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.images.corrupted import CorruptedSet
+from robustmedclip.images.pixels import rebatched
+from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import CorruptedSetDataset, FeaturesDataset, LogitsDataset, OpenCLIPDataset
-from robustmedclip.models import Preprocessing, as_the_authors, load_open_clip, new_open_clip
-from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
+from robustmedclip.models.open_clip import load_open_clip, new_open_clip
+from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
+from robustmedclip.models.study_quirks import as_the_authors
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation import create_pipeline
 from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, score
-from robustmedclip.plan import Plan
-from robustmedclip.types import CLEAN, Condition, CorruptedSet, ImageSet, rebatched
+from robustmedclip.plan.plan import Plan
+from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.fingerprints import expected_fingerprints
 
 FOLDER = str(Path(robustmedclip.models.__file__).parent / "phantom_vit")
 CONDITIONS = (CLEAN, Condition("contrast", 1), Condition("pixelate", 5))
@@ -87,7 +91,7 @@ def test_features_do_not_depend_on_the_number_of_cores(corrupted):
 
 
 def test_bfloat16_gives_features_close_to_float32s(corrupted, monkeypatch):
-    monkeypatch.setattr("robustmedclip.models.fast_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr("robustmedclip.models.inference.fast_precision", lambda device: torch.bfloat16)
     model = load_open_clip(f"local-dir:{FOLDER}")
     stream = encode(model, corrupted, {"precision": "auto"}, name="vit").read()
     next(stream)

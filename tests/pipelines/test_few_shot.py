@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robustmedclip.images.sets import ImageSet
 from robustmedclip.pipelines.few_shot.leakage import find_duplicates
 from robustmedclip.pipelines.few_shot.nodes import chosen, draw_few_shots
-from robustmedclip.types import ImageSet
 
 NONE = find_duplicates()
 FRACTIONS = (0.01, 0.03, 0.07, 0.1)

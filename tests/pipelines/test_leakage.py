@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from robustmedclip.errors import InputError
+from robustmedclip.images.sets import ImageSet
 from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
 from robustmedclip.pipelines.few_shot.leakage import find_duplicates, hash_images
 from robustmedclip.pipelines.few_shot.nodes import draw_few_shots
-from robustmedclip.types import ImageSet
 
 
 def phantom_set(anatomy: str, split: str, count: int) -> ImageSet:

@@ -11,11 +11,11 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Node, Pipeline
 
-from robustmedclip.catalog import FingerprintedCatalog
-from robustmedclip.fingerprints import expected_fingerprints
-from robustmedclip.hooks import PreflightError, PreflightHook
 from robustmedclip.io import OpenCLIPDataset
 from robustmedclip.pipelines import evaluation
+from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.fingerprints import expected_fingerprints
+from robustmedclip.run.hooks import PreflightError, PreflightHook
 
 ROOT = Path(__file__).parents[2]
 STAGES = ["ingestion", "corruption", "few_shot", "tuning", "evaluation", "reporting"]
@@ -131,7 +131,7 @@ def test_building_the_pipelines_does_not_import_torch():
         "import sys; from pathlib import Path;"
         "from kedro.framework.startup import bootstrap_project;"
         f"bootstrap_project(Path({str(ROOT)!r}));"
-        "from kedro.framework.project import pipelines, settings; from robustmedclip.config import BenchmarkConfigLoader;"
+        "from kedro.framework.project import pipelines, settings; from robustmedclip.run.config import BenchmarkConfigLoader;"
         f"BenchmarkConfigLoader({str(ROOT / 'conf')!r}, env='base', **settings.CONFIG_LOADER_ARGS); dict(pipelines);"
         "sys.exit('torch' in sys.modules)"
     )

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from robustmedclip.pipelines.reporting import charts, nodes
-from robustmedclip.pipelines.reporting.figures import few_shot_curves, severity_curves, vector_files
-from robustmedclip.types import CLEAN, Condition, Logits
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.metrics.logits import Logits
+from robustmedclip.pipelines.reporting import nodes
+from robustmedclip.reporting import charts
+from robustmedclip.reporting.figures import few_shot_curves, severity_curves, vector_files
 
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("blur", "noise") for severity in range(1, 6)))
 DATA_SETS = {"blood": "microscopy", "cells": "microscopy", "oct": "OCT | retina & 50 %"}

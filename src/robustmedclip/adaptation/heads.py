@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from robustmedclip.adaptation.settings import CacheSettings, LinearProbeSettings
 from robustmedclip.errors import InputError
-from robustmedclip.models import cores_divided, in_full_batches
+from robustmedclip.models.inference import cores_divided, in_full_batches
 
 Classifier = Mapping[str, np.ndarray]
 #: Unit features, float32 ``(n, D)``, and labels, int64 ``(n,)``.

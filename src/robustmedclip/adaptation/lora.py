@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from robustmedclip.adaptation.settings import LoraSettings
 from robustmedclip.adaptation.training import Trainable
 from robustmedclip.errors import InputError
-from robustmedclip.models import VisionLanguageModel
+from robustmedclip.models.interface import VisionLanguageModel
 
 _ADAPTABLE = torch.nn.Linear | torch.nn.Conv2d
 

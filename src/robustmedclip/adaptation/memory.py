@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from robustmedclip.models import VisionLanguageModel
+from robustmedclip.models.interface import VisionLanguageModel
 
 #: Share of the free memory that activations may take; the rest is for gradients, the optimiser and workspaces.
 _SHARE = 0.7

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from robustmedclip.adaptation.guard import Guard, fit_guard
-from robustmedclip.models import BATCH_SIZE, Preprocessing
-from robustmedclip.types import ImageSet, batches
+from robustmedclip.images.pixels import batches
+from robustmedclip.images.sets import ImageSet
+from robustmedclip.models.inference import BATCH_SIZE
+from robustmedclip.models.preprocessing import Preprocessing
 
 
 class Samples:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from robustmedclip.adaptation.augmentation import CorruptionAugmentation, corruption_problems
-from robustmedclip.checks import COUNT, FLAG, RATE, Rule, is_number, key_problems, one_of, value_problems
 from robustmedclip.errors import InputError
-from robustmedclip.prompts import template_problems
+from robustmedclip.plan.checks import COUNT, FLAG, RATE, Rule, is_number, key_problems, one_of, value_problems
+from robustmedclip.plan.prompts import template_problems
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,13 +14,14 @@ import torch
 from torch.nn import functional as F
 
 from robustmedclip.adaptation.augmentation import augmented
-from robustmedclip.adaptation.journal import Journal, TrainingState
+from robustmedclip.adaptation.checkpoint import Journal, TrainingState
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.sampling import epoch_order, occurrences
 from robustmedclip.adaptation.seeds import derived_seed
 from robustmedclip.adaptation.settings import TrainingSettings
 from robustmedclip.errors import InputError
-from robustmedclip.models import BATCH_SIZE, VisionLanguageModel
+from robustmedclip.models.inference import BATCH_SIZE
+from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.parallel import map_ahead
 from robustmedclip.progress import duration, track
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from robustmedclip.adaptation.artefacts import Adapter
 from robustmedclip.adaptation.batch_norm import adapted_statistics
+from robustmedclip.adaptation.checkpoint import Journal
 from robustmedclip.adaptation.guard import as_guard
-from robustmedclip.adaptation.journal import Journal
 from robustmedclip.adaptation.lora import lora_state, merged_lora, with_lora
 from robustmedclip.adaptation.memory import fit_into_memory
 from robustmedclip.adaptation.samples import Samples
@@ -19,8 +20,8 @@ from robustmedclip.adaptation.seeds import derived_seed
 from robustmedclip.adaptation.settings import LoraSettings, TrainingSettings
 from robustmedclip.adaptation.training import Objective, Trainable, train
 from robustmedclip.errors import InputError
-from robustmedclip.models import VisionLanguageModel, own_statistics
-from robustmedclip.types import Adapter
+from robustmedclip.models.batch_norm import own_statistics
+from robustmedclip.models.interface import VisionLanguageModel
 
 
 def tune(

@@ -110,7 +110,7 @@ def corrupt(
     if len(ids) != len(images):
         raise ValueError(f"{len(ids)} sample ids for {len(images)} images")
     if device != "cpu":
-        from robustmedclip.corruptions import on_device  # imports torch
+        from robustmedclip.corruptions.kernels import on_device  # imports torch
 
         on_device.check_device(device)
     as_colour = grey == "reference" and images.shape[-1] == 1

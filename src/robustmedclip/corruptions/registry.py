@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from robustmedclip.corruptions import artefacts, blur, digital, noise, tone, weather
 from robustmedclip.corruptions.draws import Draws
+from robustmedclip.corruptions.kernels import artefacts, blur, digital, noise, tone, weather
 from robustmedclip.corruptions.severities import IMAGENET_C, MEDIMETA_C, MEDMNIST_C, Values
 
 #: Image uint8 ``(H, W, C)``, draws and the severity's value to image uint8 of as many elements; the input is not modified.

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from robustmedclip.images.pixels import batches, rebatched
 from robustmedclip.parallel import map_ahead
-from robustmedclip.types import batches, rebatched
 
 #: Fewest images that a thread is given: with fewer, handing them over would count.
 _LEAST_IMAGES = 10

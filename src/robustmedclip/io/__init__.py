@@ -4,12 +4,10 @@ from robustmedclip.io.adapter import AdapterDataset
 from robustmedclip.io.corrupted_set import CorruptedSetDataset
 from robustmedclip.io.features import FeaturesDataset
 from robustmedclip.io.files import FilesDataset
-from robustmedclip.io.folder import FolderDataset
 from robustmedclip.io.head import HeadDataset
 from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.journal import CheckpointJournalDataset
 from robustmedclip.io.logits import LogitsDataset
-from robustmedclip.io.medimeta import MedIMetaDataset
 from robustmedclip.io.models import (
     AuthorsModelDataset,
     CheckpointDataset,
@@ -17,9 +15,11 @@ from robustmedclip.io.models import (
     RobustMedCLIPDataset,
     TransformersDataset,
 )
-from robustmedclip.io.npz_source import MedMNISTDataset, NpzDataset
-from robustmedclip.io.phantom import PhantomDataset
-from robustmedclip.io.released_set import ReleasedSetDataset
+from robustmedclip.io.sources.folder import FolderDataset
+from robustmedclip.io.sources.medimeta import MedIMetaDataset
+from robustmedclip.io.sources.npz_source import MedMNISTDataset, NpzDataset
+from robustmedclip.io.sources.phantom import PhantomDataset
+from robustmedclip.io.sources.released_set import ReleasedSetDataset
 
 __all__ = [
     "AdapterDataset",

@@ -5,14 +5,14 @@ from pathlib import Path, PurePosixPath
 
 from safetensors.numpy import load_file, save_file
 
+from robustmedclip.adaptation.artefacts import Adapter
 from robustmedclip.io.versioned import AtomicDataset
-from robustmedclip.types import Adapter
 
 _CONFIG, _ADAPTER, _ENCODER = "adapter_config.json", "adapter_model.safetensors", "visual.safetensors"
 
 
 class AdapterDataset(AtomicDataset[Adapter]):
-    """An :class:`~robustmedclip.types.Adapter` as a folder.
+    """An :class:`~robustmedclip.adaptation.artefacts.Adapter` as a folder.
 
     A low-rank update is ``adapter_config.json`` and ``adapter_model.safetensors``, which
     ``PeftModel.from_pretrained`` reads; a whole encoder is ``visual.safetensors``. ``metadata.json`` says what it

@@ -11,17 +11,20 @@ import numpy as np
 
 from robustmedclip.corruptions import REFERENCE_SIDE, VERSION, corrupted_batches
 from robustmedclip.errors import InputError
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.images.corrupted import CorruptedSet
+from robustmedclip.images.pixels import batches
+from robustmedclip.images.sets import ImageSet
 from robustmedclip.io.layouts import Layout, file_of, keys_of
 from robustmedclip.io.npz import Stream, read_npz, write_npz
 from robustmedclip.io.versioned import AtomicDataset, remove, require_space
 from robustmedclip.progress import track
-from robustmedclip.types import CLEAN, Condition, CorruptedSet, ImageSet, batches
 
 _CHUNK = 64
 
 
 class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
-    """A :class:`~robustmedclip.types.CorruptedSet` as one folder, named after the data set.
+    """A :class:`~robustmedclip.images.corrupted.CorruptedSet` as one folder, named after the data set.
 
     The folder is laid out as :mod:`robustmedclip.io.layouts` says; ``manifest.json`` says what the layouts cannot.
     A set that is corrupted on the fly has the clean file alone.

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
+from robustmedclip.images.conditions import Condition
+from robustmedclip.images.pixels import batches
 from robustmedclip.io.npz import Stream, read_npz, write_npz
 from robustmedclip.io.versioned import AtomicDataset, require_space
-from robustmedclip.types import Condition, Features, batches
+from robustmedclip.models.features import Features
 
 _ROWS = 4096
 
 
 class FeaturesDataset(AtomicDataset[Features]):
-    """A :class:`~robustmedclip.types.Features` as one ``.npz``: 2 kB per image and condition at 512 dimensions.
+    """A :class:`~robustmedclip.models.features.Features` as one ``.npz``: 2 kB per image and condition at 512 dimensions.
 
     Features are written as they are computed, and read through a memory map.
     """

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from robustmedclip.adaptation.artefacts import Head
 from robustmedclip.io.versioned import AtomicDataset
-from robustmedclip.types import Head
 
 
 class HeadDataset(AtomicDataset[Head]):
-    """A :class:`~robustmedclip.types.Head` as a folder.
+    """A :class:`~robustmedclip.adaptation.artefacts.Head` as a folder.
 
     ``head.safetensors`` has the arrays as ``<data set>.<array>``; ``metadata.json`` says what they belong to.
     """

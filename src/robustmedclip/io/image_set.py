@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
+from robustmedclip.images.sets import ImageSet
 from robustmedclip.io.npz import Stream, read_npz, write_npz
 from robustmedclip.io.versioned import AtomicDataset, require_space
 from robustmedclip.progress import track
-from robustmedclip.types import ImageSet
 
 _CHUNK_BYTES = 2**25
 
 
 class ImageSetDataset(AtomicDataset[ImageSet]):
-    """An :class:`~robustmedclip.types.ImageSet`, written chunk by chunk; loaded, ``images`` stays on disk until it is read."""
+    """An :class:`~robustmedclip.images.sets.ImageSet`, written chunk by chunk; loaded, ``images`` stays on disk until it is read."""
 
     def _write(self, path: Path, data: ImageSet) -> None:
         shape = data.images.shape

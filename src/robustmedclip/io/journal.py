@@ -14,7 +14,7 @@ from kedro.io.core import get_protocol_and_path
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from robustmedclip.adaptation.journal import Journal, TrainingState
+from robustmedclip.adaptation.checkpoint import Journal, TrainingState
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from robustmedclip.errors import InputError
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.images.pixels import Images, LazyImages
 from robustmedclip.io.npz import NpzArchive
-from robustmedclip.types import CLEAN, Condition, Images, LazyImages
 
 
 def file_of(suite: str, split: str, condition: Condition) -> str:

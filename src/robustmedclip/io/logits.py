@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from robustmedclip.images.conditions import Condition
 from robustmedclip.io.npz import read_npz, write_npz
 from robustmedclip.io.versioned import AtomicDataset
-from robustmedclip.types import Condition, Logits
+from robustmedclip.metrics.logits import Logits
 
 
 class LogitsDataset(AtomicDataset[Logits]):
-    """A :class:`~robustmedclip.types.Logits` as one ``.npz``."""
+    """A :class:`~robustmedclip.metrics.logits.Logits` as one ``.npz``."""
 
     def _write(self, path: Path, data: Logits) -> None:
         write_npz(

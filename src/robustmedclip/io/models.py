@@ -10,7 +10,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from robustmedclip.config import project_root
+from robustmedclip.run.config import project_root
 
 _HUB = "hf-hub:"
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
@@ -99,7 +99,7 @@ class OpenCLIPDataset(ModelDataset):
         self._pretrained = _located(pretrained)
 
     def load(self) -> Any:
-        from robustmedclip.models import load_open_clip
+        from robustmedclip.models.open_clip import load_open_clip
 
         if self._path is not None:
             return load_open_clip(f"local-dir:{self._path}")
@@ -112,7 +112,7 @@ class OpenCLIPDataset(ModelDataset):
         if self._path is None:
             return super().problems()
         if not Path(self._path).is_dir():
-            how = ", see python -m robustmedclip.import_model --help" if self._origin else ""
+            how = ", see python -m robustmedclip.commands.import_model --help" if self._origin else ""
             return [f"there is no {self._path}{self._where()}{how}"]
         if not (Path(self._path) / "open_clip_config.json").is_file():
             return [f"{self._path} has no open_clip_config.json"]
@@ -143,7 +143,7 @@ class CheckpointDataset(ModelDataset):
         self._layout, self._weights, self._text = layout, _located(weights, always=True), _located(text)
 
     def load(self) -> Any:
-        from robustmedclip.models import load_checkpoint
+        from robustmedclip.models.open_clip import load_checkpoint
 
         return load_checkpoint(self._layout, self._weights, self._text)
 
@@ -172,7 +172,7 @@ class TransformersDataset(ModelDataset):
         self._model, self._weights = _located(model), _located(weights, always=True)
 
     def load(self) -> Any:
-        from robustmedclip.models import load_transformers
+        from robustmedclip.models.transformers_clip import load_transformers
 
         return load_transformers(self._model, self._weights)
 
@@ -203,7 +203,8 @@ class RobustMedCLIPDataset(ModelDataset):
         self._adapter = _located(adapter, always=True)
 
     def load(self) -> Any:
-        from robustmedclip.adaptation import import_robustmedclip, merge_adapter
+        from robustmedclip.adaptation.study_adapters import import_robustmedclip
+        from robustmedclip.adaptation.tuning import merge_adapter
 
         base = self._base.load()
         return merge_adapter(base, import_robustmedclip(base, self._adapter))
@@ -223,7 +224,7 @@ class AuthorsModelDataset(ModelDataset):
     model : dict
         Catalog entry of the model.
     switches : list of str
-        What the study's code does to it: see :mod:`robustmedclip.models.authors`.
+        What the study's code does to it: see :mod:`robustmedclip.models.study_quirks`.
     """
 
     def __init__(self, *, model: dict[str, Any], switches: list[str], metadata: dict[str, Any] | None = None):
@@ -231,7 +232,7 @@ class AuthorsModelDataset(ModelDataset):
         self.metadata = metadata
 
     def load(self) -> Any:
-        from robustmedclip.models import as_the_authors
+        from robustmedclip.models.study_quirks import as_the_authors
 
         return as_the_authors(self._dataset.load(), self._switches)
 

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from robustmedclip.errors import InputError
+from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics.bootstrap import interval, resampled_means, seed_weights
+from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.robustness import (
     alexnet_errors,
     balanced_error,
@@ -23,7 +25,6 @@ from robustmedclip.metrics.robustness import (
     resilience,
 )
 from robustmedclip.metrics.scores import score_values
-from robustmedclip.types import CLEAN, Condition, Logits
 
 ALL = "all"
 RESAMPLES = 2000

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from robustmedclip.images.pixels import rebatched
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.parallel import map_ahead
-from robustmedclip.types import rebatched
 
 #: Images per forward pass. Fixed, and every pass is filled up to it, so that an image's logits don't
 #: depend on how many images are scored.

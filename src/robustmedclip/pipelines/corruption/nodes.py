@@ -11,8 +11,11 @@ import numpy as np
 from robustmedclip import corruptions
 from robustmedclip.corruptions import SMALLEST_SIDE, corrupted_batches
 from robustmedclip.errors import InputError
-from robustmedclip.near_duplicates import pixel_digests
-from robustmedclip.types import CLEAN, Condition, CorruptedSet, Images, ImageSet, ReleasedSet, batches
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.images.corrupted import CorruptedSet, ReleasedSet
+from robustmedclip.images.near_duplicates import pixel_digests
+from robustmedclip.images.pixels import Images, batches
+from robustmedclip.images.sets import ImageSet
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.corruption.nodes import adopt_released_set, corrupt_test_set
-from robustmedclip.plan import DataSet, Plan
+from robustmedclip.plan.plan import DataSet, Plan
 
 
 def create_pipeline(plan: Plan) -> Pipeline:

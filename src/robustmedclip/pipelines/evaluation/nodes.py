@@ -11,9 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from robustmedclip.adaptation.artefacts import Adapter, Head
 from robustmedclip.errors import InputError
+from robustmedclip.images.corrupted import CorruptedSet
+from robustmedclip.images.pixels import batches
+from robustmedclip.metrics.logits import Logits
+from robustmedclip.models.features import Features
 from robustmedclip.progress import track, volume
-from robustmedclip.types import Adapter, CorruptedSet, Features, Head, Logits, batches
 
 VERSION = 4
 
@@ -22,7 +26,7 @@ _ROWS = 4096
 
 def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str) -> Features:
     """Image features of one model on one data set under every condition, computed while they are stored."""
-    from robustmedclip.models import image_features
+    from robustmedclip.models.inference import image_features
 
     precision = on_device(model, parameters)
     if model.batch_statistics:
@@ -45,7 +49,7 @@ def encode_together(
     InputError
         If the folder of temporary files has no space for them.
     """
-    from robustmedclip.models import image_features_of_each
+    from robustmedclip.models.inference import image_features_of_each
 
     *_, precision = [on_device(model, parameters) for model in models]
     features = image_features_of_each(models, _images(corrupted, ", ".join(names)), precision)
@@ -58,7 +62,8 @@ def encode_together(
 
 def _features_by_condition(model: Any, corrupted: CorruptedSet, precision: Any, name: str) -> Iterator[np.ndarray]:
     """Features under one condition, then the next, each with the statistics of its own images."""
-    from robustmedclip.models import BATCH_SIZE, image_features, statistics_rows, with_statistics_of
+    from robustmedclip.models.batch_norm import statistics_rows, with_statistics_of
+    from robustmedclip.models.inference import BATCH_SIZE, image_features
 
     rows = statistics_rows(len(corrupted.clean))
     for condition in track(corrupted.conditions, f"{name} on {corrupted.clean.name}"):
@@ -77,7 +82,7 @@ def _rows(parts: Iterable[np.ndarray], rows: np.ndarray) -> np.ndarray:
 
 def _images(corrupted: CorruptedSet, name: str) -> Iterator[np.ndarray]:
     """All images of one condition, then of the next, with the progress of the model `name` in the log."""
-    from robustmedclip.models import BATCH_SIZE
+    from robustmedclip.models.inference import BATCH_SIZE
 
     for condition in track(corrupted.conditions, f"{name} on {corrupted.clean.name}"):
         yield from corrupted.read(condition, BATCH_SIZE)
@@ -122,7 +127,7 @@ def _spooled(parts: Iterator[Sequence[np.ndarray]], rows: int, data_set: str) ->
 
 def speed(model: Any, parameters: Mapping[str, Any]) -> float:
     """Images per second that :func:`encode` encodes with a model."""
-    from robustmedclip.models import encoding_speed
+    from robustmedclip.models.inference import encoding_speed
 
     return encoding_speed(model, on_device(model, parameters))
 
@@ -131,7 +136,7 @@ def on_device(model: Any, parameters: Mapping[str, Any]) -> Any:
     """Move a model to where it runs; the precision that it runs in."""
     import torch
 
-    from robustmedclip.models import best_device, fast_precision
+    from robustmedclip.models.inference import best_device, fast_precision
 
     model.network.to(device := best_device())
     return torch.float32 if parameters["precision"] == "float32" else fast_precision(device)
@@ -153,7 +158,8 @@ def score(
     InputError
         If a logit is not finite.
     """
-    from robustmedclip.models import best_device, class_logits, zero_shot_classifier
+    from robustmedclip.models.inference import best_device, class_logits
+    from robustmedclip.models.interface import zero_shot_classifier
 
     model.network.to(best_device())
     classifier = zero_shot_classifier(
@@ -176,7 +182,7 @@ def score_head(features: Features, head: Head, *, name: str, attributes: Mapping
     InputError
         If the head was fitted to features of other weights or to other classes, or a logit is not finite.
     """
-    from robustmedclip.adaptation import head_logits
+    from robustmedclip.adaptation.heads import head_logits
 
     if head.metadata["base_model_hash"] != features.weights:
         raise InputError(
@@ -225,7 +231,7 @@ def evaluate(
 
     Its features are not kept: other prompts would have led to another adapter.
     """
-    from robustmedclip.adaptation import guarded, merge_adapter
+    from robustmedclip.adaptation.tuning import guarded, merge_adapter
 
     tuned = replace(guarded(merge_adapter(model, adapter), adapter, corrupted.clean.name), unit_text=True)
     return score(tuned, encode(tuned, corrupted, parameters, name=settings["name"]), **settings)

@@ -8,7 +8,7 @@ from kedro.pipeline import Node, Pipeline
 from robustmedclip.adaptation.settings import HeadSettings, PromptSettings, TrainingSettings
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, evaluate, score, score_head
-from robustmedclip.plan import DataSet, EvaluatedModel, Plan
+from robustmedclip.plan.plan import DataSet, EvaluatedModel, Plan
 
 
 def create_pipeline(plan: Plan) -> Pipeline:

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from robustmedclip.near_duplicates import (
+from robustmedclip.images.near_duplicates import (
     FRAMINGS,
     HASH_BYTES,
     LARGEST_DISTANCE,
@@ -13,7 +13,8 @@ from robustmedclip.near_duplicates import (
     perceptual_hashes,
     pixel_digests,
 )
-from robustmedclip.types import ImageSet, batches
+from robustmedclip.images.pixels import batches
+from robustmedclip.images.sets import ImageSet
 
 VERSION = 1
 
@@ -37,7 +38,7 @@ def find_duplicates(*hashes: pd.DataFrame) -> pd.DataFrame:
     """Images of the training pools that are also in a test split, of any data set.
 
     Images of different data sets are also compared in other framings, as
-    :mod:`robustmedclip.near_duplicates` describes.
+    :mod:`robustmedclip.images.near_duplicates` describes.
 
     Parameters
     ----------

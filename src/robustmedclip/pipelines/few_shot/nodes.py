@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from robustmedclip.errors import InputError
-from robustmedclip.types import ImageSet
+from robustmedclip.images.sets import ImageSet
 
 VERSION = 2
 

@@ -7,7 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.few_shot.leakage import find_duplicates, hash_images
 from robustmedclip.pipelines.few_shot.nodes import draw_few_shots
-from robustmedclip.plan import Plan, fraction_label
+from robustmedclip.plan.plan import Plan, fraction_label
 
 
 def create_pipeline(plan: Plan) -> Pipeline:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from robustmedclip.errors import InputError
-from robustmedclip.pipelines.ingestion.card import data_card
-from robustmedclip.plan import POOL_SPLITS
-from robustmedclip.types import ImageSet, concatenated
+from robustmedclip.images.pixels import concatenated
+from robustmedclip.images.sets import ImageSet
+from robustmedclip.plan.plan import POOL_SPLITS
+from robustmedclip.reporting.card import data_card
 
 VERSION = 3
 
@@ -24,7 +25,7 @@ def ingest(splits: dict[str, ImageSet], pool_splits: Sequence[str] = POOL_SPLITS
     Raises
     ------
     InputError
-        If a split is missing, breaks a rule of :class:`~robustmedclip.types.ImageSet`, or shares a
+        If a split is missing, breaks a rule of :class:`~robustmedclip.images.sets.ImageSet`, or shares a
         sample with the other.
     """
     test, parts = splits.get("test"), [splits[name] for name in pool_splits if name in splits]

@@ -3,9 +3,9 @@
 from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.pipelines.bind import bind
-from robustmedclip.pipelines.ingestion.card import draw_examples
 from robustmedclip.pipelines.ingestion.nodes import ingest_and_describe
-from robustmedclip.plan import Plan
+from robustmedclip.plan.plan import Plan
+from robustmedclip.reporting.card import draw_examples
 
 
 def create_pipeline(plan: Plan) -> Pipeline:

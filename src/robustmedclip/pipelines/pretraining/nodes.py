@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from robustmedclip import phantoms
-from robustmedclip.types import ImageSet
+from robustmedclip.images.sets import ImageSet
 
 VERSION = 1
 _CAPTIONS_PER_CLASS = 2
@@ -46,7 +46,8 @@ def pretrain_model(parameters: dict[str, Any], *corpora: ImageSet, name: str) ->
     """Train one model from scratch; its folder (configuration, weights, tokenizer, card) as bytes."""
     import torch
 
-    from robustmedclip.models import Preprocessing, new_open_clip, save_open_clip
+    from robustmedclip.models.open_clip import new_open_clip, save_open_clip
+    from robustmedclip.models.preprocessing import Preprocessing
     from robustmedclip.pretraining import captions, pretrain, train_tokenizer
     from robustmedclip.pretraining.captions import all_captions
     from robustmedclip.pretraining.tokenizer import END_ID, PAD_ID
@@ -149,7 +150,8 @@ def _card(name: str, folder: Path, parameters: dict[str, Any], images: int, loss
 def _zero_shot_accuracy(folder: Path, anatomy: str, domain: str, parameters: dict[str, Any]) -> float:
     import torch
 
-    from robustmedclip.models import load_open_clip, zero_shot_classifier
+    from robustmedclip.models.interface import zero_shot_classifier
+    from robustmedclip.models.open_clip import load_open_clip
 
     module = phantoms.ANATOMIES[anatomy]
     labels = np.arange(_CARD_IMAGES) % len(module.CLASSES)

@@ -6,10 +6,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics import compare_models, rank_stability, score_benchmark
-from robustmedclip.pipelines.reporting import figures, tables
-from robustmedclip.plan import ORIGIN
-from robustmedclip.types import CorruptedSet, Logits
+from robustmedclip.metrics.logits import Logits
+from robustmedclip.plan.plan import ORIGIN
+from robustmedclip.reporting import figures, tables
 
 VERSION = 5
 
@@ -101,9 +102,9 @@ def write_page(
     `drawn` are the figures, `results` the data cards and corrupted sets of all data sets, the logits of all models, and the few-shot tables
     named by `few_shot_cells`.
     """
-    from robustmedclip.pipelines.reporting import charts
-    from robustmedclip.pipelines.reporting.examples import worst_flips
-    from robustmedclip.pipelines.reporting.page import data_card, page
+    from robustmedclip.reporting import charts
+    from robustmedclip.reporting.examples import worst_flips
+    from robustmedclip.reporting.page import data_card, page
 
     sets = {one.clean.name: one for one in results if isinstance(one, CorruptedSet)}
     cards = {one["name"]: one for one in results if isinstance(one, dict)}

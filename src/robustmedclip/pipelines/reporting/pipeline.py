@@ -16,7 +16,7 @@ from robustmedclip.pipelines.reporting.nodes import (
     write_report,
     write_tables,
 )
-from robustmedclip.plan import Plan, fraction_label
+from robustmedclip.plan.plan import Plan, fraction_label
 
 
 def create_pipeline(plan: Plan) -> Pipeline:

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from robustmedclip.adaptation.artefacts import Head
 from robustmedclip.adaptation.settings import CacheSettings, LinearProbeSettings
 from robustmedclip.errors import InputError
+from robustmedclip.images.pixels import batches
+from robustmedclip.images.sets import ImageSet
 from robustmedclip.pipelines.evaluation.nodes import on_device
 from robustmedclip.pipelines.few_shot.nodes import chosen
-from robustmedclip.types import Head, ImageSet, batches
 
 VERSION = 1
 
@@ -24,7 +26,7 @@ def fit_linear_probe(
     seed: int,
 ) -> tuple[Head, pd.DataFrame]:
     """A linear probe for each data set, fitted to its few-shot images; the head, and what the search compared."""
-    from robustmedclip.adaptation import fit_linear_probe as fit
+    from robustmedclip.adaptation.heads import fit_linear_probe as fit
 
     return _head(
         model, few_shots, parameters, pools, seed, lambda pool, *images: fit(*images, pool.class_names, settings)
@@ -42,8 +44,8 @@ def fit_cache(
     synonyms: Mapping[str, Mapping[str, Sequence[str]]],
 ) -> tuple[Head, pd.DataFrame]:
     """A cache of the few-shot images of each data set; the head, and what the search compared."""
-    from robustmedclip.adaptation import fit_cache as fit
-    from robustmedclip.models import zero_shot_classifier
+    from robustmedclip.adaptation.heads import fit_cache as fit
+    from robustmedclip.models.interface import zero_shot_classifier
 
     def fitted(pool: ImageSet, *images: Any) -> Any:
         prompts = {"data_set": pool.name, "synonyms": synonyms[pool.name]}
@@ -63,7 +65,8 @@ def _head(
     fit: Callable[..., tuple[Mapping[str, np.ndarray], list[dict[str, float]]]],
 ) -> tuple[Head, pd.DataFrame]:
     """What ``fit(pool, training, validation)`` makes of the features and labels of each pool's few-shot images."""
-    from robustmedclip.models import BATCH_SIZE, image_features, statistics_rows, with_statistics_of
+    from robustmedclip.models.batch_norm import statistics_rows, with_statistics_of
+    from robustmedclip.models.inference import BATCH_SIZE, image_features
 
     precision = on_device(model, parameters)
     classifiers, search, training_images = {}, [], 0

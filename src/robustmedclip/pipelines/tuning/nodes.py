@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from robustmedclip.adaptation.artefacts import Adapter
 from robustmedclip.adaptation.settings import TrainingSettings
+from robustmedclip.images.sets import ImageSet
 from robustmedclip.pipelines.few_shot.nodes import chosen
-from robustmedclip.types import Adapter, ImageSet
 
 VERSION = 6
 
@@ -30,9 +31,10 @@ def tune(
     """
     import torch
 
-    from robustmedclip.adaptation import Samples
-    from robustmedclip.adaptation import tune as tune_encoder
-    from robustmedclip.models import best_device, fast_precision, zero_shot_classifier
+    from robustmedclip.adaptation.samples import Samples
+    from robustmedclip.adaptation.tuning import tune as tune_encoder
+    from robustmedclip.models.inference import best_device, fast_precision
+    from robustmedclip.models.interface import zero_shot_classifier
 
     pools, tests = image_sets[: len(templates)], image_sets[len(templates) :]
     device = best_device()

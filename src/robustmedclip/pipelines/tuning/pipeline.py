@@ -6,7 +6,7 @@ from robustmedclip.adaptation.settings import CacheSettings, LinearProbeSettings
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.tuning.heads import fit_cache, fit_linear_probe
 from robustmedclip.pipelines.tuning.nodes import tune
-from robustmedclip.plan import EvaluatedModel, Plan, fraction_label
+from robustmedclip.plan.plan import EvaluatedModel, Plan, fraction_label
 
 
 def create_pipeline(plan: Plan) -> Pipeline:

@@ -1,0 +1,53 @@
+"""What adaptations leave behind: tuned encoders, and classifiers on features."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What tuning made of a visual encoder.
+
+    Attributes
+    ----------
+    config : mapping
+        The fields of ``peft.LoraConfig``; empty where all weights were tuned.
+    weights : mapping
+        Name to array, as peft saves low-rank updates; or the state of the whole encoder.
+    metadata : mapping
+        What the adapter belongs to: content hash of the base model, data sets, few-shot fraction, seed.
+    """
+
+    config: Mapping[str, Any]
+    weights: Mapping[str, np.ndarray]
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Head:
+    """Classifiers on the image features of an untuned model, one per data set.
+
+    Attributes
+    ----------
+    classifiers : mapping
+        Data set to the arrays of its classifier, float32, as :mod:`robustmedclip.adaptation.heads` reads them.
+    metadata : mapping
+        What they belong to: content hash of the base model, ``class_names`` of each data set in the order of the
+        logits, seed.
+    """
+
+    classifiers: Mapping[str, Mapping[str, np.ndarray]]
+    metadata: Mapping[str, Any]
+
+    def content_hash(self) -> str:
+        """Hash of the arrays, and of the base model."""
+        digest = hashlib.blake2b(str(self.metadata["base_model_hash"]).encode(), digest_size=16)
+        for data_set, arrays in sorted(self.classifiers.items()):
+            for name, array in sorted(arrays.items()):
+                digest.update(f"{data_set}|{name}|{array.dtype}|{array.shape}".encode())
+                digest.update(array.tobytes())
+        return digest.hexdigest()

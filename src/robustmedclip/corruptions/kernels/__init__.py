@@ -1,0 +1,1 @@
+"""Kernels of the corruptions, a module per family."""

@@ -1,0 +1,110 @@
+"""Labelled images of one split of one data set."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from robustmedclip.errors import InputError
+from robustmedclip.images.pixels import Images, batches, chosen_rows
+
+SPLITS = ("train", "val", "test", "pool")
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled images of one split of one data set.
+
+    Built by :meth:`validated` where data enters, and trusted after.
+
+    Attributes
+    ----------
+    name, split, modality : str
+        Data set; ``train``, ``val``, ``test`` or ``pool`` (train and val together); imaging modality.
+    class_names : tuple of str
+        Class ``i`` is called ``class_names[i]``.
+    images : ndarray or LazyImages
+        uint8 ``(N, H, W, C)``, C in {1, 3}; may be a read-only memory map.
+    labels : ndarray
+        int64 ``(N,)`` in ``[0, len(class_names))``.
+    sample_ids : ndarray
+        str ``(N,)``, unique and stable: it keys an image's randomness and its results.
+    origin : mapping
+        Where a source has its images from, as far as it is known: ``url``, ``size``, ``licence``, ``citation``.
+    """
+
+    name: str
+    split: str
+    modality: str
+    class_names: tuple[str, ...]
+    images: Images
+    labels: np.ndarray
+    sample_ids: np.ndarray
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: np.ndarray) -> "ImageSet":
+        """The images at `indices`, int ``(n,)``, in that order; their pixels are read when they are used."""
+        return replace(
+            self,
+            images=chosen_rows(self.images, indices),
+            labels=self.labels[indices],
+            sample_ids=self.sample_ids[indices],
+        )
+
+    @classmethod
+    def validated(cls, **fields: Any) -> "ImageSet":
+        """Build a set, checking everything that later stages rely on.
+
+        Raises
+        ------
+        InputError
+            Naming the data set, the split and every violated rule.
+        """
+        image_set = cls(**fields)
+        problems = list(image_set._problems())
+        if problems:
+            raise InputError(f"Data set '{image_set.name}', split '{image_set.split}': " + "; ".join(problems) + ".")
+        return image_set
+
+    def _problems(self) -> Iterator[str]:
+        images, labels, ids = self.images, self.labels, self.sample_ids
+        if self.split not in SPLITS:
+            yield f"the split must be one of {', '.join(SPLITS)}"
+        if len(self.class_names) < 2 or len(set(self.class_names)) != len(self.class_names):
+            yield f"there must be at least two classes with different names, not {list(self.class_names)}"
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:3]:
+            yield f"images must be uint8 (N, H, W, 1 or 3), not {images.dtype} {images.shape}"
+        if labels.dtype != np.int64 or labels.ndim != 1:
+            yield f"labels must be int64 (N,), not {labels.dtype} {labels.shape}"
+        elif outside := sorted(set(labels[(labels < 0) | (labels >= len(self.class_names))].tolist())):
+            yield f"labels {outside} lie outside the {len(self.class_names)} classes"
+        elif self.absent_classes() and self.split != "test":
+            yield f"no image of class {', '.join(map(repr, self.absent_classes()))}"
+        elif len(np.unique(labels)) < 2:
+            yield "images of one class alone"
+        if not len(images) == len(labels) == len(ids):
+            yield f"{len(images)} images, {len(labels)} labels and {len(ids)} sample ids don't match"
+        elif len(np.unique(ids)) != len(ids):
+            yield "sample ids are not unique"
+
+    def class_counts(self) -> np.ndarray:
+        """Number of images of each class, int64 ``(classes,)``."""
+        return np.bincount(self.labels, minlength=len(self.class_names))
+
+    def absent_classes(self) -> list[str]:
+        """Classes of which there is no image; only test splits may have some."""
+        return [name for name, count in zip(self.class_names, self.class_counts(), strict=True) if not count]
+
+    def content_hash(self) -> str:
+        """Hash of the images, their labels, class names and sample ids."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update("\0".join([*map(str, self.images.shape), *self.class_names, *self.sample_ids]).encode())
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8"))
+        for batch in batches(self.images, 64):
+            digest.update(np.ascontiguousarray(batch))
+        return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Sources of images: a user's own, published collections, and phantoms."""

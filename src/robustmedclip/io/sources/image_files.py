@@ -1,0 +1,81 @@
+"""Files of images, decoded when they are used."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, BinaryIO
+
+import numpy as np
+from fsspec import AbstractFileSystem
+
+from robustmedclip.images.pixels import LazyImages
+from robustmedclip.io.sources.pixels import ImageFileError, PixelReader
+from robustmedclip.io.sources.source import SHOWN, listed
+from robustmedclip.io.versioned import SourceError
+
+
+def image_files(filesystem: AbstractFileSystem, paths: Sequence[str], reader: PixelReader) -> LazyImages:
+    """The images of some files, one each; their headers are read now, their pixels when they are used.
+
+    Grey images among coloured ones get three equal channels.
+
+    Parameters
+    ----------
+    filesystem : AbstractFileSystem
+        Where the files are.
+    paths : sequence of str
+        The files.
+    reader : PixelReader
+        How they become pixels.
+
+    Raises
+    ------
+    SourceError
+        Here or on reading, naming the files that can't be read, at most ten; or if the images differ in size.
+    """
+
+    def apply(function: Callable[[BinaryIO], Any], path: str) -> Any:
+        try:
+            with filesystem.open(path, "rb") as file:
+                return function(file)
+        except OSError as error:
+            raise ImageFileError(f"can't be read ({error})") from error
+
+    def damaged() -> Iterator[tuple[str, str]]:
+        for path in paths:
+            try:
+                apply(reader.pixels, path)
+            except ImageFileError as error:
+                yield str(error), path
+
+    def complaint() -> SourceError:
+        found: dict[str, list[str]] = {}
+        for reason, path in islice(damaged(), SHOWN):
+            found.setdefault(reason, []).append(path)
+        same = {reason: f" (the same: {listed(others)})" if others else "" for reason, (_, *others) in found.items()}
+        return SourceError("; ".join(f"{first} {reason}{same[reason]}" for reason, (first, *_) in found.items()))
+
+    try:
+        shapes = [apply(reader.shape, path) for path in paths]
+    except ImageFileError:
+        raise complaint() from None
+    sizes = sorted({shape[:2] for shape in shapes})
+    if len(sizes) > 1:
+        named = [
+            f"{width}x{height} ({paths[[s[:2] for s in shapes].index((height, width))]})" for height, width in sizes
+        ]
+        raise SourceError(f"the images differ in size: {listed(named)}: set 'size' in the source")
+    shape = (*sizes[0], max(channels for *_, channels in shapes))
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        images = np.empty((len(rows), *shape), np.uint8)
+        for image, row in zip(images, rows.tolist(), strict=True):
+            try:
+                pixels = apply(reader.pixels, paths[row])
+            except ImageFileError:
+                raise complaint() from None
+            if pixels.shape[:2] != shape[:2]:
+                raise SourceError(f"{paths[row]} has changed its size since the run began")
+            image[...] = pixels
+        return images
+
+    return LazyImages((len(paths), *shape), read)

@@ -1,0 +1,191 @@
+"""Collections of MedIMeta in their released layout."""
+
+import math
+import re
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import yaml
+
+from robustmedclip.images.pixels import LazyImages, chosen_rows
+from robustmedclip.images.sets import ImageSet
+from robustmedclip.io.npz import naming, read_npy
+from robustmedclip.io.sources.image_files import image_files
+from robustmedclip.io.sources.pixels import PixelReader
+from robustmedclip.io.sources.source import SPLITS, SourceDataset, checked_labels, listed, renamed_classes
+from robustmedclip.io.versioned import SourceError
+
+_SINGLE_LABEL = ("BINARY_CLASSIFICATION", "MULTICLASS_CLASSIFICATION", "ORDINAL_REGRESSION")
+_IMAGE_NAME = re.compile(r"images/(\d{6})\.tiff")
+_LARGEST_INFO = 2**18
+_LARGEST_SPLIT = 2**24
+_LARGEST_LABELS = 2**27
+_LARGEST_CHUNK = 2**26
+# Deflate, shuffle, Fletcher-32 and LZF, which h5py brings along; others would be loaded as plug-ins.
+_FILTERS = {1, 2, 3, 32000}
+
+
+class MedIMetaDataset(SourceDataset):
+    """One task of one collection of MedIMeta (arXiv:2404.16000); loads ``{split: ImageSet}``.
+
+    The folder ``<filepath>/<id>`` holds ``info.yaml``, ``splits/<split>.txt``, ``task_labels/<task>.npy`` and the images as
+    ``images.hdf5`` (read if it is there) or ``images/<index>.tiff``. Class names and the order of the label ids are
+    those of ``info.yaml``.
+
+    Parameters
+    ----------
+    filepath : str
+        Folder with a folder per collection.
+    id : str
+        The collection, e.g. ``pbc``.
+    task : str
+        One of its tasks with one label per image, e.g. ``cell class``.
+    **source
+        As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` replaces the names of ``info.yaml``.
+    """
+
+    def __init__(self, *, filepath: str, id: str, task: str, **source: Any):
+        super().__init__(filepath=f"{filepath}/{id}", **source)
+        self._id, self._task = id, task
+
+    def _splits(self) -> dict[str, ImageSet]:
+        class_names = self._task_classes()
+        labels_file = self._path / "task_labels" / f"{self._task}.npy"
+        with self._open(labels_file) as file:
+            labels = read_npy(file, str(labels_file), _LARGEST_LABELS)
+        labels = checked_labels(labels, len(class_names), str(labels_file))
+        rows = {split: self._split_rows(split, len(labels)) for split in SPLITS}
+        images = self._images(len(labels))
+        parts = {
+            split: (chosen_rows(images, of), labels[of], [f"{row:06d}" for row in of.tolist()])
+            for split, of in rows.items()
+            if len(of)
+        }
+        return self._labelled_splits(class_names, parts, f"{labels_file} with splits/")
+
+    def _task_classes(self) -> tuple[str, ...]:
+        path = self._path / "info.yaml"
+        try:
+            info = yaml.safe_load(self._text(path, _LARGEST_INFO))
+            if (described := _scalar(info["id"])) != self._id:
+                raise SourceError(f"{path} describes {described!r}, not {self._id!r}")
+            tasks = {task["task_name"]: task for task in info["tasks"]}
+            if self._task not in tasks:
+                raise SourceError(f"{path} has no task {self._task!r}; it has {listed(map(repr, tasks))}")
+            target, labels = _scalar(tasks[self._task]["task_target"]), tasks[self._task]["labels"]
+            if target not in _SINGLE_LABEL:
+                raise SourceError(
+                    f"{path}: {self._task!r} is {target}; only tasks with one label per image are supported"
+                )
+            names = [_scalar(labels[label]) for label in range(len(labels))]
+        except (yaml.YAMLError, LookupError, TypeError, AttributeError, RecursionError, ValueError) as error:
+            if isinstance(error, SourceError):
+                raise
+            raise SourceError(
+                f"{path} is damaged or not the info.yaml of MedIMeta ({type(error).__name__}: {error})"
+            ) from error
+        if "/" in self._task or len(set(names)) != len(names):
+            raise SourceError(f"{path}: task {self._task!r} is not usable: its classes are {listed(names)}")
+        return renamed_classes(names, self._class_names, f"{path}, task {self._task!r}")
+
+    def _split_rows(self, split: str, count: int) -> np.ndarray:
+        """Rows of a split, ascending; an empty split has no file."""
+        path = self._path / "splits" / f"{split}.txt"
+        if not self._fs.exists(str(path)):
+            return np.empty(0, np.int64)
+        lines = self._text(path, _LARGEST_SPLIT).split()
+        matches = [_IMAGE_NAME.fullmatch(line) for line in lines]
+        if wrong := [repr(line[:80]) for line, match in zip(lines, matches, strict=True) if match is None]:
+            raise SourceError(f"{path} has lines that are not of the form images/000123.tiff: {listed(wrong)}")
+        rows = np.array(sorted(int(match[1]) for match in matches), dtype=np.int64)
+        if len(np.unique(rows)) != len(rows):
+            raise SourceError(f"{path} lists an image more than once")
+        if len(rows) and rows[-1] >= count:
+            raise SourceError(f"{path} lists images/{rows[-1]:06d}.tiff, and there are labels of {count} images")
+        return rows
+
+    def _images(self, count: int) -> LazyImages:
+        if self._fs.exists(str(self._path / "images.hdf5")):
+            return _hdf5_images(self._open(self._path / "images.hdf5"), str(self._path / "images.hdf5"), count)
+        paths = [str(self._path / f"images/{row:06d}.tiff") for row in range(count)]
+        if missing := sorted(set(paths) - set(self._files("images"))):
+            raise SourceError(f"there is neither {self._path / 'images.hdf5'} nor {listed(missing)}")
+        return image_files(self._fs, paths, PixelReader())
+
+    def _open(self, path: PurePosixPath) -> Any:
+        try:
+            return self._fs.open(str(path), "rb")
+        except FileNotFoundError as error:
+            raise SourceError(f"there is no {path}: unpack the archive so that it lies there") from error
+        except OSError as error:
+            raise SourceError(f"{path} can't be opened ({error})") from error
+
+    def _text(self, path: PurePosixPath, largest: int) -> str:
+        with self._open(path) as file:
+            content = file.read(largest + 1)
+        if len(content) > largest:
+            raise SourceError(f"{path} is larger than {largest} bytes")
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{path} is not text ({error})") from error
+
+    def _describe(self) -> dict[str, Any]:
+        return {**super()._describe(), "id": self._id, "task": self._task}
+
+
+def _scalar(value: Any) -> str:
+    """A value of a YAML file as text; lists that name each other could be endless as text."""
+    if not isinstance(value, str | int | float):
+        raise TypeError(f"a {type(value).__name__} in place of text")
+    return str(value)
+
+
+def _hdf5_images(file: Any, path: str, count: int) -> LazyImages:
+    """The dataset ``images`` of an open HDF5 file, uint8 ``(count, H, W)`` or ``(count, H, W, 1 or 3)``."""
+    import h5py
+
+    with naming(path):
+        content = h5py.File(file, "r")
+        if not isinstance(content.get("images", getlink=True), h5py.HardLink):
+            raise ValueError(f"it has no dataset 'images' of its own; it has {listed(content)}")
+        dataset = content["images"]
+        _check_hdf5(dataset, count)
+        shape = (*dataset.shape[:3], dataset.shape[3] if dataset.ndim == 4 else 1)
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        images = np.empty((len(rows), *shape[1:]), np.uint8)
+        with naming(path):
+            for image, row in zip(images, rows.tolist(), strict=True):
+                image[...] = dataset[row].reshape(shape[1:])
+        return images
+
+    return LazyImages(shape, read)
+
+
+def _check_hdf5(dataset: Any, count: int) -> None:
+    """Raise ``ValueError`` unless the dataset holds `count` images; nothing of them is read."""
+    import h5py
+
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.uint8 or dataset.ndim not in (3, 4):
+        raise ValueError("'images' is not uint8 (N, H, W) or (N, H, W, 3)")
+    shape = dataset.shape
+    if (dataset.ndim == 4 and shape[3] not in (1, 3)) or not all(1 <= side <= 4096 for side in shape[1:3]):
+        raise ValueError(f"'images' is {shape}, not (N, H, W) or (N, H, W, 3) with sides up to 4096 px")
+    if shape[0] != count:
+        raise ValueError(f"it holds {shape[0]} images, and there are labels of {count}")
+    if dataset.is_virtual or dataset.external:
+        raise ValueError("'images' lies in other files")
+    settings = dataset.id.get_create_plist()
+    if not {settings.get_filter(i)[0] for i in range(settings.get_nfilters())} <= _FILTERS:
+        raise ValueError("'images' is compressed in a way that is not supported: repack it with gzip")
+    if dataset.chunks is None:
+        complete = dataset.id.get_storage_size() == dataset.nbytes
+    elif math.prod(dataset.chunks) > _LARGEST_CHUNK:
+        raise ValueError(f"'images' has chunks of {dataset.chunks}: more than {_LARGEST_CHUNK} bytes")
+    else:
+        chunks = math.prod(-(-side // chunk) for side, chunk in zip(shape, dataset.chunks, strict=True))
+        complete = dataset.id.get_num_chunks() == chunks
+    if not complete:
+        raise ValueError("'images' was not written to the end")

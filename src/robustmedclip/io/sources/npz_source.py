@@ -1,0 +1,225 @@
+"""Collections of images as one ``.npz`` file: a user's own, and MedMNIST."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustmedclip.images.pixels import LazyImages
+from robustmedclip.images.sets import ImageSet
+from robustmedclip.io.npz import NpzArchive
+from robustmedclip.io.sources.download import download
+from robustmedclip.io.sources.source import SPLITS, SourceDataset, checked_labels, listed, renamed_classes
+from robustmedclip.io.versioned import SourceError
+from robustmedclip.progress import volume
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_LABELS = 2**27
+_LARGEST_SIDE = 4096
+_SIZES = (28, 64, 128, 224)
+
+
+class NpzDataset(SourceDataset):
+    """Images in one ``.npz``; loads ``{split: ImageSet}``.
+
+    The keys are ``<split>_images`` (uint8 ``(N, H, W)`` or ``(N, H, W, 3)``) and ``<split>_labels`` (whole numbers ``(N,)``
+    or ``(N, 1)``, counted from 0 in the order of the plan's ``classes``), for the splits ``train``, ``test`` and, if there
+    is one, ``val``: as ``numpy.savez`` or ``numpy.savez_compressed`` write them. ``<split>_ids`` (text ``(N,)``), where there
+    is one, names the images, for instance by their files: an image's noise depends on its name. Other keys are not read.
+
+    Parameters
+    ----------
+    **source
+        As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` is needed.
+    """
+
+    def _splits(self) -> dict[str, ImageSet]:
+        if not self._class_names:
+            raise SourceError(f"data_sets.{self._name} needs 'classes' in benchmark.yml")
+        return self._archive_splits(self._class_names)
+
+    def _archive_splits(self, class_names: Sequence[str]) -> dict[str, ImageSet]:
+        path = str(self._path)
+        archive = NpzArchive(self._fs.open(path, "rb"), path)
+        keys = {split: (f"{split}_images", f"{split}_labels") for split in SPLITS}
+        present = {split: pair for split, pair in keys.items() if split != "val" or set(pair) & set(archive.names)}
+        if missing := [key for pair in present.values() for key in pair if key not in archive.names]:
+            raise SourceError(f"{path} has no array {listed(missing)}; it has {listed(archive.names) or 'none'}")
+        parts = {}
+        for split, (images_key, labels_key) in present.items():
+            images = _images(archive, images_key, path)
+            labels = archive.read(labels_key, _LARGEST_LABELS)
+            labels = checked_labels(labels, len(class_names), f"{path}, array '{labels_key}'")
+            if len(labels) != len(images):
+                raise SourceError(f"{path} has {len(images)} {images_key} and {len(labels)} {labels_key}")
+            parts[split] = (images, labels, _sample_ids(archive, split, len(labels), path))
+        return self._labelled_splits(class_names, parts, path)
+
+
+def _sample_ids(archive: NpzArchive, split: str, count: int, path: str) -> list[str]:
+    key = f"{split}_ids"
+    if key not in archive.names:
+        return [f"{split}/{index:06d}" for index in range(count)]
+    header = archive.header(key)
+    if header.dtype.kind != "U" or header.shape != (count,):
+        raise SourceError(f"{path}: {key} must be text ({count},), not {header.dtype} {header.shape}")
+    ids = archive.read(key, _LARGEST_LABELS).tolist()
+    if len(set(ids)) != count:
+        raise SourceError(f"{path}: {key} names {count - len(set(ids))} images twice")
+    return ids
+
+
+class MedMNISTDataset(NpzDataset):
+    """A single-label 2D collection of MedMNIST; loads ``{split: ImageSet}``.
+
+    Class names, their order, addresses and checksums are those of the medmnist package (doi:10.1038/s41597-022-01721-8).
+
+    Parameters
+    ----------
+    flag : str
+        Name of the collection in MedMNIST, e.g. ``bloodmnist``.
+    size : int
+        Side of the images in pixels: 28, 64, 128 or 224.
+    filepath : str
+        Folder with ``<flag>.npz`` (28 px) or ``<flag>_<size>.npz``.
+    download : bool
+        Download the file if the folder does not have it with the right checksum, as
+        :func:`~robustmedclip.io.sources.download.download` does.
+    **source
+        As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` replaces MedMNIST's names.
+    """
+
+    def __init__(self, *, flag: str, filepath: str, size: int = 28, download: bool = False, **source: Any):
+        self._flag, self._size, self._download = flag, size, download
+        self._suffix = "" if size == 28 else f"_{size}"
+        super().__init__(filepath=f"{filepath}/{flag}{self._suffix}.npz", **source)
+
+    def origin(self) -> dict[str, str]:
+        """Address and licence as MedMNIST states them, unless the plan says otherwise."""
+        info = self._info()
+        images = sum(info["n_samples"].values())
+        known = {
+            "size": f"{images} images, {volume(images * self._size**2 * info['n_channels'])} unpacked",
+            "licence": info["license"],
+            "citation": "Yang et al., MedMNIST v2, Sci Data 10, 41 (2023), doi:10.1038/s41597-022-01721-8",
+        }
+        if url := info.get(f"url{self._suffix}"):
+            known["url"] = url
+        return known | self._origin
+
+    def missing(self) -> str | None:
+        """Where to get the file, if it is not there."""
+        absent = None if self._settings_problem() else super().missing()
+        hint = "or let the run download it" if self._download else "or set 'download: true' in its source"
+        return absent and f"{absent}, {hint}"
+
+    def load(self) -> dict[str, ImageSet]:
+        """The splits, without their pixels; downloads the file if that is wanted and needed.
+
+        Warns if a split has not as many images as MedMNIST says.
+        """
+        if self._download and not self.problems():
+            self._fetch()
+        splits = super().load()
+        for split, official in self._info()["n_samples"].items():
+            if split in splits and len(splits[split]) != official:
+                found = len(splits[split])
+                logger.warning("%s has %d %s images, %s has %d", self._path, found, split, self._flag, official)
+        return splits
+
+    def verified(self) -> dict[str, ImageSet]:
+        """The splits, if the file has the checksum of the release."""
+        splits, official = super().verified(), self._info()[f"MD5{self._suffix}"]
+        with self._fs.open(str(self._path), "rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+        if found != official:
+            raise SourceError(f"{self._path} is not the released file: its MD5 is {found}, not {official}")
+        return splits
+
+    def problems(self) -> list[str]:
+        """What would make :meth:`load` fail; a file that is yet to be downloaded or verified is not looked at."""
+        if problem := self._settings_problem():
+            return [problem]
+        if not self._download:
+            return super().problems()
+        if self._protocol != "file":
+            return [f"MedMNIST can't be downloaded to {self._path}: choose a local folder, or 'download: false'"]
+        return []
+
+    def _settings_problem(self) -> str | None:
+        try:
+            self._checked_class_names()
+        except SourceError as error:
+            return error.message
+        return None
+
+    def test_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the test images, ``(N, H, W, C)``."""
+        info = self._info()
+        return info["n_samples"]["test"], self._size, self._size, info["n_channels"]
+
+    def signature(self) -> Any:
+        """What the images depend on: settings and the file's time and size, or its official checksum."""
+        if self._download and not self._settings_problem():
+            return [self._describe(), self._info()[f"MD5{self._suffix}"]]
+        return super().signature()
+
+    def _splits(self) -> dict[str, ImageSet]:
+        splits, info = self._archive_splits(self._checked_class_names()), self._info()
+        expected = (self._size, self._size, info["n_channels"])
+        for split, image_set in splits.items():
+            if (found := image_set.images.shape[1:]) != expected:
+                raise SourceError(f"{self._path}: the {split} images are {found}, those of {self._flag} are {expected}")
+        return splits
+
+    def _checked_class_names(self) -> tuple[str, ...]:
+        info = self._info()
+        if "multi-label" in info["task"]:
+            raise SourceError(
+                f"{self._flag} has several labels per image: only sets with one label per image are supported"
+            )
+        if self._flag.endswith("3d"):
+            raise SourceError(f"{self._flag} has volumes: only sets of 2D images are supported")
+        if self._size not in _SIZES:
+            raise SourceError(f"the images of {self._flag} have 28, 64, 128 or 224 px: 'size' can't be {self._size!r}")
+        own = [info["label"][key] for key in sorted(info["label"], key=int)]
+        return renamed_classes(own, self._class_names, self._flag)
+
+    def _info(self) -> dict[str, Any]:
+        from medmnist import INFO
+
+        if self._flag not in INFO:
+            raise SourceError(f"MedMNIST has no collection {self._flag!r}; it has {', '.join(INFO)}")
+        return INFO[self._flag]
+
+    def _fetch(self) -> None:
+        info = self._info()
+        url, md5 = info[f"url{self._suffix}"], info[f"MD5{self._suffix}"]
+        try:
+            download(url, Path(self._path), md5)
+        except (OSError, HTTPException) as error:
+            raise SourceError(
+                f"Data set '{self._name}': {url} can't be downloaded ({error}). Try again, or download it yourself to "
+                f"{self._path} (MD5 {md5})."
+            ) from error
+
+    def _describe(self) -> dict[str, Any]:
+        return {**super()._describe(), "flag": self._flag, "size": self._size, "download": self._download}
+
+
+def _images(archive: NpzArchive, key: str, path: str) -> LazyImages:
+    header = archive.header(key)
+    shape = header.shape
+    channels = shape[3] if len(shape) == 4 else 1 if len(shape) == 3 else None
+    if header.dtype != np.uint8 or channels not in (1, 3) or not all(1 <= side <= _LARGEST_SIDE for side in shape[1:3]):
+        raise SourceError(
+            f"{path}: '{key}' must be uint8 (N, H, W) or (N, H, W, 3) with sides up to {_LARGEST_SIDE} px, "
+            f"not {header.dtype} {shape}"
+        )
+    rows = archive.rows(key)
+    return LazyImages((*shape[:3], channels), lambda wanted: rows(wanted).reshape(len(wanted), *shape[1:3], channels))

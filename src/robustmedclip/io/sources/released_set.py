@@ -1,0 +1,93 @@
+"""Corrupted sets that somebody else made and released."""
+
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from robustmedclip.errors import InputError
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.images.corrupted import ReleasedSet
+from robustmedclip.io.layouts import Layout
+from robustmedclip.io.npz import NpzArchive
+from robustmedclip.io.versioned import SourceError
+
+
+class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
+    """The files of one data set of MediMeta-C or MedMNIST-C; loads a :class:`~robustmedclip.images.corrupted.ReleasedSet`.
+
+    Images are read when they are used. The layouts are those of :mod:`robustmedclip.io.layouts`.
+
+    Parameters
+    ----------
+    filepath : str
+        The local folder of the data set.
+    suite : str
+        Corruption suite, which decides the layout.
+    conditions : list of str
+        The conditions that are needed, the first of them clean.
+    """
+
+    def __init__(self, *, filepath: str, suite: str, conditions: list[str], metadata: dict[str, Any] | None = None):
+        self._folder, self.metadata = Path(filepath), metadata
+        self._conditions = tuple(map(Condition.parse, conditions))
+        if suite == "medmnist-c":
+            self._conditions = tuple(condition for condition in self._conditions if condition != CLEAN)
+        self._layout = Layout(self._folder, suite, "test", self._conditions)
+
+    def load(self) -> ReleasedSet:
+        """Read the labels and open the images.
+
+        Raises
+        ------
+        SourceError
+            Naming every file that is missing, damaged or in another layout.
+        """
+        if problems := self.problems():
+            raise SourceError("; ".join(problems))
+        return ReleasedSet(
+            folder=str(self._folder),
+            labels={condition: self._layout.labels(condition) for condition in self._conditions},
+            shapes={condition: self._layout.shape(condition) for condition in self._conditions},
+            images=self._layout.images,
+        )
+
+    def verified(self) -> ReleasedSet:
+        """As :meth:`load`, after reading every file once and comparing its checksums."""
+        released = self.load()
+        for file in sorted(set(map(self._layout.file, self._conditions))):
+            with open(file, "rb") as opened:
+                NpzArchive(opened, str(file)).verify()
+        return released
+
+    def save(self, data: None) -> None:
+        """Sources are read only."""
+        raise NotImplementedError("a released set is a source: it can't be saved to")
+
+    def missing(self) -> str | None:
+        """Which folder is not there, if it is not."""
+        return None if self._folder.is_dir() else f"there is no folder {self._folder}"
+
+    def problems(self) -> list[str]:
+        """What would make :meth:`load` fail."""
+        if absent := self.missing():
+            return [absent]
+        files = list(dict.fromkeys(map(self._layout.file, self._conditions)))
+        missing = [file.relative_to(self._folder).as_posix() for file in files if not file.is_file()]
+        found = [f"{self._folder} lacks {', '.join(missing)}"] if missing else []
+        for condition in self._conditions:
+            if self._layout.file(condition).is_file():
+                try:
+                    self._layout.shape(condition)
+                except InputError as error:
+                    found.append(str(error))
+        return list(dict.fromkeys(found))
+
+    def signature(self) -> list[Any]:
+        """Names, sizes and modification times of the files."""
+        files = sorted(set(map(self._layout.file, self._conditions)))
+        stats = [file.stat() if file.exists() else None for file in files]
+        return [[str(file), stat and [stat.st_size, stat.st_mtime_ns]] for file, stat in zip(files, stats, strict=True)]
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._folder.as_posix(), "conditions": len(self._conditions)}

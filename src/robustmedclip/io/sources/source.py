@@ -1,0 +1,257 @@
+"""What sources of images have in common: files of others that are checked before they are used."""
+
+import os
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+import numpy as np
+from kedro.io import AbstractDataset
+from kedro.io.core import get_protocol_and_path
+
+from robustmedclip.errors import InputError
+from robustmedclip.images.sets import ImageSet
+from robustmedclip.io.versioned import SourceError
+
+SPLITS = ("train", "val", "test")
+PARTS = {"training pool": ("train", "val"), "test split": ("test",)}
+SHOWN = 10
+#: What changes with a file, as filesystems call it, the surest first: local, SFTP and GCS; S3; Azure; others; memory.
+_STAMPS = (
+    "mtime",
+    "ETag",
+    "etag",
+    "LastModified",
+    "last_modified",
+    "modified",
+    "modificationTime",
+    "modify",
+    "created",
+)
+
+
+class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
+    """A read-only collection of labelled images; loads ``{split: ImageSet}``.
+
+    Pixels stay in the files until they are used.
+
+    Parameters
+    ----------
+    name, modality : str
+        Filled in from the plan.
+    filepath : str
+        The file or folder: a path, or a URL that fsspec knows.
+    class_names : list of str, optional
+        Filled in from the plan's ``classes``; the order is the order of the label ids.
+    origin : mapping, optional
+        Filled in from the plan's ``origin``: ``url``, ``size``, ``licence`` and ``citation`` of the files.
+    credentials, fs_args : dict, optional
+        Passed to the filesystem.
+    metadata : dict, optional
+        For plugins such as Kedro-Viz.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        modality: str,
+        filepath: str,
+        class_names: list[str] | None = None,
+        origin: Mapping[str, str] | None = None,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        self._protocol, path = get_protocol_and_path(filepath)
+        self._fs = fsspec.filesystem(self._protocol, **(credentials or {}), **(fs_args or {}))
+        self._name, self._modality, self._class_names = name, modality, class_names
+        self._origin = dict(origin or {})
+        self._path = PurePosixPath(os.path.abspath(path) if self._protocol == "file" else path)
+        self.metadata = metadata
+
+    @abstractmethod
+    def _splits(self) -> dict[str, ImageSet]:
+        """The splits; raises ``InputError`` naming what is wrong and where."""
+
+    def load(self) -> dict[str, ImageSet]:
+        """The splits, without their pixels.
+
+        Raises
+        ------
+        SourceError
+            Naming each file that is wrong, and what to do.
+        """
+        try:
+            if absent := self.missing():
+                raise SourceError(absent)
+            return self._splits()
+        except (InputError, OSError) as error:
+            raise SourceError(f"Data set '{self._name}': {_reason(error)}") from error
+
+    def verified(self) -> dict[str, ImageSet]:
+        """The splits of files that are there, after what can be verified without reading pixels; fetches nothing.
+
+        Raises as :meth:`load`.
+        """
+        return self._splits()
+
+    def origin(self) -> dict[str, str]:
+        """Where the files come from, as far as it is known: ``url``, ``size``, ``licence``, ``citation``."""
+        return self._origin
+
+    def missing(self) -> str | None:
+        """Where to get the file or folder, if it is not there."""
+        if self._fs.exists(str(self._path)):
+            return None
+        origin = self.origin()
+        facts = "; ".join(origin[key] for key in ("size", "licence") if key in origin)
+        where = f": get it from {origin['url']}" if "url" in origin else ""
+        return f"there is no {self._path}{where}{f' ({facts})' if facts else ''}"
+
+    def problems(self) -> list[str]:
+        """What would make :meth:`load` fail."""
+        if absent := self.missing():
+            return [absent]
+        try:
+            self._splits()
+        except (InputError, OSError) as error:
+            return [_reason(error)]
+        return []
+
+    def test_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the test images, ``(N, H, W, C)``."""
+        return self._splits()["test"].images.shape
+
+    def signature(self) -> Any:
+        """What the images depend on: settings, and name, size and time (or what stands for it) of each file."""
+        path = str(self._path)
+        files = {path: self._fs.info(path)} if self._fs.isfile(path) else self._files()
+        listing = [[name, info["size"], _stamp(info)] for name, info in sorted(files.items())]
+        return [self._describe(), listing]
+
+    def save(self, data: None) -> None:
+        """Sources are read, not saved."""
+        raise NotImplementedError(f"{type(self).__name__} is a source: it can't be saved to")
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "name": self._name,
+            "modality": self._modality,
+            "filepath": str(self._path),
+            "class_names": self._class_names,
+        }
+
+    def _files(self, folder: str = "") -> dict[str, dict[str, Any]]:
+        """Path of each file under the source, or a folder of it, to what the filesystem says of it; behind links too."""
+        path = str(self._path / folder)
+        return _local_files(path) if self._protocol == "file" else self._fs.find(path, detail=True)
+
+    def _labelled_splits(
+        self, class_names: Sequence[str], parts: Mapping[str, tuple[Any, np.ndarray, Sequence[str]]], where: str
+    ) -> dict[str, ImageSet]:
+        """Image sets of ``{split: (images, labels, sample ids)}``; `where` names the labels in messages."""
+        for part, names in PARTS.items():
+            present = {class_names[label] for name in names if name in parts for label in np.unique(parts[name][1])}
+            if problem := absence(part, present, class_names):
+                raise SourceError(f"{where} {problem}")
+            shapes = {name: parts[name][0].shape[1:] for name in names if name in parts}
+            if len(set(shapes.values())) > 1:
+                raise SourceError(f"{where}: the images of the {part} differ in size or channels: {shapes}")
+        return {
+            split: ImageSet(
+                name=self._name,
+                split=split,
+                modality=self._modality,
+                class_names=tuple(class_names),
+                images=images,
+                labels=labels,
+                sample_ids=np.array(sample_ids, dtype=np.str_),
+                origin=self.origin(),
+            )
+            for split, (images, labels, sample_ids) in parts.items()
+        }
+
+
+def _local_files(folder: str) -> dict[str, dict[str, Any]]:
+    """Path to size and time of each file under a folder, following links; but not into a folder that they lie in."""
+    files, above = {}, {folder: {os.path.realpath(folder)}}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        around = above.pop(place)
+        real = {name: os.path.realpath(os.path.join(place, name)) for name in folders}
+        folders[:] = [name for name in folders if real[name] not in around]
+        above |= {os.path.join(place, name): around | {real[name]} for name in folders}
+        for path in (os.path.join(place, name) for name in names):
+            with suppress(OSError):
+                found = os.stat(path)
+                files[path] = {"size": found.st_size, "mtime": found.st_mtime}
+    return files
+
+
+def _stamp(info: Mapping[str, Any]) -> str:
+    return next((str(info[key]) for key in _STAMPS if info.get(key)), "")
+
+
+def _reason(error: InputError | OSError) -> str:
+    return error.message if isinstance(error, InputError) else f"a file can't be read ({error})"
+
+
+def absence(part: str, present: Collection[str], class_names: Sequence[str]) -> str | None:
+    """What is wrong with the classes that a part of a data set has images of, as the end of a sentence.
+
+    The training pool needs all of them, the test split two.
+    """
+    if not present:
+        return f"has no image of the {part}"
+    absent = [name for name in class_names if name not in present]
+    if not absent or (part == "test split" and len(absent) <= len(class_names) - 2):
+        return None
+    needed = "two classes at least" if part == "test split" else "every class"
+    return f"has no image of {listed(map(repr, absent))} in the {part}, which needs {needed}"
+
+
+def checked_labels(labels: np.ndarray, classes: int, where: str) -> np.ndarray:
+    """Label ids as int64 ``(N,)``.
+
+    Raises
+    ------
+    SourceError
+        If they are not whole numbers, one per image, from 0 to `classes` - 1.
+    """
+    if labels.dtype.kind not in "iu" or labels.ndim not in (1, 2) or labels.size != len(labels):
+        raise SourceError(f"{where}: labels must be whole numbers, one per image, not {labels.dtype} {labels.shape}")
+    if outside := np.unique(labels[(labels < 0) | (labels >= classes)]).tolist():
+        raise SourceError(f"{where}: the labels {listed(map(str, outside))} lie outside the {classes} classes")
+    return labels.reshape(-1).astype(np.int64)
+
+
+def renamed_classes(own: Sequence[str], wanted: Sequence[str] | None, where: str) -> tuple[str, ...]:
+    """The class names of a collection, or those that the plan gives them, in the order of the label ids.
+
+    Raises
+    ------
+    SourceError
+        If there are not as many, or the same names in another order; or if none is given where they are numbers.
+    """
+    if wanted is None and all(name.isdigit() for name in own):
+        raise SourceError(
+            f"the classes of {where} are called {listed(own)}, which says nothing in a prompt: give their names in 'classes' "
+            "in benchmark.yml, in this order"
+        )
+    if wanted is None:
+        return tuple(own)
+    if len(wanted) != len(own):
+        raise SourceError(f"'classes' lists {len(wanted)} names, and {where} has {len(own)} classes: {listed(own)}")
+    if set(wanted) == set(own) and list(wanted) != list(own):
+        raise SourceError(f"'classes' lists the classes of {where} in another order than its label ids: {listed(own)}")
+    return tuple(wanted)
+
+
+def listed(items: Any, separator: str = ", ") -> str:
+    """The first ten items, and how many more there are."""
+    items = list(items)
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return separator.join(items[:SHOWN]) + more

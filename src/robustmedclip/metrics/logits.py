@@ -1,0 +1,45 @@
+"""Logits: the one durable result, of which every metric is derived."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from robustmedclip.images.conditions import Condition
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Scores of one model on one data set under every condition.
+
+    Attributes
+    ----------
+    model : str
+        Name shared by the seeds of one model, e.g. ``phantom_vit_lora_k10``.
+    attributes : mapping
+        ``base``, ``method`` (``zero-shot``, ``lora``, ...), ``rank``, ``fraction`` and ``seed``;
+        the last three are None where they don't apply. ``weights`` is the content hash of the scored model.
+    data_set, modality : str
+        The data set the images come from.
+    class_names : tuple of str
+        Column ``c`` of the logits is class ``class_names[c]``.
+    conditions : tuple of Condition
+        Row ``i`` of the logits is condition ``conditions[i]``; the first is clean.
+    logits : ndarray
+        float32 ``(conditions, N, classes)``: logit scale times cosine similarity.
+    labels : ndarray
+        int64 ``(N,)``.
+    sample_ids : ndarray
+        str ``(N,)``.
+    """
+
+    model: str
+    data_set: str
+    modality: str
+    class_names: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    logits: np.ndarray
+    labels: np.ndarray
+    sample_ids: np.ndarray
+    attributes: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Tables, figures and pages, from metrics and logits; knows nothing of Kedro."""

@@ -1,0 +1,1 @@
+"""What surrounds a run: configuration, catalog, fingerprints, preflight, progress and tracking."""

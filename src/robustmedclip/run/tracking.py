@@ -1,0 +1,244 @@
+"""What a finished benchmark leaves in the active MLflow run."""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import mlflow
+import numpy as np
+import pandas as pd
+from kedro.io import DataCatalog
+from kedro.io.core import get_filepath_str
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Run
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.validation import MAX_METRICS_PER_BATCH
+
+from robustmedclip import serving
+from robustmedclip.adaptation.settings import TrainingSettings
+from robustmedclip.images.conditions import CLEAN
+from robustmedclip.metrics import metrics_table
+from robustmedclip.metrics.table import ALL, SCORES, overall
+from robustmedclip.pipelines.reporting.pipeline import scoring
+from robustmedclip.plan.plan import EvaluatedModel, Plan
+from robustmedclip.reporting.figures import model_summary
+
+#: Entry of the catalog to its folder among the artifacts.
+ARTIFACTS = {
+    "leaderboard": "",
+    "report": "",
+    "report_page": "",
+    "tables": "",
+    "figures": "",
+    "severity_curves": "figures",
+    "corruption_heat_map": "figures",
+    "few_shot_curves": "figures",
+    "corruption_montage": "figures",
+}
+
+_SECONDS_BETWEEN_ROWS = 5
+
+
+class Value(NamedTuple):
+    """One value of an MLflow metric."""
+
+    name: str
+    value: float
+    step: int = 0
+
+
+def log_report(catalog: DataCatalog, made: Collection[str]) -> None:
+    """Log what was made of the tables, the reports and the figures as artifacts of the active run."""
+    with tempfile.TemporaryDirectory() as artifacts:
+        for name, folder in ARTIFACTS.items():
+            if name in made:
+                dataset, target = catalog[name], Path(artifacts) / folder
+                source = get_filepath_str(dataset._get_load_path(), dataset._protocol)
+                target.mkdir(exist_ok=True)
+                dataset._fs.get(source, str(target / Path(source).name), recursive=True)
+        mlflow.log_artifacts(artifacts)
+
+
+class LiveCurves:
+    """Shows the curves of trainings while they run, each in the child run of its cell.
+
+    Child runs are opened by the first epoch that is late enough to be worth it; rows are sent together, at most every few
+    seconds. :func:`log_models` goes on with these runs; those that it does not see are to be closed.
+
+    Parameters
+    ----------
+    parent : mlflow.entities.Run
+        The run of which the child runs are.
+    """
+
+    def __init__(self, parent: Run):
+        self._client, self._parent = MlflowClient(), parent
+        self._children: dict[str, str] = {}
+        self._rows: dict[str, list[Mapping[str, float]]] = {}
+        self._sent: dict[str, float] = {}
+
+    def listener(self, cell: str) -> Callable[[Mapping[str, float]], None]:
+        """What the journal of a cell's training tells its rows to."""
+        self._sent[cell] = time.monotonic()
+        return partial(self._add, cell)
+
+    def close(self, status: str) -> None:
+        """Close the child runs that are open."""
+        for run_id in self._children.values():
+            if self._client.get_run(run_id).info.status == "RUNNING":
+                self._client.set_terminated(run_id, status)
+
+    def _add(self, cell: str, row: Mapping[str, float]) -> None:
+        self._rows.setdefault(cell, []).append(row)
+        if time.monotonic() - self._sent[cell] < _SECONDS_BETWEEN_ROWS:
+            return
+        if cell not in self._children:
+            tags = {MLFLOW_PARENT_RUN_ID: self._parent.info.run_id}
+            run = self._client.create_run(self._parent.info.experiment_id, tags=tags, run_name=cell)
+            self._children[cell] = run.info.run_id
+        log_curves(self._children[cell], self._rows.pop(cell))
+        self._sent[cell] = time.monotonic()
+
+
+def log_curves(run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
+    """Log rows of training curves by epoch, without the points that the run has."""
+    client, now, rows = MlflowClient(), int(1000 * time.time()), list(rows)
+    metrics = []
+    for name in dict.fromkeys(name for row in rows for name in row if name != "epoch"):
+        known = {point.step for point in client.get_metric_history(run_id, name)}
+        new = [row for row in rows if pd.notna(row[name]) and row["epoch"] not in known]
+        metrics += [Metric(name, float(row[name]), now, int(row["epoch"])) for row in new]
+    client.log_batch(run_id, metrics)
+
+
+def _child_of(parent: Run, cell: str) -> str | None:
+    """The child run that the training of a cell has opened."""
+    where = f"tags.{MLFLOW_PARENT_RUN_ID} = '{parent.info.run_id}' and attributes.run_name = '{cell}'"
+    found = MlflowClient().search_runs([parent.info.experiment_id], where)
+    return found[0].info.run_id if found else None
+
+
+def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
+    """Log a child run per evaluated model and seed: parameters, metrics, curves and figures."""
+    parent, metrics = mlflow.active_run(), catalog.load("metrics")
+    for model in plan.evaluated_models:
+        names = _logits_of(model, plan)
+        logits, own = [catalog.load(name) for name in names], metrics[metrics["model"] == model.name]
+        if own["seed"].nunique() > 1:
+            baseline = [catalog.load(name) for name in _logits_of(EvaluatedModel(plan.baseline), plan)]
+            table = metrics_table([*logits, *baseline], resamples=0, **scoring(plan))
+            own = table[table["model"] == model.name]
+        with mlflow.start_run(_child_of(parent, model.cell), run_name=model.cell, nested=True) as run:
+            versions = {name: catalog[name].resolve_load_version() for name in names}
+            mlflow.set_tags({"kedro_run_id": run_id, "versions": json.dumps(versions)})
+            if weights := logits[0].attributes.get("weights"):
+                mlflow.set_tag("weights", weights)
+            if model.product:
+                mlflow.set_tag("adapter", model.product)
+            mlflow.log_params({"model": model.name, "backbone": model.base, **_known(model)})
+            log_values(run.info.run_id, [*summary(own), *severity_steps(own)])
+            mlflow.log_figure(model_summary(own, logits), "summary.png")
+            if isinstance(model.settings, TrainingSettings) and catalog.exists(f"history-{model.cell}"):
+                log_curves(run.info.run_id, catalog.load(f"history-{model.cell}").to_dict("records"))
+
+
+def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
+    """Log the tuned encoder with the lowest mCE, with its adapter merged, as an MLflow model of the active run.
+
+    Of several seeds it is the first of the plan. Without any tuned encoder, nothing is logged.
+    """
+    from robustmedclip.adaptation.tuning import merge_adapter
+    from robustmedclip.models.export import save_model
+
+    place = {name: place for place, name in enumerate(catalog.load("leaderboard")["model"])}
+    tuned = [model for model in plan.tuned_models if isinstance(model.settings, TrainingSettings)]
+    if not tuned:
+        return
+    best = min(tuned, key=lambda model: place[model.name])
+    adapter = catalog.load(f"adapter-{best.cell}")
+    model = merge_adapter(catalog.load(f"model-{best.base}"), adapter)
+    tests = {data_set.name: catalog.load(f"corrupted-{data_set.name}").clean for data_set in plan.data_sets}
+    prompts = {
+        data_set.name: {
+            "class_names": list(tests[data_set.name].class_names),
+            "templates": list(data_set.templates),
+            "modality": data_set.modality,
+            "data_set": data_set.name,
+            "synonyms": data_set.synonyms,
+        }
+        for data_set in plan.data_sets
+    }
+    first = plan.data_sets[0].name
+    classes = dict.fromkeys(name for prompt in prompts.values() for name in prompt["class_names"])
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))]),
+        # Those of the data set that is asked for are there.
+        outputs=Schema([ColSpec("double", name, required=False) for name in classes]),
+        params=ParamSchema([ParamSpec("data_set", "string", first)]),
+    )
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "model"
+        folder.mkdir()
+        save_model(folder, model, dict(plan.models[best.base]), licence=None)
+        (folder / "README.md").unlink()  # the card of a model that nothing was merged into
+        (folder / "prompts.json").write_text(json.dumps(prompts, indent=2))
+        (folder / "guards.json").write_text(json.dumps(adapter.metadata.get("guards") or {}, indent=2))
+        mlflow.pyfunc.log_model(
+            name="best_adapter",
+            python_model=str(Path(serving.__file__).with_name("served_model.py")),
+            artifacts={"model": str(folder)},
+            signature=signature,
+            input_example=(np.array(tests[first].images[:1]), {"data_set": first}),
+            pip_requirements=[f"robustmedclip=={version('robustmedclip')}"],
+            metadata={"model": best.cell, "classes": {name: one["class_names"] for name, one in prompts.items()}},
+        )
+
+
+def summary(table: pd.DataFrame) -> Iterator[Value]:
+    """The summary of one model.
+
+    Names are ``mce``, ``clean_error`` and so on for the average over all data sets,
+    ``<metric>.<data set>`` for one data set, and ``ce.<corruption>``; scores on clean images alone have
+    the prefix ``clean_``, and the means over all corruptions ``corrupted_``.
+    """
+    averages = overall(table).assign(suffix="")
+    of_data_sets = table[table["data_set"] != ALL].assign(suffix=lambda rows: "." + rows["data_set"])
+    rows = pd.concat([averages, of_data_sets])
+    for row in rows[rows["seed"].isna() & rows["severity"].isna() & rows["value"].notna()].itertuples():
+        name = row.metric
+        if name in SCORES:
+            name = ("corrupted_" if row.corruption == ALL else "clean_") + name
+        elif row.corruption not in (ALL, CLEAN.corruption):
+            name += f".{row.corruption}"
+        yield Value(name + row.suffix, row.value)
+
+
+def severity_steps(table: pd.DataFrame) -> Iterator[Value]:
+    """Error of one model over all data sets and corruptions, a step per severity; step 0 is clean."""
+    rows = overall(table)
+    clean, corrupted = rows["metric"] == "clean_error", (rows["metric"] == "error") & (rows["corruption"] == ALL)
+    for row in rows[(clean | corrupted & rows["severity"].notna()) & rows["value"].notna()].itertuples():
+        yield Value("error_by_severity", row.value, 0 if row.metric == "clean_error" else int(row.severity))
+
+
+def log_values(run_id: str, values: Sequence[Value]) -> None:
+    """Log metrics with as few calls as MLflow allows: each is a transaction of its database."""
+    now = int(1000 * time.time())
+    metrics = [Metric(name, float(value), now, step) for name, value, step in values]
+    for start in range(0, len(metrics), MAX_METRICS_PER_BATCH):
+        MlflowClient().log_batch(run_id, metrics=metrics[start : start + MAX_METRICS_PER_BATCH])
+
+
+def _logits_of(model: EvaluatedModel, plan: Plan) -> list[str]:
+    return [f"logits-{model.cell}-{data_set.name}" for data_set in plan.data_sets]
+
+
+def _known(model: EvaluatedModel) -> dict[str, object]:
+    return {name: "none" if value is None else value for name, value in model.attributes.items() if name != "base"}

@@ -1,0 +1,1 @@
+"""A tuned model as MLflow serves it."""

@@ -1,0 +1,84 @@
+"""A tuned model as MLflow loads and serves it: images in, class probabilities out.
+
+MLflow keeps a copy of this file with the model and runs it; it needs robustmedclip installed.
+"""
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+
+from robustmedclip.adaptation.guard import as_guard
+from robustmedclip.images.pixels import batches
+from robustmedclip.metrics import softmax
+from robustmedclip.models.inference import BATCH_SIZE, image_logits
+from robustmedclip.models.interface import zero_shot_classifier
+from robustmedclip.models.open_clip import load_open_clip
+from robustmedclip.models.transformers_clip import load_transformers
+
+PROMPTS, GUARDS = "prompts.json", "guards.json"
+
+
+class TunedModel(mlflow.pyfunc.PythonModel):
+    """A folder of open_clip or transformers with the prompts of the data sets that the model was tuned on."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the weights."""
+        folder = Path(context.artifacts["model"])
+        prompts = json.loads((folder / PROMPTS).read_text())
+        of_transformers = (folder / "config.json").is_file()
+        model = load_transformers(str(folder)) if of_transformers else load_open_clip(f"local-dir:{folder}")
+        self._classes = {name: prompt["class_names"] for name, prompt in prompts.items()}
+        self._model, self._classifier = model, cache(lambda name: zero_shot_classifier(model, **prompts[name]))
+        guards = json.loads((folder / GUARDS).read_text())
+        self._guards = {name: as_guard(values) for name, values in guards.items()}
+
+    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Probabilities of the classes of a data set.
+
+        Parameters
+        ----------
+        context : object
+            Unused.
+        model_input : ndarray
+            uint8 ``(N, H, W, 1 or 3)``.
+        params : dict, optional
+            ``data_set``: whose classes.
+
+        Returns
+        -------
+        DataFrame
+            float64, a row per image, a column per class.
+
+        Raises
+        ------
+        MlflowException
+            If the data set is unknown, or these are no such images.
+        """
+        name = params["data_set"]
+        if name not in self._classes:
+            raise MlflowException.invalid_parameter_value(
+                f"Unknown data set {name!r}; the model knows {', '.join(self._classes)}"
+            )
+        images = np.asarray(model_input)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
+            raise MlflowException.invalid_parameter_value(
+                f"Images must be uint8 (N, H, W, 1 or 3), not {images.dtype} {images.shape}"
+            )
+        guard = self._guards.get(name)
+        if guard is not None and images.shape[-1] != (channels := len(guard.low[0])):
+            raise MlflowException.invalid_parameter_value(
+                f"Images of {name!r} have {channels} channels, not {images.shape[-1]}"
+            )
+        model = replace(self._model, preprocess=replace(self._model.preprocess, guard=guard))
+        logits = image_logits(model, self._classifier(name), batches(images, BATCH_SIZE))
+        return pd.DataFrame(softmax(np.concatenate(list(logits))), columns=self._classes[name])
+
+
+mlflow.models.set_model(TunedModel())

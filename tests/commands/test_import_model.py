@@ -1,0 +1,184 @@
+"""The import command: what it writes is the model, whole, in one folder, and loads with nothing else."""
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from kedro.io import AbstractDataset
+from published import (
+    write_biomedclip,
+    write_clip,
+    write_medclip,
+    write_pmcclip,
+    write_text_tower,
+    write_transformers,
+    write_unimedclip,
+)
+
+from robustmedclip.commands.import_model import _parser, _source, import_model, main
+
+TEXTS = ["a chest x-ray of pneumonia", "normal"]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("asked for a network")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def published(tmp_path) -> Path:
+    """Where everything lies that a model is imported from."""
+    (tmp_path / "published").mkdir()
+    write_text_tower(tmp_path / "published" / "bert")
+    return tmp_path / "published"
+
+
+def write(kind: str, root: Path) -> list[str]:
+    """A checkpoint of this kind; what the command is given for it."""
+    bert, folder = root / "bert", root / kind
+    layout = ["--text", str(bert), "--weights"]
+    if kind == "clip":
+        write_clip(folder, "resnet")
+        return ["--path", str(folder)]
+    if kind == "biomedclip":
+        write_biomedclip(folder, bert)
+        return ["--path", str(folder)]
+    if kind == "unimedclip":
+        file = root / "unimed_clip_vit_b16.pt"
+        write_unimedclip(file, bert)
+        return ["--layout", "unimedclip", *layout, str(file)]
+    if kind == "pmcclip":
+        write_pmcclip(folder)
+        return ["--layout", "pmcclip", *layout, str(folder)]
+    family, _, variant = kind.partition("-")
+    if family == "medclip":
+        write_medclip(folder, variant)
+        return ["--layout", "medclip", *layout, str(folder)]
+    write_transformers(folder, variant)
+    return ["--transformers", str(folder)]
+
+
+KINDS = [
+    "clip",
+    "biomedclip",
+    "unimedclip",
+    "medclip-vit",
+    "medclip-resnet",
+    "pmcclip",
+    "transformers-clip",
+    "transformers-siglip",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_imported_model_needs_nothing_but_its_folder(tmp_path, capsys, published, kind):
+    folder = tmp_path / "models" / "imported"
+    main([str(folder), *write(kind, published), "--licence", "CC-BY-4.0"])
+    entry = yaml.safe_load(capsys.readouterr().out.partition("\n\n")[2])["models"]["imported"]["source"]
+    card = (folder / "README.md").read_text()
+    facts = yaml.safe_load(card.split("---")[1])
+    original = AbstractDataset.from_config("model", facts["source"]).load()
+
+    moved = Path(shutil.move(folder, tmp_path / "elsewhere"))
+    shutil.rmtree(published)
+    entry = {key: value.replace(str(folder), str(moved)) for key, value in entry.items()}
+    model = AbstractDataset.from_config("model", entry).load()
+
+    assert facts["license"] == "CC-BY-4.0"
+    assert facts["content_hash"] == model.content_hash() == original.content_hash()
+    assert (model.preprocess, model.logit_scale) == (original.preprocess, original.logit_scale)
+    pixels = torch.randn(2, 3, *model.preprocess.size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(model.encode_image(pixels), original.encode_image(pixels), atol=0, rtol=0)
+    torch.testing.assert_close(model.encode_text(TEXTS), original.encode_text(TEXTS), atol=0, rtol=0)
+    assert not [file for file in moved.rglob("*") if file.suffix in (".bin", ".pt", ".pth", ".pkl")]
+
+
+def test_nothing_is_left_of_an_import_that_fails(tmp_path, published):
+    folder = tmp_path / "models" / "imported"
+    for arguments in (
+        ["--path", str(published / "gone")],
+        ["--path", str(published / "bert")],
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(folder), *arguments])
+        assert stopped.value.code not in (0, None)
+    arguments = write("clip", published)
+    (published / "clip" / "open_clip_pytorch_model.bin").write_bytes(b"PK cut off")
+    with pytest.raises(SystemExit, match=rf"^{published}/clip/.* is damaged or cut off.*$"):
+        main([str(folder), *arguments])
+    assert not folder.parent.exists() or not list(folder.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--layout", "medclip", "--weights", "w", "--pretrained", "openai"], "--pretrained does not go with --layout"),
+        (["--path", "p", "--text", "t"], "--text does not go with --path"),
+        (["--layout", "medclip"], "--layout needs --weights"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        main(["folder", *arguments])
+    assert capsys.readouterr().err.endswith(f"error: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("My-CLIP.v2", "my_clip_v2"),
+        ("all", "model_all"),
+        ("2024-clip", "model_2024_clip"),
+        ("CLIP", "clip"),
+        ("--", "model"),
+    ],
+)
+def test_the_entry_has_a_name_that_the_plan_takes_and_a_path_that_works_from_anywhere(
+    tmp_path, monkeypatch, capsys, published, folder, name
+):
+    write("clip", published)
+    monkeypatch.chdir(published)
+    main(["--path", "clip", "--", folder])
+    ((printed, model),) = yaml.safe_load(capsys.readouterr().out.partition("\n\n")[2])["models"].items()
+    assert printed == name
+    monkeypatch.chdir(tmp_path)
+    assert AbstractDataset.from_config("model", model["source"]).problems() == []
+
+
+def test_a_path_in_the_project_is_given_from_its_root(monkeypatch, published):
+    arguments = write("clip", published)
+    monkeypatch.setattr("robustmedclip.commands.import_model.project_root", lambda: str(published))
+    monkeypatch.setattr("robustmedclip.io.models.project_root", lambda: str(published))
+    parsed = _parser().parse_args([str(published / "imported"), *arguments])
+    source = _source(parsed)
+    assert source["path"] == "clip"
+    entry = import_model(source, parsed.folder)
+    assert entry["path"] == "imported"
+    assert AbstractDataset.from_config("model", entry).problems() == []
+
+
+@pytest.mark.parametrize("folder", ["file/models/imported", "file/imported"])
+def test_a_folder_that_cannot_be_made_is_named_in_one_line(tmp_path, published, folder):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=rf"^{tmp_path}/{folder} can't be written \(.*\): choose another folder.*$"):
+        main([str(tmp_path / folder), *write("clip", published)])
+
+
+def test_an_entry_that_is_wrong_is_named_in_one_line(tmp_path):
+    with pytest.raises(SystemExit, match=r"^The catalog entry 'model' is wrong: hf-hub:a/b brings its own weights.*$"):
+        main([str(tmp_path / "imported"), "--model", "hf-hub:a/b", "--pretrained", "openai"])
+
+
+def test_a_folder_that_exists_is_kept(tmp_path, published):
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ValueError, match="exists already"):
+        import_model({"type": "robustmedclip.io.OpenCLIPDataset", "path": "x"}, tmp_path / "mine")

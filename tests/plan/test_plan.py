@@ -1,0 +1,400 @@
+"""The plan: what it accepts, and what it says of what it doesn't."""
+
+import copy
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.plan.plan import Plan, PlanError, fraction_label
+from robustmedclip.run.config import BenchmarkConfigLoader, ConfigError
+from robustmedclip.settings import CONFIG_LOADER_ARGS
+
+SOURCE = {"type": "robustmedclip.io.PhantomDataset"}
+CONF = Path(__file__).parents[2] / "conf"
+METHODS = yaml.safe_load((CONF / "base/parameters/methods.yml").read_text())
+PARAMETERS = METHODS | {
+    "data_sets": {
+        "blood": {"modality": "microscopy", "source": SOURCE},
+        "own": {"modality": "x-ray", "source": {"type": "FolderDataset"}, "classes": ["a", "b"]},
+    },
+    "corruptions": {"suite": "medimeta-c", "names": "all"},
+    "templates": ["a {modality} image showing {class_name}"],
+    "models": {"clip": {"source": SOURCE}, "other": {"source": SOURCE}},
+    "adaptations": {"lora": {"method": "lora", "models": "all", "fractions": [0.1, 0.01], "rank": 8}},
+    "seeds": [0, 1],
+    "baseline": "other",
+}
+
+
+def changed(path: str, value: object) -> dict:
+    parameters = copy.deepcopy(PARAMETERS)
+    *parents, last = path.split(".")
+    place = parameters
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    return parameters
+
+
+def test_a_key_that_starts_with_an_underscore_is_the_users_own():
+    assert Plan.from_parameters(PARAMETERS | {"_anchor": 3}) == Plan.from_parameters(PARAMETERS)
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """What a loader says with a file in ``conf/local`` and some ``--params``."""
+    monkeypatch.setattr(BenchmarkConfigLoader, "latest", None)
+    shutil.copytree(CONF / "base", tmp_path / "base")
+    (tmp_path / "local").mkdir()
+
+    def loader(text: str, **params: object) -> BenchmarkConfigLoader:
+        (tmp_path / "local/benchmark.yml").write_text(text)
+        return BenchmarkConfigLoader(str(tmp_path), runtime_params=params, **CONFIG_LOADER_ARGS)
+
+    return loader
+
+
+def test_everything_that_ships_is_known(load):
+    assert load("").plan().baseline == "phantom_vit"
+    for environment in ("paper", "methods", "imbalanced"):
+        BenchmarkConfigLoader(str(CONF), env=environment, **CONFIG_LOADER_ARGS).plan()
+
+
+def test_a_mistyped_key_of_a_file_or_of_the_command_line_is_refused(load):
+    with pytest.raises(PlanError, match="unknown 'basline'; did you mean 'baseline'"):
+        load("basline: phantom_resnet").plan()
+    with pytest.raises(PlanError, match="unknown 'protocl'; did you mean 'protocol'"):
+        load("", protocl="authors").plan()
+
+
+def test_methods_of_an_environment_are_beside_those_that_ship_and_change_their_settings(load):
+    text = "methods: {mine: {kind: linear_probe, l2_strengths: [3]}, robust-lora: {epochs: 3}}"
+    methods = load(text, methods={"robust-lora": {"rank": 2}})["parameters"]["methods"]
+    shipped = METHODS["methods"]
+    assert methods.keys() == {*shipped, "mine"} and methods["mine"] == {"kind": "linear_probe", "l2_strengths": [3]}
+    assert methods["robust-lora"] == shipped["robust-lora"] | {"epochs": 3, "rank": 2}
+    assert methods["lora"] == shipped["lora"]
+    with pytest.raises(PlanError, match="methods: expected names mapped to settings"):
+        load("methods: none").plan()
+
+
+def test_an_environment_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match=r"no environment 'papre' in .*: there are base, .*methods.*, paper"):
+        BenchmarkConfigLoader(str(CONF), env="papre", **CONFIG_LOADER_ARGS)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("seeds: [0]\nmodels:\n\tclip: x", "line 3, column 1: .*; indent by spaces, not by tabs"),
+        ("seeds: [0\nbaseline: x", "line 2, column 9"),
+        ("seeds: [0\n", "line 2, column 1"),
+        ("seeds: *x", "line 1, column 8: found undefined alias"),
+        ("seeds: ${x}", "Interpolation key 'x' not found"),
+        ("3", "benchmark.yml: Invalid loaded object type: int"),
+        ("- 1", "benchmark.yml: expected keys with values"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_place(load, text, place):
+    with pytest.raises(ConfigError, match=place) as error:
+        load(text).plan()
+    assert "\n" not in error.value.message and ("benchmark.yml" in error.value.message or "${" in text)
+
+
+def test_fan_out():
+    plan = Plan.from_parameters(PARAMETERS)
+    assert [model.name for model in plan.evaluated_models[:2]] == ["other", "clip"]
+    assert len(plan.tuned_models) == 2 * 2 * 2
+    assert plan.tuned_models[0].cell == "clip_lora_k1_s0"
+    assert plan.fractions == (0.01, 0.1)
+    assert [data_set.synthetic for data_set in plan.data_sets] == [True, False]
+
+
+def test_conditions_are_clean_and_every_corruption_at_five_severities():
+    conditions = Plan.from_parameters(PARAMETERS).data_sets[0].conditions
+    assert conditions[0] == CLEAN
+    assert len(conditions) == 1 + 7 * 5
+    assert all(Condition.parse(str(condition)) == condition for condition in conditions)
+
+
+@pytest.mark.parametrize("names", [["pixelate"], ["pixelate", "contrast"]])
+def test_a_data_set_may_have_its_own_corruptions(names):
+    own = changed("data_sets.own.corruptions", {"suite": "medimeta-c", "names": names})
+    assert len(Plan.from_parameters(own).data_sets[1].conditions) == 1 + 5 * len(names)
+
+
+def test_medmnist_c_has_a_list_for_each_data_set():
+    parameters = changed("data_sets.blood.corruptions", {"suite": "medmnist-c", "names": "all", "dataset": "octmnist"})
+    parameters["data_sets"]["bloodmnist"] = {
+        "modality": "microscopy",
+        "source": SOURCE,
+        "corruptions": {"suite": "medmnist-c", "names": ["bubble"], "storage": "on_the_fly", "grey": "reference"},
+    }
+    blood, own, bloodmnist = Plan.from_parameters(parameters).data_sets
+    assert (blood.suite_dataset, own.suite_dataset, bloodmnist.suite_dataset) == ("octmnist", None, "bloodmnist")
+    assert [len(data_set.conditions) for data_set in (blood, own, bloodmnist)] == [31, 36, 6]
+    assert (own.storage, own.grey) == ("materialised", "native")
+    assert (bloodmnist.storage, bloodmnist.grey) == ("on_the_fly", "reference")
+
+
+def test_released_files_become_a_source():
+    parameters = changed("corruptions.released", "data/01_raw/MediMeta-C/{data_set}")
+    parameters["data_sets"]["own"]["corruptions"] = {"suite": "medimeta-c", "names": ["contrast"]}
+    plan = Plan.from_parameters(parameters)
+    assert [data_set.released for data_set in plan.data_sets] == ["data/01_raw/MediMeta-C/blood", None]
+    entry = plan.sources()["released-blood"]
+    assert (entry["suite"], entry["filepath"]) == ("medimeta-c", "data/01_raw/MediMeta-C/blood")
+    assert "released-own" not in plan.sources()
+
+
+def test_a_data_set_may_belong_to_a_collection():
+    plan = Plan.from_parameters(changed("data_sets.own.collection", "first"))
+    assert [data_set.collection for data_set in plan.data_sets] == [None, "first"]
+
+
+def test_sources_become_catalog_entries():
+    sources = Plan.from_parameters(PARAMETERS).sources()
+    assert set(sources) == {"raw-blood", "raw-own", "model-clip", "model-other"}
+    assert sources["raw-own"]["class_names"] == ["a", "b"]
+    assert "origin" not in sources["model-clip"]
+    origin = {"url": "https://example.org", "licence": "MIT"}
+    assert Plan.from_parameters(changed("models.clip.origin", origin)).sources()["model-clip"]["origin"] == origin
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "culprit"),
+    [
+        ("models.clip.origin", "openai", "models.clip.origin: expected texts for some of url, size, licence, citation"),
+        ("models.clip.origin", {"license": "MIT"}, "models.clip.origin: unknown 'license'; did you mean 'licence'?"),
+        ("corruptions.names", ["gausian_noise"], "did you mean 'gaussian_noise'?"),
+        ("corruptions.suite", "imagenet", "unknown 'imagenet'; did you mean 'imagenet-c'?"),
+        ("corruptions.suite", "medmnist-c", "medmnist-c has no list for 'own': set 'dataset'"),
+        ("corruptions.storage", "disk", "corruptions.storage: unknown 'disk'; known are materialised, on_the_fly"),
+        ("corruptions.grey", "gray", "corruptions.grey: unknown 'gray'"),
+        ("corruptions.dataset", "bloodmnist", "only medmnist-c has a list"),
+        ("corruptions.released", 3, "corruptions.released: expected the folder"),
+        ("corruptions.label_map", {0: "x"}, "'released' is missing"),
+        (
+            "corruptions",
+            {"suite": "medimeta-c", "names": "all", "released": "x", "label_map": ["a"]},
+            "expected labels",
+        ),
+        (
+            "data_sets.own.corruptions",
+            {"suite": "medmnist-c", "names": ["fog"], "dataset": "bloodmnist"},
+            "data_sets.own.corruptions.names: unknown 'fog'",
+        ),
+        (
+            "data_sets.own.corruptions",
+            {"suite": "medmnist-c", "names": "all", "dataset": "bloodmnst"},
+            "did you mean 'bloodmnist'?",
+        ),
+        ("baseline", "clap", "did you mean 'clip'?"),
+        ("adaptations.lora.models", ["clip", "biomed"], "unknown 'biomed'"),
+        ("adaptations.lora.method", "prompt", "unknown 'prompt'"),
+        ("adaptations.lora.fractions", [10], "0.1 is 10 %"),
+        ("adaptations.lora.rank", 0, "rank"),
+        ("data_sets.Blood", {"modality": "x", "source": SOURCE}, "data_sets.Blood"),
+        ("data_sets.own.clases", ["a"], "did you mean 'classes'?"),
+        ("data_sets.own.classes", ["a", "a"], "different class names"),
+        ("data_sets.own.collection", "all", "a name other than 'all'"),
+        ("data_sets.own.collection", 3, "expected a name"),
+        ("data_sets.own.source", "folder", "catalog entry"),
+        ("templates", ["no placeholder"], "{class_name}"),
+        ("templates", ["{class_name} of {dataset}"], "may contain {modality} and {data_set}"),
+        ("data_sets.own.synonyms", ["normal"], "expected class names mapped to lists"),
+        ("data_sets.own.synonyms", {"normal": "healthy"}, "data_sets.own.synonyms.normal: expected a list"),
+        ("data_sets.own.synonyms", {"normal": ["healthy", "healthy"]}, "different names"),
+        ("data_sets.own.synonyms", {"normal": [" "]}, "different names"),
+        (
+            "data_sets.own",
+            {"modality": "x", "source": SOURCE, "classes": ["a", "b"], "synonyms": {"c": ["d"]}},
+            "data_sets.own.synonyms: unknown 'c'; known are a, b",
+        ),
+        ("data_sets.own.modality", "all", "data_sets.own.modality: expected a text other than 'all'"),
+        ("data_sets.own.modality", None, "data_sets.own.modality: expected a text"),
+        ("data_sets", {2024: {"modality": "x", "source": SOURCE}}, "data_sets.2024: a name starts with a lower-case"),
+        ("data_sets", {"2024": {"modality": "x", "source": SOURCE}}, "data_sets.2024: a name starts with a lower-case"),
+        ("models", {2024: {"source": SOURCE}}, "baseline: unknown 'other'; known are 2024"),
+        ("templates", ["{class_name!q}"], "'{class_name!q}' is not a template"),
+        ("templates", ["{class_name:d}"], "'{class_name:d}' is not a template"),
+        ("templates", ["{class_name:{x}}"], "'{class_name:{x}}' is not a template"),
+        ("templates", ["{class_name"], "'{class_name' is not a template"),
+        ("adaptations.lora.fractions", [0.2, 0.2], "expected different numbers"),
+        (
+            "adaptations.lora.fractions",
+            [0.1, 0.10000001],
+            "at 0.1 and adaptations.lora of clip at 0.10000001 would both",
+        ),
+        ("adaptations.more", {"method": "lora", "models": "all", "fractions": [0.10000001]}, "both be called 'k10'"),
+        ("adaptations.lora.models", ["clip", "clip"], "a list of different model names"),
+        (
+            "models.clip_lora_k10_s0",
+            {"source": SOURCE},
+            "lora of clip at 0.1 and models.clip_lora_k10_s0 would both be",
+        ),
+        ("models.clip_lora_k10", {"source": SOURCE}, "models.clip_lora_k10 would both be called 'clip_lora_k10'"),
+        ("seeds", [0, 0], "seeds"),
+        ("seed", [0, 1], "unknown 'seed'; did you mean 'seeds'?"),
+        ("adaptions", {}, "unknown 'adaptions'; did you mean 'adaptations'?"),
+        ("protocl", "authors", "unknown 'protocl'; did you mean 'protocol'?"),
+        ("chek_only", True, "unknown 'chek_only'; did you mean 'check_only'?"),
+        ("check_only", "perhaps", "check_only: expected true or false, found 'perhaps'"),
+        ("evaluation", {"precision": "flaot32"}, "evaluation.precision: expected auto or float32, found 'flaot32'"),
+        ("evaluation", {"precison": "auto"}, "evaluation: unknown 'precison'; did you mean 'precision'?"),
+        ("evaluation", None, "evaluation: expected precision, found None"),
+        ("corruption", {"sed": 3}, "corruption: missing seed"),
+        ("tracking", {"log_best_adaptor": False}, "tracking: unknown 'log_best_adaptor'; did you mean"),
+        ("pretraining", {"epochs": 3}, "pretraining: missing seed, images"),
+        ("published", {"source": "x", "baseline": "y", "models": {"z": 3}}, "published.models: expected names mapped"),
+        ("models", {}, "missing: models"),
+        ("models", [], "models must map names to settings"),
+        ("seeds", 0, "seeds: expected different integers of 0 or more, found 0"),
+        ("templates", [], "templates: expected"),
+        (
+            "data_sets.own.corruptions",
+            {"suite": "medimeta-c", "names": "all", "released": "x", "label_map": {0: "a", 1: "bb"}},
+            "own.corruptions.label_map: unknown 'bb'; did you mean 'b'",
+        ),
+    ],
+)
+def test_a_wrong_plan_names_the_culprit(path, value, culprit):
+    with pytest.raises(PlanError) as error:
+        Plan.from_parameters(changed(path, value))
+    assert culprit in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "culprit"),
+    [
+        ("methods.lora.epoch", 3, "methods.lora: unknown 'epoch'; did you mean 'epochs'?"),
+        ("methods.lora.epochs", 0, "methods.lora.epochs: expected an integer of 1 or more, found 0"),
+        ("methods.lora.kind", "loar", "methods.lora.kind: expected"),
+        ("methods.lora.kind", ["lora"], "methods.lora.kind: expected"),
+        ("methods.lora", {"kind": "lora", "epochs": 3}, "methods.lora: missing batch_norm, features"),
+        ("methods", None, "methods: expected names"),
+        ("methods.robust_lora", {"epochs": 3}, "methods.robust_lora.kind: expected"),
+        ("adaptations.lora.batch_norm", "thawed", "lora.batch_norm: expected frozen, adapted or batch, found 'thawed'"),
+        ("adaptations.lora.learning_rate", "1e-3", "lora.learning_rate: expected a number"),
+        ("adaptations.lora.targets", "visual.(", "regular expression"),
+        ("adaptations.lora.flip", None, "lora.flip: expected true or false"),
+        ("adaptations.lora.corruptions", {"suite": "imagenet-d", "names": ["fog"], "share": 1}, "'imagenet-d'"),
+        ("adaptations.lora.corruptions", {"suite": "imagenet-c", "names": ["rain"], "share": 1}, "names: found rain"),
+        ("adaptations.lora.corruptions", {"suite": "imagenet-c", "names": ["fog"], "share": 2}, "share: expected"),
+        ("adaptations.lora.corruptions", {"suite": "imagenet-c"}, "lora.corruptions: expected suite, names, share"),
+        ("methods.lora.authors", {"features": "soft"}, "methods.lora.features: expected unit or raw, found 'soft'"),
+        ("methods.lora.authors", "raw", "methods.lora.authors: expected settings, found 'raw'"),
+        ("adaptations.lora.method", "robust_lora", "did you mean 'robust-lora'?"),
+    ],
+)
+def test_wrong_settings_of_a_method_are_reported_with_the_rest(path, value, culprit):
+    with pytest.raises(PlanError) as error:
+        Plan.from_parameters(changed(path, value) | {"baseline": "nobody"})
+    assert culprit in str(error.value)
+    assert "baseline" in str(error.value)
+
+
+def test_scored_corruptions_that_the_tuning_sees_are_known():
+    corruptions = {"suite": "imagenet-c", "names": ["fog", "contrast", "pixelate"], "share": 0.5}
+    seen = Plan.from_parameters(changed("adaptations.lora.corruptions", corruptions))
+    assert seen.seen_corruptions == ("contrast", "pixelate")
+    assert Plan.from_parameters(PARAMETERS).seen_corruptions == ()
+    assert Plan.from_parameters(changed("adaptations.lora.method", "robust-lora")).seen_corruptions == ()
+
+
+def test_the_authors_protocol_switches_models_and_methods():
+    parameters = changed("models.clip.authors", ["normalised_twice"])
+    fixed, authors = (Plan.from_parameters(parameters | {"protocol": name}) for name in ("fixed", "authors"))
+    assert fixed == Plan.from_parameters(parameters)
+    assert fixed.sources()["model-clip"] == authors.sources()["model-clip"]["model"] | {
+        "metadata": {"kedro-viz": {"layer": "models"}}
+    }
+    assert authors.sources()["model-clip"]["switches"] == ["normalised_twice"]
+    assert authors.sources()["model-other"] == fixed.sources()["model-other"]
+    assert [plan.adaptations[0].settings.features for plan in (fixed, authors)] == ["unit", "raw"]
+    chosen = "the test images choose the epoch of lora"
+    assert authors.protocol_summary == f"authors (clip: normalised_twice), {chosen}"
+    assert Plan.from_parameters(changed("adaptations.lora.selection", "test")).protocol_summary == f"fixed, {chosen}"
+    assert fixed.validates(0.1) and not authors.validates(0.1)
+
+
+def test_the_pool_may_be_one_split():
+    plan = Plan.from_parameters(PARAMETERS | {"pool": ["val"]})
+    assert plan.pool == ("val",) and plan.protocol_summary == "fixed, few-shot images of the val split alone"
+    for wrong in ("val", [], ["test"], ["val", "val"], [["val"]]):
+        with pytest.raises(PlanError, match="pool: expected train and val, or one of them in a list, found"):
+            Plan.from_parameters(PARAMETERS | {"pool": wrong})
+
+
+def test_models_read_together_if_the_plan_says_so():
+    assert not Plan.from_parameters(PARAMETERS).read_together
+    assert Plan.from_parameters(PARAMETERS | {"read_together": True}).read_together
+    with pytest.raises(PlanError, match="read_together: expected true or false, found 'yes'"):
+        Plan.from_parameters(PARAMETERS | {"read_together": "yes"})
+
+
+def test_an_adaptation_may_change_settings_of_its_method():
+    lora = {"method": "lora", "models": "all", "fractions": [0.1]}
+    plan = Plan.from_parameters(PARAMETERS | {"adaptations": {"study": lora, "longer": {**lora, "epochs": 40}}})
+    study, longer = (adaptation.settings for adaptation in plan.adaptations)
+    assert (study.epochs, longer.epochs) == (20, 40)
+    assert replace(longer, epochs=20) == study
+
+
+def test_prompts_need_no_labels_and_heads_need_some():
+    adaptations = {
+        "ensemble": {"method": "prompt-ensemble", "models": ["clip"]},
+        "probe": {"method": "linear-probe", "models": ["clip"], "fractions": [0.1]},
+    }
+    plan = Plan.from_parameters(PARAMETERS | {"adaptations": adaptations})
+    assert [model.cell for model in plan.evaluated_models] == [
+        "other",
+        "clip",
+        "clip_ensemble",
+        "clip_probe_k10_s0",
+        "clip_probe_k10_s1",
+    ]
+    ensemble, probe = plan.evaluated_models[2:4]
+    nothing = {"rank": None, "fraction": None, "seed": None}
+    assert ensemble.attributes == {"base": "clip", "method": "prompt-ensemble", **nothing}
+    assert probe.attributes == {"base": "clip", "method": "linear-probe", "rank": None, "fraction": 0.1, "seed": 0}
+    assert [model.product for model in plan.evaluated_models[1:4]] == [None, None, "head-clip_probe_k10_s0"]
+    assert plan.seen_corruptions == () and len(plan.tuned_models) == 2
+
+
+@pytest.mark.parametrize(
+    ("adaptation", "culprit"),
+    [
+        ({"method": "prompt-ensemble", "fractions": [0.1]}, "x.fractions: 'prompt-ensemble' sees no labelled image"),
+        ({"method": "linear-probe"}, "adaptations.x: missing fractions"),
+        ({"method": "prompt-ensemble", "templates": ["an image"]}, "x.templates: 'an image' must contain {class_name}"),
+        ({"method": "prompt-ensemble", "templates": "{class_name}"}, "x.templates: expected a list"),
+        ({"method": "linear-probe", "fractions": [0.1], "rank": 8}, "adaptations.x: unknown 'rank'"),
+        ({"method": "linear-probe", "fractions": [0.1], "l2_strength": [1]}, "did you mean 'l2_strengths'?"),
+        ({"method": "linear-probe", "fractions": [0.1], "l2_strengths": [0]}, "l2_strengths: expected a list of"),
+        ({"method": "cache-adapter", "fractions": [0.1], "alphas": 1}, "x.alphas: expected a list of different"),
+    ],
+)
+def test_wrong_controls_name_the_culprit(adaptation, culprit):
+    with pytest.raises(PlanError) as error:
+        Plan.from_parameters(PARAMETERS | {"adaptations": {"x": {"models": "all", **adaptation}}})
+    assert culprit in str(error.value)
+
+
+def test_all_problems_are_reported_at_once():
+    wrong = changed("baseline", "nobody")
+    wrong["seeds"] = []
+    wrong["seeds"] = [-1]
+    wrong["corruptions"]["names"] = ["fogg"]
+    with pytest.raises(PlanError) as error:
+        Plan.from_parameters(wrong)
+    assert all(str(error.value).count(word) == 1 for word in ("nobody", "fogg", "seeds:"))
+
+
+@pytest.mark.parametrize(("fraction", "label"), [(0.1, "k10"), (0.01, "k1"), (0.005, "k0p5"), (1, "k100")])
+def test_fraction_labels_are_safe_in_namespaces(fraction, label):
+    assert fraction_label(fraction) == label

@@ -1,0 +1,258 @@
+"""The HTML report: what it shows, that it needs no network, and that names can't inject anything."""
+
+import re
+from dataclasses import replace
+from html import escape
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.images.sets import ImageSet
+from robustmedclip.metrics.logits import Logits
+from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
+from robustmedclip.pipelines.reporting.nodes import (
+    compare_pairs,
+    compute_metrics,
+    draw_figures,
+    rank_models,
+    write_page,
+)
+from robustmedclip.reporting.card import data_card
+from robustmedclip.reporting.charts import reliability_diagrams
+from robustmedclip.reporting.examples import image_of, worst_flips
+
+CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("contrast", "pixelate") for severity in range(1, 6)))
+HOSTILE = "<script>alert(1)</script>"
+
+
+def image_set(name: str, classes: tuple[str, ...], count: int = 24) -> ImageSet:
+    return ImageSet.validated(
+        name=name,
+        split="test",
+        modality=f"modality of {name}",
+        class_names=classes,
+        images=np.random.default_rng(0).integers(0, 256, (count, 32, 32, 1), np.uint8),
+        labels=np.arange(count, dtype=np.int64) % len(classes),
+        sample_ids=np.array([f"{name}/{index}" for index in range(count)]),
+    )
+
+
+def logits_of(images: ImageSet, model: str, seed: int = 0, strength: float = 2) -> Logits:
+    noise = np.random.default_rng(seed).normal(size=(len(CONDITIONS), len(images), len(images.class_names)))
+    right = np.eye(len(images.class_names))[images.labels]
+    fading = np.array([6 - condition.severity for condition in CONDITIONS])[:, None, None] / 6
+    tuned = "lora" in model
+    return Logits(
+        model=model,
+        data_set=images.name,
+        modality=images.modality,
+        class_names=images.class_names,
+        conditions=CONDITIONS,
+        logits=(noise + strength * fading * right).astype(np.float32),
+        labels=images.labels,
+        sample_ids=images.sample_ids,
+        attributes={
+            "base": model.partition("_lora")[0],
+            "method": "lora" if tuned else "zero-shot",
+            "rank": 8 if tuned else None,
+            "fraction": 0.1 if tuned else None,
+            "seed": 0 if tuned else None,
+            "weights": f"hash-of-{model}",
+        },
+    )
+
+
+def written(images: list[ImageSet], models: list[str], extra: dict | None = None, flawless=(), **changes) -> str:
+    sets = [
+        corrupt_test_set(
+            one,
+            {"seed": 0},
+            suite="medimeta-c",
+            dataset=None,
+            grey="native",
+            storage="on_the_fly",
+            conditions=CONDITIONS,
+        )
+        for one in images
+    ]
+    logits = [
+        logits_of(one, model, seed, 1000 if one.name in flawless else 2)
+        for seed, model in enumerate(models)
+        for one in images
+    ]
+    metrics, resamples = compute_metrics(
+        *logits, baseline=models[0], collections={}, medmnist_c=[], seen=changes.get("seen", [])
+    )
+    leaderboard = rank_models(metrics, resamples)
+    pairs = compare_pairs(leaderboard, resamples)
+    cards = [data_card({"train": one, "test": one}) | {"origin": {"licence": HOSTILE}} for one in images]
+    settings = {
+        "baseline": models[0],
+        "synthetic": [],
+        "seen": [],
+        "protocol": "fixed",
+        "few_shot_cells": ["10 %"],
+        **changes,
+    }
+    sources = {
+        name.partition("_lora")[0]: {"origin": {"url": f"weights of {name} {HOSTILE}"}} for name in reversed(models)
+    }
+    origins = {one.name: {"origin": {"url": f"home of {one.name}"}} for one in images}
+    parameters = {"note": HOSTILE, "models": sources, "data_sets": origins, **(extra or {})}
+    few_shots = pd.DataFrame({"data_set": ["cells"] * 3, "role": ["training", "training", "validation"]})
+    *_, drawn = draw_figures(metrics, *sets)
+    return write_page(metrics, leaderboard, pairs, parameters, drawn, *cards, *sets, *logits, few_shots, **settings)
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    images = [image_set("cells", ("round", "long")), image_set("scans", ("a & b", HOSTILE, "c"))]
+    return written(images, ["clip", "clip_lora_k10", "other"], synthetic=["cells"])
+
+
+def without_plotly(page: str) -> str:
+    """The page less Plotly's own code."""
+    return re.sub(r"<script>/\*\*.*?</script>", "", page, count=1, flags=re.DOTALL)
+
+
+def test_the_page_shows_every_model_data_set_class_and_corruption(page):
+    for name in ("clip_lora_k10", "other", "cells", "scans", "a &amp; b", "contrast", "pixelate", "modality of scans"):
+        assert name in without_plotly(page), name
+    assert "Synthetic phantoms, not patients" in page
+    assert page.count("weights of clip ") == 2 + 1  # zero-shot, tuned, and in the settings
+
+
+def test_the_page_is_one_file_of_bounded_size_that_asks_the_network_for_nothing(page):
+    assert len(page.encode()) < 10e6
+    own = without_plotly(page)
+    assert len(own) < 2e6
+    targets = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", own)
+    assert targets and all(target.startswith(("data:", "#")) for target in targets)
+    assert "@import" not in own and "url(" not in own
+
+
+def test_every_picture_and_chart_says_what_it_shows(page):
+    assert all(re.search(r'alt="[^"]+"', image) for image in re.findall(r"<img [^>]*>", page))
+    assert page.count("<figure aria-label=") == page.count('class="plotly-graph-div"') == 6
+
+
+def test_names_are_text(page):
+    own = without_plotly(page)
+    assert HOSTILE not in own
+    assert "&lt;script&gt;alert(1)" in own
+
+
+def test_corruptions_that_tuning_saw_are_named():
+    images = [image_set("cells", ("round", "long"))]
+    assert "Seen in tuning:</strong> contrast." in written(images, ["clip"], seen=["contrast"])
+    assert "Seen in tuning" not in written(images, ["clip"])
+
+
+def test_real_images_are_not_called_phantoms():
+    assert "Synthetic phantoms" not in written([image_set("cells", ("round", "long"))], ["clip"])
+
+
+def test_the_page_says_what_was_run_on_which_bytes(page):
+    own = without_plotly(page)
+    for model in ("clip", "clip_lora_k10", "other"):
+        assert f"<td>hash-of-{model}</td>" in own
+    assert image_set("cells", ("round", "long")).content_hash() in own
+    assert "suite medimeta-c" in own and "storage on_the_fly" in own
+    assert re.search(r"10 %</th>\s*<td>2</td>\s*<td>2</td>", own)
+    assert "What is undefined" not in own and "Published figures" not in own
+
+
+def test_the_hash_of_images_is_of_all_that_matters():
+    images = image_set("cells", ("round", "long"))
+    pixels = images.images.copy()
+    pixels[-1, -1, -1] ^= 1
+    others = [
+        replace(images, images=pixels),
+        replace(images, labels=1 - images.labels),
+        replace(images, class_names=("long", "round")),
+        replace(images, sample_ids=images.sample_ids[::-1]),
+    ]
+    assert len({one.content_hash() for one in (images, *others)}) == 5
+    assert replace(images, images=images.images.copy()).content_hash() == images.content_hash()
+
+
+def test_what_is_undefined_is_said_where_the_baseline_is_flawless():
+    images = [image_set("cells", ("round", "long")), image_set("scans", ("a", "b", "c"))]
+    own = without_plotly(written(images, ["clip"], flawless=["scans"]))
+    assert "<li>ce: scans (contrast, pixelate)</li>" in own.split("What is undefined</h2>")[1].split("</section>")[0]
+
+
+def test_a_class_without_test_images_is_counted_and_has_no_example():
+    images = image_set("cells", ("round", "long", "odd"))
+    own = without_plotly(written([replace(images, labels=images.labels % 2)], ["clip"]))
+    assert re.search(r"odd</th>\s*<td>0</td>\s*<td>0</td>", own)
+    assert "Example of round in cells" in own and "Example of odd" not in own
+    board = own.split('<section id="leaderboard">')[1].split("</section>")[0]
+    assert "nan" not in board and "undefined" not in board
+
+
+def test_published_figures_stand_apart_from_measured_ones():
+    figures = {"source": "a paper", "baseline": "CLIP", "models": {"CLIP": {"mCE": 100}, "RMedCLIP": {"mCE": 81.25}}}
+    own = without_plotly(written([image_set("cells", ("round", "long"))], ["clip"], {"published": figures}))
+    section = own.split('<section id="published">')[1].split("</section>")[0]
+    assert "Not measurements of this run" in section and "a paper" in section and "81.25" in section
+    assert "81.25" not in own.replace(section, "")
+
+
+def test_reliability_diagrams_hold_every_prediction():
+    images = [image_set("cells", ("round", "long")), image_set("scans", ("a", "b", "c"))]
+    figure = reliability_diagrams([logits_of(one, "clip") for one in images], ["clip"])
+    counts = {line.name: sum(line.customdata) for line in figure.data}
+    assert counts == {"clean": 48, "clean, scaled": 48, "corrupted": 480, "corrupted, scaled": 480}
+    for line in figure.data:
+        assert all(0 < x <= 1 and 0 <= y <= 1 for x, y in zip(line.x, line.y, strict=True))
+
+
+def test_the_same_results_give_the_same_page(page):
+    images = [image_set("cells", ("round", "long")), image_set("scans", ("a & b", HOSTILE, "c"))]
+    assert written(images, ["clip", "clip_lora_k10", "other"], synthetic=["cells"]) == page
+
+
+def test_what_the_plan_says_of_an_origin_stands_on_the_card(page):
+    assert f"Source: home of cells; {escape(HOSTILE)}." in page
+
+
+def test_the_page_says_when_test_images_choose():
+    images = [image_set("cells", ("round", "long"))]
+    said = "test images have no part in it"
+    assert f"{said}." in written(images, ["clip"])
+    page = written(images, ["clip"], protocol="fixed, the test images choose the epoch of lora")
+    assert f"{said}, but where the protocol says so." in page and "choose the epoch of lora" in page
+
+
+def test_flips_are_right_when_clean_and_the_mildest_come_first():
+    logits = logits_of(image_set("cells", ("round", "long"), 200), "clip")
+    flips = worst_flips(logits, 2)
+    assert {flip.condition.corruption for flip in flips} == {"contrast", "pixelate"}
+    assert flips[0].condition.severity <= flips[1].condition.severity
+    for flip in flips:
+        row = CONDITIONS.index(flip.condition)
+        label = int(logits.labels[flip.index])
+        assert logits.logits[0, flip.index].argmax() == label != logits.logits[row, flip.index].argmax()
+        assert logits.class_names[label] == flip.label != flip.predicted
+        assert 0.5 <= flip.confidence <= 1
+
+
+def test_a_model_that_is_always_right_has_no_flips():
+    assert worst_flips(logits_of(image_set("cells", ("round", "long")), "clip", strength=1000), 3) == []
+
+
+def test_an_image_is_found_in_its_batch():
+    images = image_set("cells", ("round", "long"), 70)
+    made = corrupt_test_set(
+        images,
+        {"seed": 0},
+        suite="medimeta-c",
+        dataset=None,
+        grey="native",
+        storage="on_the_fly",
+        conditions=CONDITIONS,
+    )
+    np.testing.assert_array_equal(image_of(made, CLEAN, 66, batch_size=16), images.images[66])

@@ -1,0 +1,476 @@
+"""What runs leave in MLflow: their state, however they end, and the best adapter as a model that can be served."""
+
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import mlflow
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import yaml
+from kedro.framework.project import configure_project
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
+from kedro.io.core import Version
+from kedro.pipeline import Node, Pipeline
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from PIL import Image
+from published import write_transformers
+
+import robustmedclip.models
+from robustmedclip.adaptation.artefacts import Adapter
+from robustmedclip.adaptation.samples import Samples
+from robustmedclip.adaptation.tuning import merge_adapter, tune
+from robustmedclip.images.conditions import CLEAN
+from robustmedclip.images.sets import ImageSet
+from robustmedclip.io import CheckpointJournalDataset, LogitsDataset
+from robustmedclip.metrics import metrics_table, softmax
+from robustmedclip.metrics.logits import Logits
+from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classifier
+from robustmedclip.models.open_clip import load_open_clip
+from robustmedclip.models.transformers_clip import load_transformers
+from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
+from robustmedclip.pipelines.evaluation.nodes import evaluate
+from robustmedclip.plan.plan import Plan
+from robustmedclip.pretraining import train_tokenizer
+from robustmedclip.run.config import BenchmarkConfigLoader
+from robustmedclip.run.hooks import TrackingHook
+from robustmedclip.run.tracking import LiveCurves, log_best_adapter, log_curves, log_models
+from robustmedclip.settings import CONFIG_LOADER_ARGS
+
+ROOT = Path(__file__).parents[2]
+VIT = Path(robustmedclip.models.__file__).parent / "phantom_vit"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> Iterator[str]:
+    """Where runs are tracked."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db")
+    yield mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture
+def experiment(address, tmp_path) -> str:
+    """An experiment of this test's own, the active one."""
+    mlflow.set_tracking_uri(address)
+    name = tmp_path.name
+    mlflow.create_experiment(name, artifact_location=f"{tmp_path}/artifacts")
+    mlflow.set_experiment(name)
+    return name
+
+
+@pytest.fixture
+def project(tmp_path, address, experiment, monkeypatch) -> Iterator[Path]:
+    """A project with twelve squares for data; the package is this one."""
+    monkeypatch.setattr(BenchmarkConfigLoader, "latest", None)
+    shutil.copytree(ROOT / "conf", tmp_path / "conf", ignore=shutil.ignore_patterns("local"))
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "squares").mkdir()
+    for index in range(12):
+        Image.fromarray(np.full((16, 16), 20 * index, np.uint8)).save(tmp_path / f"squares/{index}.png")
+    table = pd.DataFrame({"file": [f"{index}.png" for index in range(12)], "label": ["dark", "bright"] * 6})
+    table.to_csv(tmp_path / "squares/labels.csv", index=False)
+    source = {"type": "robustmedclip.io.FolderDataset", "filepath": f"{tmp_path}/squares"}
+    data_set = {"modality": "drawing", "classes": ["dark", "bright"], "source": source}
+    plan = {"data_sets": {"squares": data_set}, "adaptations": {}}
+    (tmp_path / "conf/local").mkdir()
+    (tmp_path / "conf/local/benchmark.yml").write_text(yaml.safe_dump(plan))
+    tracking = yaml.safe_load((ROOT / "conf/base/mlflow.yml").read_text())["tracking"] | {
+        "experiment": {"name": experiment}
+    }
+    settings = {"server": {"mlflow_tracking_uri": address}, "tracking": tracking}
+    (tmp_path / "conf/local/mlflow.yml").write_text(yaml.safe_dump(settings))
+    bootstrap_project(tmp_path)
+    yield tmp_path
+    configure_project("robustmedclip")
+
+
+def run(project: Path, pipeline: str) -> None:
+    with KedroSession.create(project) as session:
+        session.run(pipeline_names=[pipeline])
+
+
+def states(experiment: str) -> list[str]:
+    runs = mlflow.search_runs(experiment_names=[experiment], output_format="list")
+    return [run.info.status for run in runs]
+
+
+def test_a_stage_that_runs_alone_is_tracked_and_closed(project, experiment):
+    run(project, "ingestion")
+    assert mlflow.active_run() is None
+    assert states(experiment) == ["FINISHED"]
+
+
+def test_a_node_that_raises_marks_the_run_as_failed(project, experiment):
+    (project / "squares/7.png").write_bytes(b"not an image")
+    with pytest.raises(DatasetError, match="7.png"):
+        run(project, "ingestion")
+    assert mlflow.active_run() is None
+    assert states(experiment) == ["FAILED"]
+
+
+def test_results_that_cannot_be_logged_mark_the_run_and_its_children_as_failed(experiment):
+    mlflow.start_run()
+    mlflow.start_run(nested=True)
+    made = Pipeline([Node(lambda: None, None, "leaderboard", name="make")])
+    hook = TrackingHook()
+    hook.before_node_run(made.nodes[0], {})
+    with pytest.raises(Exception, match="leaderboard"):
+        hook.after_pipeline_run(made, DataCatalog())
+    assert mlflow.active_run() is None
+    assert states(experiment) == ["FAILED", "FAILED"]
+
+
+def test_a_run_in_which_nothing_was_to_do_logs_no_result_again(experiment):
+    mlflow.start_run()
+    made = Pipeline([Node(lambda: None, None, "leaderboard", name="make")])
+    TrackingHook().after_pipeline_run(made, DataCatalog())
+    mlflow.end_run()
+    assert states(experiment) == ["FINISHED"]
+
+
+@pytest.fixture
+def rows(monkeypatch) -> list[dict[str, float]]:
+    """Curves of a training of two epochs; every row is sent at once."""
+    monkeypatch.setattr("robustmedclip.run.tracking._SECONDS_BETWEEN_ROWS", 0)
+    losses = [(float("nan"), 1.5), (1.0, float("nan")), (0.5, 0.75)]
+    return [{"epoch": e, "training_loss": t, "validation_loss": v} for e, (t, v) in enumerate(losses)]
+
+
+def test_curves_are_seen_while_a_tuning_runs_and_its_run_is_closed_with_the_pipeline(
+    experiment, rows, tmp_path, monkeypatch
+):
+    mlflow.start_run()
+    hook, client = TrackingHook(), mlflow.MlflowClient()
+    monkeypatch.setattr("robustmedclip.run.hooks.current_config", lambda: {"parameters": {"baseline": "clip"}})
+    hook.before_pipeline_run({"run_id": "1", "env": None})
+    journal = CheckpointJournalDataset(filepath=str(tmp_path / "vit_lora_k1_s0")).load()
+    node = Node(lambda journal: None, "journal-vit_lora_k1_s0", None, name="tune", namespace="tuning.vit_lora_k1_s0")
+    hook.before_node_run(node, {"journal-vit_lora_k1_s0": journal})
+    for row in rows[:2]:
+        journal.note(row)
+    child = _child(mlflow.active_run(), "vit_lora_k1_s0")
+    assert child.info.status == "RUNNING"
+    assert [point.step for point in client.get_metric_history(child.info.run_id, "training_loss")] == [1]
+    hook.on_pipeline_error()
+    mlflow.end_run("FAILED")
+    assert states(experiment) == ["FAILED", "FAILED"]
+    assert client.get_run(child.info.run_id).data.metrics == {"training_loss": 1.0, "validation_loss": 1.5}
+
+
+def test_the_end_adds_the_epochs_that_were_not_seen(experiment, rows):
+    with mlflow.start_run() as parent:
+        curves = LiveCurves(parent)
+        listen = curves.listener("vit_lora_k1_s0")
+        for row in rows[:2]:
+            listen(row)
+        child = _child(parent, "vit_lora_k1_s0")
+        log_curves(child.info.run_id, rows)
+        curves.close("FINISHED")
+    history = mlflow.MlflowClient().get_metric_history(child.info.run_id, "training_loss")
+    assert [(point.step, point.value) for point in history] == [(1, 1.0), (2, 0.5)]
+    history = mlflow.MlflowClient().get_metric_history(child.info.run_id, "validation_loss")
+    assert [(point.step, point.value) for point in history] == [(0, 1.5), (2, 0.75)]
+    assert states(experiment) == ["FINISHED", "FINISHED"]
+
+
+def _child(parent, cell: str):
+    (run,) = mlflow.MlflowClient().search_runs([parent.info.experiment_id], f"attributes.run_name = '{cell}'")
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    return run
+
+
+def test_artifacts_lie_in_the_project_whatever_its_path_is_made_of(tmp_path, monkeypatch):
+    folder = tmp_path / "proj #1 50% x"
+    monkeypatch.setattr(BenchmarkConfigLoader, "latest", None)
+    monkeypatch.setattr("robustmedclip.run.config.__file__", str(folder / "src/robustmedclip/run/config.py"))
+    loader = BenchmarkConfigLoader(str(ROOT / "conf"), env="base", **CONFIG_LOADER_ARGS)
+    loader.config_patterns["mlflow"] = ["mlflow*"]
+    config = loader["mlflow"]
+    folder.mkdir()
+    client = MlflowClient(config["server"]["mlflow_tracking_uri"])
+    run = client.create_run(
+        client.create_experiment("x", **config["tracking"]["experiment"]["create_experiment_kwargs"])
+    )
+    client.log_text(run.info.run_id, "text", "file.txt")
+    assert (folder / f"mlartifacts/{run.info.run_id}/artifacts/file.txt").read_text() == "text"
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name}
+
+
+def test_an_interrupted_run_is_not_called_finished(address, experiment):
+    code = f"""
+import mlflow
+from robustmedclip.run.hooks import TrackingHook
+mlflow.set_tracking_uri({address!r})
+mlflow.set_experiment({experiment!r})
+mlflow.start_run()
+TrackingHook().before_pipeline_run({{"run_id": "1", "env": None}})
+raise KeyboardInterrupt
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode != 0
+    assert states(experiment) == ["KILLED"]
+
+
+def test_a_run_that_was_killed_is_closed_with_its_children_by_the_next(project, experiment):
+    code = """
+import os, pathlib, signal
+import mlflow
+from kedro.framework.hooks import hook_impl
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from robustmedclip.run.hooks import ProgressHook
+
+@hook_impl
+def killed(self):
+    mlflow.start_run(nested=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+ProgressHook.after_node_run = killed
+bootstrap_project(pathlib.Path.cwd())
+with KedroSession.create() as session:
+    session.run(pipeline_names=["ingestion"])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    assert states(experiment) == ["RUNNING", "RUNNING"]
+    client, (killed, _) = MlflowClient(), mlflow.search_runs(experiment_names=[experiment], output_format="list")
+    still_running = {
+        "of another host": f"another-{platform.node()}:1:0",
+        "of this host": f"{platform.node()}:{os.getpid()}:{psutil.Process().create_time():.0f}",
+        "of another program": None,
+    }
+    for name, process in still_running.items():
+        tags = {} if process is None else {"process": process}
+        client.create_run(killed.info.experiment_id, run_name=name, tags=tags)
+    run(project, "ingestion")
+    found = mlflow.search_runs(experiment_names=[experiment], output_format="list")
+    assert {one.info.run_name for one in found if one.info.status == "RUNNING"} == set(still_running)
+    assert sorted(states(experiment)) == ["FINISHED", "KILLED", "KILLED", "RUNNING", "RUNNING", "RUNNING"]
+
+
+PARAMETERS = yaml.safe_load((ROOT / "conf/base/parameters/methods.yml").read_text()) | {
+    "data_sets": {
+        name: {"modality": "microscopy", "source": {"type": "robustmedclip.io.FolderDataset"}}
+        for name in ("cells", "rods")
+    },
+    "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},
+    "templates": ["a {modality} image showing {class_name}", "{class_name}"],
+    "models": {"vit": {"source": {"type": "robustmedclip.io.OpenCLIPDataset", "path": str(VIT)}}},
+    "adaptations": {
+        "lora": {"method": "lora", "models": "all", "fractions": [0.1, 0.5], "rank": 2},
+        "probe": {"method": "linear-probe", "models": "all", "fractions": [0.1]},
+        "ensemble": {"method": "prompt-ensemble", "models": "all"},
+    },
+    **yaml.safe_load((ROOT / "conf/base/parameters/methods.yml").read_text()),
+    "seeds": [0],
+    "baseline": "vit",
+}
+
+
+def images_of(name: str) -> ImageSet:
+    classes = {"cells": ("round", "long", "odd"), "rods": ("thin", "thick")}[name]
+    return ImageSet.validated(
+        name=name,
+        split="test",
+        modality="microscopy",
+        class_names=classes,
+        images=np.random.default_rng(len(classes)).integers(0, 256, (60, 48, 40, 3 - len(name) % 2 * 2), np.uint8),
+        labels=np.arange(60, dtype=np.int64) % len(classes),
+        sample_ids=np.arange(60).astype(str),
+    )
+
+
+def random_adapter(model: VisionLanguageModel) -> Adapter:
+    """An adapter that changes what the model says."""
+    images = images_of("rods")
+    samples = Samples([images.subset(np.arange(4))], model.preprocess)
+    settings = replace(Plan.from_parameters(PARAMETERS).adaptations[0].settings, epochs=1)
+    classifier = zero_shot_classifier(model, images.class_names, ["{class_name}"], "microscopy")
+    adapter, _ = tune(model, samples, samples, classifier, settings, seed=0, metadata={})
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(0, 0.3, array.shape).astype(np.float32) for name, array in adapter.weights.items()}
+    return Adapter(adapter.config, weights, adapter.metadata)
+
+
+def scored(folder: Path, plan: Plan) -> DataCatalog:
+    """Random logits of every model of the plan, and the metrics of them."""
+    catalog, rng, runs = DataCatalog(), np.random.default_rng(0), []
+    for model, data_set in product(plan.evaluated_models, plan.data_sets):
+        images = images_of(data_set.name)
+        name, version = f"logits-{model.cell}-{data_set.name}", Version(None, "2026-01-02T03.04.05.678Z")
+        catalog[name] = LogitsDataset(filepath=f"{folder}/{name}.npz", version=version)
+        values = rng.normal(size=(len(data_set.conditions), 60, len(images.class_names))).astype(np.float32)
+        logits = Logits(
+            model=model.name,
+            attributes={**model.attributes, "weights": f"hash of {model.cell}"},
+            data_set=data_set.name,
+            modality="microscopy",
+            class_names=images.class_names,
+            conditions=data_set.conditions,
+            logits=values,
+            labels=images.labels,
+            sample_ids=images.sample_ids,
+        )
+        catalog.save(name, logits)
+        runs.append(logits)
+    catalog["metrics"] = metrics_table(runs, plan.baseline, resamples=10)
+    return catalog
+
+
+def children_of(catalog: DataCatalog, plan: Plan, experiment: str) -> dict[str, mlflow.entities.Run]:
+    """The child runs that are logged, by name."""
+    with mlflow.start_run() as parent:
+        log_models(catalog, plan, "this run")
+    query = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    found = mlflow.search_runs(experiment_names=[experiment], filter_string=query, output_format="list")
+    return {run.info.run_name: run for run in found}
+
+
+def test_a_child_run_leads_back_to_the_bytes_behind_it(tmp_path, experiment):
+    plan = Plan.from_parameters({**PARAMETERS, "adaptations": {}})
+    (child,) = children_of(scored(tmp_path, plan), plan, experiment).values()
+    assert child.info.status == "FINISHED" and child.info.run_name == "vit"
+    assert child.data.tags["kedro_run_id"] == "this run" and child.data.tags["weights"] == "hash of vit"
+    versions = json.loads(child.data.tags["versions"])
+    assert versions == {f"logits-vit-{name}": "2026-01-02T03.04.05.678Z" for name in ("cells", "rods")}
+    assert child.data.params.items() >= {"model": "vit", "method": "zero-shot", "fraction": "none"}.items()
+    assert child.data.metrics["mce"] == 100 and "clean_error.cells" in child.data.metrics
+
+
+def test_a_child_run_has_curves_and_a_figure(tmp_path, experiment):
+    plan = Plan.from_parameters({**PARAMETERS, "seeds": [0]})
+    catalog = scored(tmp_path, plan)
+    history = pd.DataFrame({"epoch": [0, 1], "loss": [2.0, 1.0], "validation_loss": [np.nan, 1.5]})
+    catalog["history-vit_lora_k10_s0"] = MemoryDataset(history)
+    child = children_of(catalog, plan, experiment)["vit_lora_k10_s0"]
+    curves = {
+        name: [(point.step, point.value) for point in MlflowClient().get_metric_history(child.info.run_id, name)]
+        for name in ("loss", "validation_loss", "error_by_severity")
+    }
+    assert curves["loss"] == [(0, 2.0), (1, 1.0)] and curves["validation_loss"] == [(1, 1.5)]
+    steps, errors = zip(*curves["error_by_severity"], strict=True)
+    assert steps == (0, 1, 2, 3, 4, 5) and errors[0] == child.data.metrics["clean_error"]
+    assert np.mean(errors[1:]) == pytest.approx(child.data.metrics["corrupted_error"])
+    (figure,) = MlflowClient().list_artifacts(child.info.run_id)
+    with Image.open(mlflow.artifacts.download_artifacts(f"{child.info.artifact_uri}/{figure.path}")) as picture:
+        assert figure.path == "summary.png" and np.ptp(np.asarray(picture)) > 0
+
+
+def test_each_of_several_seeds_has_figures_of_its_own(tmp_path, experiment):
+    plan = Plan.from_parameters({**PARAMETERS, "seeds": [0, 1]})
+    catalog = scored(tmp_path, plan)
+    children, metrics = children_of(catalog, plan, experiment), catalog.load("metrics")
+    assert len(children) == 8
+    for seed in (0, 1):
+        own = metrics[(metrics["model"] == "vit_lora_k10") & (metrics["seed"] == seed)]
+        clean = own[own["metric"] == "clean_error"].set_index("data_set")["value"]
+        logged = children[f"vit_lora_k10_s{seed}"].data.metrics
+        assert logged["clean_error.cells"] == clean["cells"] and logged["clean_error.rods"] == clean["rods"]
+        assert logged["clean_error"] == pytest.approx(clean.mean())
+
+
+class Best(NamedTuple):
+    """A logged model: its files, the logits that it has to give, and what it was made of."""
+
+    files: str
+    logits: dict[str, Logits]
+    adapter: Adapter
+    load: Callable[[str], VisionLanguageModel]
+    base: str
+
+
+@pytest.fixture(scope="module", params=["open_clip", "clip", "siglip"])
+def best(request, address, tmp_path_factory) -> Best:
+    """The best adapter on a model of open_clip or of transformers, as it is logged."""
+    base, load = str(VIT), lambda folder: load_open_clip(f"local-dir:{folder}")
+    if request.param != "open_clip":
+        base, load = str(tmp_path_factory.mktemp("hub") / request.param), load_transformers
+        write_transformers(Path(base), request.param)
+        # CLIP reads a text at its highest token: that has to be the name of the class.
+        train_tokenizer(["round long odd", "thin thick"], 300, 24).save_pretrained(base)
+    plan, model, logits = Plan.from_parameters(PARAMETERS), load(base), {}
+    adapter = random_adapter(load(base))
+    catalog = DataCatalog()
+    ranks = ["vit_probe_k10", "vit_ensemble", "vit", "vit_lora_k50", "vit_lora_k10"]
+    catalog["leaderboard"] = pd.DataFrame({"model": ranks})
+    catalog["model-vit"] = model
+    catalog["adapter-vit_lora_k50_s0"] = adapter
+    for data_set in plan.data_sets:
+        how = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
+        corrupted = corrupt_test_set(images_of(data_set.name), {"seed": 0}, conditions=(CLEAN,), **how)
+        catalog[f"corrupted-{data_set.name}"] = corrupted
+        logits[data_set.name] = evaluate(
+            model,
+            corrupted,
+            adapter,
+            {"precision": "float32"},
+            name="tuned",
+            attributes={},
+            templates=data_set.templates,
+            synonyms=data_set.synonyms,
+        )
+    mlflow.set_tracking_uri(address)
+    experiment = f"best {request.param}"
+    mlflow.create_experiment(experiment, artifact_location=str(tmp_path_factory.mktemp("artifacts")))
+    active = mlflow.set_experiment(experiment)
+    with mlflow.start_run():
+        log_best_adapter(catalog, plan)
+    (logged,) = mlflow.search_logged_models([active.experiment_id], output_format="list")
+    files = mlflow.artifacts.download_artifacts(logged.model_uri)
+    return Best(files, logits, adapter, load, base)
+
+
+def test_the_best_adapter_is_a_model_that_gives_the_probabilities_of_its_logits(best):
+    served, logits = mlflow.pyfunc.load_model(best.files), best.logits
+    assert served.metadata.metadata["model"] == "vit_lora_k50_s0"
+    for name, expected in logits.items():
+        made = served.predict(np.array(images_of(name).images), params={"data_set": name})
+        assert made.columns.tolist() == list(expected.class_names) == served.metadata.metadata["classes"][name]
+        np.testing.assert_allclose(made, softmax(expected.logits[0]), atol=1e-5)
+        assert np.ptp(made.to_numpy()) > 0.01
+    default = served.predict(np.array(images_of("cells").images))
+    np.testing.assert_allclose(default, softmax(logits["cells"].logits[0]), atol=1e-5)
+
+
+def test_the_adapter_is_in_the_model(best):
+    plain, merged = best.load(best.base), merge_adapter(best.load(best.base), best.adapter)
+    exported = best.load(str(next(Path(best.files).glob("artifacts/*"))))
+    assert exported.content_hash() == merged.content_hash() == best.logits["cells"].attributes["weights"]
+    assert exported.content_hash() != plain.content_hash()
+    assert exported.preprocess == plain.preprocess
+
+
+def test_the_model_has_a_signature_an_example_and_no_pickle(best):
+    model = mlflow.models.Model.load(best.files)
+    assert [spec.shape for spec in model.signature.inputs] == [(-1, -1, -1, -1)]
+    assert [(spec.name, spec.default) for spec in model.signature.params] == [("data_set", "cells")]
+    outputs = [(spec.name, spec.type.name, spec.required) for spec in model.signature.outputs]
+    assert outputs == [(name, "double", False) for name in ("round", "long", "odd", "thin", "thick")]
+    example = json.loads((Path(best.files) / "serving_input_example.json").read_text())
+    assert np.shape(example["inputs"])[0] == 1 and example["params"] == {"data_set": "cells"}
+    assert not [file for file in Path(best.files).rglob("*") if file.suffix in (".pkl", ".pickle", ".pt", ".bin")]
+
+
+def test_the_model_says_what_is_wrong_with_its_input(best):
+    served = mlflow.pyfunc.load_model(best.files)
+    with pytest.raises(MlflowException, match="Unknown data set 'oct'; the model knows cells, rods"):
+        served.predict(np.zeros((1, 8, 8, 1), np.uint8), params={"data_set": "oct"})
+    with pytest.raises(MlflowException, match=r"must be uint8 .*not uint8 \(1, 8, 8, 4\)"):
+        served.predict(np.zeros((1, 8, 8, 4), np.uint8))
