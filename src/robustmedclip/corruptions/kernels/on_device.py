@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from robustmedclip.corruptions import artefacts, blur, digital, noise, tone
 from robustmedclip.corruptions.draws import Draws
+from robustmedclip.corruptions.kernels import artefacts, blur, digital, noise, tone
 from robustmedclip.corruptions.kernels.arrays import ROUNDING, scale_of, truncated
 from robustmedclip.corruptions.registry import Kernel
 

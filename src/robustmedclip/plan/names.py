@@ -1,0 +1,87 @@
+"""Names of the catalog's entries: the one place that knows how they are spelled."""
+
+
+def raw(data_set: str) -> str:
+    """The source of a data set's images."""
+    return f"raw-{data_set}"
+
+
+def released(data_set: str) -> str:
+    """Corrupted images that somebody else made and released."""
+    return f"released-{data_set}"
+
+
+def model(name: str) -> str:
+    """A model's weights."""
+    return f"model-{name}"
+
+
+def pool(data_set: str) -> str:
+    """The training pool of a data set."""
+    return f"pool-{data_set}"
+
+
+def test(data_set: str) -> str:
+    """The test split of a data set."""
+    return f"test-{data_set}"
+
+
+def card(data_set: str) -> str:
+    """What a data set holds and where it comes from."""
+    return f"card-{data_set}"
+
+
+def examples(data_set: str) -> str:
+    """A picture of each class of a data set."""
+    return f"examples-{data_set}"
+
+
+def corrupted(data_set: str) -> str:
+    """A test set under every condition."""
+    return f"corrupted-{data_set}"
+
+
+def hashes(data_set: str) -> str:
+    """Perceptual hashes of a data set's images."""
+    return f"hashes-{data_set}"
+
+
+def few_shots(cell: str) -> str:
+    """The few-shot images of a fraction and seed."""
+    return f"few_shots-{cell}"
+
+
+def checkpoint(cell: str) -> str:
+    """The state of a training that is under way."""
+    return f"checkpoint-{cell}"
+
+
+def artefact(kind: str, cell: str) -> str:
+    """What an adaptation leaves behind: its `kind` is that of the method, ``adapter`` or ``head``."""
+    return f"{kind}-{cell}"
+
+
+def history(cell: str) -> str:
+    """Training curves, or what a search compared."""
+    return f"history-{cell}"
+
+
+def features(model: str, data_set: str) -> str:
+    """Image features of a zero-shot model."""
+    return f"features-{model}-{data_set}"
+
+
+def logits(cell: str, data_set: str) -> str:
+    """Scores of a model on a data set under every condition."""
+    return f"logits-{cell}-{data_set}"
+
+
+def spoken(entry: str) -> str:
+    """An entry as messages name it: ``corrupted phantom_oct``."""
+    return entry.replace("-", " ", 1)
+
+
+def parts(entry: str) -> tuple[str, str]:
+    """Kind of an entry, and what it is of: ``("corrupted", "phantom_oct")``."""
+    kind, _, of = entry.partition("-")
+    return kind, of
