@@ -82,9 +82,9 @@ def nearest(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarr
         for theirs, their_signs in _signs(second):
             products = our_signs @ their_signs.T
             best = products.argmax(axis=1)
-            found = (8 * HASH_BYTES - products[np.arange(len(ours)), best].astype(np.int64)) // 2
-            closer = found < distances[ours]
-            rows[ours[closer]], distances[ours[closer]] = theirs[best[closer]], found[closer]
+            bits = (8 * HASH_BYTES - products[np.arange(len(ours)), best].astype(np.int64)) // 2
+            closer = bits < distances[ours]
+            rows[ours[closer]], distances[ours[closer]] = theirs[best[closer]], bits[closer]
     return rows, distances
 
 

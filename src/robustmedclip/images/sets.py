@@ -33,6 +33,10 @@ class ImageSet:
         str ``(N,)``, unique and stable: it keys an image's randomness and its results.
     origin : mapping
         Where a source has its images from, as far as it is known: ``url``, ``size``, ``licence``, ``citation``.
+    synthetic : bool
+        Whether a program drew the images.
+    release : str, optional
+        The release of a published collection that the images are, byte for byte: ``bloodmnist_224``.
     """
 
     name: str
@@ -43,6 +47,8 @@ class ImageSet:
     labels: np.ndarray
     sample_ids: np.ndarray
     origin: Mapping[str, str] = field(default_factory=dict)
+    synthetic: bool = False
+    release: str | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

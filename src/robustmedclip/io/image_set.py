@@ -31,6 +31,8 @@ class ImageSetDataset(AtomicDataset[ImageSet]):
             name=np.array(data.name),
             split=np.array(data.split),
             modality=np.array(data.modality),
+            synthetic=np.array(data.synthetic),
+            release=np.array(data.release or ""),
         )
 
     def _read(self, path: Path) -> ImageSet:
@@ -43,4 +45,6 @@ class ImageSetDataset(AtomicDataset[ImageSet]):
             images=members["images"],
             labels=members["labels"],
             sample_ids=members["sample_ids"],
+            synthetic=bool(members["synthetic"]),
+            release=str(members["release"]) or None,
         )

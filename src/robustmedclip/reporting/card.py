@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from robustmedclip.images.sets import ImageSet
 
-VERSION = 1
+VERSION = 2
 
 _COLUMNS = 5
 
@@ -20,7 +20,8 @@ def data_card(splits: Mapping[str, ImageSet]) -> dict[str, Any]:
     -------
     dict
         ``name``, ``modality``, ``size`` (height and width in pixels), ``channels``, ``counts`` (split to class name to
-        number of images) and ``origin`` (``url``, ``size``, ``licence`` and ``citation``, as far as they are known).
+        number of images), ``origin`` (``url``, ``size``, ``licence`` and ``citation``, as far as they are known),
+        ``synthetic`` (whether a program drew the images) and ``release`` (of a published collection, that they are; or null).
     """
     first = next(iter(splits.values()))
     return {
@@ -33,6 +34,8 @@ def data_card(splits: Mapping[str, ImageSet]) -> dict[str, Any]:
             for split, part in splits.items()
         },
         "origin": dict(first.origin),
+        "synthetic": first.synthetic,
+        "release": first.release,
     }
 
 

@@ -23,9 +23,8 @@ from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from robustmedclip.errors import InputError
+from robustmedclip.errors import InputError, first_ten
 from robustmedclip.io.journal import CheckpointJournal
-from robustmedclip.io.sources.source import listed
 from robustmedclip.progress import duration, volume
 from robustmedclip.run.config import current_config, project_root
 from robustmedclip.run.fingerprints import UNKNOWN, expected_fingerprints
@@ -106,14 +105,14 @@ def _stale_problems(names: set[str], catalog: DataCatalog) -> list[str]:
     expected = expected_fingerprints(Pipeline(making), input_fingerprint, catalog.stored_fingerprint)
     if gone:
         logger.warning(
-            "There is no %s: what was made of it is taken as it is stored", listed(map(_spelled, sorted(gone)))
+            "There is no %s: what was made of it is taken as it is stored", first_ten(map(_spelled, sorted(gone)))
         )
     if not (stale := sorted(name for name in judged if catalog.stored_fingerprint(name) != expected[name])):
         return []
     upstream = benchmark.to_outputs(*stale).all_outputs() & expected.keys()
     makers = {_maker(name) for name in upstream if catalog.stored_fingerprint(name) != expected[name]}
     return [
-        f"{listed(map(_spelled, stale))}: of another plan, source or code than the present one, or never finished. To make "
+        f"{first_ten(map(_spelled, stale))}: of another plan, source or code than the present one, or never finished. To make "
         f"{'them' if len(stale) > 1 else 'it'} anew: kedro run --pipelines {','.join(filter(makers.__contains__, pipelines))}; "
         "or, for all that is stale: kedro run --pipeline benchmark --only-missing-outputs, with the same --env and --params"
     ]

@@ -1,5 +1,7 @@
 """Collections as one npz: MedMNIST's files and a user's own."""
 
+import hashlib
+import logging
 import re
 import zipfile
 
@@ -225,3 +227,19 @@ def test_images_may_have_names(tmp_path):
 def test_names_that_are_wrong_are_refused(tmp_path, ids, reason):
     (problem,) = own(tmp_path, {**medmnist_arrays("octmnist"), "test_ids": ids}).problems()
     assert re.search(reason, problem)
+
+
+def test_only_the_released_file_carries_its_release(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "robustmedclip")
+    path = tmp_path / "breastmnist_224.npz"
+    np.savez(path, **medmnist_arrays("breastmnist", size=224))
+    released = {
+        "n_samples": {"train": 40, "val": 15, "test": 20},
+        "MD5_224": hashlib.md5(path.read_bytes()).hexdigest(),
+    }
+    assert {part.release for part in medmnist(tmp_path, "breastmnist", size=224).load().values()} == {None}
+    monkeypatch.setitem(INFO, "breastmnist", INFO["breastmnist"] | released)
+    assert {part.release for part in medmnist(tmp_path, "breastmnist", size=224).load().values()} == {"breastmnist_224"}
+    np.savez(path, **medmnist_arrays("breastmnist", size=224, seed=1))
+    assert {part.release for part in medmnist(tmp_path, "breastmnist", size=224).load().values()} == {None}
+    assert "is not the released file byte for byte" in caplog.text

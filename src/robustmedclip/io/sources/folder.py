@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from robustmedclip.errors import first_ten
 from robustmedclip.images.pixels import chosen_rows
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io.sources.image_files import image_files
+from robustmedclip.io.sources.labels import PARTS, SPLITS, absence
 from robustmedclip.io.sources.pixels import ImageFileError, PixelReader, Window
-from robustmedclip.io.sources.source import PARTS, SPLITS, SourceDataset, absence, listed
+from robustmedclip.io.sources.source import SourceDataset
 from robustmedclip.io.versioned import SourceError
 
 logger = logging.getLogger(__name__)
@@ -80,7 +82,7 @@ class FolderDataset(SourceDataset):
 
     def _splits(self) -> dict[str, ImageSet]:
         if problems := self.problems():
-            raise SourceError(listed(problems, "; "))
+            raise SourceError(first_ten(problems, "; "))
         listing = self._listing()
         table = _with_splits(listing)
         if "split" not in listing.columns:
@@ -145,7 +147,7 @@ class FolderDataset(SourceDataset):
             labels = sorted(set(self._listing()["label"]))
         except (ValueError, TypeError, OSError):
             return ""
-        return f"; found there: {listed(labels)}"
+        return f"; found there: {first_ten(labels)}"
 
     def _table(self) -> pd.DataFrame:
         """Columns ``file``, ``label`` and ``split``, a row per image."""
@@ -159,9 +161,9 @@ class FolderDataset(SourceDataset):
             table = pd.read_csv(file, dtype=str, keep_default_na=False)
         meant = {column: column.strip().lower() for column in table.columns if column not in _COLUMNS}
         if renamed := [f"{column!r} to {name!r}" for column, name in meant.items() if name in _COLUMNS]:
-            raise ValueError(f"rename its column {listed(renamed)}")
+            raise ValueError(f"rename its column {first_ten(renamed)}")
         if missing := {"file", "label"} - set(table.columns):
-            raise ValueError(f"no column {', '.join(sorted(missing))}; found {listed(table.columns)}")
+            raise ValueError(f"no column {', '.join(sorted(missing))}; found {first_ten(table.columns)}")
         return table
 
     def _folders(self) -> pd.DataFrame:
@@ -173,33 +175,33 @@ class FolderDataset(SourceDataset):
         first = {file.parts[0] for file in files}
         if (others := first - set(SPLITS)) and first != others:
             raise ValueError(
-                f"{listed(sorted(first - others))} beside {listed(sorted(others))}: name the splits train, val and test, "
+                f"{first_ten(sorted(first - others))} beside {first_ten(sorted(others))}: name the splits train, val and test, "
                 "and put the folders of classes into them; or have folders of classes alone"
             )
         if others:
             return pd.DataFrame([(str(f), f.parts[0]) for f in files], columns=["file", "label"])
         if loose := [str(file) for file in files if len(file.parts) < 3]:
-            raise ValueError(f"in no folder of a class: {listed(loose)}")
+            raise ValueError(f"in no folder of a class: {first_ten(loose)}")
         return pd.DataFrame([(str(f), f.parts[1], f.parts[0]) for f in files], columns=["file", "label", "split"])
 
     def _table_problems(self, table: pd.DataFrame, where: PurePosixPath) -> Iterator[str]:
         unsafe = [f for f in table["file"] if PurePosixPath(f).is_absolute() or ".." in PurePosixPath(f).parts]
         if unsafe:
-            yield f"{where} names files outside the folder: {listed(unsafe)}"
+            yield f"{where} names files outside the folder: {first_ten(unsafe)}"
             return
         if twice := table["file"][table["file"].duplicated()].unique().tolist():
-            yield f"{where} lists a file more than once: {listed(twice)}"
+            yield f"{where} lists a file more than once: {first_ten(twice)}"
         present = self._files()
         if missing := [f for f in table["file"] if str(self._path / f) not in present]:
-            yield f"{where} names files that don't exist: {listed(missing)}"
+            yield f"{where} names files that don't exist: {first_ten(missing)}"
         outside = table[~table["label"].isin(self._class_names)]
         if len(outside):
             groups = [(label, files.tolist()) for label, files in outside.groupby("label")["file"]]
             others = [f" and {len(files) - 1} more" if len(files) > 1 else "" for _, files in groups]
             named = [f"{label!r} ({files[0]}{more})" for (label, files), more in zip(groups, others, strict=True)]
-            yield f"{where} has labels outside the classes {self._class_names}: {listed(named)}"
+            yield f"{where} has labels outside the classes {self._class_names}: {first_ten(named)}"
         if wrong := sorted(set(table["split"]) - set(SPLITS)):
-            yield f"{where} has splits other than train, val and test: {listed(wrong)}"
+            yield f"{where} has splits other than train, val and test: {first_ten(wrong)}"
         for part, splits in PARTS.items():
             if problem := absence(part, set(table["label"][table["split"].isin(splits)]), self._class_names):
                 yield f"{where} {problem}"

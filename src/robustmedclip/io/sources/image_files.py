@@ -7,9 +7,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from fsspec import AbstractFileSystem
 
+from robustmedclip.errors import SHOWN, first_ten
 from robustmedclip.images.pixels import LazyImages
 from robustmedclip.io.sources.pixels import ImageFileError, PixelReader
-from robustmedclip.io.sources.source import SHOWN, listed
 from robustmedclip.io.versioned import SourceError
 
 
@@ -51,7 +51,7 @@ def image_files(filesystem: AbstractFileSystem, paths: Sequence[str], reader: Pi
         found: dict[str, list[str]] = {}
         for reason, path in islice(damaged(), SHOWN):
             found.setdefault(reason, []).append(path)
-        same = {reason: f" (the same: {listed(others)})" if others else "" for reason, (_, *others) in found.items()}
+        same = {reason: f" (the same: {first_ten(others)})" if others else "" for reason, (_, *others) in found.items()}
         return SourceError("; ".join(f"{first} {reason}{same[reason]}" for reason, (first, *_) in found.items()))
 
     try:
@@ -63,7 +63,7 @@ def image_files(filesystem: AbstractFileSystem, paths: Sequence[str], reader: Pi
         named = [
             f"{width}x{height} ({paths[[s[:2] for s in shapes].index((height, width))]})" for height, width in sizes
         ]
-        raise SourceError(f"the images differ in size: {listed(named)}: set 'size' in the source")
+        raise SourceError(f"the images differ in size: {first_ten(named)}: set 'size' in the source")
     shape = (*sizes[0], max(channels for *_, channels in shapes))
 
     def read(rows: np.ndarray) -> np.ndarray:

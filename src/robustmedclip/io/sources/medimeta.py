@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import yaml
 
+from robustmedclip.errors import first_ten
 from robustmedclip.images.pixels import LazyImages, chosen_rows
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io.npz import naming, read_npy
 from robustmedclip.io.sources.image_files import image_files
+from robustmedclip.io.sources.labels import SPLITS, checked_labels, renamed_classes
 from robustmedclip.io.sources.pixels import PixelReader
-from robustmedclip.io.sources.source import SPLITS, SourceDataset, checked_labels, listed, renamed_classes
+from robustmedclip.io.sources.source import SourceDataset
 from robustmedclip.io.versioned import SourceError
 
 _SINGLE_LABEL = ("BINARY_CLASSIFICATION", "MULTICLASS_CLASSIFICATION", "ORDINAL_REGRESSION")
@@ -72,7 +74,7 @@ class MedIMetaDataset(SourceDataset):
                 raise SourceError(f"{path} describes {described!r}, not {self._id!r}")
             tasks = {task["task_name"]: task for task in info["tasks"]}
             if self._task not in tasks:
-                raise SourceError(f"{path} has no task {self._task!r}; it has {listed(map(repr, tasks))}")
+                raise SourceError(f"{path} has no task {self._task!r}; it has {first_ten(map(repr, tasks))}")
             target, labels = _scalar(tasks[self._task]["task_target"]), tasks[self._task]["labels"]
             if target not in _SINGLE_LABEL:
                 raise SourceError(
@@ -86,7 +88,7 @@ class MedIMetaDataset(SourceDataset):
                 f"{path} is damaged or not the info.yaml of MedIMeta ({type(error).__name__}: {error})"
             ) from error
         if "/" in self._task or len(set(names)) != len(names):
-            raise SourceError(f"{path}: task {self._task!r} is not usable: its classes are {listed(names)}")
+            raise SourceError(f"{path}: task {self._task!r} is not usable: its classes are {first_ten(names)}")
         return renamed_classes(names, self._class_names, f"{path}, task {self._task!r}")
 
     def _split_rows(self, split: str, count: int) -> np.ndarray:
@@ -97,7 +99,7 @@ class MedIMetaDataset(SourceDataset):
         lines = self._text(path, _LARGEST_SPLIT).split()
         matches = [_IMAGE_NAME.fullmatch(line) for line in lines]
         if wrong := [repr(line[:80]) for line, match in zip(lines, matches, strict=True) if match is None]:
-            raise SourceError(f"{path} has lines that are not of the form images/000123.tiff: {listed(wrong)}")
+            raise SourceError(f"{path} has lines that are not of the form images/000123.tiff: {first_ten(wrong)}")
         rows = np.array(sorted(int(match[1]) for match in matches), dtype=np.int64)
         if len(np.unique(rows)) != len(rows):
             raise SourceError(f"{path} lists an image more than once")
@@ -110,7 +112,7 @@ class MedIMetaDataset(SourceDataset):
             return _hdf5_images(self._open(self._path / "images.hdf5"), str(self._path / "images.hdf5"), count)
         paths = [str(self._path / f"images/{row:06d}.tiff") for row in range(count)]
         if missing := sorted(set(paths) - set(self._files("images"))):
-            raise SourceError(f"there is neither {self._path / 'images.hdf5'} nor {listed(missing)}")
+            raise SourceError(f"there is neither {self._path / 'images.hdf5'} nor {first_ten(missing)}")
         return image_files(self._fs, paths, PixelReader())
 
     def _open(self, path: PurePosixPath) -> Any:
@@ -149,7 +151,7 @@ def _hdf5_images(file: Any, path: str, count: int) -> LazyImages:
     with naming(path):
         content = h5py.File(file, "r")
         if not isinstance(content.get("images", getlink=True), h5py.HardLink):
-            raise ValueError(f"it has no dataset 'images' of its own; it has {listed(content)}")
+            raise ValueError(f"it has no dataset 'images' of its own; it has {first_ten(content)}")
         dataset = content["images"]
         _check_hdf5(dataset, count)
         shape = (*dataset.shape[:3], dataset.shape[3] if dataset.ndim == 4 else 1)

@@ -3,17 +3,20 @@
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from robustmedclip.errors import first_ten
 from robustmedclip.images.pixels import LazyImages
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io.npz import NpzArchive
 from robustmedclip.io.sources.download import download
-from robustmedclip.io.sources.source import SPLITS, SourceDataset, checked_labels, listed, renamed_classes
+from robustmedclip.io.sources.labels import SPLITS, checked_labels, renamed_classes
+from robustmedclip.io.sources.source import SourceDataset
 from robustmedclip.io.versioned import SourceError
 from robustmedclip.progress import volume
 
@@ -49,7 +52,7 @@ class NpzDataset(SourceDataset):
         keys = {split: (f"{split}_images", f"{split}_labels") for split in SPLITS}
         present = {split: pair for split, pair in keys.items() if split != "val" or set(pair) & set(archive.names)}
         if missing := [key for pair in present.values() for key in pair if key not in archive.names]:
-            raise SourceError(f"{path} has no array {listed(missing)}; it has {listed(archive.names) or 'none'}")
+            raise SourceError(f"{path} has no array {first_ten(missing)}; it has {first_ten(archive.names) or 'none'}")
         parts = {}
         for split, (images_key, labels_key) in present.items():
             images = _images(archive, images_key, path)
@@ -121,24 +124,28 @@ class MedMNISTDataset(NpzDataset):
     def load(self) -> dict[str, ImageSet]:
         """The splits, without their pixels; downloads the file if that is wanted and needed.
 
-        Warns if a split has not as many images as MedMNIST says.
+        They carry the ``release`` (``bloodmnist_224``) if the file has its published checksum; the log warns if a split has
+        not as many images as MedMNIST says, and says so of a file that is otherwise another one.
         """
         if self._download and not self.problems():
             self._fetch()
-        splits = super().load()
-        for split, official in self._info()["n_samples"].items():
-            if split in splits and len(splits[split]) != official:
-                found = len(splits[split])
-                logger.warning("%s has %d %s images, %s has %d", self._path, found, split, self._flag, official)
-        return splits
+        splits, official = super().load(), self._info()["n_samples"]
+        if wrong := [split for split, part in splits.items() if len(part) != official[split]]:
+            for split in wrong:
+                logger.warning(
+                    "%s has %d %s images, %s has %d", self._path, len(splits[split]), split, self._flag, official[split]
+                )
+            return splits
+        if self._md5() != self._official_md5():
+            logger.info("%s is not the released file byte for byte: no published figures are shown for it", self._path)
+            return splits
+        return {split: replace(part, release=f"{self._flag}_{self._size}") for split, part in splits.items()}
 
     def verified(self) -> dict[str, ImageSet]:
         """The splits, if the file has the checksum of the release."""
-        splits, official = super().verified(), self._info()[f"MD5{self._suffix}"]
-        with self._fs.open(str(self._path), "rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
-        if found != official:
-            raise SourceError(f"{self._path} is not the released file: its MD5 is {found}, not {official}")
+        splits, official = super().verified(), self._official_md5()
+        if (md5 := self._md5()) != official:
+            raise SourceError(f"{self._path} is not the released file: its MD5 is {md5}, not {official}")
         return splits
 
     def problems(self) -> list[str]:
@@ -166,15 +173,15 @@ class MedMNISTDataset(NpzDataset):
     def signature(self) -> Any:
         """What the images depend on: settings and the file's time and size, or its official checksum."""
         if self._download and not self._settings_problem():
-            return [self._describe(), self._info()[f"MD5{self._suffix}"]]
+            return [self._describe(), self._official_md5()]
         return super().signature()
 
     def _splits(self) -> dict[str, ImageSet]:
         splits, info = self._archive_splits(self._checked_class_names()), self._info()
         expected = (self._size, self._size, info["n_channels"])
         for split, image_set in splits.items():
-            if (found := image_set.images.shape[1:]) != expected:
-                raise SourceError(f"{self._path}: the {split} images are {found}, those of {self._flag} are {expected}")
+            if (shape := image_set.images.shape[1:]) != expected:
+                raise SourceError(f"{self._path}: the {split} images are {shape}, those of {self._flag} are {expected}")
         return splits
 
     def _checked_class_names(self) -> tuple[str, ...]:
@@ -187,8 +194,8 @@ class MedMNISTDataset(NpzDataset):
             raise SourceError(f"{self._flag} has volumes: only sets of 2D images are supported")
         if self._size not in _SIZES:
             raise SourceError(f"the images of {self._flag} have 28, 64, 128 or 224 px: 'size' can't be {self._size!r}")
-        own = [info["label"][key] for key in sorted(info["label"], key=int)]
-        return renamed_classes(own, self._class_names, self._flag)
+        names = [info["label"][key] for key in sorted(info["label"], key=int)]
+        return renamed_classes(names, self._class_names, self._flag)
 
     def _info(self) -> dict[str, Any]:
         from medmnist import INFO
@@ -197,9 +204,15 @@ class MedMNISTDataset(NpzDataset):
             raise SourceError(f"MedMNIST has no collection {self._flag!r}; it has {', '.join(INFO)}")
         return INFO[self._flag]
 
+    def _official_md5(self) -> str:
+        return str(self._info()[f"MD5{self._suffix}"])
+
+    def _md5(self) -> str:
+        with self._fs.open(str(self._path), "rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+
     def _fetch(self) -> None:
-        info = self._info()
-        url, md5 = info[f"url{self._suffix}"], info[f"MD5{self._suffix}"]
+        url, md5 = self._info()[f"url{self._suffix}"], self._official_md5()
         try:
             download(url, Path(self._path), md5)
         except (OSError, HTTPException) as error:

@@ -32,6 +32,8 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
         Names to use instead of the anatomy's own, in the same order.
     """
 
+    synthetic = True
+
     def __init__(
         self,
         *,
@@ -86,8 +88,20 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
                 labels=labels,
                 sample_ids=sample_ids,
                 origin=self._origin,
+                synthetic=self.synthetic,
             )
         return splits
+
+    def verified(self) -> dict[str, ImageSet]:
+        """As :meth:`load`: there are no files to verify."""
+        return self.load()
+
+    def missing(self) -> None:
+        """Nothing: phantoms need no files."""
+
+    def origin(self) -> dict[str, str]:
+        """The plan's ``origin``."""
+        return self._origin
 
     def problems(self) -> list[str]:
         """What would make :meth:`load` fail, found without drawing."""

@@ -1,11 +1,11 @@
-"""What sources of images have in common: files of others that are checked before they are used."""
+"""Sources of images: what may be asked of each, and what those that read files have in common."""
 
 import os
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import fsspec
 import numpy as np
@@ -14,11 +14,9 @@ from kedro.io.core import get_protocol_and_path
 
 from robustmedclip.errors import InputError
 from robustmedclip.images.sets import ImageSet
+from robustmedclip.io.sources.labels import PARTS, absence
 from robustmedclip.io.versioned import SourceError
 
-SPLITS = ("train", "val", "test")
-PARTS = {"training pool": ("train", "val"), "test split": ("test",)}
-SHOWN = 10
 #: What changes with a file, as filesystems call it, the surest first: local, SFTP and GCS; S3; Azure; others; memory.
 _STAMPS = (
     "mtime",
@@ -31,6 +29,47 @@ _STAMPS = (
     "modify",
     "created",
 )
+
+
+@runtime_checkable
+class Source(Protocol):
+    """An entry of the catalog that images come from: what preflight, fingerprints and data cards may ask of it."""
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the images are drawn by a program, not acquired."""
+
+    def load(self) -> dict[str, ImageSet]:
+        """``{split: ImageSet}`` for ``train``, ``test`` and, if there is one, ``val``; pixels are read when they are used.
+
+        Raises
+        ------
+        SourceError
+            Naming each file or setting that is wrong, and what to do.
+        """
+
+    def problems(self) -> list[str]:
+        """What would make :meth:`load` fail, each with what to do; found without reading pixels."""
+
+    def missing(self) -> str | None:
+        """What is not there, and where to get it, if anything is not."""
+
+    def verified(self) -> dict[str, ImageSet]:
+        """As :meth:`load`, after every check of the files that needs no pixels, checksums too; fetches nothing."""
+
+    def origin(self) -> dict[str, str]:
+        """Where the images come from, as far as it is known: ``url``, ``size``, ``licence``, ``citation``."""
+
+    def test_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the test images, ``(N, H, W, C)``, as far as it shows without reading pixels."""
+
+    def signature(self) -> Any:
+        """What the images depend on, in a form that JSON can say: settings, and name, size and time of each file."""
+
+
+def is_source(entry: object) -> TypeGuard[Source]:
+    """Whether an entry of the catalog is a source of images."""
+    return isinstance(entry, Source)
 
 
 class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
@@ -53,6 +92,8 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
     metadata : dict, optional
         For plugins such as Kedro-Viz.
     """
+
+    synthetic = False
 
     def __init__(
         self,
@@ -171,6 +212,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
                 labels=labels,
                 sample_ids=np.array(sample_ids, dtype=np.str_),
                 origin=self.origin(),
+                synthetic=self.synthetic,
             )
             for split, (images, labels, sample_ids) in parts.items()
         }
@@ -197,61 +239,3 @@ def _stamp(info: Mapping[str, Any]) -> str:
 
 def _reason(error: InputError | OSError) -> str:
     return error.message if isinstance(error, InputError) else f"a file can't be read ({error})"
-
-
-def absence(part: str, present: Collection[str], class_names: Sequence[str]) -> str | None:
-    """What is wrong with the classes that a part of a data set has images of, as the end of a sentence.
-
-    The training pool needs all of them, the test split two.
-    """
-    if not present:
-        return f"has no image of the {part}"
-    absent = [name for name in class_names if name not in present]
-    if not absent or (part == "test split" and len(absent) <= len(class_names) - 2):
-        return None
-    needed = "two classes at least" if part == "test split" else "every class"
-    return f"has no image of {listed(map(repr, absent))} in the {part}, which needs {needed}"
-
-
-def checked_labels(labels: np.ndarray, classes: int, where: str) -> np.ndarray:
-    """Label ids as int64 ``(N,)``.
-
-    Raises
-    ------
-    SourceError
-        If they are not whole numbers, one per image, from 0 to `classes` - 1.
-    """
-    if labels.dtype.kind not in "iu" or labels.ndim not in (1, 2) or labels.size != len(labels):
-        raise SourceError(f"{where}: labels must be whole numbers, one per image, not {labels.dtype} {labels.shape}")
-    if outside := np.unique(labels[(labels < 0) | (labels >= classes)]).tolist():
-        raise SourceError(f"{where}: the labels {listed(map(str, outside))} lie outside the {classes} classes")
-    return labels.reshape(-1).astype(np.int64)
-
-
-def renamed_classes(own: Sequence[str], wanted: Sequence[str] | None, where: str) -> tuple[str, ...]:
-    """The class names of a collection, or those that the plan gives them, in the order of the label ids.
-
-    Raises
-    ------
-    SourceError
-        If there are not as many, or the same names in another order; or if none is given where they are numbers.
-    """
-    if wanted is None and all(name.isdigit() for name in own):
-        raise SourceError(
-            f"the classes of {where} are called {listed(own)}, which says nothing in a prompt: give their names in 'classes' "
-            "in benchmark.yml, in this order"
-        )
-    if wanted is None:
-        return tuple(own)
-    if len(wanted) != len(own):
-        raise SourceError(f"'classes' lists {len(wanted)} names, and {where} has {len(own)} classes: {listed(own)}")
-    if set(wanted) == set(own) and list(wanted) != list(own):
-        raise SourceError(f"'classes' lists the classes of {where} in another order than its label ids: {listed(own)}")
-    return tuple(wanted)
-
-
-def listed(items: Any, separator: str = ", ") -> str:
-    """The first ten items, and how many more there are."""
-    items = list(items)
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return separator.join(items[:SHOWN]) + more

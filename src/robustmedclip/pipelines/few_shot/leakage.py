@@ -31,7 +31,7 @@ def hash_images(*sets: ImageSet) -> pd.DataFrame:
         A row per image: ``data_set``, ``split``, ``sample_id``, ``pixels`` (a digest), and its perceptual hash in each
         framing, in hexadecimal digits; empty where there is none.
     """
-    return pd.concat([_hashed(one) for one in sets], ignore_index=True)
+    return pd.concat([_hashed(images) for images in sets], ignore_index=True)
 
 
 def find_duplicates(*hashes: pd.DataFrame) -> pd.DataFrame:
@@ -54,8 +54,8 @@ def find_duplicates(*hashes: pd.DataFrame) -> pd.DataFrame:
     """
     pools = [table[table["split"] == "pool"] for table in hashes]
     tests = [table[table["split"] == "test"] for table in hashes]
-    found = [_shared(pool, test) for pool, test in product(pools, tests)]
-    return pd.DataFrame([row for rows in found for row in rows], columns=_COLUMNS)
+    rows = [row for pool, test in product(pools, tests) for row in _shared(pool, test)]
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def _hashed(images: ImageSet) -> pd.DataFrame:

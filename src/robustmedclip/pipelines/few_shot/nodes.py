@@ -58,8 +58,8 @@ def draw_few_shots(
 
 def chosen(pool: ImageSet, few_shots: pd.DataFrame, role: str) -> ImageSet:
     """The images of `pool` that `few_shots` lists in a role."""
-    listed = few_shots[(few_shots["data_set"] == pool.name) & (few_shots["role"] == role)]["sample_id"]
-    return pool.subset(np.flatnonzero(np.isin(pool.sample_ids, listed.to_numpy(np.str_))))
+    sample_ids = few_shots[(few_shots["data_set"] == pool.name) & (few_shots["role"] == role)]["sample_id"]
+    return pool.subset(np.flatnonzero(np.isin(pool.sample_ids, sample_ids.to_numpy(np.str_))))
 
 
 def _rank(seed: int, data_set: str, sample_id: str) -> bytes:

@@ -7,6 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.few_shot.leakage import find_duplicates, hash_images
 from robustmedclip.pipelines.few_shot.nodes import draw_few_shots
+from robustmedclip.plan import names
 from robustmedclip.plan.plan import Plan, fraction_label
 
 
@@ -17,8 +18,8 @@ def create_pipeline(plan: Plan) -> Pipeline:
             *(
                 Node(
                     hash_images,
-                    inputs=[f"pool-{data_set.name}", f"test-{data_set.name}"],
-                    outputs=f"hashes-{data_set.name}",
+                    inputs=[names.pool(data_set.name), names.test(data_set.name)],
+                    outputs=names.hashes(data_set.name),
                     name="hash_images",
                     namespace=f"few_shot.{data_set.name}",
                 )
@@ -26,7 +27,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
             ),
             Node(
                 find_duplicates,
-                inputs=[f"hashes-{data_set.name}" for data_set in plan.data_sets],
+                inputs=[names.hashes(data_set.name) for data_set in plan.data_sets],
                 outputs="duplicates",
                 name="find_duplicates",
                 namespace="few_shot",
@@ -34,8 +35,8 @@ def create_pipeline(plan: Plan) -> Pipeline:
             *(
                 Node(
                     bind(draw_few_shots, fraction=fraction, seed=seed, validated=plan.validates(fraction)),
-                    inputs=["duplicates", *(f"pool-{data_set.name}" for data_set in plan.data_sets)],
-                    outputs=f"few_shots-{fraction_label(fraction)}_s{seed}",
+                    inputs=["duplicates", *(names.pool(data_set.name) for data_set in plan.data_sets)],
+                    outputs=names.few_shots(f"{fraction_label(fraction)}_s{seed}"),
                     name="draw_few_shots",
                     namespace=f"few_shot.{fraction_label(fraction)}_s{seed}",
                 )

@@ -12,7 +12,7 @@ from robustmedclip.images.sets import ImageSet
 from robustmedclip.plan.plan import POOL_SPLITS
 from robustmedclip.reporting.card import data_card
 
-VERSION = 3
+VERSION = 4
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +37,13 @@ def ingest(splits: dict[str, ImageSet], pool_splits: Sequence[str] = POOL_SPLITS
         pooled = concatenated([part.images for part in parts])
     except InputError as error:
         raise InputError(f"Data set '{test.name}', training pool: {error.message}.") from error
-    pool = ImageSet.validated(
-        name=test.name,
-        split="pool",
-        modality=test.modality,
-        class_names=test.class_names,
-        images=pooled,
-        labels=np.concatenate([part.labels for part in parts]),
-        sample_ids=np.concatenate([part.sample_ids for part in parts]),
-    )
+    fields = {
+        "split": "pool",
+        "images": pooled,
+        "labels": np.concatenate([part.labels for part in parts]),
+        "sample_ids": np.concatenate([part.sample_ids for part in parts]),
+    }
+    pool = ImageSet.validated(**vars(test) | fields)
     if shared := sorted(set(pool.sample_ids) & set(test.sample_ids)):
         raise InputError(
             f"Data set '{test.name}': {len(shared)} samples are in the training pool and in the test "

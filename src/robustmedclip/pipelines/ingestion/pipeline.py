@@ -4,6 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.ingestion.nodes import ingest_and_describe
+from robustmedclip.plan import names
 from robustmedclip.plan.plan import Plan
 from robustmedclip.reporting.card import draw_examples
 
@@ -18,12 +19,16 @@ def _nodes(name: str, pool_splits: tuple[str, ...]) -> list[Node]:
     return [
         Node(
             bind(ingest_and_describe, pool_splits=pool_splits),
-            inputs=f"raw-{name}",
-            outputs=[f"pool-{name}", f"test-{name}", f"card-{name}"],
+            inputs=names.raw(name),
+            outputs=[names.pool(name), names.test(name), names.card(name)],
             name="ingest",
             namespace=namespace,
         ),
         Node(
-            draw_examples, inputs=f"test-{name}", outputs=f"examples-{name}", name="draw_examples", namespace=namespace
+            draw_examples,
+            inputs=names.test(name),
+            outputs=names.examples(name),
+            name="draw_examples",
+            namespace=namespace,
         ),
     ]
