@@ -120,9 +120,9 @@ def _arrange(
     y, x = grid(size)
     dy, dx = y - np.float32(centre[0]), x - np.float32(centre[1])
     reach = 1 + pull * np.exp(-(dy * dy + dx * dx) / (2.0 * extent) ** 2)
-    dy, dx = dy * reach, dx * reach
+    down, right = dy * reach, dx * reach
     angle, fan, bend = rng.uniform(0, 2 * pi), rng.uniform(0.0, 0.35), rng.normal(0, 0.2)
-    v, u = dy * cos(angle) - dx * sin(angle), dy * sin(angle) + dx * cos(angle)
+    v, u = down * cos(angle) - right * sin(angle), down * sin(angle) + right * cos(angle)
     v = v * (1 + fan * u) + bend * u * u
     rows, columns = ((axis + 1) * (size / 2) - 0.5 for axis in (v, u))
     return cv2.remap(tissue, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
@@ -180,7 +180,7 @@ def _spiculated(
     body = coverage(ragged * core, size, 0.02 if few else rng.uniform(0.03, 0.09))
     mass = rng.uniform(0.2, 0.42) * body * (0.55 + 0.45 * np.exp(-1.2 * radius * radius))
     spicules = np.zeros_like(mass)
-    count = rng.integers(0, 5) if few else rng.integers(7, 17)
+    count = int(rng.integers(0, 5) if few else rng.integers(7, 17))
     for angle in (np.arange(count) + rng.normal(0, 0.6, count)) * 2 * pi / max(count, 1):
         foot = centre + rng.uniform(0.3, 0.7) * core * np.array((sin(angle), cos(angle)))
         length, width = core * rng.uniform(0.5, 1.2) * rng.uniform(1.0, 2.2), rng.uniform(0.025, 0.06)
@@ -212,10 +212,10 @@ def _microcalcifications(rng: np.random.Generator, size: int, centre: np.ndarray
     """Cluster of fine pleomorphic calcifications, some in short linear casts of a duct."""
     count = rng.integers(8, 22)
     middle = centre + rng.normal(0, 0.3 * core, 2)
-    points = [middle + rng.normal(0, 0.3 * core, (count, 2))]
+    clusters = [middle + rng.normal(0, 0.3 * core, (count, 2))]
     for _ in range(rng.integers(0, 3)):
-        points.append(curve(*(middle + rng.normal(0, 0.35 * core, (3, 2))), samples=7))
-    points = np.concatenate(points)
+        clusters.append(curve(*(middle + rng.normal(0, 0.35 * core, (3, 2))), samples=7))
+    points = np.concatenate(clusters)
     return _dots(size, points, rng.uniform(0.01, 0.022, len(points)), rng.uniform(0.4, 1.1, len(points)))
 
 

@@ -167,7 +167,7 @@ def _interstitial_disease(
 
 def _devices(rng: np.random.Generator, size: int) -> np.ndarray:
     """A side marker and the leads of a monitor, each on some films only."""
-    overlay = np.zeros((size, size), np.float32)
+    overlay: np.ndarray = np.zeros((size, size), np.float32)
     side = rng.choice((anatomy.RIGHT, anatomy.LEFT))
     corner = np.array((rng.uniform(-0.92, -0.7), side * rng.uniform(0.78, 0.86)))
     letter = corner + 0.11 * (np.asarray(_LETTERS[side]) - (0, 0.3))

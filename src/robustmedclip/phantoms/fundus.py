@@ -125,7 +125,7 @@ def _eye(rng: Generator) -> _Eye:
     macula_centred = rng.random() < 0.75
     to_disc = rng.uniform(0.5, 0.62) if macula_centred else rng.uniform(0.05, 0.4)
     disc = np.array((rng.normal(-0.03, 0.05), -side * to_disc), np.float32)
-    macula = disc + np.float32((0.06, 0.62)) @ axes
+    macula = disc + np.array((0.06, 0.62), np.float32) @ axes
     return _Eye(disc, macula, rng.uniform(0.11, 0.155) * scale, axes, rng.uniform(0.9, 0.97))
 
 
@@ -141,7 +141,7 @@ def _retina(rng: Generator, eye: _Eye, size: int) -> np.ndarray:
     falloff = rng.uniform(0.15, 0.5) * ((y - lamp[0]) ** 2 + (x - lamp[1]) ** 2)
     from_macula = ((y - eye.macula[0]) ** 2 + (x - eye.macula[1]) ** 2) / rng.uniform(0.02, 0.045)
     macula = rng.uniform(0.25, 0.5) * np.exp(-from_macula) + 0.12 * np.exp(-0.15 * from_macula)
-    density = (mottle + falloff)[..., None] + macula[..., None] * np.float32((0.75, 1.0, 0.9))
+    density = (mottle + falloff)[..., None] + macula[..., None] * np.array((0.75, 1.0, 0.9), np.float32)
     reflex = rng.uniform(0.0, 0.12) * (rng.random() < 0.4) * np.exp(-25 * from_macula)
     return colour * np.exp(-density) + reflex[..., None]
 
@@ -172,8 +172,8 @@ def _vessels(rng: Generator, eye: _Eye, size: int, calibre: float, reach: float,
     swelling = 1 + beads * (0.3 + 1.5 * np.sin(np.arange(18) * 2.1))
     widths = calibre * rng.uniform(0.85, 1.15) * np.linspace(1, 0.5, 18) * swelling
     pixels = _pixels(canvas, eye.place(trunks))
-    for step, width in enumerate(widths):
-        _lines(canvas, pixels[:, step : step + 2], max(width, 0.35 * calibre))
+    for place, width in enumerate(widths):
+        _lines(canvas, pixels[:, place : place + 2], max(width, 0.35 * calibre))
 
     parent, step = np.arange(16) % 4, rng.integers(3, 17, 16)
     tangent = trunks[parent, step + 1] - trunks[parent, step - 1]

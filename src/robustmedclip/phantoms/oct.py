@@ -151,14 +151,15 @@ def _neovascularization(rng: np.random.Generator, retina: _Retina, size: int, su
         side = rng.choice((-1, 1)) * rng.uniform(0.8, 1.3) * width
         _subretinal_fluid(rng, retina, size, centre + side, rng.uniform(0.06, 0.16))
     if rng.random() < 0.35:
-        _cysts(rng, retina, size, rng.integers(1, 4), 0.09)
+        _cysts(rng, retina, size, int(rng.integers(1, 4)), 0.09)
 
 
 def _edema(rng: np.random.Generator, retina: _Retina, size: int, subtle: bool) -> None:
     x = _columns(size)
     swelling = rng.uniform(0.0, 0.05) if subtle else rng.uniform(0.08, 0.28)
     retina.inner -= swelling * _bump(x, rng.uniform(-0.4, 0.4), rng.uniform(0.4, 0.8))
-    _cysts(rng, retina, size, rng.integers(1, 3) if subtle else rng.integers(3, 10), 0.09 if subtle else 0.15)
+    count = int(rng.integers(1, 3) if subtle else rng.integers(3, 10))
+    _cysts(rng, retina, size, count, 0.09 if subtle else 0.15)
     if rng.random() < 0.25:
         _subretinal_fluid(rng, retina, size, rng.uniform(-0.3, 0.3), rng.uniform(0.05, 0.12))
     for _ in range(rng.integers(0, 7)):

@@ -53,7 +53,7 @@ def coverage(distance: np.ndarray, size: int, softness: float = 0.0) -> np.ndarr
 
 def ellipse(
     size: int,
-    centre: tuple[float, float],
+    centre: tuple[float, float] | np.ndarray,
     radii: tuple[float, float],
     angle: float = 0.0,
     softness: float = 0.0,
@@ -199,6 +199,6 @@ def _cubic_weights(position: np.ndarray, knots: int) -> np.ndarray:
     return np.where(distance < 1, near, far).astype(np.float32)
 
 
-def blend(image: np.ndarray, colour: float | tuple[float, ...], mask: np.ndarray) -> np.ndarray:
+def blend(image: np.ndarray, colour: float | tuple[float, ...] | np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Paint `colour` over `image` ``(H, W, C)`` where `mask` ``(H, W)`` is 1; returns a new array."""
     return image + (np.asarray(colour, np.float32) - image) * mask[..., None]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ def contrastive_loss(
 
 
 def pretrain(
-    network: nn.Module,
+    network: Any,
     pixels: Callable[[np.ndarray], torch.Tensor],
     texts: Callable[[], tuple[torch.Tensor, torch.Tensor]],
     groups: np.ndarray,
@@ -86,12 +87,7 @@ def pretrain(
     steps = len(groups) // batch_size
     width, classes = network.text_projection.shape[1], int(groups.max()) + 1
     head = nn.Parameter(torch.randn(classes, width) / width**0.5)
-    decayed = [head, *(p for p in network.parameters() if p.ndim > 1)]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=learning_rate,
-    )
+    optimiser = _optimiser(network, head, learning_rate, weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * steps, pct_start=0.1)
     network.train()
     losses = []
@@ -100,13 +96,10 @@ def pretrain(
         for step in range(steps):
             batch = order[step * batch_size : (step + 1) * batch_size]
             tokens, text_groups = texts()
-            labels, scale = torch.from_numpy(groups[batch]), network.logit_scale.exp().clamp(max=100)
-            features = F.normalize(network.encode_image(pixels(batch)), dim=-1)
-            text_features = F.normalize(network.encode_text(tokens), dim=-1)
-            loss = contrastive_loss(features, text_features, labels, text_groups, scale)
-            loss = loss + F.cross_entropy(scale * features @ F.normalize(head, dim=-1).T, labels)
+            labels = torch.from_numpy(groups[batch])
+            loss = _loss(network, head, pixels(batch), labels, tokens, text_groups)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
             schedule.step()
@@ -115,3 +108,29 @@ def pretrain(
         logger.info("epoch %d of %d: loss %.3f", epoch + 1, epochs, losses[-1])
     network.eval()
     return losses
+
+
+def _optimiser(network: Any, head: nn.Parameter, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW that decays matrices alone."""
+    decayed = [head, *(p for p in network.parameters() if p.ndim > 1)]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    return torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=learning_rate,
+    )
+
+
+def _loss(
+    network: Any,
+    head: nn.Parameter,
+    pixels: torch.Tensor,
+    labels: torch.Tensor,
+    tokens: torch.Tensor,
+    text_groups: torch.Tensor,
+) -> torch.Tensor:
+    """Contrastive loss of a batch, and the cross-entropy of the classifier of groups."""
+    scale = network.logit_scale.exp().clamp(max=100)
+    features = F.normalize(network.encode_image(pixels), dim=-1)
+    text_features = F.normalize(network.encode_text(tokens), dim=-1)
+    contrastive = contrastive_loss(features, text_features, labels, text_groups, scale)
+    return contrastive + F.cross_entropy(scale * features @ F.normalize(head, dim=-1).T, labels)

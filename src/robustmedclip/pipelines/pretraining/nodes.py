@@ -1,6 +1,7 @@
 """Nodes of the pretraining."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,30 +49,16 @@ def pretrain_model(parameters: dict[str, Any], *corpora: ImageSet, name: str) ->
 
     from robustmedclip.models.open_clip import new_open_clip, save_open_clip
     from robustmedclip.models.preprocessing import Preprocessing
-    from robustmedclip.pretraining import captions, pretrain, train_tokenizer
+    from robustmedclip.pretraining import pretrain, train_tokenizer
     from robustmedclip.pretraining.captions import all_captions
-    from robustmedclip.pretraining.tokenizer import END_ID, PAD_ID
 
     torch.manual_seed(parameters["seed"])
     rng = np.random.default_rng(parameters["seed"])
     tokenizer = train_tokenizer(all_captions(), parameters["vocabulary"], parameters["context_length"])
-    architecture = parameters["models"][name]
-    config = {
-        **architecture,
-        "text_cfg": {
-            **architecture["text_cfg"],
-            "context_length": parameters["context_length"],
-            "vocab_size": len(tokenizer),
-            "hf_tokenizer_name": name,
-            "pad_id": PAD_ID,
-            "eos_id": END_ID,
-            "pool_type": "eos",
-        },
-    }
+    config = _model_config(name, parameters, len(tokenizer))
     network = new_open_clip(config)
-    side = architecture["vision_cfg"]["image_size"]
+    side = config["vision_cfg"]["image_size"]
     preprocessing = Preprocessing(size=(side, side), mean=(0.5,) * 3, std=(0.25,) * 3)
-
     starts = np.cumsum([0, *map(len, corpora)])
     offsets = np.cumsum([0, *(len(corpus.class_names) for corpus in corpora)])
     groups = np.concatenate([corpus.labels + offset for corpus, offset in zip(corpora, offsets)])
@@ -82,15 +69,10 @@ def pretrain_model(parameters: dict[str, Any], *corpora: ImageSet, name: str) ->
         return preprocessing(np.stack([np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]))
 
     def texts() -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = [
-            caption
-            for corpus in corpora
-            for label in range(len(corpus.class_names))
-            for caption in captions(corpus.name, label, rng, _CAPTIONS_PER_CLASS)
-        ]
+        sentences = _drawn_captions(corpora, rng)
         length = parameters["context_length"]
-        encoded = tokenizer(chosen, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
-        return encoded.input_ids, torch.arange(offsets[-1]).repeat_interleave(_CAPTIONS_PER_CLASS)
+        encoded = tokenizer(sentences, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        return encoded.input_ids, torch.arange(int(offsets[-1])).repeat_interleave(_CAPTIONS_PER_CLASS)
 
     losses = pretrain(
         network,
@@ -108,6 +90,37 @@ def pretrain_model(parameters: dict[str, Any], *corpora: ImageSet, name: str) ->
         tokenizer.save_pretrained(folder)
         (Path(folder) / "README.md").write_text(_card(name, Path(folder), parameters, len(groups), losses))
         return {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
+
+
+def _model_config(name: str, parameters: dict[str, Any], vocabulary: int) -> dict[str, Any]:
+    """open_clip's ``model_cfg`` of a model, with a tokenizer of so many tokens."""
+    from robustmedclip.pretraining.tokenizer import END_ID, PAD_ID
+
+    architecture = parameters["models"][name]
+    return {
+        **architecture,
+        "text_cfg": {
+            **architecture["text_cfg"],
+            "context_length": parameters["context_length"],
+            "vocab_size": vocabulary,
+            "hf_tokenizer_name": name,
+            "pad_id": PAD_ID,
+            "eos_id": END_ID,
+            "pool_type": "eos",
+        },
+    }
+
+
+def _drawn_captions(corpora: Sequence[ImageSet], rng: np.random.Generator) -> list[str]:
+    """Two captions of each class of each corpus, class after class."""
+    from robustmedclip.pretraining import captions
+
+    return [
+        caption
+        for corpus in corpora
+        for label in range(len(corpus.class_names))
+        for caption in captions(corpus.name, label, rng, _CAPTIONS_PER_CLASS)
+    ]
 
 
 def _card(name: str, folder: Path, parameters: dict[str, Any], images: int, losses: list[float]) -> str:
