@@ -15,7 +15,8 @@ from robustmedclip.images.pixels import chosen_rows
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io.sources.image_files import image_files
 from robustmedclip.io.sources.labels import PARTS, SPLITS, absence
-from robustmedclip.io.sources.pixels import ImageFileError, PixelReader, Window
+from robustmedclip.io.sources.levels import ImageFileError, Window
+from robustmedclip.io.sources.pixels import PixelReader
 from robustmedclip.io.sources.source import SourceDataset
 from robustmedclip.io.versioned import SourceError
 

@@ -1,5 +1,6 @@
 """Files of images, decoded when they are used."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, BinaryIO
@@ -9,14 +10,19 @@ from fsspec import AbstractFileSystem
 
 from robustmedclip.errors import SHOWN, first_ten
 from robustmedclip.images.pixels import LazyImages
-from robustmedclip.io.sources.pixels import ImageFileError, PixelReader
+from robustmedclip.io.sources.levels import ImageFileError
+from robustmedclip.io.sources.pixels import PixelReader
 from robustmedclip.io.versioned import SourceError
+from robustmedclip.progress import track
+
+logger = logging.getLogger(__name__)
 
 
 def image_files(filesystem: AbstractFileSystem, paths: Sequence[str], reader: PixelReader) -> LazyImages:
     """The images of some files, one each; their headers are read now, their pixels when they are used.
 
-    Grey images among coloured ones get three equal channels.
+    Grey images among coloured ones get three equal channels. The log says of how many files something was obeyed that a user
+    should know: transparency, orientation, a colour profile, padding.
 
     Parameters
     ----------
@@ -48,16 +54,22 @@ def image_files(filesystem: AbstractFileSystem, paths: Sequence[str], reader: Pi
                 yield str(error), path
 
     def complaint() -> SourceError:
-        found: dict[str, list[str]] = {}
+        reasons: dict[str, list[str]] = {}
         for reason, path in islice(damaged(), SHOWN):
-            found.setdefault(reason, []).append(path)
-        same = {reason: f" (the same: {first_ten(others)})" if others else "" for reason, (_, *others) in found.items()}
-        return SourceError("; ".join(f"{first} {reason}{same[reason]}" for reason, (first, *_) in found.items()))
+            reasons.setdefault(reason, []).append(path)
+        same = {
+            reason: f" (the same: {first_ten(others)})" if others else "" for reason, (_, *others) in reasons.items()
+        }
+        return SourceError("; ".join(f"{first} {reason}{same[reason]}" for reason, (first, *_) in reasons.items()))
 
     try:
-        shapes = [apply(reader.shape, path) for path in paths]
+        headers = [apply(reader.header, path) for path in track(paths, "reading headers of images")]
     except ImageFileError:
         raise complaint() from None
+    for remark in sorted(set().union(*(header.remarks for header in headers))):
+        remarked = [path for path, header in zip(paths, headers, strict=True) if remark in header.remarks]
+        logger.info("%d of %d images %s (the first: %s)", len(remarked), len(paths), remark, remarked[0])
+    shapes = [header.shape for header in headers]
     sizes = sorted({shape[:2] for shape in shapes})
     if len(sizes) > 1:
         named = [

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from robustmedclip.errors import InputError
+from robustmedclip.images.levels import checked_levels
 from robustmedclip.images.pixels import concatenated
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.plan.plan import POOL_SPLITS
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 def ingest(splits: dict[str, ImageSet], pool_splits: Sequence[str] = POOL_SPLITS) -> tuple[ImageSet, ImageSet]:
     """Validate a source and separate the training pool, of `pool_splits` as far as it has them, from the test split.
 
-    Pixels are not read here, but when the sets are saved.
+    Pixels are not read here, but when the sets are saved; the log then warns of odd levels.
 
     Raises
     ------
@@ -55,7 +56,7 @@ def ingest(splits: dict[str, ImageSet], pool_splits: Sequence[str] = POOL_SPLITS
             test.name,
             ", ".join(map(repr, absent)),
         )
-    return pool, test
+    return checked_levels(pool), checked_levels(test)
 
 
 def ingest_and_describe(

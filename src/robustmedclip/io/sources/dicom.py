@@ -1,0 +1,290 @@
+"""DICOM files of one image as 8-bit pixels, as a radiologist's viewer shows them but for the window."""
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from robustmedclip.io.sources.levels import Header, ImageFileError, Window, blockwise, check_size, required
+
+NOT_SQUARE = "have pixels that are not square: taken as if they were"
+PADDED = "name a padding value: its pixels are shown as black"
+
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+_PALETTE = "PALETTE COLOR"
+_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_REQUIRED = (
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+)
+_DIRECTORY = "1.2.840.10008.1.3.10"
+#: SOP classes whose pixels are no picture.
+_NO_PICTURES = {
+    "1.2.840.10008.5.1.4.1.1.30": "a parametric map: its levels are measurements",
+    "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation: its pixels are labels",
+    "1.2.840.10008.5.1.4.1.1.66.7": "a segmentation: its pixels are labels",
+    "1.2.840.10008.5.1.4.1.1.481.2": "a dose grid of radiotherapy: its levels are doses",
+}
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_JPEG_8_BIT = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+_DECODERS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+_GROUPS, _GROUPS_BIG_ENDIAN = (b"\x02\x00", b"\x08\x00"), b"\x00\x08"
+
+
+def begins(start: bytes) -> bool:
+    """Whether a file that begins with these 132 bytes is DICOM: by its marker, or plainly so without its preamble."""
+    if start[128:] == b"DICM":
+        return True
+    element, kind = start[2:4], start[4:6]
+    named = kind.isalpha() and kind.isupper()
+    if start[:2] == _GROUPS_BIG_ENDIAN:
+        return named and element[:1] == b"\0"
+    implicit = int.from_bytes(start[4:8], "little") <= 64
+    return start[:2] in _GROUPS and element[1:] == b"\0" and len(start) >= 16 and (named or implicit)
+
+
+def header(file: BinaryIO, window: Window | None) -> Header:
+    """Shape and remarks of a DICOM image, without its pixels; raises ``ImageFileError`` with why it can't be read."""
+    dataset = _dataset(file, header_only=True)
+    grey = dataset.PhotometricInterpretation in _GREY
+    if grey and not _is_plain(dataset):
+        required(window)
+    remarks = {NOT_SQUARE: not _is_square(dataset), PADDED: grey and _padding(dataset) is not None}
+    shape = (int(dataset.Rows), int(dataset.Columns), 1 if grey else 3)
+    return Header(shape, frozenset(name for name, holds in remarks.items() if holds))
+
+
+def pixels(file: BinaryIO, window: Window | None) -> np.ndarray:
+    """uint8 ``(H, W)`` or ``(H, W, 3)`` of a DICOM image; raises ``ImageFileError`` with why it can't be read."""
+    dataset = _dataset(file, header_only=False)
+    photometric = dataset.PhotometricInterpretation
+    if photometric in _GREY:
+        shown = _grey(dataset, window)
+    elif photometric == _PALETTE:
+        shown = _through_palette(_decoded(dataset), dataset)
+    else:
+        shown = _decoded(dataset)
+    shape = (int(dataset.Rows), int(dataset.Columns), *(() if photometric in _GREY else (3,)))
+    if shown.dtype != np.uint8 or shown.shape != shape:
+        raise ImageFileError(f"holds {shown.dtype} {shown.shape} in place of 8 bits {shape}")
+    return shown
+
+
+def _dataset(file: BinaryIO, header_only: bool) -> Any:
+    """The data set, after all that its header can be refused for."""
+    try:
+        import pydicom
+    except ImportError:
+        raise ImageFileError("is a DICOM file: to read it, install pydicom (pip install pydicom)") from None
+    _require_inflated(file)
+    dataset = pydicom.dcmread(file, stop_before_pixels=header_only, force=True)
+    _check_kind(dataset)
+    if lacking := [name for name in _REQUIRED if dataset.get(name) in (None, "")]:
+        raise ImageFileError(f"is not a whole DICOM image: it lacks {', '.join(lacking)}")
+    check_size(int(dataset.Columns), int(dataset.Rows))
+    if int(dataset.get("NumberOfFrames") or 1) > 1:
+        raise ImageFileError(f"has {dataset.NumberOfFrames} frames: save each as an image of its own")
+    _check_pixels(dataset)
+    return dataset
+
+
+def _require_inflated(file: BinaryIO) -> None:
+    """A deflated data set would be inflated as a whole, however large."""
+    from pydicom.filereader import read_dataset
+
+    file.seek(128)
+    if file.read(4) == b"DICM":
+        meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+        if meta.get("TransferSyntaxUID") == _DEFLATED:
+            raise ImageFileError("is a deflated DICOM file: save it uncompressed")
+    file.seek(0)
+
+
+def _check_kind(dataset: Any) -> None:
+    """Refuse what is DICOM and no picture."""
+    from pydicom.uid import UID
+
+    if dataset.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY or "DirectoryRecordSequence" in dataset:
+        raise ImageFileError("is a DICOMDIR, a list of other files: leave it out")
+    sop_class = UID(str(dataset.get("SOPClassUID") or ""))
+    if sop_class in _NO_PICTURES:
+        raise ImageFileError(f"is {_NO_PICTURES[sop_class]}, not a picture")
+    if not dataset.get("Rows"):
+        kind = f"of the kind {sop_class.name!r}" if sop_class else "of no stated kind"
+        raise ImageFileError(f"is a DICOM file {kind} that holds no picture: leave it out")
+
+
+def _check_pixels(dataset: Any) -> None:
+    """Refuse pixels that don't stand for brightness or colour in a way that is read."""
+    photometric, bits = dataset.PhotometricInterpretation, int(dataset.BitsStored)
+    samples = int(dataset.SamplesPerPixel)
+    if photometric not in (*_GREY, _PALETTE, *_COLOUR) or (photometric in _COLOUR) != (samples == 3):
+        raise ImageFileError(
+            f"has the photometric interpretation {photometric} with {samples} samples per pixel, which is not read: save it "
+            "as RGB or MONOCHROME2"
+        )
+    if int(dataset.BitsAllocated) not in (8, 16, 32) or not 1 <= bits <= int(dataset.BitsAllocated):
+        raise ImageFileError(f"stores {bits} bits of {dataset.BitsAllocated}: only 8, 16 or 32 allocated bits are read")
+    if photometric in _COLOUR and bits > 8:
+        raise ImageFileError("has colours of more than 8 bits: convert it to 8 bits")
+    if int(dataset.get("HighBit") or bits - 1) != bits - 1:
+        raise ImageFileError(f"has the highest bit {dataset.HighBit} of {bits} stored ones: save it with {bits - 1}")
+    if photometric == _PALETTE and "RedPaletteColorLookupTableDescriptor" not in dataset:
+        raise ImageFileError("is PALETTE COLOR and brings no palette: save it as RGB")
+    if dataset.get("PixelPresentation") in ("COLOR", "MIXED"):
+        raise ImageFileError("shows some levels in colour (PixelPresentation): save it as RGB")
+    if photometric == "MONOCHROME2" and dataset.get("PresentationLUTShape") == "INVERSE":
+        raise ImageFileError("is MONOCHROME2 and asks to be shown inverted: save it one way")
+
+
+def _grey(dataset: Any, window: Window | None) -> np.ndarray:
+    raw = _decoded(dataset)
+    padded = _is_padding(raw, dataset)
+    unused = 8 * raw.dtype.itemsize - int(dataset.BitsStored)
+    stored = (raw << unused) >> unused if unused > 0 else raw  # bits beyond those stored hold overlays, not levels
+    if _is_plain(dataset):
+        shown = stored
+    else:
+        apply = required(window).apply
+        shown = blockwise(lambda block: apply(_rescaled(block, dataset)), stored)
+    shown = 255 - shown if dataset.PhotometricInterpretation == "MONOCHROME1" else shown
+    return shown if padded is None else np.where(padded, np.uint8(0), shown)
+
+
+def _is_plain(dataset: Any) -> bool:
+    """Whether the stored levels are those to show, from 0 to 255."""
+    eight = int(dataset.BitsStored) == int(dataset.BitsAllocated) == 8 and int(dataset.PixelRepresentation) == 0
+    return eight and not dataset.get("ModalityLUTSequence") and _rescale(dataset) == (1, 0)
+
+
+def _rescaled(stored: np.ndarray, dataset: Any) -> np.ndarray:
+    """Levels after the modality's table, or slope and intercept."""
+    if dataset.get("ModalityLUTSequence"):
+        from pydicom.pixels import apply_modality_lut
+
+        return apply_modality_lut(stored, dataset)
+    slope, intercept = _rescale(dataset)
+    return stored.astype(np.float64) * slope + intercept
+
+
+def _rescale(dataset: Any) -> tuple[float, float]:
+    """Slope and intercept: of the functional groups of an enhanced file, or of the file; 1 and 0 where there is none."""
+    places = [dataset]
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in dataset.get(groups) or ():
+            places += group.get("PixelValueTransformationSequence") or ()
+    slopes, intercepts = ([place.get(name) for place in places] for name in ("RescaleSlope", "RescaleIntercept"))
+    try:
+        slope = float(next((value for value in reversed(slopes) if value not in (None, "")), 1))
+        intercept = float(next((value for value in reversed(intercepts) if value not in (None, "")), 0))
+    except (TypeError, ValueError) as error:
+        raise ImageFileError(f"has a slope or an intercept that is not a number ({error})") from error
+    if slope == 0 or not np.isfinite([slope, intercept]).all():
+        raise ImageFileError(f"has the slope {slope:g} and the intercept {intercept:g}, which leave no picture")
+    return slope, intercept
+
+
+def _padding(dataset: Any) -> tuple[int, int] | None:
+    """First and last stored value that stand for no tissue; None where there are none."""
+    value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
+    if value in (None, ""):
+        return None
+    try:
+        ends = sorted((int(value), int(value if limit in (None, "") else limit)))
+    except (TypeError, ValueError) as error:
+        raise ImageFileError(f"has a padding value that is not a number ({error})") from error
+    return ends[0], ends[1]
+
+
+def _is_padding(raw: np.ndarray, dataset: Any) -> np.ndarray | None:
+    """Where an array of stored values is padding; values that are stated with the other sign count as well."""
+    if (padding := _padding(dataset)) is None:
+        return None
+    whole = 2 ** (8 * raw.dtype.itemsize)
+    first, length = padding[0], padding[1] - padding[0]
+    return (raw.astype(np.int64) - first) % whole <= length
+
+
+def _is_square(dataset: Any) -> bool:
+    for name in ("PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing"):
+        sides = dataset.get(name)
+        if sides is not None and len(sides) == 2 and min(map(float, sides)) > 0:
+            return abs(float(sides[0]) / float(sides[1]) - 1) < 0.01
+    return True
+
+
+def _through_palette(indices: np.ndarray, dataset: Any) -> np.ndarray:
+    """The colours of a palette, 8 bits: of wider entries the highest 8, unless they hold no more than 8."""
+    from pydicom.pixels import apply_color_lut
+
+    colours = apply_color_lut(indices, dataset)[..., :3]
+    if colours.dtype == np.uint8:
+        return colours
+    entries, first, _ = dataset.RedPaletteColorLookupTableDescriptor
+    table = apply_color_lut(np.arange(first, first + (entries or 2**16)), dataset)
+    return (colours >> 8 if table.max() > 255 else colours).astype(np.uint8)
+
+
+def _decoded(dataset: Any) -> np.ndarray:
+    """The pixels as they are stored; colours as RGB."""
+    from pydicom.pixels import pixel_array
+    from pydicom.uid import (
+        ExplicitVRBigEndian,
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+        JPEG2000TransferSyntaxes,
+    )
+
+    if "PixelData" not in dataset:
+        raise ImageFileError("is a DICOM file without pixels, or with levels that are not whole numbers")
+    if not dataset.file_meta.get("TransferSyntaxUID"):
+        if dataset["PixelData"].is_undefined_length:
+            raise ImageFileError("does not say how its pixels are compressed: it lacks the transfer syntax")
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax in _JPEG_8_BIT and int(dataset.SamplesPerPixel) == 3:
+        return _jpeg_colours(dataset)
+    if syntax in JPEG2000TransferSyntaxes:
+        _check_signs(dataset)
+    return _with_advice(lambda: pixel_array(dataset, correct_unused_bits=False), syntax)
+
+
+def _jpeg_colours(dataset: Any) -> np.ndarray:
+    """RGB of a JPEG frame: as its markers (JFIF, Adobe) say, or, where it has none, as the photometric interpretation does."""
+    from pydicom.encaps import get_frame
+
+    picture = Image.open(BytesIO(get_frame(dataset.PixelData, 0, number_of_frames=1)), formats=("JPEG",))
+    if dataset.PhotometricInterpretation == "RGB" and not {"jfif", "adobe_transform"} & set(picture.info):
+        picture.draft("YCbCr", picture.size)  # no conversion
+        return np.asarray(picture)
+    return np.asarray(picture.convert("RGB"))
+
+
+def _check_signs(dataset: Any) -> None:
+    """Refuse a JPEG 2000 frame with signs that the data set denies: decoders make different levels of it."""
+    from pydicom.encaps import get_frame
+    from pydicom.pixels.utils import get_j2k_parameters
+
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    if get_j2k_parameters(frame).get("is_signed") and int(dataset.PixelRepresentation) == 0:
+        raise ImageFileError("has signed pixels, and says that they have no sign: save it uncompressed")
+
+
+def _with_advice(decode: Callable[[], np.ndarray], syntax: Any) -> np.ndarray:
+    try:
+        return decode()
+    except (RuntimeError, NotImplementedError) as error:
+        if "missing dependencies" in str(error) or "does not support" in str(error):
+            raise ImageFileError(
+                f"is compressed as {syntax.name}: to read it, install a decoder ({_DECODERS}), or save it uncompressed"
+            ) from error
+        raise

@@ -1,0 +1,85 @@
+"""Levels of images as 8 bits, and what is said of files that have none."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Larger images are refused before anything is allocated.
+LARGEST_PIXELS = 2**25
+_BLOCK = 2**20
+
+
+class ImageFileError(ValueError):
+    """What is wrong with an image file, as the end of a sentence that begins with its name."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its image before a pixel is read.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(H, W, C)`` of its pixels, C in {1, 3}, turned as they are to be seen.
+    remarks : frozenset of str
+        What was done, as the file asks, and a user should know: ends of a sentence that begins with ``3 images``.
+    """
+
+    shape: tuple[int, int, int]
+    remarks: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which levels become 0 (`low` and below) and 255 (`high` and above); linear and rounded between them."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def parse(cls, setting: Mapping[str, float]) -> "Window":
+        """From ``{low, high}``, or from ``{center, width}`` as DICOM defines them (PS3.3 C.11.2.1.2.1, LINEAR).
+
+        Raises
+        ------
+        ValueError
+            If it is neither, or the range is empty.
+        """
+        numbers = isinstance(setting, Mapping) and all(
+            isinstance(value, (int, float)) and np.isfinite(value) for value in setting.values()
+        )
+        if numbers and set(setting) == {"low", "high"} and setting["low"] < setting["high"]:
+            return cls(setting["low"], setting["high"])
+        if numbers and set(setting) == {"center", "width"} and setting["width"] > 1:
+            middle, half = setting["center"] - 0.5, (setting["width"] - 1) / 2
+            return cls(middle - half, middle + half)
+        raise ValueError(f"expected {{center, width}} with a width above 1 or {{low, high}}, found {setting!r}")
+
+    def apply(self, levels: np.ndarray) -> np.ndarray:
+        """uint8 of the shape of `levels`, which are real numbers."""
+        scaled = (levels.astype(np.float64) - self.low) * (255 / (self.high - self.low))
+        if not np.isfinite(scaled).all():
+            raise ImageFileError("holds levels that are not finite numbers")
+        return np.rint(scaled.clip(0, 255)).astype(np.uint8)
+
+
+def required(window: Window | None) -> Window:
+    """The window; raises ``ImageFileError`` if there is none, with what to set."""
+    if window is None:
+        raise ImageFileError(
+            "does not hold plain 8-bit levels: set 'window' in the source, as {center, width} or {low, high}"
+        )
+    return window
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise ``ImageFileError`` unless an image has between 1 and :data:`LARGEST_PIXELS` pixels."""
+    if width < 1 or height < 1 or width * height > LARGEST_PIXELS:
+        raise ImageFileError(f"is {width} x {height} px: between 1 and {LARGEST_PIXELS} pixels are read")
+
+
+def blockwise(function: Callable[[np.ndarray], np.ndarray], levels: np.ndarray) -> np.ndarray:
+    """`function` of blocks of rows, so that its intermediates stay small."""
+    rows = max(1, _BLOCK // levels.shape[1])
+    return np.concatenate([function(levels[start : start + rows]) for start in range(0, len(levels), rows)])
