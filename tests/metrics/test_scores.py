@@ -20,11 +20,12 @@ from robustmedclip.metrics import (
     brier_score,
     expected_calibration_error,
     fit_temperature,
+    image_values,
     is_correct,
+    metrics_named,
     reliability,
     resample_counts,
     scaled_logits,
-    score_values,
     softmax,
 )
 
@@ -254,10 +255,11 @@ def test_conditions_are_scored_as_they_are_alone(name):
 
 @pytest.mark.parametrize("name", SCORES)
 def test_resamples_of_image_values_spread_as_scores_of_resampled_images(name):
+    metrics = {metric.name: metric for metric in metrics_named()}
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=300)
     logits = 3 * (1.5 * np.eye(3)[labels] + 1.2 * rng.normal(size=(300, 3)))
-    values = score_values(logits[None], logits, labels)[name][0]
+    values = image_values([metrics[name]], logits[None], labels, logits)[0, 0]
     assert values.mean() == pytest.approx(SCORES[name](logits, labels), abs=1e-12)
     counts = resample_counts(0, "spread", 600, 300)
     fast = counts @ values / 300

@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.metrics import metrics_named
+from robustmedclip.metrics.alexnet import ALEXNET
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.pipelines.reporting import nodes
 from robustmedclip.reporting import charts
@@ -33,7 +35,12 @@ def logits(models=MODELS, data_sets=DATA_SETS, flawless=()) -> list[Logits]:
                 strength = skill * np.array([3.0, *2 * [2.5, 2.0, 1.5, 1.0, 0.5]])[:, None, None]
                 values = strength * np.eye(3)[labels] + (0 if data_set in flawless else 1.2) * (shared + noise)
                 tuned = seed is not None
-                attributes = {"base": "base", "method": "lora" if tuned else "zero-shot", "seed": seed}
+                attributes = {
+                    "base": "base",
+                    "adaptation": model[5:-4] or "zero-shot",
+                    "method": "lora" if tuned else "zero-shot",
+                    "seed": seed,
+                }
                 attributes |= {"rank": 8 if tuned else None, "fraction": 0.1 if tuned else None}
                 runs.append(
                     Logits(
@@ -59,8 +66,8 @@ class Report:
     """What the reporting stage makes of logits."""
 
     def __init__(self, runs: list[Logits], **scoring):
-        settings = {"baseline": "base", "collections": {}, "medmnist_c": [], "seen": []} | scoring
-        self.metrics, resamples = nodes.compute_metrics(*runs, **settings)
+        settings = {"baseline": "base", "collections": {}, "references": {}, "seen": []} | scoring
+        self.metrics, resamples, _ = nodes.compute_metrics(*runs, metrics=metrics_named(), **settings)
         self.leaderboard = nodes.rank_models(self.metrics, resamples)
         self.comparisons = nodes.compare_pairs(self.leaderboard, resamples)
         made = (self.metrics, self.leaderboard, self.comparisons)
@@ -116,7 +123,7 @@ def test_every_table_comes_in_three_formats(report):
         "mce_by_data_set",
         "mce_by_modality",
         "relative_ce_by_corruption",
-        "resilience_by_severity",
+        "retained_accuracy_by_severity",
     }
 
 
@@ -184,11 +191,11 @@ def test_figures_tell_adaptations_apart_and_lose_none():
     """Adaptations of one method, of several fractions, without a rank, without labels."""
     facts = {
         "base": {"method": "zero-shot"},
-        "base_ensemble": {"method": "prompt-ensemble"},
-        "base_lora_k1": {"method": "lora", "rank": 8, "fraction": 0.01, "seed": 0},
-        "base_lora_k10": {"method": "lora", "rank": 8, "fraction": 0.1, "seed": 0},
-        "base_longer_k10": {"method": "lora", "rank": 8, "fraction": 0.1, "seed": 0},
-        "base_probe_k3": {"method": "linear-probe", "fraction": 0.03, "seed": 0},
+        "base_ensemble": {"adaptation": "ensemble", "method": "prompt-ensemble"},
+        "base_lora_k1": {"adaptation": "lora", "method": "lora", "rank": 8, "fraction": 0.01, "seed": 0},
+        "base_lora_k10": {"adaptation": "lora", "method": "lora", "rank": 8, "fraction": 0.1, "seed": 0},
+        "base_longer_k10": {"adaptation": "longer", "method": "lora", "rank": 8, "fraction": 0.1, "seed": 0},
+        "base_probe_k3": {"adaptation": "probe", "method": "linear-probe", "fraction": 0.03, "seed": 0},
     }
     runs = [
         replace(run, attributes={"base": "base", "rank": None, "fraction": None, "seed": None, **facts[run.model]})
@@ -207,7 +214,7 @@ def test_figures_tell_adaptations_apart_and_lose_none():
     assert list(lines["base, lora, clean"].x) == [1, 10]
     shown = {line.get_label(): line.get_marker() for line in severity_curves(report.metrics).axes[0].lines}
     assert set(shown) == set(facts) - {"base_lora_k1"} and len(set(shown.values())) == len(shown)
-    assert {point.name for point in charts.error_against_mce(report.leaderboard).data} == expected
+    assert {point.name for point in charts.error_against_mce(report.leaderboard, report.metrics).data} == expected
 
 
 def test_severity_curves_start_at_the_clean_error_of_the_data_sets_that_have_the_corruption():
@@ -260,7 +267,7 @@ def test_balanced_errors_of_medmnist_c_have_tables():
     names = {"clean": "clean", "blur": "pixelate", "noise": "speckle_noise"}
     conditions = tuple(Condition(names[one.corruption], one.severity) for one in CONDITIONS)
     runs = [replace(run, conditions=conditions) for run in logits(data_sets={"octmnist": "OCT"})]
-    report = Report(runs, medmnist_c=["octmnist"])
+    report = Report(runs, references={"octmnist": ALEXNET["octmnist"]})
     table = report.csv("be_by_data_set")
     assert table["data_set"].tolist() == ["octmnist"] * 3 and (table["value"] < 3).all()
     assert "AlexNet is 1" in report.text

@@ -360,8 +360,16 @@ def test_prompts_need_no_labels_and_heads_need_some():
     ]
     ensemble, probe = plan.evaluated_models[2:4]
     nothing = {"rank": None, "fraction": None, "seed": None}
-    assert ensemble.attributes == {"base": "clip", "method": "prompt-ensemble", **nothing}
-    assert probe.attributes == {"base": "clip", "method": "linear-probe", "rank": None, "fraction": 0.1, "seed": 0}
+    assert ensemble.attributes == {"base": "clip", "adaptation": "ensemble", "method": "prompt-ensemble", **nothing}
+    expected = {
+        "base": "clip",
+        "adaptation": "probe",
+        "method": "linear-probe",
+        "rank": None,
+        "fraction": 0.1,
+        "seed": 0,
+    }
+    assert probe.attributes == expected
     assert [model.product for model in plan.evaluated_models[1:4]] == [None, None, "head-clip_probe_k10_s0"]
     assert plan.seen_corruptions == () and len(plan.tuned_models) == 2
 

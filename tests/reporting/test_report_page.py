@@ -10,6 +10,7 @@ import pytest
 
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.sets import ImageSet
+from robustmedclip.metrics import metrics_named
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.reporting.nodes import (
@@ -55,6 +56,7 @@ def logits_of(images: ImageSet, model: str, seed: int = 0, strength: float = 2) 
         sample_ids=images.sample_ids,
         attributes={
             "base": model.partition("_lora")[0],
+            "adaptation": "lora" if tuned else "zero-shot",
             "method": "lora" if tuned else "zero-shot",
             "rank": 8 if tuned else None,
             "fraction": 0.1 if tuned else None,
@@ -82,8 +84,13 @@ def written(images: list[ImageSet], models: list[str], extra: dict | None = None
         for seed, model in enumerate(models)
         for one in images
     ]
-    metrics, resamples = compute_metrics(
-        *logits, baseline=models[0], collections={}, medmnist_c=[], seen=changes.get("seen", [])
+    metrics, resamples, _ = compute_metrics(
+        *logits,
+        baseline=models[0],
+        metrics=metrics_named(),
+        collections={},
+        references={},
+        seen=changes.get("seen", []),
     )
     leaderboard = rank_models(metrics, resamples)
     pairs = compare_pairs(leaderboard, resamples)

@@ -37,7 +37,7 @@ from robustmedclip.adaptation.tuning import merge_adapter, tune
 from robustmedclip.images.conditions import CLEAN
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import CheckpointJournalDataset, LogitsDataset
-from robustmedclip.metrics import metrics_table, softmax
+from robustmedclip.metrics import score_benchmark, softmax
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classifier
 from robustmedclip.models.open_clip import load_open_clip
@@ -330,7 +330,8 @@ def scored(folder: Path, plan: Plan) -> DataCatalog:
         )
         catalog.save(name, logits)
         runs.append(logits)
-    catalog["metrics"] = metrics_table(runs, plan.baseline, resamples=10)
+    scores = score_benchmark(runs, plan.baseline, resamples=10)
+    catalog["metrics"], catalog["seed_metrics"] = scores.metrics, scores.seed_metrics
     return catalog
 
 

@@ -1,37 +1,41 @@
-"""Scores of logits, corruption errors, paired bootstrap intervals, and the one table they all go into."""
+"""Metrics of logits, corruption errors, paired bootstrap intervals, and the one table they all go into."""
 
 from robustmedclip.metrics.bootstrap import interval, resample_counts, resampled_means, seed_weights
-from robustmedclip.metrics.calibration import fit_temperature, reliability, scaled_logits, softmax
+from robustmedclip.metrics.calibration import (
+    brier_score,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+    scaled_logits,
+    softmax,
+)
+from robustmedclip.metrics.classification import accuracy, balanced_accuracy, is_correct
 from robustmedclip.metrics.comparison import compare_models, holm, rank_stability
+from robustmedclip.metrics.metric import Metric, image_values
+from robustmedclip.metrics.ranking import aurc, auroc
+from robustmedclip.metrics.registry import METRICS, metrics_named
 from robustmedclip.metrics.robustness import (
-    alexnet_errors,
     balanced_error,
     corruption_error,
     error_ratio,
     mce,
     mean_of_defined,
     pooled,
+    reference_errors,
     relative_balanced_error,
     relative_corruption_error,
     relative_mce,
-    resilience,
+    retained_accuracy,
 )
-from robustmedclip.metrics.scores import (
-    accuracy,
-    aurc,
-    auroc,
-    balanced_accuracy,
-    brier_score,
-    expected_calibration_error,
-    is_correct,
-    score_values,
-)
-from robustmedclip.metrics.table import COLUMNS, metrics_table, overall, score_benchmark
+from robustmedclip.metrics.summary import error_by_severity, model_rows, summary
+from robustmedclip.metrics.table import COLUMNS, Scores, metrics_table, overall, score_benchmark
 
 __all__ = [
     "COLUMNS",
+    "METRICS",
+    "Metric",
+    "Scores",
     "accuracy",
-    "alexnet_errors",
     "aurc",
     "auroc",
     "balanced_accuracy",
@@ -39,28 +43,33 @@ __all__ = [
     "brier_score",
     "compare_models",
     "corruption_error",
+    "error_by_severity",
     "error_ratio",
     "expected_calibration_error",
     "fit_temperature",
     "holm",
+    "image_values",
     "interval",
     "is_correct",
     "mce",
     "mean_of_defined",
+    "metrics_named",
     "metrics_table",
+    "model_rows",
     "overall",
     "pooled",
     "rank_stability",
+    "reference_errors",
     "relative_balanced_error",
     "relative_corruption_error",
     "relative_mce",
     "reliability",
     "resample_counts",
     "resampled_means",
-    "resilience",
+    "retained_accuracy",
     "scaled_logits",
     "score_benchmark",
-    "score_values",
     "seed_weights",
     "softmax",
+    "summary",
 ]

@@ -1,4 +1,4 @@
-"""Array operations that the scores share."""
+"""Array operations that the metrics share."""
 
 from collections.abc import Callable
 
@@ -23,16 +23,24 @@ def checked(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
     return logits, labels
 
 
-def over_conditions(
-    function: Callable[[np.ndarray, np.ndarray], np.ndarray], logits: np.ndarray, labels: np.ndarray
+def in_parts(
+    function: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    logits: np.ndarray,
+    labels: np.ndarray,
+    clean: np.ndarray | None = None,
 ) -> np.ndarray:
-    """`function` of ``(conditions, N, classes)``, some conditions at a time so that memory stays bounded."""
-    step = max(1, 2**20 // logits[0].size)
-    return np.concatenate([function(logits[i : i + step], labels) for i in range(0, len(logits), step)])
+    """`function` of `logits` ``(..., N, classes)`` and `labels`, some conditions at a time so that memory stays bounded.
+
+    The logits of the `clean` images, which metrics are given too, play no part.
+    """
+    conditions = np.reshape(logits, (-1, *np.shape(logits)[-2:]))
+    step = max(1, 2**20 // conditions[0].size)
+    parts = [function(conditions[i : i + step], labels) for i in range(0, len(conditions), step)]
+    return np.concatenate(parts).reshape(np.shape(logits)[:-1])
 
 
 def log_odds(logits: np.ndarray) -> np.ndarray:
-    """Log-odds of the softmax probabilities, float64 of the shape of `logits`."""
+    """Log-odds of the softmax probabilities, float64 of the shape of `logits`; they don't saturate as those do."""
     logits = np.asarray(logits, dtype=np.float64)
     shifted = logits - logits.max(-1, keepdims=True)
     powers = np.exp(shifted)
@@ -44,29 +52,14 @@ def log_odds(logits: np.ndarray) -> np.ndarray:
         return shifted - np.log(others)
 
 
-def mid_ranks(scores: np.ndarray) -> np.ndarray:
-    """Ranks from 1 along the last axis; equal scores share the mean of their ranks."""
-    order = np.argsort(scores, axis=-1)
-    first, last = _ties(np.take_along_axis(scores, order, -1))
-    ranks = np.empty(scores.shape)
-    np.put_along_axis(ranks, order, (first + last) / 2 + 1, -1)
-    return ranks
-
-
 def tied_means(values: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Each value replaced by the mean over its run of equal neighbouring `scores`, along the last axis."""
-    first, last = _ties(scores)
-    sums = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, -1)], -1)
-    totals = np.take_along_axis(sums, last + 1, -1) - np.take_along_axis(sums, first, -1)
-    return totals / (last - first + 1)
-
-
-def _ties(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the first and of the last of the run of equal values that each value belongs to."""
-    position = np.arange(ordered.shape[-1])
-    change = ordered[..., 1:] != ordered[..., :-1]
-    edge = np.ones((*ordered.shape[:-1], 1), bool)
+    position = np.arange(scores.shape[-1])
+    change = scores[..., 1:] != scores[..., :-1]
+    edge = np.ones((*scores.shape[:-1], 1), bool)
     starts, ends = np.concatenate([edge, change], -1), np.concatenate([change, edge], -1)
     first = np.maximum.accumulate(np.where(starts, position, 0), -1)
     last = np.minimum.accumulate(np.where(ends, position, position[-1])[..., ::-1], -1)[..., ::-1]
-    return first, last
+    sums = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, -1)], -1)
+    totals = np.take_along_axis(sums, last + 1, -1) - np.take_along_axis(sums, first, -1)
+    return totals / (last - first + 1)

@@ -7,15 +7,12 @@ same draw, as a seed is one training (the bootstrap of crossed factors, Owen 200
 """
 
 from collections.abc import Iterator
-from statistics import NormalDist
 
 import numpy as np
+from scipy.special import ndtr, ndtri  # of scipy.stats.norm, which is slow to import, the cdf and the ppf
 
 LEVEL = 0.95
 _BLOCK = 2**22
-_NORMAL = NormalDist()
-_quantile = np.vectorize(_NORMAL.inv_cdf, otypes=[float])
-_probability = np.vectorize(_NORMAL.cdf, otypes=[float])
 
 
 def resample_counts(seed: int, data_set: str, resamples: int, images: int) -> np.ndarray:
@@ -105,11 +102,10 @@ def interval(samples: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.
     if not total:
         return np.full((2, *estimate.shape), np.nan)
     below = (np.sum(ordered < estimate, axis=0) + np.sum(ordered <= estimate, axis=0)) / 2
-    bound = _NORMAL.inv_cdf((1 + level) / 2)
-    share = np.clip(below / np.maximum(defined, 1), 1 - (1 + level) / 2, (1 + level) / 2)
-    shift = _quantile(share)
-    first = np.floor(_probability(2 * shift - bound) * (total - 1)).astype(int) - (total - defined)
-    last = np.ceil(_probability(2 * shift + bound) * (total - 1)).astype(int)
+    bound = ndtri((1 + level) / 2)
+    shift = ndtri(np.clip(below / np.maximum(defined, 1), 1 - (1 + level) / 2, (1 + level) / 2))
+    first = np.floor(ndtr(2 * shift - bound) * (total - 1)).astype(int) - (total - defined)
+    last = np.ceil(ndtr(2 * shift + bound) * (total - 1)).astype(int)
     bounded = (first >= 0) & (last < defined) & ~np.isnan(estimate)
 
     def bounds(place: np.ndarray, outwards: np.ufunc) -> np.ndarray:

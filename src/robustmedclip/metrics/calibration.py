@@ -1,8 +1,16 @@
-"""How far confidence can be trusted, before and after temperature scaling."""
+"""How far confidence can be trusted, before and after temperature scaling.
+
+Logits are ``(..., N, classes)``, labels int ``(N,)``, and results keep the leading axes, for instance conditions.
+All raise ValueError where shapes or labels don't fit or a logit is not finite.
+"""
+
+from functools import partial
 
 import numpy as np
+from scipy import special
 
-from robustmedclip.metrics.arrays import checked
+from robustmedclip.metrics.arrays import checked, in_parts
+from robustmedclip.metrics.metric import Metric
 
 BINS = 15
 FOLDS = 5
@@ -11,9 +19,27 @@ TEMPERATURES = (0.01, 100.0)
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities, float64 of the shape of `logits`, that sum to 1 over the last axis."""
-    logits = np.asarray(logits, dtype=np.float64)
-    powers = np.exp(logits - logits.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
+    return special.softmax(np.asarray(logits, dtype=np.float64), axis=-1)
+
+
+def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Mean gap between confidence and accuracy, in [0, 1], float64 ``(...)``.
+
+    Images are binned by confidence, the highest softmax probability, into `bins` bins of equal width
+    that include their upper edge; the gaps of the bins are weighted by their number of images
+    (Guo et al. 2017, arXiv:1706.04599, eq. 3, which also uses 15 bins). With few images it exceeds the error
+    of calibration in truth: a perfectly calibrated model does not reach 0. Where it is small, the spread of the
+    images' values is larger than its own.
+    """
+    return calibration_values(logits, labels, bins).mean(-1)
+
+
+def brier_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Mean squared distance of the probabilities from the one-hot label, in [0, 2], float64 ``(...)``.
+
+    Summed over all classes, as in Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
+    """
+    return brier_values(logits, labels).mean(-1)
 
 
 def calibration_values(logits: np.ndarray, labels: np.ndarray, bins: int = BINS) -> np.ndarray:
@@ -34,7 +60,7 @@ def calibration_values(logits: np.ndarray, labels: np.ndarray, bins: int = BINS)
 def reliability(logits: np.ndarray, labels: np.ndarray, bins: int = BINS) -> np.ndarray:
     """What a reliability diagram shows, summed over images, so that data sets and conditions can be added up.
 
-    The diagram (DeGroot & Fienberg 1983, doi:10.2307/2987588) plots the share of right predictions against the mean
+    The diagram (DeGroot & Fienberg 1983, doi:10.2307/2987588) plots the fraction of right predictions against the mean
     confidence of each bin; the expected calibration error is ``abs(right - confidence).sum() / images.sum()``.
 
     Parameters
@@ -116,6 +142,52 @@ def scaled_logits(logits: np.ndarray, clean: np.ndarray, labels: np.ndarray) -> 
     fold = place % min(FOLDS, len(labels))
     temperatures = np.ones((len(labels), 1))
     if fold.any():
-        for one in np.unique(fold):
-            temperatures[fold == one] = fit_temperature(clean[fold != one], labels[fold != one])
+        for left_out in np.unique(fold):
+            others = fold != left_out
+            temperatures[~others] = fit_temperature(clean[others], labels[others])
     return logits / temperatures
+
+
+def scaled_calibration_values(logits: np.ndarray, labels: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """:func:`calibration_values` after temperature scaling, see :func:`scaled_logits`."""
+    return in_parts(calibration_values, scaled_logits(logits, clean, labels), labels)
+
+
+BRIER = Metric(
+    name="brier",
+    title="Brier",
+    unit="",
+    higher_is_better=False,
+    bounds=(0, 2),
+    decimals=3,
+    source="Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",
+    values=partial(in_parts, brier_values),
+    leaderboard=(),
+    table="calibration",
+)
+
+ECE = Metric(
+    name="ece",
+    title="ECE",
+    unit="%",
+    higher_is_better=False,
+    bounds=(0, 1),
+    decimals=1,
+    source="Guo et al. 2017, arXiv:1706.04599",
+    values=partial(in_parts, calibration_values),
+    leaderboard=("clean",),
+    table="calibration",
+)
+
+SCALED_ECE = Metric(
+    name="scaled_ece",
+    title="ECE after temperature scaling",
+    unit="%",
+    higher_is_better=False,
+    bounds=(0, 1),
+    decimals=1,
+    source="Guo et al. 2017, arXiv:1706.04599, sec. 4.2; under shift as Ovadia et al. 2019, arXiv:1906.02530",
+    values=scaled_calibration_values,
+    leaderboard=(),
+    table="calibration",
+)

@@ -1,10 +1,10 @@
 """Which model is better, and how sure that is, from paired resamples."""
 
 from itertools import combinations
-from math import erfc, sqrt
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr
 
 from robustmedclip.metrics.bootstrap import interval
 
@@ -16,8 +16,8 @@ def compare_models(samples: pd.DataFrame) -> pd.DataFrame:
     """Every pair of models, compared on the same resamples.
 
     The p value is that of Wald's test: the difference over its bootstrap standard error is compared with a
-    normal distribution (Efron & Tibshirani 1993, *An Introduction to the Bootstrap*, ch. 12-13), as the share of
-    resamples on one side of zero can't be smaller than one over their number, too coarse for many pairs.
+    normal distribution (Efron & Tibshirani 1993, *An Introduction to the Bootstrap*, ch. 12-13), as the fraction
+    of resamples on one side of zero can't be smaller than one over their number, too coarse for many pairs.
     It is corrected over all pairs by :func:`holm`.
 
     Parameters
@@ -75,13 +75,13 @@ def rank_stability(samples: pd.DataFrame) -> pd.DataFrame:
     places = 1 + np.sum(values[:, None, :] < values[:, :, None] - _ROUNDING, axis=2, dtype=float)
     places[np.isnan(values)] = np.nan
     rows = []
-    for model, own in zip(samples.columns, places.T, strict=True):
-        drawn = own[1:][~np.isnan(own[1:])]
-        if np.isnan(own[0]) or not len(drawn):
-            rows.append((model, own[0], *[np.nan] * 4))
+    for model, (place, *resampled) in zip(samples.columns, places.T, strict=True):
+        drawn = np.array(resampled)[~np.isnan(resampled)]
+        if np.isnan(place) or not len(drawn):
+            rows.append((model, place, *[np.nan] * 4))
             continue
         low, high = np.quantile(drawn, 0.025, method="lower"), np.quantile(drawn, 0.975, method="higher")
-        rows.append((model, own[0], low, high, np.mean(drawn == own[0]), np.mean(drawn == 1)))
+        rows.append((model, place, low, high, np.mean(drawn == place), np.mean(drawn == 1)))
     columns = ["model", "place", "place_low", "place_high", "place_share", "first_share"]
     table = pd.DataFrame(rows, columns=columns)
     return table.astype({name: "Int64" for name in columns[1:4]})
@@ -95,4 +95,4 @@ def _wald(difference: np.ndarray) -> float:
     spread = np.std(drawn, ddof=1)
     if spread == 0:
         return 1.0 if estimate == 0 else np.nan
-    return erfc(abs(estimate) / spread / sqrt(2))
+    return float(2 * ndtr(-abs(estimate) / spread))

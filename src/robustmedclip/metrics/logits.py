@@ -8,6 +8,9 @@ import numpy as np
 
 from robustmedclip.images.conditions import Condition
 
+#: The adaptation of a model that is scored as it is.
+ZERO_SHOT = "zero-shot"
+
 
 @dataclass(frozen=True)
 class Logits:
@@ -18,8 +21,9 @@ class Logits:
     model : str
         Name shared by the seeds of one model, e.g. ``phantom_vit_lora_k10``.
     attributes : mapping
-        ``base``, ``method`` (``zero-shot``, ``lora``, ...), ``rank``, ``fraction`` and ``seed``;
-        the last three are None where they don't apply. ``weights`` is the content hash of the scored model.
+        ``base``, ``adaptation`` (its name, or :data:`ZERO_SHOT`), ``method`` (``zero-shot``, ``lora``, ...), ``rank``,
+        ``fraction`` and ``seed``; the last three are None where they don't apply. ``weights`` is the content hash of the
+        scored model.
     data_set, modality : str
         The data set the images come from.
     class_names : tuple of str

@@ -8,9 +8,9 @@ of the reference's luck, or change its sign. As this depends on the reference al
 undefined ratios out: every model is averaged over the same corruptions.
 """
 
-import numpy as np
+from collections.abc import Mapping, Sequence
 
-from robustmedclip.metrics.alexnet import ALEXNET
+import numpy as np
 
 #: The smallest error, or rise of an error, of the reference that others are divided by.
 MINIMUM = 0.01
@@ -94,7 +94,7 @@ def pooled(errors: np.ndarray, clean: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def balanced_error(errors: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """BE_c = mean_s e_{c,s} / e^ref_c of balanced errors e, 1 for the reference (MedMNIST-C form).
 
-    Di Salvo et al. 2024, arXiv:2406.17536. Its reference is AlexNet, see :func:`alexnet_errors`.
+    Di Salvo et al. 2024, arXiv:2406.17536. Its reference is AlexNet.
 
     Parameters
     ----------
@@ -123,20 +123,26 @@ def relative_balanced_error(
     return _ratio(np.mean(errors, axis=-1) - clean, np.asarray(reference) - reference_clean)
 
 
-def alexnet_errors(data_set: str, corruptions: list[str]) -> tuple[np.ndarray, float]:
-    """Published balanced errors of AlexNet on a MedMNIST data set, NaN where there is none.
+def reference_errors(known: Mapping[str, float], corruptions: Sequence[str]) -> np.ndarray:
+    """Balanced errors of a suite's reference model: on clean images, then under each corruption.
+
+    Parameters
+    ----------
+    known : mapping
+        ``clean`` or a corruption to the error, averaged over severities; in [0, 1].
+    corruptions : sequence of str
+        Those that are asked for.
 
     Returns
     -------
-    errors, clean : ndarray, float
-        float64 ``(corruptions,)``, and the error on clean images; in [0, 1].
+    ndarray
+        float64 ``(1 + corruptions,)``, NaN where the error isn't known.
     """
-    known = ALEXNET.get(data_set, {})
-    return np.array([known.get(corruption, np.nan) for corruption in corruptions]), known.get("clean", np.nan)
+    return np.array([known.get(condition, np.nan) for condition in ("clean", *corruptions)])
 
 
-def resilience(errors: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """Share of the clean accuracy that is left, in percent: 100 * (1 - E) / (1 - E_clean).
+def retained_accuracy(errors: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """What is left of the clean accuracy, in percent: 100 * (1 - E) / (1 - E_clean).
 
     The robustness score of Laugros et al. 2019, arXiv:1909.02436. NaN where the clean accuracy is below 0.01.
 

@@ -21,6 +21,7 @@ from robustmedclip.adaptation.settings import (
 from robustmedclip.corruptions import GREY_MODES, MEDMNIST_DATASETS, SUITES, corruptions
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.metrics import Metric, metrics_named
 from robustmedclip.phantoms import ANATOMIES, DOMAINS
 from robustmedclip.plan.checks import (
     COUNT,
@@ -148,6 +149,7 @@ class EvaluatedModel:
         """What the tables and MLflow say of the model; None where it does not apply."""
         return {
             "base": self.base,
+            "adaptation": self.adaptation.name if self.adaptation else ZERO_SHOT,
             "method": self.adaptation.method if self.adaptation else ZERO_SHOT,
             "rank": getattr(self.settings, "rank", None),
             "fraction": self.fraction,
@@ -217,6 +219,11 @@ class Plan:
         if set(self.pool) != set(POOL_SPLITS):
             summary += f", few-shot images of the {self.pool[0]} split alone"
         return summary
+
+    @cached_property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that models are scored by."""
+        return metrics_named()
 
     @cached_property
     def tuned_models(self) -> tuple[EvaluatedModel, ...]:

@@ -25,12 +25,13 @@ _MEANS = {"mce": "mCE", "relative_mce": "relative mCE"}
 _SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star")
 
 
-def error_against_mce(leaderboard: pd.DataFrame) -> go.Figure:
+def error_against_mce(leaderboard: pd.DataFrame, metrics: pd.DataFrame) -> go.Figure:
     """Clean error against mCE, a point per model with its intervals, larger for more labels; circles are zero-shot."""
-    bases, known = sorted(set(leaderboard["base"])), approaches(leaderboard)
+    bases = sorted(set(leaderboard["base"]))
+    known = leaderboard["model"].map(metrics.drop_duplicates("model").set_index("model")["adaptation"])
     most = leaderboard["fraction"].max()
     figure = go.Figure()
-    for (base, approach), rows in leaderboard.groupby(["base", known], sort=False):
+    for (base, approach), rows in leaderboard.groupby([leaderboard["base"], known], sort=False):
         figure.add_scatter(
             x=rows["clean_error"],
             y=rows["mce"],

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics.logits import Logits
-from robustmedclip.metrics.table import ALL, SEVERITIES, overall, severity_curve
+from robustmedclip.metrics.runs import ALL, SEVERITIES
+from robustmedclip.metrics.table import overall, severity_curve
 from robustmedclip.reporting.palette import COLOURS, approaches, colour_of, symbol_of
 from robustmedclip.reporting.reliability import reliability_lines
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from robustmedclip.plan.plan import ZERO_SHOT, fraction_label
+from robustmedclip.metrics.logits import ZERO_SHOT
 
 #: Okabe & Ito (2008), "Color Universal Design".
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -17,11 +17,7 @@ def colour_of(name: str, names: Sequence[str]) -> str:
 
 def approaches(rows: pd.DataFrame) -> pd.Series:
     """What was done to the model of each row: zero-shot, or the name of its adaptation, which all fractions share."""
-    names = [
-        model.removeprefix(f"{base}_").removesuffix("" if pd.isna(fraction) else f"_{fraction_label(fraction)}")
-        for model, base, fraction in zip(rows["model"], rows["base"], rows["fraction"], strict=True)
-    ]
-    return pd.Series(names, rows.index, str).where(rows["method"] != ZERO_SHOT, ZERO_SHOT)
+    return rows["adaptation"]
 
 
 def symbol_of(approach: str, known: Iterable[str], symbols: Sequence[str]) -> str:

@@ -160,11 +160,11 @@ def report_tables(
         "relative_ce_by_corruption": _pivot(
             f"Relative CE by corruption{scale}", everywhere, models, "relative_ce", "corruption"
         ),
-        "resilience_by_severity": _pivot(
-            "Resilience by severity: share of the clean accuracy that is left, %",
+        "retained_accuracy_by_severity": _pivot(
+            "Retained accuracy by severity: what is left of the clean accuracy, %",
             everywhere[everywhere["severity"].notna()].astype({"severity": int}),
             models,
-            "resilience",
+            "retained_accuracy",
             "severity",
         ),
         "calibration": _scores("Calibration and selective risk", everywhere, models, _CALIBRATION),

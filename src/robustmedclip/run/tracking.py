@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,10 +23,7 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from robustmedclip import serving
 from robustmedclip.adaptation.settings import TrainingSettings
-from robustmedclip.images.conditions import CLEAN
-from robustmedclip.metrics import metrics_table
-from robustmedclip.metrics.table import ALL, SCORES, overall
-from robustmedclip.pipelines.reporting.pipeline import scoring
+from robustmedclip.metrics import error_by_severity, model_rows, summary
 from robustmedclip.plan.plan import EvaluatedModel, Plan
 from robustmedclip.reporting.figures import model_summary
 
@@ -127,14 +124,11 @@ def _child_of(parent: Run, cell: str) -> str | None:
 
 def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
     """Log a child run per evaluated model and seed: parameters, metrics, curves and figures."""
-    parent, metrics = mlflow.active_run(), catalog.load("metrics")
+    parent, metrics, seed_metrics = mlflow.active_run(), catalog.load("metrics"), catalog.load("seed_metrics")
     for model in plan.evaluated_models:
         names = _logits_of(model, plan)
-        logits, own = [catalog.load(name) for name in names], metrics[metrics["model"] == model.name]
-        if own["seed"].nunique() > 1:
-            baseline = [catalog.load(name) for name in _logits_of(EvaluatedModel(plan.baseline), plan)]
-            table = metrics_table([*logits, *baseline], resamples=0, **scoring(plan))
-            own = table[table["model"] == model.name]
+        logits = [catalog.load(name) for name in names]
+        rows = model_rows(metrics, seed_metrics, model.name, model.seed)
         with mlflow.start_run(_child_of(parent, model.cell), run_name=model.cell, nested=True) as run:
             versions = {name: catalog[name].resolve_load_version() for name in names}
             mlflow.set_tags({"kedro_run_id": run_id, "versions": json.dumps(versions)})
@@ -143,8 +137,10 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
             if model.product:
                 mlflow.set_tag("adapter", model.product)
             mlflow.log_params({"model": model.name, "backbone": model.base, **_known(model)})
-            log_values(run.info.run_id, [*summary(own), *severity_steps(own)])
-            mlflow.log_figure(model_summary(own, logits), "summary.png")
+            steps = [Value("error_by_severity", error, step) for step, error in error_by_severity(rows).items()]
+            values = [Value(name, value) for name, value in summary(rows, plan.metrics).items()]
+            log_values(run.info.run_id, values + steps)
+            mlflow.log_figure(model_summary(rows, logits), "summary.png")
             if isinstance(model.settings, TrainingSettings) and catalog.exists(f"history-{model.cell}"):
                 log_curves(run.info.run_id, catalog.load(f"history-{model.cell}").to_dict("records"))
 
@@ -199,33 +195,6 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
             pip_requirements=[f"robustmedclip=={version('robustmedclip')}"],
             metadata={"model": best.cell, "classes": {name: one["class_names"] for name, one in prompts.items()}},
         )
-
-
-def summary(table: pd.DataFrame) -> Iterator[Value]:
-    """The summary of one model.
-
-    Names are ``mce``, ``clean_error`` and so on for the average over all data sets,
-    ``<metric>.<data set>`` for one data set, and ``ce.<corruption>``; scores on clean images alone have
-    the prefix ``clean_``, and the means over all corruptions ``corrupted_``.
-    """
-    averages = overall(table).assign(suffix="")
-    of_data_sets = table[table["data_set"] != ALL].assign(suffix=lambda rows: "." + rows["data_set"])
-    rows = pd.concat([averages, of_data_sets])
-    for row in rows[rows["seed"].isna() & rows["severity"].isna() & rows["value"].notna()].itertuples():
-        name = row.metric
-        if name in SCORES:
-            name = ("corrupted_" if row.corruption == ALL else "clean_") + name
-        elif row.corruption not in (ALL, CLEAN.corruption):
-            name += f".{row.corruption}"
-        yield Value(name + row.suffix, row.value)
-
-
-def severity_steps(table: pd.DataFrame) -> Iterator[Value]:
-    """Error of one model over all data sets and corruptions, a step per severity; step 0 is clean."""
-    rows = overall(table)
-    clean, corrupted = rows["metric"] == "clean_error", (rows["metric"] == "error") & (rows["corruption"] == ALL)
-    for row in rows[(clean | corrupted & rows["severity"].notna()) & rows["value"].notna()].itertuples():
-        yield Value("error_by_severity", row.value, 0 if row.metric == "clean_error" else int(row.severity))
 
 
 def log_values(run_id: str, values: Sequence[Value]) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from robustmedclip.images.corrupted import CorruptedSet
-from robustmedclip.metrics import compare_models, rank_stability, score_benchmark
+from robustmedclip.metrics import Metric, Scores, compare_models, rank_stability, score_benchmark
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.plan.plan import ORIGIN
 from robustmedclip.reporting import figures, tables
@@ -16,10 +16,15 @@ VERSION = 5
 
 
 def compute_metrics(
-    *logits: Logits, baseline: str, collections: Mapping[str, str], medmnist_c: Sequence[str], seen: Sequence[str]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Every metric of every model, in one tidy table; and the mCE of every model in every resample."""
-    return score_benchmark(logits, baseline, collections=collections, medmnist_c=medmnist_c, seen=seen)
+    *logits: Logits,
+    baseline: str,
+    metrics: Sequence[Metric],
+    collections: Mapping[str, str],
+    references: Mapping[str, Mapping[str, float]],
+    seen: Sequence[str],
+) -> Scores:
+    """Every metric of every model, in one tidy table; the mCE of every model in every resample; every seed alone."""
+    return score_benchmark(logits, baseline, metrics=metrics, collections=collections, references=references, seen=seen)
 
 
 def rank_models(metrics: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.DataFrame:
@@ -122,7 +127,7 @@ def write_page(
                 "Clean error and mCE",
                 "Clean error against mCE of every model, with 95 % intervals; larger points have seen more labelled "
                 "images. The best models are at the lower left.",
-                charts.error_against_mce(leaderboard),
+                charts.error_against_mce(leaderboard, metrics),
             ),
             (
                 "Corruptions",

@@ -6,6 +6,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
+from robustmedclip.metrics.alexnet import ALEXNET
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.reporting.nodes import (
     compare_pairs,
@@ -39,7 +40,10 @@ def create_pipeline(plan: Plan) -> Pipeline:
     return Pipeline(
         [
             stage_node(
-                bind(compute_metrics, **scoring(plan)), logits, ["metrics", "mce_resamples"], name="compute_metrics"
+                bind(compute_metrics, **scoring(plan)),
+                logits,
+                ["metrics", "mce_resamples", "seed_metrics"],
+                name="compute_metrics",
             ),
             stage_node(rank_models, ["metrics", "mce_resamples"], "leaderboard", name="rank_models"),
             stage_node(compare_pairs, ["leaderboard", "mce_resamples"], "comparisons", name="compare_pairs"),
@@ -86,6 +90,9 @@ def scoring(plan: Plan) -> dict[str, Any]:
     return {
         "baseline": plan.baseline,
         "collections": {one.name: one.collection for one in plan.data_sets if one.collection is not None},
-        "medmnist_c": [one.name for one in plan.data_sets if one.suite_dataset == one.name and not one.synthetic],
+        "metrics": plan.metrics,
+        "references": {
+            one.name: ALEXNET[one.name] for one in plan.data_sets if one.suite_dataset == one.name and not one.synthetic
+        },
         "seen": plan.seen_corruptions,
     }

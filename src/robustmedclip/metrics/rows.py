@@ -1,0 +1,198 @@
+"""The rows of the table of metrics."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.metrics.bootstrap import interval
+from robustmedclip.metrics.classification import ERROR
+from robustmedclip.metrics.grid import Grid
+from robustmedclip.metrics.logits import ZERO_SHOT, Logits
+from robustmedclip.metrics.metric import Metric
+from robustmedclip.metrics.ratios import ratios, ratios_of_means
+from robustmedclip.metrics.robustness import error_ratio, mean_of_defined, retained_accuracy
+from robustmedclip.metrics.runs import ALL, SEVERITIES
+
+#: What the mean of a ratio over corruptions is called, where it has a name of its own.
+_MEANS = {"ce": "mce", "relative_ce": "relative_mce"}
+#: Derived values that are in percent.
+_PERCENT = ("clean_error",)
+
+
+class Group(NamedTuple):
+    """A data set, or data sets that are averaged; `members` are their places."""
+
+    name: str
+    modality: str
+    collection: str | None
+    members: list[int]
+
+    @property
+    def is_data_set(self) -> bool:
+        """Whether it is a single data set rather than a mean."""
+        return self.name != ALL
+
+
+class Entry(NamedTuple):
+    """A value under a condition: the estimate, then one value per resample; `n` is the number of test images."""
+
+    corruption: str
+    severity: int | None
+    metric: str
+    values: np.ndarray
+    n: int
+
+
+class Scene(NamedTuple):
+    """What the values of all models have in common.
+
+    Attributes
+    ----------
+    corruptions : sequence of str
+        In the order of the grids.
+    sizes : ndarray
+        int ``(data sets,)``: how many test images they have.
+    reference : ndarray
+        float64 ``(data sets, 1 + corruptions)``: balanced errors of a suite's reference model, see
+        :func:`robustmedclip.metrics.robustness.reference_errors`.
+    seen : sequence of str
+        Corruptions that some model saw in tuning.
+    """
+
+    corruptions: Sequence[str]
+    sizes: np.ndarray
+    reference: np.ndarray
+    seen: Sequence[str]
+
+
+def groups(references: Sequence[Logits], collections: Mapping[str, str]) -> list[Group]:
+    """Each data set, then all, then those of each modality and of each collection."""
+    modalities = [run.modality for run in references]
+    of_each = [collections.get(run.data_set) for run in references]
+    return [
+        *(
+            Group(run.data_set, run.modality, collection, [i])
+            for i, (run, collection) in enumerate(zip(references, of_each, strict=True))
+        ),
+        Group(ALL, ALL, ALL, [*range(len(references))]),
+        *(Group(ALL, name, ALL, _positions(modalities, name)) for name in sorted({*modalities})),
+        *(Group(ALL, ALL, name, _positions(of_each, name)) for name in sorted({c for c in of_each if c is not None})),
+    ]
+
+
+def _positions(names: Sequence[str | None], name: str) -> list[int]:
+    return [position for position, other in enumerate(names) if other == name]
+
+
+def attributes_of(run: Logits) -> dict[str, Any]:
+    """What the table says of the model of a run."""
+    names = ("base", "adaptation", "method", "rank", "fraction", "seed")
+    known = {"model": run.model, **{name: run.attributes.get(name) for name in names}}
+    return known if known["adaptation"] is not None else known | {"adaptation": ZERO_SHOT}
+
+
+def rows(
+    attributes: Mapping[str, Any], group: Group, entries: Iterable[Entry], metrics: Sequence[Metric]
+) -> list[tuple[Any, ...]]:
+    """Rows of the table, with their intervals."""
+    entries = list(entries)
+    scales = {metric.name: metric.scale for metric in metrics} | dict.fromkeys(_PERCENT, 100)
+    scale = np.array([scales.get(entry.metric, 1) for entry in entries])
+    samples = np.stack([entry.values for entry in entries], axis=1) * scale
+    low, high = interval(samples)
+    place = (group.name, group.modality, group.collection)
+    return [
+        (*attributes.values(), *place, entry.corruption, entry.severity, entry.metric, *numbers, int(entry.n))
+        for entry, *numbers in zip(entries, samples[0], low, high, strict=True)
+    ]
+
+
+def condition_entries(
+    conditions: Sequence[Condition], metrics: Sequence[Metric], means: np.ndarray, n: int
+) -> Iterator[Entry]:
+    """Every metric under every condition, from ``(1 + resamples, metrics, conditions)``."""
+    for (i, metric), (j, condition) in product(enumerate(metrics), enumerate(conditions)):
+        name = _clean_name(metric) if condition == CLEAN else metric.name
+        yield Entry(condition.corruption, condition.severity or None, name, means[:, i, j], n)
+
+
+def entries(group: Group, grid: Grid, base: Grid, scene: Scene) -> Iterator[Entry]:
+    """Every value of one model on a data set or a mean over some."""
+    return _Entries(group, grid.of(group.members), base.of(group.members), scene).all()
+
+
+def _clean_name(metric: Metric) -> str:
+    """What it is called of clean images: errors of clean images have a name of their own."""
+    return "clean_error" if metric == ERROR else metric.name
+
+
+class _Entries:
+    """Makes the values of one model on one group; `grid` and `base`, that of the baseline, are those of its members."""
+
+    def __init__(self, group: Group, grid: Grid, base: Grid, scene: Scene):
+        self._group, self._grid, self._base, self._scene = group, grid, base, scene
+        self._sizes, self._reference = scene.sizes[group.members], scene.reference[group.members]
+        errors = grid.corrupted()[0]
+        self._present = [c for c in range(len(scene.corruptions)) if not np.isnan(errors[:, c]).all()]
+
+    def all(self) -> Iterator[Entry]:
+        for metric in self._grid.metrics:
+            yield self._mean(CLEAN.corruption, None, _clean_name(metric), self._grid.clean(metric))
+        yield from self._of_conditions()
+        clean_ratio = error_ratio(self._grid.clean(), self._base.clean())
+        yield self._mean(CLEAN.corruption, None, "clean_error_ratio", clean_ratio)
+        if self._present:
+            yield from self._ratios()
+            yield from self._of_all_corruptions()
+        if not self._group.is_data_set:
+            for ratio in ratios_of_means(self._grid, self._base, self._reference):
+                n = self._sizes[ratio.included].sum()
+                yield Entry(ratio.corruption, None, ratio.metric, ratio.values, n)
+
+    def _mean(self, corruption: str, severity: int | None, metric: str, values: np.ndarray) -> Entry:
+        """The mean over the data sets of ``(1 + resamples, data sets)``."""
+        average = values[:, 0] if self._group.is_data_set else mean_of_defined(values, axis=1)
+        return Entry(corruption, severity, metric, average, self._sizes[~np.isnan(values[0])].sum())
+
+    def _of_conditions(self) -> Iterator[Entry]:
+        """Each corruption and severity; of means over data sets the error alone, with the clean one of those that are in it."""
+        names, grid = self._scene.corruptions, self._grid
+        shown = grid.metrics if self._group.is_data_set else [ERROR]
+        for metric, c, (s, severity) in product(shown, self._present, enumerate(SEVERITIES)):
+            yield self._mean(names[c], severity, metric.name, grid.corrupted(metric)[:, :, c, s])
+        for c in self._present if not self._group.is_data_set else ():
+            clean = np.where(np.isnan(grid.corrupted()[:, :, c, 0]), np.nan, grid.clean())
+            yield self._mean(names[c], 0, ERROR.name, clean)
+
+    def _ratios(self) -> Iterator[Entry]:
+        names = self._scene.corruptions
+        for metric, values in ratios(self._grid, self._base, self._reference).items():
+            for c in self._present:
+                yield self._mean(names[c], None, metric, values[:, :, c])
+            yield self._mean(ALL, None, _MEANS.get(metric, metric), mean_of_defined(values))
+            if metric == "ce":
+                yield from self._seen_and_held_out(values)
+
+    def _seen_and_held_out(self, ce: np.ndarray) -> Iterator[Entry]:
+        """The mCE over the corruptions that tuning saw, and over the others, where there are both."""
+        is_seen = {c: self._scene.corruptions[c] in self._scene.seen for c in self._present}
+        if len(set(is_seen.values())) == 2:
+            for name, wanted in (("mce_seen", True), ("mce_held_out", False)):
+                part = [c for c in self._present if is_seen[c] == wanted]
+                yield self._mean(ALL, None, name, mean_of_defined(ce[:, :, part]))
+
+    def _of_all_corruptions(self) -> Iterator[Entry]:
+        grid = self._grid
+        of_severities = mean_of_defined(grid.corrupted(), axis=2)
+        for s, severity in enumerate(SEVERITIES):
+            errors = of_severities[:, :, s]
+            yield self._mean(ALL, severity, ERROR.name, errors)
+            yield self._mean(ALL, severity, "retained_accuracy", retained_accuracy(errors, grid.clean()))
+        for metric in grid.metrics:
+            yield self._mean(ALL, None, metric.name, mean_of_defined(grid.corrupted(metric), axis=(2, 3)))
+        yield self._mean(
+            ALL, None, "retained_accuracy", retained_accuracy(mean_of_defined(of_severities), grid.clean())
+        )
