@@ -10,10 +10,10 @@ import pytest
 import torch
 from skimage import data
 from skimage.transform import resize
+from suite_lists import MEDMNIST_DATASETS, kernel_and_value
 
-from robustmedclip.corruptions import MEDMNIST_DATASETS, corrupt, corruptions
+from robustmedclip.corruptions import corrupt, corruptions
 from robustmedclip.corruptions.kernels import on_device
-from robustmedclip.corruptions.registry import kernel_and_value
 
 IMAGES, SEVERITY = 32, 3
 LISTS = [("imagenet-c", None), *(("medmnist-c", dataset) for dataset in MEDMNIST_DATASETS)]

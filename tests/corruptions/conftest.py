@@ -1,12 +1,14 @@
 """Pictures, and every distinct value of every suite for the oracles that a test file names."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
+from suite_lists import CASES, kernel_and_value
 
-from robustmedclip.corruptions import MEDMNIST_DATASETS, SEVERITIES, corruptions
-from robustmedclip.corruptions.registry import kernel_and_value
+from robustmedclip.corruptions import SEVERITIES
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -14,13 +16,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" not in metafunc.fixturenames:
         return
     cases = {}
-    lists = [("imagenet-c", None), ("medimeta-c", None), *(("medmnist-c", name) for name in MEDMNIST_DATASETS)]
-    for suite, dataset in lists:
-        for name in corruptions(suite, dataset):
-            for severity in SEVERITIES:
-                kernel, value = kernel_and_value(name, severity, suite, dataset)
-                if kernel.__name__ in metafunc.module.ORACLES:
-                    cases.setdefault((kernel.__name__, value), (suite, dataset, name, severity))
+    for (suite, dataset, name), severity in product(CASES, SEVERITIES):
+        kernel, value = kernel_and_value(name, severity, suite, dataset)
+        if kernel.__name__ in metafunc.module.ORACLES:
+            cases.setdefault((kernel.__name__, value), (suite, dataset, name, severity))
     metafunc.parametrize("case", cases.values(), ids=[f"{kernel}-{value}" for kernel, value in cases])
 
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from scipy.ndimage import label
+from suite_lists import MEDMNIST_DATASETS
 
-from robustmedclip.corruptions import MEDMNIST_DATASETS, SEVERITIES, corrupt, severities
+from robustmedclip.corruptions import SEVERITIES, corrupt, severities
 from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.kernels.artefacts import stain_masks
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.ndimage import correlate, correlate1d, gaussian_filter, zoom
+from suite_lists import MEDMNIST_DATASETS, kernel_and_value
 
-from robustmedclip.corruptions import MEDMNIST_DATASETS, SEVERITIES, corrupt, severities
+from robustmedclip.corruptions import SEVERITIES, corrupt, severities
 from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.kernels.blur import smeared
-from robustmedclip.corruptions.registry import kernel_and_value
 
 TRAILS = sorted(
     {

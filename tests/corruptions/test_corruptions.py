@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from suite_lists import CASES, MEDMNIST_DATASETS
 
 from robustmedclip.corruptions import (
-    MEDMNIST_DATASETS,
     SEVERITIES,
     SUITES,
     VERSION,
@@ -18,13 +18,6 @@ from robustmedclip.corruptions import (
     severities,
 )
 
-#: Every corruption of every list: suite, data set, name.
-CASES = [
-    (suite, dataset, name)
-    for suite in SUITES
-    for dataset in (MEDMNIST_DATASETS if suite == "medmnist-c" else (None,))
-    for name in corruptions(suite, dataset)
-]
 #: One list for each corruption of a suite.
 KERNELS = list({(suite, name): (suite, dataset, name) for suite, dataset, name in CASES}.values())
 RANDOM_NAMES = {
@@ -42,7 +35,7 @@ def images(count: int = 1, height: int = 40, width: int = 36, channels: int = 3)
 
 
 def test_the_suites():
-    assert SUITES == ("medimeta-c", "imagenet-c", "medmnist-c")
+    assert tuple(SUITES) == ("medimeta-c", "imagenet-c", "medmnist-c")
     assert set(corruptions()) == {
         "gaussian_noise", "impulse_noise", "motion_blur", "zoom_blur", "pixelate", "brightness", "contrast",
     }  # fmt: skip

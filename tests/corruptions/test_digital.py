@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
+from suite_lists import kernel_and_value
 
 from robustmedclip.corruptions import SEVERITIES, corrupt, severities
 from robustmedclip.corruptions.draws import Draws
-from robustmedclip.corruptions.registry import kernel_and_value
 
 
 def pixelate(picture: Image.Image, share: float) -> Image.Image:

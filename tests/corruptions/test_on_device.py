@@ -12,23 +12,17 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skimage import data
+from suite_lists import LISTS, kernel_and_value
 
 from robustmedclip.corruptions import (
     GREY_MODES,
-    MEDMNIST_DATASETS,
     SEVERITIES,
     corrupt,
     corrupted_batches,
     corruptions,
 )
 from robustmedclip.corruptions.kernels import on_device
-from robustmedclip.corruptions.registry import kernel_and_value
 
-LISTS = [
-    ("medimeta-c", None),
-    ("imagenet-c", None),
-    *(("medmnist-c", dataset) for dataset in MEDMNIST_DATASETS),
-]
 ON_THE_CPU_ONLY = {
     "glass_blur",
     "snow",

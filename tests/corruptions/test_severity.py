@@ -9,17 +9,11 @@ import pytest
 from skimage import data
 from skimage.metrics import structural_similarity
 from skimage.transform import resize
+from suite_lists import CASES, kernel_and_value
 
-from robustmedclip.corruptions import MEDMNIST_DATASETS, SEVERITIES, SUITES, corruptions
+from robustmedclip.corruptions import SEVERITIES
 from robustmedclip.corruptions.draws import Draws
-from robustmedclip.corruptions.registry import Kernel, kernel_and_value
-
-CASES = [
-    (suite, dataset, name)
-    for suite in SUITES
-    for dataset in (MEDMNIST_DATASETS if suite == "medmnist-c" else (None,))
-    for name in corruptions(suite, dataset)
-]
+from robustmedclip.corruptions.kernels.kernel import Kernel
 
 #: Draws per picture, where the randomness of one does not average out over the picture.
 REPEATS = {

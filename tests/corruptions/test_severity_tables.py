@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from references import medmnistc
+from suite_lists import MEDMNIST_DATASETS
 
-from robustmedclip.corruptions import MEDMNIST_DATASETS, severities
+from robustmedclip.corruptions import severities
 from robustmedclip.corruptions.kernels.blur import zoom_factors
 
 #: Hendrycks & Dietterich 2019; elastic_transform as in `imagecorruptions`.

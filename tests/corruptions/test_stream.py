@@ -70,7 +70,7 @@ def test_a_batch_is_shared_out_among_the_cores_unless_its_images_are_small(monke
         return part
 
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)), raising=False)
-    monkeypatch.setattr("robustmedclip.corruptions.corrupt", recorded)
+    monkeypatch.setattr("robustmedclip.corruptions.stream.corrupt", recorded)
     many = np.random.default_rng(0).integers(0, 256, (70, side, side, 1), np.uint8)
     made = list(corrupted_batches(many, [str(index) for index in range(70)], 50, "fog", 1, **SETTINGS))
     assert sorted(seen) == sorted(sizes)

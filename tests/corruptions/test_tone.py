@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 from skimage.color import hsv2rgb, rgb2hsv
+from suite_lists import kernel_and_value
 
 from robustmedclip.corruptions import corrupt
-from robustmedclip.corruptions.registry import kernel_and_value
 
 
 def as_uint8(values: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustmedclip.corruptions import MEDMNIST_DATASETS, corruptions
+from robustmedclip.corruptions import corruptions, suite
 from robustmedclip.metrics import (
     balanced_error,
     corruption_error,
@@ -118,7 +118,7 @@ def test_where_corruption_helps_alexnet_the_relative_error_is_undefined(data_set
 
 
 def test_alexnet_is_known_for_every_corruption_of_the_suite():
-    for data_set in MEDMNIST_DATASETS:
+    for data_set in suite("medmnist-c").datasets:
         clean, *errors = reference_errors(ALEXNET[data_set], [*corruptions("medmnist-c", data_set)])
         assert np.isfinite(errors).all() and 0 < clean < 1
     assert np.isnan(reference_errors(ALEXNET["octmnist"], ["fog"])[1])

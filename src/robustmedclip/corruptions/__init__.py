@@ -4,124 +4,38 @@
 >>> noisy = corrupt(images, "gaussian_noise", severity=3, seed=0)
 """
 
-from collections.abc import Sequence
-from numbers import Integral
-
-import numpy as np
-from PIL import Image
-
-from robustmedclip.corruptions.draws import Draws
-from robustmedclip.corruptions.registry import SUITES, corruptions, kernel_and_value, severities
-from robustmedclip.corruptions.severities import MEDMNIST_C, REFERENCE_SIDE
+from robustmedclip.corruptions.corrupt import GREY_MODES, SMALLEST_SIDE, corrupt
+from robustmedclip.corruptions.kernels.arrays import REFERENCE_SIDE
 from robustmedclip.corruptions.stream import corrupted_batches
+from robustmedclip.corruptions.suites import (
+    SEVERITIES,
+    SUITES,
+    Corruption,
+    FileLayout,
+    Suite,
+    corruptions,
+    severities,
+    suite,
+)
 from robustmedclip.corruptions.transform import RandomCorruption
 
 __all__ = [
     "GREY_MODES",
-    "MEDMNIST_DATASETS",
     "REFERENCE_SIDE",
     "SEVERITIES",
+    "SMALLEST_SIDE",
     "SUITES",
     "VERSION",
+    "Corruption",
+    "FileLayout",
     "RandomCorruption",
+    "Suite",
     "corrupt",
     "corrupted_batches",
     "corruptions",
     "severities",
+    "suite",
 ]
 
 #: Version of the corruptions; raised whenever the bytes of a corrupted image change.
 VERSION = 3
-SEVERITIES = (1, 2, 3, 4, 5)
-#: Data sets that medmnist-c has a list for.
-MEDMNIST_DATASETS = tuple(MEDMNIST_C)
-GREY_MODES = ("native", "reference")
-SMALLEST_SIDE = 28
-
-
-def corrupt(
-    images: np.ndarray,
-    name: str,
-    severity: int,
-    *,
-    suite: str = "medimeta-c",
-    dataset: str | None = None,
-    seed: int,
-    sample_ids: Sequence[str] | None = None,
-    grey: str = "native",
-    device: str = "cpu",
-) -> np.ndarray:
-    """Corrupt a batch of images.
-
-    The randomness of an image is a function of (seed, suite, dataset, name, severity, sample id): it
-    depends neither on the other images nor on the position in the batch.
-
-    Parameters
-    ----------
-    images : ndarray
-        uint8 ``(N, H, W, C)``, C in {1, 3}, sides of 28 px or more; not modified.
-    name : str
-        A corruption of the suite.
-    severity : int
-        1 to 5.
-    suite : str
-        ``medimeta-c``, ``imagenet-c`` or ``medmnist-c``.
-    dataset : str, optional
-        Name of the data set; for ``medmnist-c`` the one whose list of corruptions is meant.
-    seed : int
-        Seed of the benchmark.
-    sample_ids : sequence of str, optional
-        One per image; by default ``"0"``, ``"1"``, ...
-    grey : str
-        How images with one channel are corrupted: ``native``, as grey images; or ``reference``, as medmnistc
-        does: as colour images with three equal channels, which are then converted to luminance, so that
-        noise, for instance, is weaker by a third.
-    device : str
-        ``cpu``, or another device of torch, such as ``cuda`` or ``cuda:1``, for the corruptions that have a kernel
-        there: noise, blur, tone, pixelate and black corners. The random numbers and the results are the same but
-        for rounding: noise and tone give the same bytes, the others differ by one grey level in a few places. What
-        has no kernel there is made on the CPU.
-
-    Returns
-    -------
-    ndarray
-        uint8 ``(N, H, W, C)``.
-
-    Raises
-    ------
-    ValueError
-        If the suite, data set, corruption, severity or grey mode is unknown, the images are not a uint8 array
-        ``(N, H, W, 1 or 3)`` of at least 28 px, there are not as many sample ids as images, or torch has no
-        such device on this machine.
-    """
-    if type(severity) is bool or not isinstance(severity, Integral) or severity not in SEVERITIES:
-        raise ValueError(f"severity must be 1, 2, 3, 4 or 5, not {severity!r}")
-    kernel, value = kernel_and_value(name, int(severity), suite, dataset)
-    if grey not in GREY_MODES:
-        raise ValueError(f"grey must be 'native' or 'reference', not {grey!r}")
-    if not isinstance(images, np.ndarray):
-        raise ValueError(f"images must be a NumPy array, not {type(images).__name__}")
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise ValueError(f"images must be uint8 (N, H, W, 1 or 3), not {images.dtype} {images.shape}")
-    if min(images.shape[1:3]) < SMALLEST_SIDE:
-        size = f"{images.shape[1]} x {images.shape[2]}"
-        raise ValueError(f"images must be at least {SMALLEST_SIDE} px high and wide, not {size}")
-    ids = [str(index) for index in range(len(images))] if sample_ids is None else list(sample_ids)
-    if len(ids) != len(images):
-        raise ValueError(f"{len(ids)} sample ids for {len(images)} images")
-    if device != "cpu":
-        from robustmedclip.corruptions.kernels import on_device  # imports torch
-
-        on_device.check_device(device)
-    as_colour = grey == "reference" and images.shape[-1] == 1
-    streams = (Draws(seed, suite, dataset or "", name, int(severity), sample_id) for sample_id in ids)
-    if device != "cpu" and len(images) and on_device.has_batch_kernel(kernel):
-        return on_device.corrupted(kernel, images, streams, value, as_colour=as_colour, device=device)
-    corrupted = np.empty_like(images, order="C")
-    for image, result, draws in zip(images, corrupted, streams, strict=True):
-        source = np.repeat(image, 3, axis=-1) if as_colour else np.ascontiguousarray(image)
-        made = kernel(source, draws, value)
-        if as_colour:
-            made = np.asarray(Image.fromarray(made).convert("L"))
-        result[:] = made.reshape(image.shape)
-    return corrupted

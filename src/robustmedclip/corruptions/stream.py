@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from robustmedclip.corruptions.corrupt import corrupt
 from robustmedclip.images.pixels import batches, rebatched
 from robustmedclip.parallel import map_ahead
 
@@ -38,7 +39,6 @@ def corrupted_batches(
     ndarray
         uint8 ``(<=batch_size, H, W, C)``, in the order of `images`.
     """
-    from robustmedclip.corruptions import corrupt
 
     def corrupted(part: tuple[np.ndarray, Sequence[str]]) -> np.ndarray:
         return corrupt(part[0], name, severity, sample_ids=part[1], **settings)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from robustmedclip.corruptions.registry import corruptions
+from robustmedclip.corruptions.corrupt import corrupt
+from robustmedclip.corruptions.suites import SEVERITIES, corruptions
 
 
 class RandomCorruption:
@@ -41,8 +42,6 @@ class RandomCorruption:
         severities: Sequence[int] = (1, 2, 3, 4, 5),
         probability: float = 1.0,
     ):
-        from robustmedclip.corruptions import SEVERITIES
-
         known = corruptions(suite, dataset)
         if unknown := sorted(set(names or ()) - set(known)):
             raise ValueError(f"unknown corruptions {unknown} of suite {suite!r}; known are {', '.join(known)}")
@@ -72,8 +71,6 @@ class RandomCorruption:
             If the image is none of these.
         """
         import torch
-
-        from robustmedclip.corruptions import corrupt
 
         if torch.rand(()) >= self.probability:
             return image

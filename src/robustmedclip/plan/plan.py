@@ -18,7 +18,7 @@ from robustmedclip.adaptation.settings import (
     method_problems,
     method_settings,
 )
-from robustmedclip.corruptions import GREY_MODES, MEDMNIST_DATASETS, SUITES, corruptions
+from robustmedclip.corruptions import GREY_MODES, SUITES, corruptions, suite
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics import Metric, metrics_named
@@ -626,7 +626,7 @@ def _corruption_problems(place: str, spec: Any) -> Iterator[str]:
         yield f"{place}: expected 'suite' and 'names', found {spec!r}"
         return
     yield from key_problems(place, spec, required=("suite", "names"), optional=_OPTIONAL)
-    yield from unknown(f"{place}.suite", [spec.get("suite", SUITES[0])], SUITES)
+    yield from unknown(f"{place}.suite", [spec.get("suite", "medimeta-c")], SUITES)
     yield from unknown(f"{place}.grey", [spec.get("grey", GREY_MODES[0])], GREY_MODES)
     yield from unknown(f"{place}.storage", [spec.get("storage", STORAGES[0])], STORAGES)
     names = spec.get("names", "all")
@@ -634,7 +634,7 @@ def _corruption_problems(place: str, spec: Any) -> Iterator[str]:
         yield f"{place}.names: expected 'all' or a list of different corruptions, found {names!r}"
     if "dataset" in spec:
         if spec.get("suite") == "medmnist-c":
-            yield from unknown(f"{place}.dataset", [spec["dataset"]], MEDMNIST_DATASETS)
+            yield from unknown(f"{place}.dataset", [spec["dataset"]], suite("medmnist-c").datasets)
         else:
             yield f"{place}.dataset: only medmnist-c has a list of corruptions for each data set"
     yield from _release_problems(place, spec)
@@ -658,8 +658,8 @@ def _list_problems(place: str, name: str, spec: Any) -> Iterator[str]:
         yield from problems
         return
     dataset = _suite_dataset(name, spec)
-    if dataset is not None and dataset not in MEDMNIST_DATASETS:
-        known = ", ".join(MEDMNIST_DATASETS)
+    if dataset is not None and dataset not in suite("medmnist-c").datasets:
+        known = ", ".join(suite("medmnist-c").datasets)
         yield f"{place}: medmnist-c has no list for '{name}': set 'dataset' to the one to use, among {known}"
     elif spec["names"] != "all":
         yield from unknown(f"{place}.names", spec["names"], corruptions(spec["suite"], dataset))

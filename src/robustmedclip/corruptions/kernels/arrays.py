@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 
-from robustmedclip.corruptions.severities import REFERENCE_SIDE
+#: Shorter side, in pixels, of the images that the severities are published for.
+REFERENCE_SIDE = 224
+
 
 #: Added before truncation, in grey levels, so that a whole number that float32 missed from below stays whole.
 ROUNDING = np.float32(2**-9)

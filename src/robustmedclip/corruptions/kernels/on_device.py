@@ -16,7 +16,7 @@ from torch import Tensor
 from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.kernels import artefacts, blur, digital, noise, tone
 from robustmedclip.corruptions.kernels.arrays import ROUNDING, scale_of, truncated
-from robustmedclip.corruptions.registry import Kernel
+from robustmedclip.corruptions.kernels.kernel import Kernel
 
 #: Images uint8 ``(N, H, W, C)``, their draws and the severity's value to images uint8 of the same shape.
 BatchKernel = Callable[[Tensor, Sequence[Draws], Any], Tensor]
