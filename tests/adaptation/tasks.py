@@ -2,39 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 import robustmedclip.models
-from robustmedclip.adaptation.settings import LoraSettings
+from robustmedclip.adaptation.methods.encoder import EncoderMethod
+from robustmedclip.adaptation.methods.lora import Lora
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classifier
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
 
 SHIPPED = Path(robustmedclip.models.__file__).parent
-SETTINGS = LoraSettings(
-    rank=4,
-    alpha=None,
-    dropout=0.1,
-    targets=None,
-    batch_norm="frozen",
-    features="unit",
-    learning_rate=2e-3,
-    weight_decay=1e-4,
-    schedule="constant",
-    epochs=3,
-    batch_size=16,
-    sampling="natural",
-    min_crop_area=0.8,
-    flip=True,
-    guard=None,
-    corruptions=None,
-    consistency=0,
-    label_space="joint",
-    selection="epoch",
-)
+LORA = Lora(rank=4, dropout=0.1, learning_rate=2e-3, epochs=3, batch_size=16)
+
+
+def changed(method: EncoderMethod, **settings: Any) -> EncoderMethod:
+    """The method with other settings, which are validated."""
+    return type(method)(**{**method.model_dump(), **settings})
 
 
 def phantoms(anatomy: str, seed: int, count: int = 32) -> ImageSet:

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from robustmedclip.adaptation.augmentation import CorruptionAugmentation
+from robustmedclip.adaptation.augmentation import TrainingCorruptions
+from robustmedclip.adaptation.methods.lora import Lora
 from robustmedclip.corruptions import corruptions
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -13,31 +14,34 @@ IMAGES = np.random.default_rng(0).integers(40, 200, (64, 32, 32, 3), np.uint8)
 IDS = [f"set/{index}" for index in range(64)]
 
 
-def augmentation(share: float) -> CorruptionAugmentation:
-    return CorruptionAugmentation("imagenet-c", ("shot_noise", "saturate", "jpeg_compression"), share)
+def with_probability(probability: float) -> TrainingCorruptions:
+    names = ("shot_noise", "saturate", "jpeg_compression")
+    return TrainingCorruptions(suite="imagenet-c", names=names, probability=probability)
 
 
 def test_an_image_is_corrupted_alike_whatever_its_batch():
-    whole = augmentation(0.5)(IMAGES, IDS, 0, 1)
+    whole = with_probability(0.5).corrupted(IMAGES, IDS, 0, 1)
     order = np.random.default_rng(1).permutation(64)[:20]
-    np.testing.assert_array_equal(augmentation(0.5)(IMAGES[order], [IDS[i] for i in order], 0, 1), whole[order])
+    np.testing.assert_array_equal(
+        with_probability(0.5).corrupted(IMAGES[order], [IDS[i] for i in order], 0, 1), whole[order]
+    )
 
 
 def test_epochs_and_seeds_draw_anew():
-    first = augmentation(1.0)(IMAGES, IDS, 0, 1)
-    assert not np.array_equal(first, augmentation(1.0)(IMAGES, IDS, 0, 2))
-    assert not np.array_equal(first, augmentation(1.0)(IMAGES, IDS, 1, 1))
+    first = with_probability(1.0).corrupted(IMAGES, IDS, 0, 1)
+    assert not np.array_equal(first, with_probability(1.0).corrupted(IMAGES, IDS, 0, 2))
+    assert not np.array_equal(first, with_probability(1.0).corrupted(IMAGES, IDS, 1, 1))
 
 
-def test_the_share_of_the_images_is_corrupted():
+def test_images_are_corrupted_with_the_probability():
     before = IMAGES.copy()
-    changed = (augmentation(0.5)(IMAGES, IDS, 0, 1) != IMAGES).any((1, 2, 3))
+    changed = (with_probability(0.5).corrupted(IMAGES, IDS, 0, 1) != IMAGES).any((1, 2, 3))
     assert 16 < changed.sum() < 48
-    assert (augmentation(1.0)(IMAGES, IDS, 0, 1) != IMAGES).any((1, 2, 3)).all()
+    assert (with_probability(1.0).corrupted(IMAGES, IDS, 0, 1) != IMAGES).any((1, 2, 3)).all()
     np.testing.assert_array_equal(IMAGES, before)
 
 
 def test_no_corruption_that_is_scored_is_trained_on():
     methods = yaml.safe_load((CONF / "base/parameters/methods.yml").read_text())["methods"]
-    assert methods["lora"]["corruptions"] is None
+    assert Lora().corruptions is None
     assert not set(methods["robust-lora"]["corruptions"]["names"]) & set(corruptions("medimeta-c"))

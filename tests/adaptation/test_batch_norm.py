@@ -10,12 +10,13 @@ import peft
 import pytest
 import tasks
 import torch
+from tasks import changed
 from torch import nn
 
 import robustmedclip.models
 from robustmedclip.adaptation.batch_norm import PRIOR, adapted_statistics
+from robustmedclip.adaptation.methods.lora import Lora
 from robustmedclip.adaptation.samples import Samples
-from robustmedclip.adaptation.settings import LoraSettings
 from robustmedclip.adaptation.tuning import merge_adapter, tune
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import AdapterDataset
@@ -24,8 +25,8 @@ from robustmedclip.models.interface import zero_shot_classifier
 from robustmedclip.models.open_clip import load_open_clip
 
 SHIPPED = Path(robustmedclip.models.__file__).parent
-SETTINGS = replace(
-    tasks.SETTINGS,
+LORA = changed(
+    tasks.LORA,
     dropout=0.0,
     batch_norm="adapted",
     weight_decay=0.0,
@@ -58,7 +59,7 @@ def samples(model, *sizes: int) -> Samples:
     return Samples([noise(f"set{i}", i, size, 150 * i) for i, size in enumerate(sizes)], model.preprocess)
 
 
-def tuned(model, settings: LoraSettings):
+def tuned(model, settings: Lora):
     data = samples(model, 12, 12)
     classifier = zero_shot_classifier(model, ["dark", "bright", "grey", "white"], ["{class_name}"], "noise")
     return tune(model, data, data, classifier, settings, seed=0, metadata={})
@@ -94,7 +95,7 @@ def test_every_layer_is_adapted_and_the_model_is_left_as_it_was(resnet):
 
 
 def test_peft_loads_adapter_and_statistics_and_agrees_with_the_merged_model(tmp_path, resnet):
-    adapter, _ = tuned(resnet, replace(SETTINGS, selection="scale", targets="all"))
+    adapter, _ = tuned(resnet, changed(LORA, keep="scaled_update", targets="all"))
     adapter = replace(adapter, weights={n: a + 0.05 if "lora_B" in n else a for n, a in adapter.weights.items()})
     AdapterDataset(filepath=str(tmp_path / "adapter")).save(adapter)
     network = peft.PeftModel.from_pretrained(copy.deepcopy(resnet.network), tmp_path / "adapter").eval()
@@ -122,9 +123,9 @@ def test_validation_chooses_the_scale_and_whether_the_statistics_are_kept(resnet
     losses = iter(values)
     monkeypatch.setattr("robustmedclip.adaptation.training._SCALES", (0.0, 0.5, 1.0))
     monkeypatch.setattr(
-        "robustmedclip.adaptation.training.Objective.validate", lambda *_: {"validation_loss": next(losses)}
+        "robustmedclip.adaptation.objective.Objective.validate", lambda *_: {"validation_loss": next(losses)}
     )
-    adapter, _ = tuned(resnet, replace(SETTINGS, selection="scale"))
+    adapter, _ = tuned(resnet, changed(LORA, keep="scaled_update"))
     assert (adapter.metadata["scale"], adapter.metadata["statistics_adapted"]) == (scale, adapted)
     update = [np.abs(array).max() for name, array in adapter.weights.items() if "lora_B" in name]
     assert (max(update) > 0) == (scale > 0)
@@ -136,21 +137,21 @@ def test_validation_chooses_the_scale_and_whether_the_statistics_are_kept(resnet
 def test_running_statistics_follow_those_of_the_batches(resnet, monkeypatch):
     losses = itertools.count(0, -1)
     monkeypatch.setattr(
-        "robustmedclip.adaptation.training.Objective.validate", lambda *_: {"validation_loss": next(losses)}
+        "robustmedclip.adaptation.objective.Objective.validate", lambda *_: {"validation_loss": next(losses)}
     )
-    adapter, _ = tuned(resnet, replace(SETTINGS, batch_norm="batch", selection="epoch", learning_rate=0.0))
+    adapter, _ = tuned(resnet, changed(LORA, batch_norm="batch", keep="best_epoch", learning_rate=0.0))
     own = resnet.network.state_dict()
     assert statistics(adapter)
     for name, array in statistics(adapter).items():
         assert not np.allclose(array, own[name.removeprefix("base_model.model.")])
 
 
-@pytest.mark.parametrize("selection", ["epoch", "scale"])
-def test_where_nothing_helps_the_model_is_the_untuned_one(resnet, monkeypatch, selection):
+@pytest.mark.parametrize("keep", ["best_epoch", "scaled_update"])
+def test_where_nothing_helps_the_model_is_the_untuned_one(resnet, monkeypatch, keep):
     own = adapted_statistics(resnet, samples(resnet, 4, 4), np.random.default_rng(0))
     harmful = {name: torch.full_like(value, 1e3) for name, value in own.items()}
     monkeypatch.setattr("robustmedclip.adaptation.tuning.adapted_statistics", lambda *_: harmful)
-    adapter, _ = tuned(resnet, replace(SETTINGS, selection=selection, learning_rate=0.5))
+    adapter, _ = tuned(resnet, changed(LORA, keep=keep, learning_rate=0.5))
     assert (adapter.metadata["epoch"], adapter.metadata["statistics_adapted"]) == (0, False)
     state = resnet.network.state_dict()
     for name, array in statistics(adapter).items():
@@ -163,11 +164,11 @@ def test_where_nothing_helps_the_model_is_the_untuned_one(resnet, monkeypatch, s
 
 
 def test_frozen_statistics_are_not_saved(resnet):
-    assert not statistics(tuned(resnet, replace(SETTINGS, batch_norm="frozen"))[0])
+    assert not statistics(tuned(resnet, changed(LORA, batch_norm="frozen"))[0])
 
 
 def test_a_model_without_batch_normalisation_is_tuned_alike():
     vit = load_open_clip(f"local-dir:{SHIPPED / 'phantom_vit'}")
-    adapted, frozen = (tuned(vit, replace(SETTINGS, batch_norm=choice))[0] for choice in ("adapted", "frozen"))
+    adapted, frozen = (tuned(vit, changed(LORA, batch_norm=choice))[0] for choice in ("adapted", "frozen"))
     assert adapted.config == frozen.config
     np.testing.assert_equal(dict(adapted.weights), dict(frozen.weights))

@@ -1,7 +1,7 @@
 """The input guard: what is in range stays, what is not comes back."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
-from tasks import SETTINGS, classifier_of, phantoms, shipped
+from tasks import LORA, changed, classifier_of, phantoms, shipped
 
 from robustmedclip.adaptation.artefacts import Adapter
 from robustmedclip.adaptation.guard import as_guard, fit_guard, noise_level, tone
@@ -89,7 +89,7 @@ def test_a_tuned_model_is_evaluated_behind_the_guard_of_the_data_set(tmp_path):
     model = shipped("phantom_vit")
     sets = [phantoms("oct", 1), phantoms("blood", 1)]
     training, validation = Samples(sets, model.preprocess), Samples(sets, model.preprocess)
-    settings = replace(SETTINGS, guard=0.68, selection="scale", epochs=1)
+    settings = changed(LORA, guard=0.68, keep="scaled_update", epochs=1)
     adapter, history = tune(model, training, validation, classifier_of(model, sets), settings, seed=0, metadata={})
     dataset = AdapterDataset(filepath=str(tmp_path / "adapter"))
     dataset.save(adapter)

@@ -1,19 +1,21 @@
 """LoRA tuning: it learns, it is reproducible, and its adapters are standard peft folders."""
 
 import copy
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import peft
 import pytest
 import torch
 from published import write_transformers
-from tasks import SETTINGS, classifier_of, phantoms, shipped
+from pydantic import ValidationError
+from tasks import LORA, changed, classifier_of, phantoms, shipped
 
-from robustmedclip.adaptation.lora import check_targets, with_lora
+from robustmedclip.adaptation.lora import with_lora
+from robustmedclip.adaptation.methods.full import FullFineTuning
+from robustmedclip.adaptation.methods.lora import Lora
+from robustmedclip.adaptation.objective import Objective
 from robustmedclip.adaptation.samples import Samples
-from robustmedclip.adaptation.settings import TrainingSettings
-from robustmedclip.adaptation.training import Objective
 from robustmedclip.adaptation.tuning import merge_adapter, tune
 from robustmedclip.errors import InputError
 from robustmedclip.io import AdapterDataset
@@ -34,7 +36,7 @@ def task(model):
 
 @pytest.fixture(scope="module")
 def tuned(model, task):
-    return tune(model, *task, SETTINGS, seed=0, metadata={})
+    return tune(model, *task, LORA, seed=0, metadata={})
 
 
 def test_the_training_loss_falls_and_the_best_epoch_is_kept(tuned):
@@ -47,21 +49,21 @@ def test_the_training_loss_falls_and_the_best_epoch_is_kept(tuned):
 
 def test_the_model_is_left_as_it_was(model, task):
     before = model.content_hash()
-    tune(model, *task, SETTINGS, seed=0, metadata={})
+    tune(model, *task, LORA, seed=0, metadata={})
     assert model.content_hash() == before
     assert not any(parameter.requires_grad for parameter in model.network.parameters())
 
 
 def test_the_same_seed_gives_the_same_bytes(model, task, tuned):
     torch.rand(3)
-    adapter, history = tune(model, *task, SETTINGS, seed=0, metadata={})
+    adapter, history = tune(model, *task, LORA, seed=0, metadata={})
     np.testing.assert_equal(history, tuned[1])
     for name, weights in tuned[0].weights.items():
         np.testing.assert_array_equal(adapter.weights[name], weights)
 
 
 def test_another_seed_gives_another_adapter(model, task, tuned):
-    adapter, _ = tune(model, *task, SETTINGS, seed=1, metadata={})
+    adapter, _ = tune(model, *task, LORA, seed=1, metadata={})
     assert any(not np.array_equal(adapter.weights[name], array) for name, array in tuned[0].weights.items())
 
 
@@ -81,7 +83,7 @@ def test_peft_loads_the_adapter_and_agrees_with_the_merged_model(tmp_path, model
 
 
 def test_the_layers_of_an_adapter_are_in_the_same_order_in_every_process(model, task):
-    adapter, _ = tune(model, *task, replace(SETTINGS, targets="all", epochs=1), seed=0, metadata={})
+    adapter, _ = tune(model, *task, changed(LORA, targets="all", epochs=1), seed=0, metadata={})
     layers = adapter.config["target_modules"]
     assert len(layers) > 8 and layers == sorted(layers)
 
@@ -109,21 +111,20 @@ def test_an_adapter_of_other_weights_is_refused(model, tuned):
 )
 def test_targets_that_cannot_be_adapted_are_refused(model, task, targets, message):
     with pytest.raises(InputError, match=message):
-        tune(model, *task, replace(SETTINGS, targets=targets), seed=0, metadata={})
+        tune(model, *task, changed(LORA, targets=targets), seed=0, metadata={})
 
 
 def test_layers_that_the_encoder_does_not_call_are_refused():
-    with pytest.raises(
-        InputError, match=r"match 'visual\.attnpool\.c_proj' of phantom_resnet, whose weights are read by"
-    ):
-        check_targets(shipped("phantom_resnet"), replace(SETTINGS, targets=r"visual\.(conv1|attnpool\.\w_proj)"))
+    (problem,) = changed(LORA, targets=r"visual\.(conv1|attnpool\.\w_proj)").check(shipped("phantom_resnet"))
+    assert "match 'visual.attnpool.c_proj' of phantom_resnet, whose weights are read by" in problem
+    assert not LORA.check(shipped("phantom_resnet"))
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
 def test_every_layer_of_an_encoder_of_transformers_is_adapted(kind, tmp_path):
     write_transformers(tmp_path, kind)
     model = load_transformers(str(tmp_path))
-    tuned, trainable = with_lora(model, replace(SETTINGS, targets="all", rank=2), {})
+    tuned, trainable = with_lora(model, changed(LORA, targets="all", rank=2), {})
     tuned.encode_image(torch.randn(2, 3, *model.preprocess.size)).sum().backward()
     assert all(parameter.grad is not None for parameter in trainable.parameters)
     names = [name for name, parameter in tuned.network.named_parameters() if parameter.requires_grad]
@@ -138,22 +139,22 @@ def test_a_rank_larger_than_every_layer_is_refused_before_the_training(model, ta
     with pytest.raises(
         InputError, match=rf"The rank {rank + 1} is larger than every .*'visual.* a rank of at most \d+"
     ):
-        tune(model, *task, replace(SETTINGS, targets="all", rank=rank + 1), seed=0, metadata={})
+        tune(model, *task, changed(LORA, targets="all", rank=rank + 1), seed=0, metadata={})
 
 
 def test_a_rank_that_only_some_layers_allow_is_taken(model, task):
-    tune(model, *task, replace(SETTINGS, targets="all", rank=8, epochs=1), seed=0, metadata={})
+    tune(model, *task, changed(LORA, targets="all", rank=8, epochs=1), seed=0, metadata={})
 
 
 def test_a_class_without_training_images_is_refused(model, task):
     sets = [phantoms("oct", 1), phantoms("blood", 1)]
     sets[0] = sets[0].subset(np.flatnonzero(sets[0].labels > 0))
     with pytest.raises(InputError, match=f"no training image of oct: {sets[0].class_names[0]}: choose a larger"):
-        tune(model, Samples(sets, model.preprocess), *task[1:], SETTINGS, seed=0, metadata={})
+        tune(model, Samples(sets, model.preprocess), *task[1:], LORA, seed=0, metadata={})
 
 
 def test_all_layers_are_adapted_and_the_merged_model_agrees(model, task):
-    adapter, _ = tune(model, *task, replace(SETTINGS, targets="all", epochs=1), seed=0, metadata={})
+    adapter, _ = tune(model, *task, changed(LORA, targets="all", epochs=1), seed=0, metadata={})
     first = "visual.conv1.lora_A"
     assert any(first in name for name in adapter.weights)
     network = peft.get_peft_model(copy.deepcopy(model.network), peft.LoraConfig(**adapter.config)).eval()
@@ -167,16 +168,16 @@ def test_all_layers_are_adapted_and_the_merged_model_agrees(model, task):
 
 
 def test_the_chosen_scale_is_that_of_the_lowest_validation_loss(model, task):
-    settings = replace(SETTINGS, selection="scale", label_space="data_set")
+    settings = changed(LORA, keep="scaled_update", label_space="data_set")
     adapter, history = tune(model, *task, settings, seed=0, metadata={})
-    merged, unchanged = merge_adapter(model, adapter), replace(settings, epochs=1, learning_rate=0.0)
+    merged, unchanged = merge_adapter(model, adapter), changed(settings, epochs=1, learning_rate=0.0)
     _, rerun = tune(merged, *task, unchanged, seed=0, metadata={})
     ends = history[0]["validation_loss"], history[-1]["validation_loss"]
     assert rerun[0]["validation_loss"] <= min(ends) + 1e-4
 
 
 def test_a_harmful_update_is_scaled_to_nothing(model, task):
-    settings = replace(SETTINGS, selection="scale", learning_rate=0.5, epochs=1)
+    settings = changed(LORA, keep="scaled_update", learning_rate=0.5, epochs=1)
     adapter, _ = tune(model, *task, settings, seed=0, metadata={})
     assert adapter.metadata["scale"] == 0
     pixels = task[1].pixels(np.arange(4))
@@ -186,8 +187,7 @@ def test_a_harmful_update_is_scaled_to_nothing(model, task):
 
 
 def test_all_weights_of_the_encoder_are_tuned_and_kept(tmp_path, model, task):
-    shared = {field.name: getattr(SETTINGS, field.name) for field in fields(TrainingSettings)}
-    settings = TrainingSettings(**shared | {"learning_rate": 3e-4, "epochs": 3})
+    settings = FullFineTuning(epochs=3, batch_size=16, batch_norm="frozen", keep="best_epoch", label_space="joint")
     adapter, history = tune(model, *task, settings, seed=0, metadata={})
     assert history[-1]["training_loss"] < history[1]["training_loss"]
     dataset = AdapterDataset(filepath=str(tmp_path / "encoder"))
@@ -202,7 +202,7 @@ def test_all_weights_of_the_encoder_are_tuned_and_kept(tmp_path, model, task):
 
 
 def test_raw_features_are_compared_as_they_come(model, task):
-    settings = replace(SETTINGS, features="raw", epochs=1, learning_rate=0.0)
+    settings = changed(LORA, features="raw", epochs=1, learning_rate=0.0)
     _, history = tune(model, *task, settings, seed=0, metadata={})
     validation, classifier = task[1], task[2]
     with torch.inference_mode():
@@ -213,7 +213,7 @@ def test_raw_features_are_compared_as_they_come(model, task):
 
 
 def test_the_epoch_of_the_highest_accuracy_on_the_test_images_is_kept(model, task):
-    adapter, history = tune(model, *task, replace(SETTINGS, selection="test"), seed=0, metadata={})
+    adapter, history = tune(model, *task, changed(LORA, select_on="test"), seed=0, metadata={})
     accuracies = [row["validation_accuracy"] for row in history]
     assert adapter.metadata["epoch"] == np.argmax(accuracies)
     merged = merge_adapter(model, adapter)
@@ -225,7 +225,7 @@ def test_the_epoch_of_the_highest_accuracy_on_the_test_images_is_kept(model, tas
 def test_classes_with_the_same_vector_count_as_one_where_the_test_images_choose(model):
     sets = [phantoms("oct", 1), replace(phantoms("oct", 1), name="other")]
     samples, classifier = Samples(sets, model.preprocess), classifier_of(model, sets)
-    settings = replace(SETTINGS, selection="test")
+    settings = changed(LORA, select_on="test")
     found = Objective(model, classifier, samples.label_ranges, settings).validate(samples)
     alone = Samples(sets[:1], model.preprocess)
     expected = Objective(model, classifier_of(model, sets[:1]), alone.label_ranges, settings).validate(alone)
@@ -234,7 +234,7 @@ def test_classes_with_the_same_vector_count_as_one_where_the_test_images_choose(
 
 def test_the_loss_compares_the_classes_of_the_label_space(model, task):
     def untuned_loss(label_space: str) -> float:
-        settings = replace(SETTINGS, label_space=label_space, epochs=1, learning_rate=0.0)
+        settings = changed(LORA, label_space=label_space, epochs=1, learning_rate=0.0)
         return tune(model, *task, settings, seed=0, metadata={})[1][0]["validation_loss"]
 
     validation, classifier = task[1], task[2]
@@ -249,40 +249,44 @@ def test_the_loss_compares_the_classes_of_the_label_space(model, task):
     assert untuned_loss("joint") > np.mean(losses)
 
 
-@pytest.mark.parametrize("name", ["consistency", "batch_norm", "label_space", "schedule", "selection"])
+def test_the_defaults_are_the_recipe_of_the_study():
+    recipe = Lora()
+    assert (recipe.rank, recipe.epochs, recipe.batch_size, recipe.learning_rate) == (8, 20, 256, 1e-4)
+    assert (recipe.targets, recipe.label_space, recipe.guard, recipe.corruptions) == (None, "joint", None, None)
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "label_space", "schedule", "keep", "select_on"])
 def test_an_unknown_choice_is_refused(name):
-    with pytest.raises(InputError, match=f"settings.{name}: expected .* found 'sideways'"):
-        replace(SETTINGS, **{name: "sideways"})
+    with pytest.raises(ValidationError, match=rf"(?s){name}\n *Input should be .*input_value='sideways'"):
+        changed(LORA, **{name: "sideways"})
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"suite": "imagenet-d"}, "suite: unknown"),
-        ({"names": ["shot_noise", "rain"]}, "names: found rain"),
-        ({"names": []}, "names: expected a list"),
-        ({"names": "fog"}, "names: expected a list"),
-        ({"share": 0}, "share: expected"),
-        ({"share": None}, "share: expected"),
-        ({"strength": 3}, "expected suite, names, share"),
+        ({"suite": "imagenet-d"}, r"suite\n.*unknown"),
+        ({"names": ["shot_noise", "rain"]}, r"names\n.*found rain"),
+        ({"names": []}, r"names\n.*expected a list"),
+        ({"names": "fog"}, r"names\n.*expected a list"),
+        ({"probability": 0}, r"probability\n.*expected a number above 0"),
+        ({"probability": None}, r"probability\n.*expected"),
+        ({"strength": 3}, r"strength\n.*not permitted"),
     ],
 )
 def test_invalid_corruptions_of_the_training_are_refused(change, message):
-    corruptions = {"suite": "imagenet-c", "names": ["shot_noise"], "share": 0.5}
-    with pytest.raises(InputError, match=f"corruptions.*{message}"):
-        replace(SETTINGS, corruptions={**corruptions, **change})
+    corruptions = {"suite": "imagenet-c", "names": ["shot_noise"], "probability": 0.5}
+    with pytest.raises(ValidationError, match=rf"(?s)corruptions\.{message}"):
+        changed(LORA, corruptions={**corruptions, **change})
 
 
-def test_a_second_view_needs_corruptions():
-    with pytest.raises(
-        InputError, match="settings.consistency: 2 compares clean with corrupted views: set 'corruptions'"
-    ):
-        replace(SETTINGS, consistency=2)
+def test_test_images_choose_no_scale():
+    with pytest.raises(ValidationError, match="select_on: test images choose an epoch: set 'keep: best_epoch'"):
+        changed(LORA, select_on="test", keep="scaled_update")
 
 
 def test_a_diverging_training_is_stopped(model, task):
     with pytest.raises(ValueError, match="learning rate"):
-        tune(model, *task, replace(SETTINGS, learning_rate=1e30, epochs=20), seed=0, metadata={})
+        tune(model, *task, changed(LORA, learning_rate=1e30, epochs=20), seed=0, metadata={})
 
 
 def test_samples_keep_the_order_of_the_indices(model):

@@ -1,13 +1,12 @@
 """Activations that are computed anew leave every gradient as it is."""
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import transformers
-from tasks import SETTINGS, classifier_of, phantoms, shipped
+from tasks import LORA, changed, classifier_of, phantoms, shipped
 
 from robustmedclip.adaptation.lora import with_lora
 from robustmedclip.adaptation.memory import activation_bytes, checkpoint_activations
@@ -31,7 +30,7 @@ def of_transformers() -> VisionLanguageModel:
 @pytest.fixture(scope="module", params=["open_clip", "transformers"])
 def tuned(request):
     model = shipped("phantom_vit") if request.param == "open_clip" else of_transformers()
-    return with_lora(model, replace(SETTINGS, dropout=0.3), {})[0]
+    return with_lora(model, changed(LORA, dropout=0.3), {})[0]
 
 
 def gradients(model: VisionLanguageModel) -> list[torch.Tensor]:
@@ -56,7 +55,7 @@ def test_what_a_training_in_half_precision_makes_is_float32():
     model = shipped("phantom_resnet")
     sets = [phantoms("oct", 1, 8)]
     samples = Samples(sets, model.preprocess)
-    settings = replace(SETTINGS, epochs=1)
+    settings = changed(LORA, epochs=1)
     adapter, history = tune(
         model, samples, samples, classifier_of(model, sets), settings, seed=0, metadata={}, precision=torch.bfloat16
     )

@@ -1,29 +1,26 @@
 """A training that was killed goes on after its last finished epoch, to the same bytes."""
 
-from dataclasses import fields, replace
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tasks import SETTINGS, classifier_of, phantoms, shipped
+from tasks import LORA, changed, classifier_of, phantoms, shipped
 
 import robustmedclip.adaptation.training
-import robustmedclip.io.journal
+import robustmedclip.io.checkpoint
+from robustmedclip.adaptation.methods.full import FullFineTuning
 from robustmedclip.adaptation.samples import Samples
-from robustmedclip.adaptation.settings import TrainingSettings
 from robustmedclip.adaptation.tuning import tune
-from robustmedclip.io import AdapterDataset, CheckpointJournalDataset
+from robustmedclip.io import AdapterDataset, TrainingCheckpointDataset
 from robustmedclip.models.study_quirks import as_the_authors
 
-LOW_RANK = replace(SETTINGS, epochs=4, batch_size=8)
-SCALED = replace(
-    LOW_RANK, selection="scale", label_space="data_set", batch_norm="adapted", schedule="cosine", targets="all"
+LOW_RANK = changed(LORA, epochs=4, batch_size=8)
+SCALED = changed(
+    LOW_RANK, keep="scaled_update", label_space="data_set", batch_norm="adapted", schedule="cosine", targets="all"
 )
-BATCH = replace(LOW_RANK, batch_norm="batch")
-FULL = TrainingSettings(
-    **{field.name: getattr(SCALED, field.name) for field in fields(TrainingSettings)} | {"selection": "epoch"}
-)
+BATCH = changed(LOW_RANK, batch_norm="batch")
+FULL = FullFineTuning(epochs=4, batch_size=8, learning_rate=2e-3, flip=True, keep="best_epoch")
 
 
 class Killed(BaseException):
@@ -32,7 +29,7 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def every_epoch_is_kept(monkeypatch):
-    monkeypatch.setattr(robustmedclip.io.journal, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
+    monkeypatch.setattr(robustmedclip.io.checkpoint, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
 
 
 @pytest.fixture(scope="module", params=["phantom_vit", "phantom_resnet"])
@@ -47,8 +44,8 @@ def task(model):
 
 
 def run(model, task, settings, folder: Path | None, seed: int = 0):
-    journal = CheckpointJournalDataset(filepath=str(folder / "adapter")).load() if folder else None
-    return tune(model, *task, settings, seed=seed, metadata={}, journal=journal)
+    checkpoint = TrainingCheckpointDataset(filepath=str(folder / "adapter")).load() if folder else None
+    return tune(model, *task, settings, seed=seed, metadata={}, checkpoint=checkpoint)
 
 
 def kill_in_epoch(epoch: int, monkeypatch) -> None:
@@ -106,7 +103,7 @@ def killed(model, task, tmp_path) -> Path:
 
 @pytest.mark.parametrize("change", ["settings", "seed", "images", "preprocessing", "logit scale"])
 def test_a_checkpoint_of_another_training_is_ignored(model, task, killed, change, monkeypatch):
-    settings = replace(LOW_RANK, learning_rate=1e-3, epochs=2) if change == "settings" else LOW_RANK
+    settings = changed(LOW_RANK, learning_rate=1e-3, epochs=2) if change == "settings" else LOW_RANK
     if change == "images":
         sets = [phantoms("oct", 5, 12), phantoms("blood", 5, 12)]
         task = (Samples(sets, model.preprocess), *task[1:])
@@ -138,14 +135,14 @@ def test_the_checkpoint_goes_when_the_adapter_is_there(model, task, killed):
 
 def test_a_disk_that_takes_no_checkpoint_does_not_end_the_training(model, task, tmp_path, caplog):
     (tmp_path / "file").touch()
-    journal = CheckpointJournalDataset(filepath=str(tmp_path / "file/adapter")).load()
-    _, history = tune(model, *task, replace(LOW_RANK, epochs=1), seed=0, metadata={}, journal=journal)
+    checkpoint = TrainingCheckpointDataset(filepath=str(tmp_path / "file/adapter")).load()
+    _, history = tune(model, *task, changed(LOW_RANK, epochs=1), seed=0, metadata={}, checkpoint=checkpoint)
     assert len(history) == 2 and "No checkpoint can be written" in caplog.text
 
 
 def test_listeners_hear_of_every_epoch(model, task, tmp_path):
-    journal = CheckpointJournalDataset(filepath=str(tmp_path / "adapter")).load()
+    checkpoint = TrainingCheckpointDataset(filepath=str(tmp_path / "adapter")).load()
     heard = []
-    journal.listeners.append(heard.append)
-    _, history = tune(model, *task, LOW_RANK, seed=0, metadata={}, journal=journal)
+    checkpoint.listeners.append(heard.append)
+    _, history = tune(model, *task, LOW_RANK, seed=0, metadata={}, checkpoint=checkpoint)
     np.testing.assert_equal(heard, history)

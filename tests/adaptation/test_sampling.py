@@ -1,14 +1,14 @@
 """Which images an epoch sees."""
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tasks import SETTINGS, shipped
+from tasks import LORA, changed, shipped
 
+from robustmedclip.adaptation.augmentation import TrainingCorruptions
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.sampling import epoch_order, occurrences
 from robustmedclip.adaptation.tuning import tune
@@ -69,14 +69,14 @@ def test_occurrences_are_counted(order):
 def test_a_balanced_training_repeats_rare_images_corrupted_anew(monkeypatch):
     model, keys = shipped("phantom_resnet"), []
 
-    def corruptions(images, sample_ids, *_):
+    def corrupted(corruptions, images, sample_ids, *_):
         keys.extend(sample_ids)
         return images
 
     samples = samples_of([[14, 1], [1, 2]], model.preprocess)
-    chosen = replace(SETTINGS, epochs=1, sampling="balanced", corruptions=None)
-    object.__setattr__(chosen, "corruptions", corruptions)
-    corruptions.names = ()
+    monkeypatch.setattr(TrainingCorruptions, "corrupted", corrupted)
+    noise = {"suite": "imagenet-c", "names": ["shot_noise"], "probability": 1.0}
+    chosen = changed(LORA, epochs=1, sampling="balanced", corruptions=noise)
     classifier = torch.nn.functional.normalize(torch.randn(4, model.network.visual.output_dim), dim=-1)
     tune(model, samples, samples, classifier, chosen, seed=0, metadata={})
     assert len(keys) == len(samples) == len(set(keys))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from subjects import NAMES, load, noise
 
+from robustmedclip.adaptation.methods import Method
 from robustmedclip.corruptions import corruptions
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.sets import ImageSet
@@ -43,7 +44,7 @@ def test_from_stored_images_to_stored_logits(benchmark, tmp_path, name, model, i
 
     def ours():
         features.save(encode(model, stored.load(), FLOAT32, name=name))
-        logits.save(score(model, features.load(), name=name, attributes={}, **prompts))
+        logits.save(score(features.load(), model, method=Method(), name=name, attributes={}, **prompts))
 
     @torch.inference_mode()
     def reference():

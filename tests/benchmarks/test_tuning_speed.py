@@ -2,7 +2,6 @@
 
 import copy
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,10 @@ import yaml
 from subjects import NAMES, noise
 from torch.nn import functional as F
 
-from robustmedclip.adaptation.lora import with_lora
+from robustmedclip.adaptation.objective import Objective
 from robustmedclip.adaptation.samples import Samples
-from robustmedclip.adaptation.settings import LoraSettings, method_settings
-from robustmedclip.adaptation.training import Objective, _epoch
-from robustmedclip.adaptation.tuning import with_all_weights
+from robustmedclip.adaptation.training import _epoch
+from robustmedclip.plan.methods import method_of
 
 #: Processor time, so that other work on the machine counts for little.
 pytestmark = pytest.mark.benchmark(timer=time.process_time)
@@ -40,9 +38,8 @@ def test_an_epoch(benchmark, name, model, samples, method, side):
     """Reading, augmentation, corruption, input guard, preprocessing and training; the reference only trains."""
     batch_size, steps = SIZES[name]
     recipe = {key: value for key, value in METHODS[method].items() if key != "authors"}
-    settings = replace(method_settings(recipe), batch_size=batch_size, learning_rate=1e-6)
-    low_rank = isinstance(settings, LoraSettings)
-    tuned, trainable = with_lora(model, settings, {}) if low_rank else with_all_weights(model, {})
+    settings = method_of({**recipe, "batch_size": batch_size, "learning_rate": 1e-6})
+    tuned, trainable = settings.prepared(model, {})
     guarded = samples if settings.guard is None else samples.guarded(settings.guard)[0]
     torch.manual_seed(0)
     classifier = F.normalize(torch.randn(CLASSES, model.network.visual.output_dim), dim=-1)
@@ -53,7 +50,7 @@ def test_an_epoch(benchmark, name, model, samples, method, side):
         _epoch(objective, guarded, settings, optimiser, seed=0, epoch=1)
 
     bare = copy.deepcopy(model.network)
-    if low_rank:
+    if recipe["type"] == "lora":
         config = peft.LoraConfig(
             r=settings.rank,
             lora_alpha=settings.rank,

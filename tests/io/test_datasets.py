@@ -169,7 +169,7 @@ def test_a_corrupted_file_of_other_images_is_refused(tmp_path, image_set):
         list(dataset.load().read(Condition("pixelate", 5), 10))
 
 
-def test_features_are_written_as_they_come_and_read_from_the_disk(tmp_path):
+def test_features_are_read_from_the_disk(tmp_path):
     rows = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
     fields = {
         "data_set": "d",
@@ -178,20 +178,19 @@ def test_features_are_written_as_they_come_and_read_from_the_disk(tmp_path):
         "conditions": CONDITIONS,
         "labels": np.array([0, 1, 0, 1]),
         "sample_ids": np.array(list("wxyz")),
-        "width": 5,
         "weights": "abc",
     }
     dataset = FeaturesDataset(filepath=str(tmp_path / "f.npz"))
-    dataset.save(Features(**fields, read=lambda: iter(np.split(rows, [5, 9]))))
+    dataset.save(Features(**fields, rows=rows))
     loaded = dataset.load()
-    assert all(isinstance(part, np.memmap) for part in loaded.read())
+    assert all(isinstance(part, np.memmap) for part in (loaded.rows, *loaded.batches()))
     for _ in range(2):
-        np.testing.assert_array_equal(np.concatenate(list(loaded.read())), rows)
+        np.testing.assert_array_equal(np.concatenate(list(loaded.batches())), rows)
     for name, value in fields.items():
         np.testing.assert_array_equal(getattr(loaded, name), value)
     with pytest.raises(DatasetError, match="got 8 of 12 rows"):
-        dataset.save(Features(**fields, read=lambda: iter([rows[:8]])))
-    np.testing.assert_array_equal(np.concatenate(list(dataset.load().read())), rows)
+        dataset.save(Features(**fields, rows=rows[:8]))
+    np.testing.assert_array_equal(dataset.load().rows, rows)
 
 
 def test_logits_round_trip(tmp_path):

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 import robustmedclip.models
-from robustmedclip.adaptation.settings import CacheSettings, LinearProbeSettings
+from robustmedclip.adaptation.checkpoint import Checkpoint
+from robustmedclip.adaptation.methods import Method
+from robustmedclip.adaptation.methods.cache import CacheAdapter
+from robustmedclip.adaptation.methods.linear_probe import LinearProbe
+from robustmedclip.adaptation.methods.prompts import PromptEnsemble
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.sets import ImageSet
@@ -19,23 +22,29 @@ from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.models.study_quirks import as_the_authors
 from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
-from robustmedclip.pipelines.evaluation.nodes import encode, score, score_head
+from robustmedclip.pipelines.evaluation.nodes import encode, score
 from robustmedclip.pipelines.few_shot.leakage import find_duplicates
 from robustmedclip.pipelines.few_shot.nodes import chosen, draw_few_shots
-from robustmedclip.pipelines.tuning.heads import fit_cache, fit_linear_probe
+from robustmedclip.pipelines.tuning.nodes import fit
 
 FOLDER = Path(robustmedclip.models.__file__).parent / "phantom_vit"
-METHODS = Path(__file__).parents[2] / "conf/base/parameters/methods.yml"
 FLOAT32 = {"precision": "float32"}
 TEMPLATES = ["{modality} of {class_name}", "a {modality} image showing {class_name}"]
 NAMES = ("blood", "oct")
-PROBE = {"settings": LinearProbeSettings(l2_strengths=[0.1, 1, 10]), "seed": 3}
-CACHE = {
-    "settings": CacheSettings(alphas=[0, 0.1, 1, 10], betas=[1, 10]),
-    "seed": 3,
-    "templates": {name: TEMPLATES for name in NAMES},
-    "synonyms": {name: {} for name in NAMES},
-}
+PROMPTS = {"templates": TEMPLATES, "synonyms": {}}
+PROBE = LinearProbe(l2_strengths=[0.1, 1, 10])
+CACHE = CacheAdapter(alphas=[0, 0.1, 1, 10], betas=[1, 10])
+
+
+def head_of(method: Method, model, few_shots: pd.DataFrame, *pools: ImageSet):
+    prompts = {key: {pool.name: value for pool in pools} for key, value in PROMPTS.items()}
+    return fit(model, Checkpoint(), few_shots, FLOAT32, *pools, method=method, seed=3, **prompts)
+
+
+def head_logits(features, head, **facts):
+    return score(
+        features, artefact=head, **{"method": PROBE, "name": "vit_head_k40", "attributes": {}} | PROMPTS | facts
+    )
 
 
 def phantoms(anatomy: str, split: str, count: int) -> ImageSet:
@@ -73,21 +82,17 @@ def features(model):
     settings = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
     conditions = (CLEAN, Condition("contrast", 3))
     corrupted = corrupt_test_set(phantoms("oct", "test", 80), {"seed": 0}, conditions=conditions, **settings)
-    made = encode(model, corrupted, FLOAT32, name="vit")
-    rows = np.concatenate(list(made.read()))
-    return replace(made, read=lambda: iter([rows]))
+    return encode(model, corrupted, FLOAT32, name="vit")
 
 
-@pytest.fixture(scope="module", params=["probe", "cache"])
-def fit(request):
-    if request.param == "probe":
-        return lambda *inputs, **changes: fit_linear_probe(*inputs, **PROBE | changes)
-    return lambda *inputs, **changes: fit_cache(*inputs, **CACHE | changes)
+@pytest.fixture(scope="module", params=[PROBE, CACHE], ids=["probe", "cache"])
+def method(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def fitted(fit, model, few_shots, pools):
-    return fit(model, few_shots, FLOAT32, *pools)
+def fitted(method, model, few_shots, pools):
+    return head_of(method, model, few_shots, *pools)
 
 
 def accuracy(logits) -> float:
@@ -98,7 +103,7 @@ def test_a_stored_head_scores_every_condition(tmp_path, fitted, features, few_sh
     head, search = fitted
     dataset = HeadDataset(filepath=str(tmp_path / "head"))
     dataset.save(head)
-    logits = score_head(features, dataset.load(), name="vit_head_k40", attributes={"base": "vit", "seed": 3})
+    logits = head_logits(features, dataset.load(), attributes={"base": "vit", "seed": 3})
     assert logits.logits.shape == (2, 80, len(features.class_names)) and logits.logits.dtype == np.float32
     assert logits.attributes == {"base": "vit", "seed": 3, "weights": head.content_hash()}
     assert set(search["data_set"]) == set(NAMES)
@@ -108,20 +113,20 @@ def test_a_stored_head_scores_every_condition(tmp_path, fitted, features, few_sh
     assert files == {"head.safetensors", "metadata.json"}
 
 
-def test_a_head_learns_what_the_names_of_the_classes_do_not_say(fit, model, few_shots, pools, features):
+def test_a_head_learns_what_the_names_of_the_classes_do_not_say(method, model, few_shots, pools, features):
     """The classes bear each other's names, which misleads the zero-shot model, and the head's images put it right."""
     count = len(features.class_names)
     misnamed = replace(pools[1], labels=(pools[1].labels + 1) % count)
     test = replace(features, labels=(features.labels + 1) % count)
-    head, _ = fit(model, few_shots, FLOAT32, misnamed)
-    logits = score_head(test, head, name="head", attributes={})
-    zero_shot = score(model, test, name="vit", attributes={}, templates=TEMPLATES, synonyms={})
+    head, _ = head_of(method, model, few_shots, misnamed)
+    logits = head_logits(test, head)
+    zero_shot = score(test, model, method=Method(), name="vit", attributes={}, **PROMPTS)
     assert accuracy(logits) > accuracy(zero_shot) + 0.05
 
 
-def test_the_order_of_the_images_does_not_change_the_bytes(fit, fitted, model, few_shots, pools):
+def test_the_order_of_the_images_does_not_change_the_bytes(method, fitted, model, few_shots, pools):
     shuffled = [pool.subset(np.random.default_rng(0).permutation(len(pool))) for pool in pools]
-    head, search = fit(model, few_shots.iloc[::-1], FLOAT32, *shuffled[::-1])
+    head, search = head_of(method, model, few_shots.iloc[::-1], *shuffled[::-1])
     for name in NAMES:
         for array, expected in fitted[0].classifiers[name].items():
             assert head.classifiers[name][array].tobytes() == expected.tobytes(), (name, array)
@@ -131,8 +136,8 @@ def test_the_order_of_the_images_does_not_change_the_bytes(fit, fitted, model, f
     )
 
 
-def test_a_data_set_does_not_see_the_others(fit, fitted, model, few_shots, pools):
-    head, _ = fit(model, few_shots, FLOAT32, pools[1])
+def test_a_data_set_does_not_see_the_others(method, fitted, model, few_shots, pools):
+    head, _ = head_of(method, model, few_shots, pools[1])
     assert set(head.classifiers) == {"oct"}
     for array, expected in fitted[0].classifiers["oct"].items():
         np.testing.assert_array_equal(head.classifiers["oct"][array], expected)
@@ -140,12 +145,12 @@ def test_a_data_set_does_not_see_the_others(fit, fitted, model, few_shots, pools
 
 def test_a_model_with_batch_statistics_is_fitted_as_it_is_scored(few_shots, pools):
     resnet = as_the_authors(load_open_clip(f"local-dir:{FOLDER.with_name('phantom_resnet')}"), ["batch_statistics"])
-    head, _ = fit_linear_probe(resnet, few_shots, FLOAT32, *pools, **PROBE)
+    head, _ = head_of(PROBE, resnet, few_shots, *pools)
     settings = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
     for pool in pools:
         seen = replace(chosen(pool, few_shots, "training"), split="test")
         corrupted = corrupt_test_set(seen, {"seed": 0}, conditions=(CLEAN,), **settings)
-        logits = score_head(encode(resnet, corrupted, FLOAT32, name="resnet"), head, name="probe", attributes={})
+        logits = head_logits(encode(resnet, corrupted, FLOAT32, name="resnet"), head)
         assert (logits.logits[0].argmax(1) == seen.labels).mean() > 0.8
 
 
@@ -155,29 +160,30 @@ def test_the_model_is_left_as_it_was(fitted, model):
 
 def test_a_head_of_another_backbone_or_of_other_classes_is_refused(fitted, features):
     with pytest.raises(InputError, match="'x' was fitted to features of other weights .* 'oct'"):
-        score_head(replace(features, weights="0"), fitted[0], name="x", attributes={})
+        head_logits(replace(features, weights="0"), fitted[0], name="x")
     swapped = replace(features, class_names=features.class_names[::-1])
     with pytest.raises(InputError, match="'x' knows the classes .* fit it again"):
-        score_head(swapped, fitted[0], name="x", attributes={})
+        head_logits(swapped, fitted[0], name="x")
     with pytest.raises(InputError, match="knows the classes None of 'chest'"):
-        score_head(replace(features, data_set="chest"), fitted[0], name="x", attributes={})
+        head_logits(replace(features, data_set="chest"), fitted[0], name="x")
 
 
-def test_a_class_without_few_shot_images_is_named_with_its_data_set(fit, model, few_shots, pools):
+def test_a_class_without_few_shot_images_is_named_with_its_data_set(method, model, few_shots, pools):
     first = pools[1].class_names[0]
     without = few_shots[(few_shots["class_name"] != first) | (few_shots["role"] != "training")]
     with pytest.raises(InputError, match=f"Data set 'oct': there is no training image of class '{first}'"):
-        fit(model, without, FLOAT32, *pools)
+        head_of(method, model, without, *pools)
 
 
 def test_an_ensemble_is_zero_shot_with_its_templates(model, features):
-    templates = yaml.safe_load(METHODS.read_text())["methods"]["prompt-ensemble"]["templates"]
-    logits = score(model, features, name="vit_ensemble", attributes={}, templates=templates, synonyms={})
+    templates = ["{class_name}", "{modality}: {class_name}", "a {modality} image of {class_name}"]
+    method = PromptEnsemble(templates=templates)
+    logits = score(features, model, method=method, name="vit_ensemble", attributes={}, **PROMPTS)
     modality, names = features.modality, features.class_names
     vectors = [
         model.encode_text([t.format(modality=modality, class_name=name) for t in templates]).mean(0) for name in names
     ]
     classes = np.stack([(vector / vector.norm()).numpy() for vector in vectors])
-    expected = model.logit_scale * np.concatenate(list(features.read())) @ classes.T
+    expected = model.logit_scale * features.rows @ classes.T
     np.testing.assert_allclose(logits.logits.reshape(expected.shape), expected, atol=1e-4)
     assert classes.shape == zero_shot_classifier(model, names, TEMPLATES, modality).shape

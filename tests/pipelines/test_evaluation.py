@@ -14,6 +14,7 @@ from kedro.io.core import Version
 from kedro.runner import SequentialRunner
 
 import robustmedclip.models
+from robustmedclip.adaptation.methods import Method
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet
@@ -69,8 +70,7 @@ def test_batches_are_full_but_for_the_last(sizes):
 def test_features_are_those_of_each_image_by_itself(corrupted):
     model = load_open_clip(f"local-dir:{FOLDER}")
     features = encode(model, corrupted, {"precision": "float32"}, name="vit")
-    rows = np.concatenate(list(features.read())).reshape(len(CONDITIONS), 21, -1)
-    assert rows.shape[2] == features.width
+    rows = features.rows.reshape(len(CONDITIONS), 21, -1)
     for i, condition in enumerate(CONDITIONS):
         images = np.concatenate(list(corrupted.read(condition, 21)))
         expected = model.encode_image(model.preprocess(images[4:5])).numpy()
@@ -82,8 +82,7 @@ def test_features_do_not_depend_on_the_number_of_cores(corrupted):
     try:
         for cores in (1, 2, 7):
             torch.set_num_threads(cores)
-            stream = encode(model, corrupted, {"precision": "float32"}, name="vit").read()
-            rows.append(np.concatenate(list(stream)))
+            rows.append(encode(model, corrupted, {"precision": "float32"}, name="vit").rows)
             assert torch.get_num_threads() == cores
     finally:
         torch.set_num_threads(before)
@@ -93,12 +92,10 @@ def test_features_do_not_depend_on_the_number_of_cores(corrupted):
 def test_bfloat16_gives_features_close_to_float32s(corrupted, monkeypatch):
     monkeypatch.setattr("robustmedclip.models.inference.fast_precision", lambda device: torch.bfloat16)
     model = load_open_clip(f"local-dir:{FOLDER}")
-    stream = encode(model, corrupted, {"precision": "auto"}, name="vit").read()
-    next(stream)
+    encode(model, corrupted, {"precision": "auto"}, name="vit")
     assert not torch.is_autocast_enabled("cpu") and not torch.is_inference_mode_enabled()
     exact, fast = (
-        np.concatenate(list(encode(model, corrupted, {"precision": precision}, name="vit").read()))
-        for precision in ("float32", "auto")
+        encode(model, corrupted, {"precision": precision}, name="vit").rows for precision in ("float32", "auto")
     )
     assert fast.dtype == np.float32
     assert 1e-5 < np.abs(exact - fast).max() < 0.05
@@ -146,7 +143,7 @@ def test_other_prompts_encode_nothing_again(tmp_path, corrupted, monkeypatch):
     catalog.save("features-vit-oct", features)
     catalog.save(
         "logits-vit-oct",
-        score(model, catalog.load("features-vit-oct"), name="vit", attributes={}, **PROMPTS),
+        score(catalog.load("features-vit-oct"), model, method=Method(), name="vit", attributes={}, **PROMPTS),
     )
     assert missing(first) == set()
     for change in ({"templates": ["a {class_name}"]}, {"synonyms": {"normal": ["healthy"]}}):
@@ -173,6 +170,7 @@ def other():
 @pytest.fixture
 def spool(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("robustmedclip.models.features.MOST_IN_MEMORY", 0)
     return tmp_path
 
 
@@ -187,7 +185,7 @@ def test_models_that_read_together_give_the_bytes_of_each_by_itself(tmp_path, co
         for path, made in zip(paths, (features, alone), strict=True):
             FeaturesDataset(filepath=str(path)).save(made)
         assert paths[0].read_bytes() == paths[1].read_bytes()
-    assert [features.width for features in together] == [96, 24]
+    assert [features.rows.shape[1] for features in together] == [96, 24]
 
 
 def test_models_that_read_together_read_each_condition_once(corrupted, model, other):
@@ -202,16 +200,22 @@ def test_models_that_read_together_read_each_condition_once(corrupted, model, ot
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
-def test_features_wait_on_disk_until_they_are_stored_and_leave_nothing(spool, corrupted, model, other):
+def test_large_features_wait_on_disk_until_they_are_stored_and_leave_nothing(spool, corrupted, model, other):
     def mapped() -> int:
         return sum(str(spool) in line for line in Path("/proc/self/maps").read_text().splitlines())
 
     together = encode_together(corrupted, FLOAT32, model, other, names=("vit", "other"))
-    assert all(isinstance(part, np.memmap) for features in together for part in features.read())
+    assert all(isinstance(part, np.memmap) for features in together for part in features.batches())
     assert mapped() == 2
     assert not list(spool.iterdir())
     del together
     assert mapped() == 0
+
+
+def test_small_features_wait_in_memory(tmp_path, corrupted, model, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    features = encode(model, corrupted, FLOAT32, name="vit")
+    assert type(features.rows) is np.ndarray and features.rows.nbytes > 0
 
 
 def test_a_temporary_folder_without_space_is_named_before_much_is_encoded(spool, corrupted, model, monkeypatch):
@@ -249,7 +253,7 @@ def resnet():
 
 
 def test_batch_statistics_are_those_of_the_images_of_each_condition(resnet, corrupted):
-    features = np.concatenate(list(encode(resnet, corrupted, FLOAT32, name="resnet").read())).reshape(3, 21, -1)
+    features = encode(resnet, corrupted, FLOAT32, name="resnet").rows.reshape(3, 21, -1)
     training = copy.deepcopy(resnet.network)
     training.visual.train()
     for condition, found in zip(CONDITIONS, features, strict=True):
@@ -261,10 +265,10 @@ def test_batch_statistics_are_those_of_the_images_of_each_condition(resnet, corr
 
 def test_batch_statistics_are_those_of_a_sample_of_many_images(resnet, corrupted, monkeypatch):
     monkeypatch.setattr("robustmedclip.models.batch_norm.STATISTICS_IMAGES", 5)
-    few = np.concatenate(list(encode(resnet, corrupted, FLOAT32, name="resnet").read()))
-    again = np.concatenate(list(encode(resnet, corrupted, FLOAT32, name="resnet").read()))
+    few = encode(resnet, corrupted, FLOAT32, name="resnet").rows
+    again = encode(resnet, corrupted, FLOAT32, name="resnet").rows
     monkeypatch.undo()
-    all_of_them = np.concatenate(list(encode(resnet, corrupted, FLOAT32, name="resnet").read()))
+    all_of_them = encode(resnet, corrupted, FLOAT32, name="resnet").rows
     np.testing.assert_array_equal(few, again)
     assert 1e-3 < np.abs(few - all_of_them).max() < 0.5
 
@@ -284,7 +288,7 @@ def test_images_that_are_too_small_to_be_corrupted_are_named_first():
 
 def scored(model, corrupted):
     features = encode(model, corrupted, {"precision": "float32"}, name="vit")
-    return score(model, features, name="vit", attributes={"base": "vit"}, **PROMPTS)
+    return score(features, model, method=Method(), name="vit", attributes={"base": "vit"}, **PROMPTS)
 
 
 def test_logits_carry_the_hash_of_the_weights_that_made_them(model, corrupted):

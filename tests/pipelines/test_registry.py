@@ -77,7 +77,7 @@ def test_the_paper_environment_has_a_graph_of_its_own(pipelines):
     with KedroSession.create(ROOT, env="paper") as session:
         config = session.load_context().config_loader
     plan = config.plan()
-    assert [adaptation.settings.rank for adaptation in plan.adaptations] == [8, 16]
+    assert [adaptation.method.rank for adaptation in plan.adaptations] == [8, 16]
     assert len(plan.tuned_models) == 2 * 2 * 4 * 3
     assert config["parameters"]["published"]["models"]["RMedCLIP"] == {"clean error ratio": 62.8, "mCE": 81.0}
     study = {"clip", "biomedclip", "medclip", "unimedclip", "robustmedclip"}

@@ -2,7 +2,6 @@
 
 import copy
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,10 +71,10 @@ def test_a_mistyped_key_of_a_file_or_of_the_command_line_is_refused(load):
 
 
 def test_methods_of_an_environment_are_beside_those_that_ship_and_change_their_settings(load):
-    text = "methods: {mine: {kind: linear_probe, l2_strengths: [3]}, robust-lora: {epochs: 3}}"
+    text = "methods: {mine: {type: linear_probe, l2_strengths: [3]}, robust-lora: {epochs: 3}}"
     methods = load(text, methods={"robust-lora": {"rank": 2}})["parameters"]["methods"]
     shipped = METHODS["methods"]
-    assert methods.keys() == {*shipped, "mine"} and methods["mine"] == {"kind": "linear_probe", "l2_strengths": [3]}
+    assert methods.keys() == {*shipped, "mine"} and methods["mine"] == {"type": "linear_probe", "l2_strengths": [3]}
     assert methods["robust-lora"] == shipped["robust-lora"] | {"epochs": 3, "rank": 2}
     assert methods["lora"] == shipped["lora"]
     with pytest.raises(PlanError, match="methods: expected names mapped to settings"):
@@ -273,19 +272,27 @@ def test_a_wrong_plan_names_the_culprit(path, value, culprit):
     [
         ("methods.lora.epoch", 3, "methods.lora: unknown 'epoch'; did you mean 'epochs'?"),
         ("methods.lora.epochs", 0, "methods.lora.epochs: expected an integer of 1 or more, found 0"),
-        ("methods.lora.kind", "loar", "methods.lora.kind: expected"),
-        ("methods.lora.kind", ["lora"], "methods.lora.kind: expected"),
-        ("methods.lora", {"kind": "lora", "epochs": 3}, "methods.lora: missing batch_norm, features"),
+        ("methods.lora.type", "loar", "methods.lora.type: unknown method 'loar'; did you mean 'lora'?"),
+        ("methods.lora.type", ["lora"], "methods.lora.type: expected"),
+        ("methods.lora", {"type": "lora", "epoch": 3}, "methods.lora: unknown 'epoch'"),
         ("methods", None, "methods: expected names"),
-        ("methods.robust_lora", {"epochs": 3}, "methods.robust_lora.kind: expected"),
+        ("methods.robust_lora", {"epochs": 3}, "methods.robust_lora.type: expected"),
         ("adaptations.lora.batch_norm", "thawed", "lora.batch_norm: expected frozen, adapted or batch, found 'thawed'"),
         ("adaptations.lora.learning_rate", "1e-3", "lora.learning_rate: expected a number"),
         ("adaptations.lora.targets", "visual.(", "regular expression"),
         ("adaptations.lora.flip", None, "lora.flip: expected true or false"),
-        ("adaptations.lora.corruptions", {"suite": "imagenet-d", "names": ["fog"], "share": 1}, "'imagenet-d'"),
-        ("adaptations.lora.corruptions", {"suite": "imagenet-c", "names": ["rain"], "share": 1}, "names: found rain"),
-        ("adaptations.lora.corruptions", {"suite": "imagenet-c", "names": ["fog"], "share": 2}, "share: expected"),
-        ("adaptations.lora.corruptions", {"suite": "imagenet-c"}, "lora.corruptions: expected suite, names, share"),
+        ("adaptations.lora.corruptions", {"suite": "imagenet-d", "names": ["fog"], "probability": 1}, "'imagenet-d'"),
+        (
+            "adaptations.lora.corruptions",
+            {"suite": "imagenet-c", "names": ["rain"], "probability": 1},
+            "names: found rain",
+        ),
+        (
+            "adaptations.lora.corruptions",
+            {"suite": "imagenet-c", "names": ["fog"], "probability": 2},
+            "probability: expected",
+        ),
+        ("adaptations.lora.corruptions", {"suite": "imagenet-c"}, "lora.corruptions: missing names"),
         ("methods.lora.authors", {"features": "soft"}, "methods.lora.features: expected unit or raw, found 'soft'"),
         ("methods.lora.authors", "raw", "methods.lora.authors: expected settings, found 'raw'"),
         ("adaptations.lora.method", "robust_lora", "did you mean 'robust-lora'?"),
@@ -299,7 +306,7 @@ def test_wrong_settings_of_a_method_are_reported_with_the_rest(path, value, culp
 
 
 def test_scored_corruptions_that_the_tuning_sees_are_known():
-    corruptions = {"suite": "imagenet-c", "names": ["fog", "contrast", "pixelate"], "share": 0.5}
+    corruptions = {"suite": "imagenet-c", "names": ["fog", "contrast", "pixelate"], "probability": 0.5}
     seen = Plan.from_parameters(changed("adaptations.lora.corruptions", corruptions))
     assert seen.seen_corruptions == ("contrast", "pixelate")
     assert Plan.from_parameters(PARAMETERS).seen_corruptions == ()
@@ -315,10 +322,10 @@ def test_the_authors_protocol_switches_models_and_methods():
     }
     assert authors.sources()["model-clip"]["switches"] == ["normalised_twice"]
     assert authors.sources()["model-other"] == fixed.sources()["model-other"]
-    assert [plan.adaptations[0].settings.features for plan in (fixed, authors)] == ["unit", "raw"]
+    assert [plan.adaptations[0].method.features for plan in (fixed, authors)] == ["unit", "raw"]
     chosen = "the test images choose the epoch of lora"
     assert authors.protocol_summary == f"authors (clip: normalised_twice), {chosen}"
-    assert Plan.from_parameters(changed("adaptations.lora.selection", "test")).protocol_summary == f"fixed, {chosen}"
+    assert Plan.from_parameters(changed("adaptations.lora.select_on", "test")).protocol_summary == f"fixed, {chosen}"
     assert fixed.validates(0.1) and not authors.validates(0.1)
 
 
@@ -340,9 +347,9 @@ def test_models_read_together_if_the_plan_says_so():
 def test_an_adaptation_may_change_settings_of_its_method():
     lora = {"method": "lora", "models": "all", "fractions": [0.1]}
     plan = Plan.from_parameters(PARAMETERS | {"adaptations": {"study": lora, "longer": {**lora, "epochs": 40}}})
-    study, longer = (adaptation.settings for adaptation in plan.adaptations)
+    study, longer = (adaptation.method for adaptation in plan.adaptations)
     assert (study.epochs, longer.epochs) == (20, 40)
-    assert replace(longer, epochs=20) == study
+    assert longer.model_copy(update={"epochs": 20}) == study
 
 
 def test_prompts_need_no_labels_and_heads_need_some():
@@ -370,7 +377,7 @@ def test_prompts_need_no_labels_and_heads_need_some():
         "seed": 0,
     }
     assert probe.attributes == expected
-    assert [model.product for model in plan.evaluated_models[1:4]] == [None, None, "head-clip_probe_k10_s0"]
+    assert [model.artefact for model in plan.evaluated_models[1:4]] == [None, None, "head-clip_probe_k10_s0"]
     assert plan.seen_corruptions == () and len(plan.tuned_models) == 2
 
 

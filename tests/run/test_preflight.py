@@ -217,7 +217,7 @@ def test_layers_that_cannot_be_adapted_are_found_before_anything_is_done(context
     (adaptation,) = plan.adaptations
     changes = {"phantom_vit": {"rank": 1000}, "phantom_resnet": {"targets": "nowhere"}}
     changed = tuple(
-        replace(adaptation, models=(model,), settings=replace(adaptation.settings, **change))
+        replace(adaptation, models=(model,), method=adaptation.method.model_copy(update=change))
         for model, change in changes.items()
     )
     monkeypatch.setattr(BenchmarkConfigLoader, "plan", lambda loader: replace(plan, adaptations=changed))

@@ -32,18 +32,19 @@ from published import write_transformers
 
 import robustmedclip.models
 from robustmedclip.adaptation.artefacts import Adapter
+from robustmedclip.adaptation.methods.lora import Lora
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.tuning import merge_adapter, tune
 from robustmedclip.images.conditions import CLEAN
 from robustmedclip.images.sets import ImageSet
-from robustmedclip.io import CheckpointJournalDataset, LogitsDataset
+from robustmedclip.io import LogitsDataset, TrainingCheckpointDataset
 from robustmedclip.metrics import score_benchmark, softmax
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classifier
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.models.transformers_clip import load_transformers
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
-from robustmedclip.pipelines.evaluation.nodes import evaluate
+from robustmedclip.pipelines.evaluation.nodes import score
 from robustmedclip.plan.plan import Plan
 from robustmedclip.pretraining import train_tokenizer
 from robustmedclip.run.config import BenchmarkConfigLoader
@@ -161,11 +162,13 @@ def test_curves_are_seen_while_a_tuning_runs_and_its_run_is_closed_with_the_pipe
     hook, client = TrackingHook(), mlflow.MlflowClient()
     monkeypatch.setattr("robustmedclip.run.hooks.current_config", lambda: {"parameters": {"baseline": "clip"}})
     hook.before_pipeline_run({"run_id": "1", "env": None})
-    journal = CheckpointJournalDataset(filepath=str(tmp_path / "vit_lora_k1_s0")).load()
-    node = Node(lambda journal: None, "journal-vit_lora_k1_s0", None, name="tune", namespace="tuning.vit_lora_k1_s0")
-    hook.before_node_run(node, {"journal-vit_lora_k1_s0": journal})
+    checkpoint = TrainingCheckpointDataset(filepath=str(tmp_path / "vit_lora_k1_s0")).load()
+    node = Node(
+        lambda checkpoint: None, "checkpoint-vit_lora_k1_s0", None, name="tune", namespace="tuning.vit_lora_k1_s0"
+    )
+    hook.before_node_run(node, {"checkpoint-vit_lora_k1_s0": checkpoint})
     for row in rows[:2]:
-        journal.note(row)
+        checkpoint.record(row)
     child = _child(mlflow.active_run(), "vit_lora_k1_s0")
     assert child.info.status == "RUNNING"
     assert [point.step for point in client.get_metric_history(child.info.run_id, "training_loss")] == [1]
@@ -417,11 +420,12 @@ def best(request, address, tmp_path_factory) -> Best:
         how = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
         corrupted = corrupt_test_set(images_of(data_set.name), {"seed": 0}, conditions=(CLEAN,), **how)
         catalog[f"corrupted-{data_set.name}"] = corrupted
-        logits[data_set.name] = evaluate(
-            model,
+        logits[data_set.name] = score(
             corrupted,
+            model,
             adapter,
             {"precision": "float32"},
+            method=Lora(),
             name="tuned",
             attributes={},
             templates=data_set.templates,

@@ -1,20 +1,19 @@
 """Training augmentation: random resized crop, horizontal flip, and corruptions that are not scored."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+from robustmedclip.adaptation.methods.settings import Fraction
 from robustmedclip.adaptation.seeds import derived_seed
 from robustmedclip.corruptions import SEVERITIES, corrupt, corruptions
-from robustmedclip.errors import InputError
 
 
-@dataclass(frozen=True)
-class CorruptionAugmentation:
-    """Corrupts a share of the training images, each by one corruption at one severity.
+class TrainingCorruptions(BaseModel):
+    """Corrupts a fraction of the training images, each by one corruption at one severity.
 
     Training on corrupted images carries over to corruptions that were not among them (Rusak et al. 2020,
     arXiv:2001.06057; for medical images Di Salvo et al. 2024, arXiv:2406.17536). What is scored is left
@@ -23,53 +22,48 @@ class CorruptionAugmentation:
     Attributes
     ----------
     suite : str
-        Suite of the corruptions, ``imagenet-c`` or ``medimeta-c``.
+        Suite of the corruptions.
     names : tuple of str
         Corruptions of the suite to draw from, all equally likely, at severities 1 to 5.
-    share : float
-        Share of the images that are corrupted, in (0, 1].
-
-    Raises
-    ------
-    InputError
-        If a value is not valid; the message lists all that are not.
+    probability : float
+        Of each image to be corrupted, in (0, 1].
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     suite: str
     names: tuple[str, ...]
-    share: float
+    probability: Fraction
 
-    def __post_init__(self) -> None:
-        if problems := list(corruption_problems("corruptions", self.suite, self.names, self.share)):
-            raise InputError("\n".join(problems))
-        object.__setattr__(self, "names", tuple(self.names))
+    @field_validator("suite")
+    @classmethod
+    def _is_known(cls, suite: str) -> str:
+        corruptions(suite)
+        return suite
 
-    def __call__(self, images: np.ndarray, sample_ids: Sequence[str], *key: int | str) -> np.ndarray:
+    @field_validator("names", mode="before")
+    @classmethod
+    def _are_of_the_suite(cls, names: Any, info: ValidationInfo) -> Any:
+        if not isinstance(names, list | tuple) or not names:
+            raise ValueError("expected a list of corruptions")
+        if "suite" not in info.data:
+            return names
+        known = corruptions(info.data["suite"])
+        if unknown := [str(name) for name in names if name not in known]:
+            raise ValueError(f"found {', '.join(unknown)}; {info.data['suite']} has {', '.join(known)}")
+        return names
+
+    def corrupted(self, images: np.ndarray, sample_ids: Sequence[str], *key: int | str) -> np.ndarray:
         """Corrupt uint8 ``(N, H, W, C)`` into a new array; an image's draw depends on its id and `key` alone."""
         result = images.copy()
         for row, sample_id in enumerate(sample_ids):
             rng = np.random.default_rng(derived_seed("corruption", *key, sample_id))
-            if rng.random() < self.share:
+            if rng.random() < self.probability:
                 name = self.names[rng.integers(len(self.names))]
                 severity = SEVERITIES[rng.integers(len(SEVERITIES))]
                 seed = int(rng.integers(2**31))
                 result[row] = corrupt(images[row : row + 1], name, severity, suite=self.suite, seed=seed)[0]
         return result
-
-
-def corruption_problems(place: str, suite: Any, names: Any, share: Any) -> Iterator[str]:
-    """What is wrong with the fields of :class:`CorruptionAugmentation`; a line per problem."""
-    try:
-        known = corruptions(suite)
-    except ValueError as error:
-        yield f"{place}.suite: {error}"
-    else:
-        if not isinstance(names, list | tuple) or not names:
-            yield f"{place}.names: expected a list of corruptions, found {names!r}"
-        elif unknown := [str(name) for name in names if name not in known]:
-            yield f"{place}.names: found {', '.join(unknown)}; {suite} has {', '.join(known)}"
-    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share <= 1:
-        yield f"{place}.share: expected a number above 0 and up to 1, found {share!r}"
 
 
 def augmented(images: np.ndarray, rng: np.random.Generator, min_area: float, flip: bool) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a training tells while it runs, and what it goes on from after it was interrupted."""
+"""What a training reports while it runs, and what it goes on from after it was interrupted."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class TrainingState:
     arrays: Mapping[str, np.ndarray]
 
 
-class Journal:
-    """A journal that keeps nothing; those that do derive from it."""
+class Checkpoint:
+    """Where the state of a training is kept. This one keeps nothing; those that do derive from it."""
 
     def open(self, key: str) -> None:
         """Begin; `key` is a hash of everything that the training depends on."""
@@ -34,5 +34,5 @@ class Journal:
     def last(self) -> TrainingState | None:
         """The last state kept of a training with the same key."""
 
-    def note(self, row: Mapping[str, float], state: Callable[[], TrainingState] | None = None) -> None:
-        """Take note of a finished epoch: its row of the curves, and a function that gives the state after it."""
+    def record(self, row: Mapping[str, float], state: Callable[[], TrainingState] | None = None) -> None:
+        """Record a finished epoch: its row of the curves, and a function that gives the state after it."""

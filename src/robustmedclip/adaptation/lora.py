@@ -13,8 +13,8 @@ import peft
 import torch
 from safetensors.numpy import load_file
 
-from robustmedclip.adaptation.settings import LoraSettings
-from robustmedclip.adaptation.training import Trainable
+from robustmedclip.adaptation.methods.lora import Lora
+from robustmedclip.adaptation.training_state import Trainable
 from robustmedclip.errors import InputError
 from robustmedclip.models.interface import VisionLanguageModel
 
@@ -22,7 +22,7 @@ _ADAPTABLE = torch.nn.Linear | torch.nn.Conv2d
 
 
 def with_lora(
-    model: VisionLanguageModel, settings: LoraSettings, statistics: Mapping[str, torch.Tensor]
+    model: VisionLanguageModel, method: Lora, statistics: Mapping[str, torch.Tensor]
 ) -> tuple[VisionLanguageModel, Trainable]:
     """A copy of the model with untrained low-rank updates, and what is to be trained of it.
 
@@ -30,7 +30,7 @@ def with_lora(
     ----------
     model : VisionLanguageModel
         Is left as it was.
-    settings : LoraSettings
+    method : Lora
         Rank, scale, dropout and layers.
     statistics : mapping
         Name in the network's state to value: statistics of batch normalisation that the adapter holds.
@@ -38,14 +38,15 @@ def with_lora(
     Raises
     ------
     InputError
-        As :func:`check_targets`.
+        As :func:`target_problems` says.
     """
-    check_targets(model, settings)
+    if problems := target_problems(model, method):
+        raise InputError("\n".join(problems))
     config = peft.LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.rank if settings.alpha is None else settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=_targets(model, settings.targets),
+        r=method.rank,
+        lora_alpha=method.rank if method.alpha is None else method.alpha,
+        lora_dropout=method.dropout,
+        target_modules=_targets(model, method.targets),
         modules_to_save=sorted({name.rpartition(".")[0] for name in statistics}) or None,
     )
     tuned = _wrapped(model, config)
@@ -57,50 +58,52 @@ def with_lora(
     )
 
 
-def check_targets(model: VisionLanguageModel, settings: LoraSettings) -> None:
-    """Check that the model has the layers that are to be adapted, and that they are large enough for the rank.
+def target_problems(model: VisionLanguageModel, method: Lora) -> list[str]:
+    """What is wrong with the layers to adapt, or with the rank; a line, or none.
+
+    The targets may match no layer, or one that has no low-rank update or that the encoder does not call; or the rank may be
+    larger than every adapted layer: as a matrix, outputs x inputs of one output.
 
     Parameters
     ----------
     model : VisionLanguageModel
         Before anything is adapted.
-    settings : LoraSettings
+    method : Lora
         Its layers and its rank are looked at.
-
-    Raises
-    ------
-    InputError
-        If the targets match no layer, or one that has no low-rank update or that the encoder does not call, or the rank is
-        larger than every adapted layer: as a matrix, outputs x inputs of one output.
     """
-    targets = _targets(model, settings.targets)
+    targets = _targets(model, method.targets)
     layers = {
         name: layer
         for name, layer in model.network.named_modules()
         if (re.fullmatch(targets, name) if isinstance(targets, str) else name in targets)
     }
     if not layers:
-        raise InputError(
+        return [
             f"The targets {targets!r} match no layer of {model.name}: correct the regular expression, or set 'targets: all'"
-        )
+        ]
     for name, layer in layers.items():
         if not isinstance(layer, _ADAPTABLE):
-            raise InputError(
+            return [
                 f"The targets {targets!r} match '{name}' of {model.name}, a {type(layer).__name__}: let them match linear "
                 "and convolutional layers alone"
-            )
+            ]
     if uncalled := sorted(layers.keys() - set(_called_layers(model))):
-        raise InputError(
-            f"The targets {targets!r} match '{uncalled[0]}' of {model.name}, whose weights are read by the layer around it, or not "
-            "at all, so that an update of it changes nothing: let them match other layers"
-        )
+        return [
+            f"The targets {targets!r} match '{uncalled[0]}' of {model.name}, whose weights are read by the layer around it, "
+            "or not at all, so that an update of it changes nothing: let them match other layers"
+        ]
+    return _rank_problems(model, layers, method.rank)
+
+
+def _rank_problems(model: VisionLanguageModel, layers: Mapping[str, torch.nn.Module], rank: int) -> list[str]:
     sizes = {name: (len(layer.weight), layer.weight[0].numel()) for name, layer in layers.items()}
     name, size = max(sizes.items(), key=lambda item: min(item[1]))
-    if settings.rank > min(size):
-        raise InputError(
-            f"The rank {settings.rank} is larger than every adapted layer of {model.name}; the largest, '{name}', is a matrix of "
-            f"{size[0]} x {size[1]}: choose a rank of at most {min(size)}"
-        )
+    if rank <= min(size):
+        return []
+    return [
+        f"The rank {rank} is larger than every adapted layer of {model.name}; the largest, '{name}', is a matrix of "
+        f"{size[0]} x {size[1]}: choose a rank of at most {min(size)}"
+    ]
 
 
 def lora_state(network: peft.PeftModel) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

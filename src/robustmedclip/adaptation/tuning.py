@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,17 +11,50 @@ import torch
 
 from robustmedclip.adaptation.artefacts import Adapter
 from robustmedclip.adaptation.batch_norm import adapted_statistics
-from robustmedclip.adaptation.checkpoint import Journal
+from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.guard import as_guard
-from robustmedclip.adaptation.lora import lora_state, merged_lora, with_lora
+from robustmedclip.adaptation.lora import merged_lora
 from robustmedclip.adaptation.memory import fit_into_memory
+from robustmedclip.adaptation.methods.encoder import EncoderMethod
+from robustmedclip.adaptation.objective import Objective
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.seeds import derived_seed
-from robustmedclip.adaptation.settings import LoraSettings, TrainingSettings
-from robustmedclip.adaptation.training import Objective, Trainable, train
+from robustmedclip.adaptation.task import Task, class_vectors
+from robustmedclip.adaptation.training import train
+from robustmedclip.adaptation.training_state import Trainable
 from robustmedclip.errors import InputError
 from robustmedclip.models.batch_norm import own_statistics
 from robustmedclip.models.interface import VisionLanguageModel
+
+
+def tune_on_tasks(
+    model: VisionLanguageModel,
+    tasks: Sequence[Task],
+    method: EncoderMethod,
+    *,
+    seed: int,
+    precision: torch.dtype,
+    checkpoint: Checkpoint,
+) -> tuple[Adapter, list[dict[str, float]]]:
+    """Tune on the few-shot images of all tasks jointly, against the class vectors of their prompts: see :func:`tune`."""
+    training, validation = (
+        Samples(sets, model.preprocess)
+        for sets in ([task.training for task in tasks], [task.validation for task in tasks])
+    )
+    text_model = replace(model, unit_text=True)
+    classifier = torch.cat([class_vectors(text_model, task) for task in tasks])
+    metadata = {"data_sets": [task.name for task in tasks], "training_images": len(training)}
+    return tune(
+        model,
+        training,
+        validation,
+        classifier,
+        method,
+        seed=seed,
+        metadata=metadata,
+        precision=precision,
+        checkpoint=checkpoint,
+    )
 
 
 def tune(
@@ -29,21 +62,20 @@ def tune(
     training: Samples,
     validation: Samples,
     classifier: torch.Tensor,
-    settings: TrainingSettings,
+    method: EncoderMethod,
     *,
     seed: int,
-    metadata: dict[str, Any],
+    metadata: Mapping[str, Any],
     precision: torch.dtype = torch.float32,
-    journal: Journal | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Adapter, list[dict[str, float]]]:
     """Tune the visual encoder on labelled images of several data sets jointly.
 
-    Minimises the cross-entropy of ``logit scale * cosine(image, class text)`` over the classes of
-    `settings.label_space`, against frozen text features. Statistics of batch normalisation are frozen, after they
-    have been adapted to the training images, if `settings.batch_norm` doesn't say otherwise. The epoch, or the scale of the update,
-    with the lowest validation loss, averaged over data sets, is kept. A scale of 0 may keep the adapted statistics:
-    of a few images they are better known than an update. Where neither helps, the model is the untuned one, its
-    statistics included.
+    Minimises the cross-entropy of ``logit scale * cosine(image, class text)`` over the classes of the method's label space,
+    against frozen text features. Statistics of batch normalisation are frozen, after they have been adapted to the training
+    images, if the method doesn't say otherwise. The epoch, or the scale of the update, with the lowest validation loss,
+    averaged over data sets, is kept. A scale of 0 may keep the adapted statistics: of a few images they are better known
+    than an update. Where neither helps, the model is the untuned one, its statistics included.
 
     Parameters
     ----------
@@ -53,16 +85,16 @@ def tune(
         Few-shot images, and images for the choice of the epoch or the scale.
     classifier : Tensor
         Unit class vectors in the joint label space, float32 ``(classes, D)``.
-    settings : TrainingSettings
-        Of low-rank updates if they are ``LoraSettings``, else of all weights of the visual encoder.
+    method : EncoderMethod
+        What is trained, and how.
     seed : int
         Seeds the initial weights, the order of the images, augmentation and dropout.
-    metadata : dict
+    metadata : mapping
         Added to the adapter's metadata.
     precision : dtype
         Of the encoder's matrix products; weights, loss and optimiser are float32.
-    journal : Journal, optional
-        Hears of every epoch. If it has a state of the same training, that is gone on from, to the same bytes.
+    checkpoint : Checkpoint, optional
+        Records every epoch. If it has a state of the same training, that is gone on from, to the same bytes.
 
     Returns
     -------
@@ -81,38 +113,40 @@ def tune(
         raise InputError(
             f"There is no training image of {', '.join(absent)}: choose a larger few-shot fraction, or leave the class out"
         )
-    base_hash, statistics, guards = model.content_hash(), {}, {}
-    if settings.guard is not None:
-        training, guards = training.guarded(settings.guard)
+    base_hash, guards = model.content_hash(), {}
+    if method.guard is not None:
+        training, guards = training.guarded(method.guard)
         validation = validation.behind(guards)
-    if settings.batch_norm == "batch":
-        statistics = own_statistics(model.network)
-    elif settings.batch_norm == "adapted":
-        rng = np.random.default_rng(derived_seed(seed, "batch normalisation"))
-        statistics = adapted_statistics(model, training, rng)
-    low_rank = isinstance(settings, LoraSettings)
+    statistics = _statistics(model, training, method, seed)
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(seed, "init"))
-        tuned, trainable = with_lora(model, settings, statistics) if low_rank else with_all_weights(model, statistics)
-        fit_into_memory(tuned, settings.views * settings.batch_size, precision)
-        journal = journal or Journal()
-        journal.open(_key(model, base_hash, training, validation, classifier, settings, seed, metadata, precision))
-        objective = Objective(tuned, classifier, training.label_ranges, settings, precision)
-        history, kept = train(objective, trainable, training, validation, settings, seed, journal)
-    config, weights = lora_state(tuned.network) if low_rank else ({}, _encoder_state(tuned.network))
-    return Adapter(
-        config=config,
-        weights=weights,
-        metadata={
-            "base_model": model.name,
-            **metadata,
-            "base_model_hash": base_hash,
-            "seed": seed,
-            "guards": {name: asdict(guard) for name, guard in guards.items()},
-            "training_corruptions": list(settings.corruptions.names) if settings.corruptions else [],
-            **kept,
-        },
-    ), history
+        tuned, trainable = method.prepared(model, statistics)
+        fit_into_memory(tuned, method.batch_size, precision)
+        checkpoint = checkpoint or Checkpoint()
+        checkpoint.open(_key(model, base_hash, training, validation, classifier, method, seed, metadata, precision))
+        objective = Objective(tuned, classifier, training.label_ranges, method, precision)
+        history, kept = train(objective, trainable, training, validation, method, seed, checkpoint)
+    config, weights = method.state(tuned.network)
+    facts = {
+        "base_model": model.name,
+        **metadata,
+        "base_model_hash": base_hash,
+        "seed": seed,
+        "guards": {name: asdict(guard) for name, guard in guards.items()},
+        "training_corruptions": list(method.training_corruptions),
+    }
+    return Adapter(config=config, weights=weights, metadata={**facts, **kept}), history
+
+
+def _statistics(
+    model: VisionLanguageModel, training: Samples, method: EncoderMethod, seed: int
+) -> dict[str, torch.Tensor]:
+    """Statistics of batch normalisation that the adapter holds: name in the network's state to value."""
+    if method.batch_norm == "batch":
+        return own_statistics(model.network)
+    if method.batch_norm == "adapted":
+        return adapted_statistics(model, training, np.random.default_rng(derived_seed(seed, "batch normalisation")))
+    return {}
 
 
 def merge_adapter(model: VisionLanguageModel, adapter: Adapter) -> VisionLanguageModel:
@@ -169,6 +203,6 @@ def with_all_weights(
     return model.with_network(network), Trainable(parameters=weights, scaled=weights, statistics=buffers)
 
 
-def _encoder_state(network: torch.nn.Module) -> dict[str, np.ndarray]:
+def encoder_state(network: torch.nn.Module) -> dict[str, np.ndarray]:
     state = network.visual.state_dict()
     return {name: np.array(tensor.detach().cpu(), order="C") for name, tensor in state.items()}

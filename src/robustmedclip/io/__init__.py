@@ -1,12 +1,12 @@
 """Kedro datasets of the project: sources of images and models, and what the stages hand on."""
 
 from robustmedclip.io.adapter import AdapterDataset
+from robustmedclip.io.checkpoint import TrainingCheckpointDataset
 from robustmedclip.io.corrupted_set import CorruptedSetDataset
 from robustmedclip.io.features import FeaturesDataset
 from robustmedclip.io.files import FilesDataset
 from robustmedclip.io.head import HeadDataset
 from robustmedclip.io.image_set import ImageSetDataset
-from robustmedclip.io.journal import CheckpointJournalDataset
 from robustmedclip.io.logits import LogitsDataset
 from robustmedclip.io.models import (
     AuthorsModelDataset,
@@ -25,7 +25,6 @@ __all__ = [
     "AdapterDataset",
     "AuthorsModelDataset",
     "CheckpointDataset",
-    "CheckpointJournalDataset",
     "CorruptedSetDataset",
     "FeaturesDataset",
     "FilesDataset",
@@ -40,5 +39,6 @@ __all__ = [
     "PhantomDataset",
     "ReleasedSetDataset",
     "RobustMedCLIPDataset",
+    "TrainingCheckpointDataset",
     "TransformersDataset",
 ]

@@ -5,26 +5,23 @@ from pathlib import Path
 import numpy as np
 
 from robustmedclip.images.conditions import Condition
-from robustmedclip.images.pixels import batches
 from robustmedclip.io.npz import Stream, read_npz, write_npz
 from robustmedclip.io.versioned import AtomicDataset, require_space
 from robustmedclip.models.features import Features
-
-_ROWS = 4096
 
 
 class FeaturesDataset(AtomicDataset[Features]):
     """A :class:`~robustmedclip.models.features.Features` as one ``.npz``: 2 kB per image and condition at 512 dimensions.
 
-    Features are written as they are computed, and read through a memory map.
+    Features are read through a memory map.
     """
 
     def _write(self, path: Path, data: Features) -> None:
-        rows = len(data.conditions) * len(data.labels)
-        require_space(path.parent, 4 * rows * data.width, f"'{path.name}'")
+        shape = (len(data.conditions) * len(data.labels), data.rows.shape[1])
+        require_space(path.parent, data.rows.nbytes, f"'{path.name}'")
         write_npz(
             path,
-            features=Stream((rows, data.width), np.dtype(np.float32), data.read()),
+            features=Stream(shape, np.dtype(np.float32), data.batches()),
             labels=data.labels,
             sample_ids=data.sample_ids,
             class_names=np.array(data.class_names),
@@ -36,7 +33,6 @@ class FeaturesDataset(AtomicDataset[Features]):
 
     def _read(self, path: Path) -> Features:
         members = read_npz(path, mapped=("features",))
-        features = members["features"]
         return Features(
             data_set=str(members["data_set"]),
             modality=str(members["modality"]),
@@ -44,7 +40,6 @@ class FeaturesDataset(AtomicDataset[Features]):
             conditions=tuple(map(Condition.parse, members["conditions"].tolist())),
             labels=members["labels"],
             sample_ids=members["sample_ids"],
-            width=features.shape[1],
             weights=str(members["weights"]),
-            read=lambda: batches(features, _ROWS),
+            rows=members["features"],
         )

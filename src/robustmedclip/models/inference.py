@@ -36,6 +36,20 @@ def fast_precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if has_amx else torch.float32
 
 
+def move_to_device(model: VisionLanguageModel, precision: str) -> torch.dtype:
+    """Move a model to :func:`best_device`; the precision that it runs in there.
+
+    Parameters
+    ----------
+    model : VisionLanguageModel
+        Is moved in place.
+    precision : str
+        ``float32``; or ``auto``, :func:`fast_precision` of the device.
+    """
+    model.network.to(device := best_device())
+    return torch.float32 if precision == "float32" else fast_precision(device)
+
+
 def image_features(
     model: VisionLanguageModel, batches: Iterable[np.ndarray], precision: torch.dtype = torch.float32
 ) -> Iterator[np.ndarray]:

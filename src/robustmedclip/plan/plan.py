@@ -10,19 +10,13 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from robustmedclip.adaptation.settings import (
-    HeadSettings,
-    MethodSettings,
-    PromptSettings,
-    TrainingSettings,
-    method_problems,
-    method_settings,
-)
+from robustmedclip.adaptation.methods import Method
 from robustmedclip.corruptions import GREY_MODES, SUITES, corruptions, suite
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics import Metric, metrics_named
 from robustmedclip.phantoms import ANATOMIES, DOMAINS
+from robustmedclip.plan import names
 from robustmedclip.plan.checks import (
     COUNT,
     FLAG,
@@ -39,6 +33,7 @@ from robustmedclip.plan.checks import (
     unknown,
     value_problems,
 )
+from robustmedclip.plan.methods import method_of, method_problems
 from robustmedclip.plan.prompts import template_problems
 
 ORIGIN = ("url", "size", "licence", "citation")
@@ -99,15 +94,15 @@ class DataSet:
 class Adaptation:
     """One adaptation of some models, few-shot at some fractions of the training pool.
 
-    ``method`` is the name of a method, and ``settings`` are its settings with those that the adaptation changes.
+    ``method_name`` is that of YAML, and ``method`` has its settings with those that the adaptation changes.
     ``fractions`` is empty where the method sees no labelled image.
     """
 
     name: str
-    method: str
+    method_name: str
     models: tuple[str, ...]
     fractions: tuple[float, ...]
-    settings: MethodSettings
+    method: Method
 
 
 @dataclass(frozen=True)
@@ -133,16 +128,14 @@ class EvaluatedModel:
         return self.name if self.seed is None else f"{self.name}_s{self.seed}"
 
     @property
-    def settings(self) -> MethodSettings | None:
-        """Settings of its adaptation."""
-        return self.adaptation.settings if self.adaptation else None
+    def method(self) -> Method | None:
+        """How the base model is adapted; None for zero-shot."""
+        return self.adaptation.method if self.adaptation else None
 
     @property
-    def product(self) -> str | None:
-        """Catalog entry of what the tuning makes of it, a head or an adapter; None without tuning."""
-        if self.seed is None:
-            return None
-        return f"{'head' if isinstance(self.settings, HeadSettings) else 'adapter'}-{self.cell}"
+    def artefact(self) -> str | None:
+        """Catalog entry of what the tuning leaves behind; None without tuning."""
+        return names.artefact(self.method.artefact_kind, self.cell) if self.seed is not None else None
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -150,8 +143,8 @@ class EvaluatedModel:
         return {
             "base": self.base,
             "adaptation": self.adaptation.name if self.adaptation else ZERO_SHOT,
-            "method": self.adaptation.method if self.adaptation else ZERO_SHOT,
-            "rank": getattr(self.settings, "rank", None),
+            "method": self.adaptation.method_name if self.adaptation else ZERO_SHOT,
+            "rank": getattr(self.method, "rank", None),
             "fraction": self.fraction,
             "seed": self.seed,
         }
@@ -203,8 +196,7 @@ class Plan:
         """Scored corruptions that adaptations see in training, of whatever suite: on them, tuned models are not
         tested on something new."""
         scored = {condition.corruption for data_set in self.data_sets for condition in data_set.conditions}
-        settings = [a.settings for a in self.adaptations if isinstance(a.settings, TrainingSettings)]
-        seen = [name for one in settings if one.corruptions for name in one.corruptions.names]
+        seen = [name for adaptation in self.adaptations for name in adaptation.method.training_corruptions]
         return tuple(name for name in dict.fromkeys(seen) if name in scored)
 
     @property
@@ -214,7 +206,7 @@ class Plan:
         if self.protocol == "authors":
             used = [f"{name}: {', '.join(switches)}" for name, switches in self.switches.items()]
             summary += f" ({'; '.join(used) or 'no switch of a model'})"
-        if chosen := [a.name for a in self.adaptations if getattr(a.settings, "selection", None) == "test"]:
+        if chosen := [a.name for a in self.adaptations if a.method.needs_test_images]:
             summary += f", the test images choose the epoch of {', '.join(chosen)}"
         if set(self.pool) != set(POOL_SPLITS):
             summary += f", few-shot images of the {self.pool[0]} split alone"
@@ -251,9 +243,7 @@ class Plan:
     def validates(self, fraction: float) -> bool:
         """Whether an adaptation at a few-shot fraction chooses by validation images, rather than by test images."""
         return any(
-            getattr(adaptation.settings, "selection", None) != "test"
-            for adaptation in self.adaptations
-            if fraction in adaptation.fractions
+            adaptation.method.needs_validation for adaptation in self.adaptations if fraction in adaptation.fractions
         )
 
     def sources(self) -> dict[str, dict[str, Any]]:
@@ -316,10 +306,10 @@ class Plan:
             adaptations=tuple(
                 Adaptation(
                     name=name,
-                    method=spec["method"],
+                    method_name=spec["method"],
                     models=tuple(models if spec["models"] == "all" else spec["models"]),
                     fractions=tuple(sorted(spec.get("fractions", ()))),
-                    settings=method_settings(_settings(spec, parameters["methods"], protocol)),
+                    method=method_of(_settings(spec, parameters["methods"], protocol)),
                 )
                 for name, spec in (parameters.get("adaptations") or {}).items()
             ),
@@ -534,9 +524,9 @@ def _synonym_problems(place: str, spec: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(synonyms, Mapping):
         yield f"{place}: expected class names mapped to lists of names, found {synonyms!r}"
         return
-    for class_name, names in synonyms.items():
-        if not is_set_of(names, str) or not all(map(str.strip, names)):
-            yield f"{place}.{class_name}: expected a list of different names, found {names!r}"
+    for class_name, spoken in synonyms.items():
+        if not is_set_of(spoken, str) or not all(map(str.strip, spoken)):
+            yield f"{place}.{class_name}: expected a list of different names, found {spoken!r}"
     if is_list_of(spec.get("classes"), str):
         yield from unknown(place, synonyms, spec["classes"])
 
@@ -594,14 +584,14 @@ _ADAPTATION_KEYS = ("method", "models", "fractions")
 
 
 def _adaptation_problems(place: str, spec: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[str]:
-    methods, kind = parameters.get("methods"), None
+    methods, needs_labels = parameters.get("methods"), True
     if isinstance(methods, Mapping) and "method" in spec:
         if problems := list(unknown(f"{place}.method", [spec["method"]], methods)):
             yield from problems
         elif not any(_method_problems("", methods[spec["method"]])):
             yield from method_problems(place, _settings(spec, methods, "fixed"))
-            kind = methods[spec["method"]]["kind"]
-    expected = ("method", "models") if kind == PromptSettings.kind else _ADAPTATION_KEYS
+            needs_labels = method_of(_under(methods[spec["method"]], "fixed")).needs_labels
+    expected = _ADAPTATION_KEYS if needs_labels else ("method", "models")
     if missing := [key for key in expected if key not in spec]:
         yield f"{place}: missing {', '.join(missing)}"
     if "fractions" in spec and "fractions" not in expected:

@@ -24,7 +24,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from robustmedclip.errors import InputError, first_ten
-from robustmedclip.io.journal import CheckpointJournal
+from robustmedclip.io.checkpoint import TrainingCheckpoint
 from robustmedclip.progress import duration, volume
 from robustmedclip.run.config import current_config, project_root
 from robustmedclip.run.fingerprints import UNKNOWN, expected_fingerprints
@@ -166,16 +166,10 @@ def _disk_problems(nodes: list[Node], catalog: DataCatalog) -> list[str]:
 
 def _model_problems(nodes: list[Node], catalog: DataCatalog) -> list[str]:
     """Load each model that the nodes use once, and say what is wrong with it or its adaptations; else log what encoding costs."""
-    from robustmedclip.adaptation.lora import check_targets
-    from robustmedclip.adaptation.settings import LoraSettings
-    from robustmedclip.pipelines.evaluation.nodes import speed
+    from robustmedclip.pipelines.evaluation.nodes import images_per_second
 
     made = {name for node in nodes for name in node.outputs}
-    adaptations = {
-        (one.base, one.adaptation)
-        for one in current_config().plan().tuned_models
-        if one.product in made and isinstance(one.settings, LoraSettings)
-    }
+    adaptations = {(one.base, one.adaptation) for one in current_config().plan().tuned_models if one.artefact in made}
     cells = [cell for node in nodes for cell in product(_inputs(node, "model"), _inputs(node, "corrupted"))]
     counts = {
         one.name: shape[0] * len(one.conditions)
@@ -190,12 +184,9 @@ def _model_problems(nodes: list[Node], catalog: DataCatalog) -> list[str]:
             problems.append(f"model {model}: {getattr(error, 'message', error)}")
             continue
         for adaptation in sorted((one for base, one in adaptations if base == model), key=lambda one: one.name):
-            try:
-                check_targets(loaded, adaptation.settings)
-            except InputError as error:
-                problems.append(f"adaptation {adaptation.name}: {error.message}")
+            problems += [f"adaptation {adaptation.name}: {problem}" for problem in adaptation.method.check(loaded)]
         if images := sum(counts.get(data_set, 0) for name, data_set in cells if name == model):
-            per_second = speed(loaded, current_config()["parameters"]["evaluation"])
+            per_second = images_per_second(loaded, current_config()["parameters"]["evaluation"])
             seconds += images / per_second
             speeds.append(f"{model} {per_second:.3g} images/s")
         del loaded
@@ -328,9 +319,9 @@ class TrackingHook:
     @hook_impl
     def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
         self._has_run = True
-        for journal in inputs.values():
-            if self._curves and isinstance(journal, CheckpointJournal):
-                journal.listeners.append(self._curves.listener(node.namespace.partition(".")[2]))
+        for checkpoint in inputs.values():
+            if self._curves and isinstance(checkpoint, TrainingCheckpoint):
+                checkpoint.listeners.append(self._curves.listener(node.namespace.partition(".")[2]))
 
     @hook_impl(tryfirst=True)
     def on_pipeline_error(self) -> None:

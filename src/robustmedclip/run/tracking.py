@@ -22,7 +22,6 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from robustmedclip import serving
-from robustmedclip.adaptation.settings import TrainingSettings
 from robustmedclip.metrics import error_by_severity, model_rows, summary
 from robustmedclip.plan.plan import EvaluatedModel, Plan
 from robustmedclip.reporting.figures import model_summary
@@ -82,7 +81,7 @@ class LiveCurves:
         self._sent: dict[str, float] = {}
 
     def listener(self, cell: str) -> Callable[[Mapping[str, float]], None]:
-        """What the journal of a cell's training tells its rows to."""
+        """What the checkpoint of a cell's training tells its rows to."""
         self._sent[cell] = time.monotonic()
         return partial(self._add, cell)
 
@@ -134,14 +133,14 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
             mlflow.set_tags({"kedro_run_id": run_id, "versions": json.dumps(versions)})
             if weights := logits[0].attributes.get("weights"):
                 mlflow.set_tag("weights", weights)
-            if model.product:
-                mlflow.set_tag("adapter", model.product)
+            if model.artefact:
+                mlflow.set_tag("adapter", model.artefact)
             mlflow.log_params({"model": model.name, "backbone": model.base, **_known(model)})
             steps = [Value("error_by_severity", error, step) for step, error in error_by_severity(rows).items()]
             values = [Value(name, value) for name, value in summary(rows, plan.metrics).items()]
             log_values(run.info.run_id, values + steps)
             mlflow.log_figure(model_summary(rows, logits), "summary.png")
-            if isinstance(model.settings, TrainingSettings) and catalog.exists(f"history-{model.cell}"):
+            if model.method and model.method.has_training_curves and catalog.exists(f"history-{model.cell}"):
                 log_curves(run.info.run_id, catalog.load(f"history-{model.cell}").to_dict("records"))
 
 
@@ -154,7 +153,7 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
     from robustmedclip.models.export import save_model
 
     place = {name: place for place, name in enumerate(catalog.load("leaderboard")["model"])}
-    tuned = [model for model in plan.tuned_models if isinstance(model.settings, TrainingSettings)]
+    tuned = [model for model in plan.tuned_models if model.method.can_be_served]
     if not tuned:
         return
     best = min(tuned, key=lambda model: place[model.name])

@@ -1,63 +1,51 @@
 """Nodes of the evaluation."""
 
-import itertools
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from robustmedclip.adaptation.artefacts import Adapter, Head
+from robustmedclip.adaptation.methods import Method
 from robustmedclip.errors import InputError
 from robustmedclip.images.corrupted import CorruptedSet
-from robustmedclip.images.pixels import batches
 from robustmedclip.metrics.logits import Logits
-from robustmedclip.models.features import Features
-from robustmedclip.progress import track, volume
+from robustmedclip.models.features import Features, collected
+from robustmedclip.progress import track
 
-VERSION = 4
-
-_ROWS = 4096
+VERSION = 5
 
 
 def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str) -> Features:
-    """Image features of one model on one data set under every condition, computed while they are stored."""
-    from robustmedclip.models.inference import image_features
+    """Image features of one model on one data set under every condition."""
+    from robustmedclip.models.inference import image_features, move_to_device
 
-    precision = on_device(model, parameters)
+    precision = move_to_device(model, parameters["precision"])
     if model.batch_statistics:
-        features = _features_by_condition(model, corrupted, precision, name)
+        parts = _features_by_condition(model, corrupted, precision, name)
     else:
-        features = image_features(model, _images(corrupted, name), precision)
-    first = next(features)
-    return _features(model, corrupted, first.shape[1], lambda: itertools.chain([first], features))
+        parts = image_features(model, _images(corrupted, name), precision)
+    (rows,) = _collected(((part,) for part in parts), corrupted)
+    return _features(model, corrupted, rows)
 
 
 def encode_together(
     corrupted: CorruptedSet, parameters: Mapping[str, Any], *models: Any, names: Sequence[str]
 ) -> list[Features]:
-    """What :func:`encode` makes of each model, of images that are read once for all of them.
+    """What :func:`encode` makes of each model, of images that are read once for all of them."""
+    from robustmedclip.models.inference import image_features_of_each, move_to_device
 
-    The features are stored one model after the other, and lie in temporary files until then.
+    *_, precision = [move_to_device(model, parameters["precision"]) for model in models]
+    parts = image_features_of_each(models, _images(corrupted, ", ".join(names)), precision)
+    streams = _collected(parts, corrupted)
+    return [_features(model, corrupted, rows) for model, rows in zip(models, streams, strict=True)]
 
-    Raises
-    ------
-    InputError
-        If the folder of temporary files has no space for them.
-    """
-    from robustmedclip.models.inference import image_features_of_each
 
-    *_, precision = [on_device(model, parameters) for model in models]
-    features = image_features_of_each(models, _images(corrupted, ", ".join(names)), precision)
-    rows = len(corrupted.conditions) * len(corrupted.clean)
-    return [
-        _features(model, corrupted, spooled.shape[1], partial(batches, spooled, _ROWS))
-        for model, spooled in zip(models, _spooled(features, rows, corrupted.clean.name), strict=True)
-    ]
+def images_per_second(model: Any, parameters: Mapping[str, Any]) -> float:
+    """Images that :func:`encode` encodes per second with a model, measured."""
+    from robustmedclip.models.inference import encoding_speed, move_to_device
+
+    return encoding_speed(model, move_to_device(model, parameters["precision"]))
 
 
 def _features_by_condition(model: Any, corrupted: CorruptedSet, precision: Any, name: str) -> Iterator[np.ndarray]:
@@ -88,7 +76,11 @@ def _images(corrupted: CorruptedSet, name: str) -> Iterator[np.ndarray]:
         yield from corrupted.read(condition, BATCH_SIZE)
 
 
-def _features(model: Any, corrupted: CorruptedSet, width: int, read: Callable[[], Iterator[np.ndarray]]) -> Features:
+def _collected(parts: Iterator[Sequence[np.ndarray]], corrupted: CorruptedSet) -> list[np.ndarray]:
+    return collected(parts, len(corrupted.conditions) * len(corrupted.clean), corrupted.clean.name)
+
+
+def _features(model: Any, corrupted: CorruptedSet, rows: np.ndarray) -> Features:
     clean = corrupted.clean
     return Features(
         data_set=clean.name,
@@ -97,67 +89,80 @@ def _features(model: Any, corrupted: CorruptedSet, width: int, read: Callable[[]
         conditions=corrupted.conditions,
         labels=clean.labels,
         sample_ids=clean.sample_ids,
-        width=width,
         weights=model.content_hash(),
-        read=read,
+        rows=rows,
     )
 
 
-def _spooled(parts: Iterator[Sequence[np.ndarray]], rows: int, data_set: str) -> list[np.memmap]:
-    """Several streams of so many rows, read in step, as maps of files that are gone when the maps are."""
-    first = next(parts)
-    folder, needed = tempfile.gettempdir(), rows * sum(part[0].nbytes for part in first)
-    if (free := shutil.disk_usage(folder).free) < needed:
-        raise InputError(
-            f"The features of '{data_set}' take {volume(needed)} under {folder} until they are stored, and "
-            f"{volume(free)} are free: set TMPDIR to another folder, or 'read_together: false'"
-        )
-    with ExitStack() as stack:
-        files = [stack.enter_context(tempfile.TemporaryFile()) for _ in first]
-        for arrays in itertools.chain([first], parts):
-            for file, array in zip(files, arrays, strict=True):
-                file.write(array.tobytes())
-        for file in files:
-            file.flush()
-        return [
-            np.memmap(file, array.dtype, "r").reshape(-1, array.shape[1])
-            for file, array in zip(files, first, strict=True)
-        ]
-
-
-def speed(model: Any, parameters: Mapping[str, Any]) -> float:
-    """Images per second that :func:`encode` encodes with a model."""
-    from robustmedclip.models.inference import encoding_speed
-
-    return encoding_speed(model, on_device(model, parameters))
-
-
-def on_device(model: Any, parameters: Mapping[str, Any]) -> Any:
-    """Move a model to where it runs; the precision that it runs in."""
-    import torch
-
-    from robustmedclip.models.inference import best_device, fast_precision
-
-    model.network.to(device := best_device())
-    return torch.float32 if parameters["precision"] == "float32" else fast_precision(device)
-
-
 def score(
-    model: Any,
-    features: Features,
+    images: Features | CorruptedSet,
+    model: Any = None,
+    artefact: Adapter | Head | None = None,
+    parameters: Mapping[str, Any] | None = None,
     *,
+    method: Method,
     name: str,
     attributes: Mapping[str, Any],
     templates: Sequence[str],
     synonyms: Mapping[str, Sequence[str]],
 ) -> Logits:
-    """Logits of features, with the class vectors that the model makes of the prompts.
+    """Logits of a model on one data set under every condition, scored as its method says.
+
+    Parameters
+    ----------
+    images : Features or CorruptedSet
+        Image features of the base model; or, where the method has an encoder of its own, the images. Their features are
+        not kept: other prompts would have led to another adapter.
+    model : VisionLanguageModel, optional
+        The base model. A head needs none.
+    artefact : Adapter or Head, optional
+        What the method left behind.
+    parameters : mapping, optional
+        The ``precision`` of an encoder of the method's own.
+    method : Method
+        How the base model was adapted.
+    name : str
+        Of the adapted model.
+    attributes : mapping
+        What tables say of it.
+    templates, synonyms
+        Prompts of the data set.
 
     Raises
     ------
     InputError
-        If a logit is not finite.
+        If a head was fitted to features of other weights or to other classes, or a logit is not finite.
     """
+    if method.scores_features:
+        features = images
+    else:
+        model = method.adapted(model, artefact, images.clean.name)
+        features = encode(model, images, parameters, name=name)
+    if method.artefact_kind == "head":
+        logits = method.logits(_classifier(artefact, features, name), features.batches())
+        weights = artefact.content_hash()
+    else:
+        logits = _zero_shot_logits(model, features, method.prompts(templates), synonyms)
+        weights = features.weights
+    cube = np.concatenate(list(logits)).reshape(len(features.conditions), len(features.labels), -1)
+    _check_finite(cube, features, name)
+    return Logits(
+        model=name,
+        attributes={**attributes, "weights": weights},
+        data_set=features.data_set,
+        modality=features.modality,
+        class_names=features.class_names,
+        conditions=features.conditions,
+        logits=cube,
+        labels=features.labels,
+        sample_ids=features.sample_ids,
+    )
+
+
+def _zero_shot_logits(
+    model: Any, features: Features, templates: Sequence[str], synonyms: Mapping[str, Sequence[str]]
+) -> Iterator[np.ndarray]:
+    """Logits of features, with the class vectors that the model makes of the prompts."""
     from robustmedclip.models.inference import best_device, class_logits
     from robustmedclip.models.interface import zero_shot_classifier
 
@@ -170,20 +175,11 @@ def score(
         data_set=features.data_set,
         synonyms=synonyms,
     )
-    logits = class_logits(features.read(), classifier, model.logit_scale)
-    return _scored(features, logits, name, {**attributes, "weights": model.content_hash()})
+    return class_logits(features.batches(), classifier, model.logit_scale)
 
 
-def score_head(features: Features, head: Head, *, name: str, attributes: Mapping[str, Any]) -> Logits:
-    """Logits of features, with the head's classifier of their data set.
-
-    Raises
-    ------
-    InputError
-        If the head was fitted to features of other weights or to other classes, or a logit is not finite.
-    """
-    from robustmedclip.adaptation.heads import head_logits
-
+def _classifier(head: Head, features: Features, name: str) -> Mapping[str, np.ndarray]:
+    """The head's classifier of the data set of features, if it was fitted to such features."""
     if head.metadata["base_model_hash"] != features.weights:
         raise InputError(
             f"The head of '{name}' was fitted to features of other weights than those of '{features.data_set}': fit it "
@@ -194,24 +190,7 @@ def score_head(features: Features, head: Head, *, name: str, attributes: Mapping
             f"The head of '{name}' knows the classes {known} of '{features.data_set}', and its images have "
             f"{list(features.class_names)}: fit it again, by the pipeline 'tuning'"
         )
-    logits = head_logits(head.classifiers[features.data_set], features.read())
-    return _scored(features, logits, name, {**attributes, "weights": head.content_hash()})
-
-
-def _scored(features: Features, logits: Iterable[np.ndarray], name: str, attributes: Mapping[str, Any]) -> Logits:
-    cube = np.concatenate(list(logits)).reshape(len(features.conditions), len(features.labels), -1)
-    _check_finite(cube, features, name)
-    return Logits(
-        model=name,
-        attributes=attributes,
-        data_set=features.data_set,
-        modality=features.modality,
-        class_names=features.class_names,
-        conditions=features.conditions,
-        logits=cube,
-        labels=features.labels,
-        sample_ids=features.sample_ids,
-    )
+    return head.classifiers[features.data_set]
 
 
 def _check_finite(logits: np.ndarray, features: Features, name: str) -> None:
@@ -222,16 +201,3 @@ def _check_finite(logits: np.ndarray, features: Features, name: str) -> None:
                 f"{len(row)} images, the first of them {bad[0]}: the weights or the preprocessing of the model are "
                 "broken, or its numbers overflow. Nothing of this cell was kept."
             )
-
-
-def evaluate(
-    model: Any, corrupted: CorruptedSet, adapter: Adapter, parameters: Mapping[str, Any], **settings: Any
-) -> Logits:
-    """Logits of one model with its adapter on one data set under every condition.
-
-    Its features are not kept: other prompts would have led to another adapter.
-    """
-    from robustmedclip.adaptation.tuning import guarded, merge_adapter
-
-    tuned = replace(guarded(merge_adapter(model, adapter), adapter, corrupted.clean.name), unit_text=True)
-    return score(tuned, encode(tuned, corrupted, parameters, name=settings["name"]), **settings)

@@ -1,14 +1,17 @@
 """Connects the evaluation nodes."""
 
-from functools import partial
 from itertools import product, starmap
 
 from kedro.pipeline import Node, Pipeline
 
-from robustmedclip.adaptation.settings import HeadSettings, PromptSettings, TrainingSettings
+from robustmedclip.adaptation.methods import Method
 from robustmedclip.pipelines.bind import bind
-from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, evaluate, score, score_head
+from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, score
+from robustmedclip.plan import names
 from robustmedclip.plan.plan import DataSet, EvaluatedModel, Plan
+
+#: How a model is scored as it is.
+ZERO_SHOT = Method()
 
 
 def create_pipeline(plan: Plan) -> Pipeline:
@@ -26,8 +29,8 @@ def create_pipeline(plan: Plan) -> Pipeline:
 def _encoding(model: str, data_set: DataSet) -> Node:
     return Node(
         bind(encode, name=model),
-        inputs=[f"model-{model}", f"corrupted-{data_set.name}", "params:evaluation"],
-        outputs=f"features-{model}-{data_set.name}",
+        inputs=[names.model(model), names.corrupted(data_set.name), "params:evaluation"],
+        outputs=names.features(model, data_set.name),
         name="encode",
         namespace=f"evaluation.{model}.{data_set.name}",
     )
@@ -37,23 +40,35 @@ def _encoding_together(models: tuple[str, ...], data_set: DataSet) -> Node:
     """Its namespace is that of a model ``all``, a name that no model has."""
     return Node(
         bind(encode_together, names=models),
-        inputs=[f"corrupted-{data_set.name}", "params:evaluation", *(f"model-{model}" for model in models)],
-        outputs=[f"features-{model}-{data_set.name}" for model in models],
+        inputs=[names.corrupted(data_set.name), "params:evaluation", *map(names.model, models)],
+        outputs=[names.features(model, data_set.name) for model in models],
         name="encode",
         namespace=f"evaluation.all.{data_set.name}",
     )
 
 
 def _scoring(model: EvaluatedModel, data_set: DataSet) -> Node:
-    base, features = f"model-{model.base}", f"features-{model.base}-{data_set.name}"
-    logits = f"logits-{model.cell}-{data_set.name}"
-    node = partial(Node, outputs=logits, namespace=f"evaluation.{model.cell}.{data_set.name}")
-    facts, settings = {"name": model.name, "attributes": model.attributes}, model.settings
-    templates = settings.templates if isinstance(settings, PromptSettings) else data_set.templates
-    prompts = {"templates": templates, "synonyms": data_set.synonyms}
-    if isinstance(settings, TrainingSettings):
-        inputs = [base, f"corrupted-{data_set.name}", model.product, "params:evaluation"]
-        return node(bind(evaluate, **facts, **prompts), inputs, name="evaluate")
-    if isinstance(settings, HeadSettings):
-        return node(bind(score_head, **facts), [features, model.product], name="score")
-    return node(bind(score, **facts, **prompts), [base, features], name="score")
+    method = model.method or ZERO_SHOT
+    function = bind(
+        score,
+        method=method,
+        name=model.name,
+        attributes=model.attributes,
+        templates=data_set.templates,
+        synonyms=data_set.synonyms,
+    )
+    if method.scores_features:
+        inputs = {"images": names.features(model.base, data_set.name)}
+    else:
+        inputs = {"images": names.corrupted(data_set.name), "parameters": "params:evaluation"}
+    if method.artefact_kind != "head":
+        inputs["model"] = names.model(model.base)
+    if model.artefact:
+        inputs["artefact"] = model.artefact
+    return Node(
+        function,
+        inputs,
+        outputs=names.logits(model.cell, data_set.name),
+        name="score",
+        namespace=f"evaluation.{model.cell}.{data_set.name}",
+    )

@@ -1,73 +1,65 @@
 """Nodes of the tuning."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import pandas as pd
 
-from robustmedclip.adaptation.artefacts import Adapter
-from robustmedclip.adaptation.settings import TrainingSettings
+from robustmedclip.adaptation.artefacts import Adapter, Head
+from robustmedclip.adaptation.checkpoint import Checkpoint
+from robustmedclip.adaptation.methods import Method
+from robustmedclip.adaptation.task import Task
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.pipelines.few_shot.nodes import chosen
 
-VERSION = 6
+VERSION = 7
 
 
-def tune(
+def fit(
     model: Any,
-    journal: Any,
+    checkpoint: Checkpoint,
     few_shots: pd.DataFrame,
+    parameters: Mapping[str, Any],
     *image_sets: ImageSet,
-    settings: TrainingSettings,
+    method: Method,
     seed: int,
     templates: Mapping[str, Sequence[str]],
     synonyms: Mapping[str, Mapping[str, Sequence[str]]],
-) -> tuple[Adapter, pd.DataFrame]:
-    """Tune one model on the few-shot images of all data sets jointly; the adapter and its training curves.
+) -> tuple[Adapter | Head, pd.DataFrame]:
+    """Adapt one model to the few-shot images of all data sets; what the method leaves behind, and its history.
 
-    `image_sets` are the training pools, and after them the test sets, if the test images choose the epoch.
-    `journal` keeps the state of a training that is interrupted.
+    Parameters
+    ----------
+    model : VisionLanguageModel
+        Is left as it was.
+    checkpoint : Checkpoint
+        Keeps the state of a training that is interrupted.
+    few_shots : DataFrame
+        Which images of the training pools are seen.
+    parameters : mapping
+        The ``precision`` that images are encoded in.
+    *image_sets : ImageSet
+        The training pools, and after them the test sets, if the method asks for the test images.
+    method : Method
+        How the model is adapted.
+    seed : int
+        Of everything random.
+    templates, synonyms : mapping
+        Name of each data set to its prompts.
     """
-    import torch
+    from robustmedclip.models.inference import move_to_device
 
-    from robustmedclip.adaptation.samples import Samples
-    from robustmedclip.adaptation.tuning import tune as tune_encoder
-    from robustmedclip.models.inference import best_device, fast_precision
-    from robustmedclip.models.interface import zero_shot_classifier
-
+    precision = move_to_device(model, parameters["precision"])
     pools, tests = image_sets[: len(templates)], image_sets[len(templates) :]
-    device = best_device()
-    model.network.to(device)
-    training = Samples([chosen(pool, few_shots, "training") for pool in pools], model.preprocess)
-    validation = Samples(tests or [chosen(pool, few_shots, "validation") for pool in pools], model.preprocess)
-    text_model = replace(model, unit_text=True)
-    classifier = torch.cat(
-        [
-            zero_shot_classifier(
-                text_model,
-                pool.class_names,
-                templates[pool.name],
-                pool.modality,
-                data_set=pool.name,
-                synonyms=synonyms[pool.name],
-            )
-            for pool in pools
-        ]
-    )
-    adapter, history = tune_encoder(
-        model,
-        training,
-        validation,
-        classifier,
-        settings,
-        seed=seed,
-        metadata={
-            "data_sets": [pool.name for pool in pools],
-            "training_images": len(training),
-            "version": VERSION,
-        },
-        precision=fast_precision(device) if device.type == "cuda" else torch.float32,
-        journal=journal,
-    )
-    return adapter, pd.DataFrame(history)
+    tasks = [
+        Task(
+            training=chosen(pool, few_shots, "training"),
+            validation=test or chosen(pool, few_shots, "validation"),
+            templates=templates[pool.name],
+            synonyms=synonyms[pool.name],
+        )
+        for pool, test in zip_longest(pools, tests)
+    ]
+    artefact, history = method.fit(model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
+    return artefact, pd.DataFrame(history)

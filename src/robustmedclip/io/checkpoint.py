@@ -14,14 +14,14 @@ from kedro.io.core import get_protocol_and_path
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from robustmedclip.adaptation.checkpoint import Journal, TrainingState
+from robustmedclip.adaptation.checkpoint import Checkpoint, TrainingState
 
 logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_CHECKPOINTS = 10
 
 
-class CheckpointJournal(Journal):
+class TrainingCheckpoint(Checkpoint):
     """Keeps the state of a training in one file beside the place of its adapter.
 
     The file is replaced as a whole, after an epoch and at most every ten seconds. Its name has the key of the
@@ -54,7 +54,7 @@ class CheckpointJournal(Journal):
             return None
         return TrainingState(record["history"], record["kept"], arrays)
 
-    def note(self, row: Mapping[str, float], state: Callable[[], TrainingState] | None = None) -> None:
+    def record(self, row: Mapping[str, float], state: Callable[[], TrainingState] | None = None) -> None:
         for listener in self.listeners:
             listener(row)
         if state is not None and time.monotonic() - self._written >= _SECONDS_BETWEEN_CHECKPOINTS:
@@ -62,10 +62,10 @@ class CheckpointJournal(Journal):
             self._written = time.monotonic()
 
     def _write(self, state: TrainingState) -> None:
-        record = json.dumps({"history": list(map(dict, state.history)), "kept": state.kept})
+        curves = json.dumps({"history": list(map(dict, state.history)), "kept": state.kept})
         unfinished = f"{self._path}.unfinished"
         try:
-            self._fs.pipe_file(unfinished, save(dict(state.arrays), metadata={"record": record}))
+            self._fs.pipe_file(unfinished, save(dict(state.arrays), metadata={"record": curves}))
             self._fs.mv(unfinished, self._path)
         except OSError as error:
             logger.warning("No checkpoint can be written to %s (%s); the training goes on without", self._path, error)
@@ -73,8 +73,8 @@ class CheckpointJournal(Journal):
                 self._fs.rm(unfinished)
 
 
-class CheckpointJournalDataset(AbstractDataset[NoReturn, CheckpointJournal]):
-    """The journal of the training that makes the adapter at `filepath`; an input of the training.
+class TrainingCheckpointDataset(AbstractDataset[NoReturn, TrainingCheckpoint]):
+    """The checkpoint of the training that makes the adapter at `filepath`; an input of the training.
 
     Parameters
     ----------
@@ -99,11 +99,11 @@ class CheckpointJournalDataset(AbstractDataset[NoReturn, CheckpointJournal]):
         self._fs = fsspec.filesystem(protocol, **options, **(credentials or {}), **(fs_args or {}))
         self._filepath, self.metadata = PurePosixPath(path), metadata
 
-    def load(self) -> CheckpointJournal:
-        return CheckpointJournal(self._fs, self._filepath)
+    def load(self) -> TrainingCheckpoint:
+        return TrainingCheckpoint(self._fs, self._filepath)
 
     def save(self, data: NoReturn) -> None:
-        raise DatasetError("A journal is written by its training")
+        raise DatasetError("A checkpoint is written by its training")
 
     def _exists(self) -> bool:
         return True

@@ -1,0 +1,157 @@
+"""Training of the visual encoder."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from robustmedclip.adaptation.artefacts import Adapter
+from robustmedclip.adaptation.augmentation import TrainingCorruptions
+from robustmedclip.adaptation.checkpoint import Checkpoint
+from robustmedclip.adaptation.methods.method import Method
+from robustmedclip.adaptation.methods.settings import Count, Flag, Fraction, NotNegative, expected, is_number
+from robustmedclip.adaptation.task import Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from robustmedclip.adaptation.training_state import Trainable
+    from robustmedclip.models.interface import VisionLanguageModel
+
+Coverage = Annotated[
+    float | None,
+    expected(
+        "a number above 0 and below 1, or null",
+        lambda value: value is None or (is_number(value) and 0 < value < 1),
+    ),
+]
+
+
+class EncoderMethod(Method):
+    """Joint training of the visual encoder on the few-shot images of all data sets, against frozen class vectors.
+
+    The defaults are the recipe of the study (arXiv:2505.15425). A method of one's own says in :meth:`prepared` what is
+    trained, and in :meth:`state` what is kept of it.
+
+    Attributes
+    ----------
+    batch_norm : str
+        Statistics of the visual encoder's batch normalisation, which models without it ignore: ``frozen``;
+        ``adapted`` to the training images before the training (:mod:`robustmedclip.adaptation.batch_norm`); or
+        ``batch``: each batch's own while training, of which the running ones follow.
+    features : str
+        Image features that the loss compares with the class vectors: ``unit`` features, times the logit scale, as in
+        scoring; or ``raw`` ones.
+    learning_rate, weight_decay : float
+        Of AdamW; the highest learning rate.
+    schedule : str
+        Learning rate over the steps: ``constant``, or ``cosine``: a linear rise over the first tenth, then half
+        a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5, without restarts).
+    epochs, batch_size : int
+        Passes over the few-shot images, and images per step.
+    sampling : str
+        Images of an epoch: ``natural``, every image once; or ``balanced``, as many, but every data set, and every class
+        within it, equally often.
+    min_crop_area : float
+        Smallest fraction of the area that the random crop keeps, in (0, 1].
+    flip : bool
+        Whether to mirror half of the images.
+    guard : float or None
+        Probability, in (0, 1), with which a clean image is within the range that the input guard brings images back to
+        (:mod:`robustmedclip.adaptation.guard`), in training as in evaluation; None means no guard.
+    corruptions : TrainingCorruptions or mapping of its fields, or None
+        Corruptions of the training images; None means clean images only.
+    label_space : str
+        Classes that the loss compares: ``joint``, of all data sets, as the study's recipe does; or ``data_set``, of the
+        image's own data set, which is what zero-shot scoring does.
+    keep : str
+        The ``best_epoch``; or the last epoch's update, scaled by a number in [0, 1] (``scaled_update``): a point between
+        the untuned and the tuned weights, adapted statistics apart (WiSE-FT; Wortsman et al. 2022, arXiv:2109.01903).
+    select_on : str
+        Images that choose the epoch or the scale: ``validation`` images, by the lowest loss; or, of epochs, all ``test``
+        images together, by the highest accuracy, as the study's code does.
+    """
+
+    batch_norm: Literal["frozen", "adapted", "batch"] = "frozen"
+    features: Literal["unit", "raw"] = "unit"
+    learning_rate: NotNegative = 1e-4
+    weight_decay: NotNegative = 1e-4
+    schedule: Literal["constant", "cosine"] = "constant"
+    epochs: Count = 20
+    batch_size: Count = 256
+    sampling: Literal["natural", "balanced"] = "natural"
+    min_crop_area: Fraction = 0.8
+    flip: Flag = True
+    guard: Coverage = None
+    corruptions: TrainingCorruptions | None = None
+    label_space: Literal["joint", "data_set"] = "joint"
+    keep: Literal["best_epoch", "scaled_update"] = "best_epoch"
+    select_on: Literal["validation", "test"] = "validation"
+
+    needs_labels: ClassVar[bool] = True
+    artefact_kind: ClassVar[Literal["adapter", "head"] | None] = "adapter"
+    scores_features: ClassVar[bool] = False
+    has_training_curves: ClassVar[bool] = True
+    can_be_served: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _test_images_choose_epochs(self) -> Self:
+        if self.select_on == "test" and self.keep != "best_epoch":
+            raise ValueError(
+                "select_on: test images choose an epoch: set 'keep: best_epoch', or 'select_on: validation'"
+            )
+        return self
+
+    @property
+    def needs_test_images(self) -> bool:
+        return self.select_on == "test"
+
+    @property
+    def training_corruptions(self) -> tuple[str, ...]:
+        return self.corruptions.names if self.corruptions else ()
+
+    @abstractmethod
+    def prepared(
+        self, model: VisionLanguageModel, statistics: Mapping[str, torch.Tensor]
+    ) -> tuple[VisionLanguageModel, Trainable]:
+        """A copy of the model as it is before the training, and what is to be trained of it.
+
+        Parameters
+        ----------
+        model : VisionLanguageModel
+            Is left as it was.
+        statistics : mapping
+            Name in the network's state to value: statistics of batch normalisation that the adapter holds.
+        """
+
+    @abstractmethod
+    def state(self, network: torch.nn.Module) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
+        """``config`` and ``weights`` of the :class:`~robustmedclip.adaptation.artefacts.Adapter` of a trained network."""
+
+    def fit(
+        self,
+        model: VisionLanguageModel,
+        tasks: Sequence[Task],
+        *,
+        seed: int,
+        precision: torch.dtype,
+        checkpoint: Checkpoint,
+    ) -> tuple[Adapter, list[dict[str, Any]]]:
+        """The tuned encoder and its training curves; see :meth:`Method.fit`. On a CPU it is trained in float32."""
+        import torch
+
+        from robustmedclip.adaptation.tuning import tune_on_tasks
+
+        precision = precision if model.device.type == "cuda" else torch.float32
+        return tune_on_tasks(model, tasks, self, seed=seed, precision=precision, checkpoint=checkpoint)
+
+    def adapted(self, model: VisionLanguageModel, adapter: Adapter, data_set: str) -> VisionLanguageModel:
+        from robustmedclip.adaptation.tuning import guarded, merge_adapter
+
+        tuned = guarded(merge_adapter(model, adapter), adapter, data_set)
+        return replace(tuned, unit_text=True)  # as the class vectors that it was tuned against

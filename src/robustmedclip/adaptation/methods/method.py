@@ -1,0 +1,114 @@
+"""What every method is: its settings, what it needs, how it fits and how its result is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from robustmedclip.adaptation.artefacts import Adapter, Head
+from robustmedclip.adaptation.checkpoint import Checkpoint
+from robustmedclip.adaptation.task import Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from robustmedclip.models.interface import VisionLanguageModel
+
+
+class Method(BaseModel):
+    """A way to adapt a model. Its fields are its settings, which all have defaults.
+
+    As it stands it changes nothing: the model is scored zero-shot. A method of one's own derives from it, from
+    :class:`~robustmedclip.adaptation.methods.head.HeadMethod` if it fits a classifier to image features, or from
+    :class:`~robustmedclip.adaptation.methods.encoder.EncoderMethod` if it trains the visual encoder. Its module imports
+    torch inside functions alone, for plans are read without it.
+
+    Attributes
+    ----------
+    needs_labels : bool
+        Whether it sees labelled images, so that an adaptation that names it has ``fractions``.
+    artefact_kind : str or None
+        What it leaves behind: an ``adapter``, which makes a model another one; a ``head``, a classifier on image
+        features; or nothing.
+    scores_features : bool
+        Whether it scores the image features of the model as it is, or the images, by an encoder of its own.
+    has_training_curves : bool
+        Whether it trains in epochs, and the history that it gives has a row for each.
+    can_be_served : bool
+        Whether :func:`robustmedclip.adaptation.tuning.merge_adapter` makes a model of its adapter, to be served.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    needs_labels: ClassVar[bool] = False
+    artefact_kind: ClassVar[Literal["adapter", "head"] | None] = None
+    scores_features: ClassVar[bool] = True
+    has_training_curves: ClassVar[bool] = False
+    can_be_served: ClassVar[bool] = False
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether it chooses by labelled images that it doesn't learn from."""
+        return self.needs_labels and not self.needs_test_images
+
+    @property
+    def needs_test_images(self) -> bool:
+        """Whether it chooses by the test images, as the study's code does."""
+        return False
+
+    @property
+    def training_corruptions(self) -> tuple[str, ...]:
+        """Corruptions that it sees in training."""
+        return ()
+
+    def check(self, model: VisionLanguageModel) -> list[str]:
+        """Problems of adapting this very model, a line for each, which are found before the run."""
+        return []
+
+    def fit(
+        self,
+        model: VisionLanguageModel,
+        tasks: Sequence[Task],
+        *,
+        seed: int,
+        precision: torch.dtype,
+        checkpoint: Checkpoint,
+    ) -> tuple[Adapter | Head, list[dict[str, Any]]]:
+        """Adapt a model to few-shot images.
+
+        Parameters
+        ----------
+        model : VisionLanguageModel
+            Is left as it was.
+        tasks : sequence of Task
+            One per data set.
+        seed : int
+            Of everything random.
+        precision : dtype
+            That images are encoded in.
+        checkpoint : Checkpoint
+            Is told of every epoch, and keeps the state of a training that is interrupted until its adapter is stored.
+
+        Returns
+        -------
+        artefact : Adapter or Head
+            As :attr:`artefact_kind` says.
+        history : list of dict
+            Training curves, a row per epoch; or what a search compared. At least one row.
+
+        Raises
+        ------
+        InputError
+            If the images, the model or the settings don't allow it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} fits nothing")
+
+    def prompts(self, templates: Sequence[str]) -> Sequence[str]:
+        """The prompt templates that class vectors are made of, `templates` being those of the data set."""
+        return templates
+
+    def adapted(self, model: VisionLanguageModel, adapter: Adapter, data_set: str) -> VisionLanguageModel:
+        """The model that encodes and scores the images of a data set; of methods that leave an adapter."""
+        raise NotImplementedError(f"{type(self).__name__} has no encoder of its own")

@@ -1,0 +1,112 @@
+"""What a training minimises, and what it validates by."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from robustmedclip.adaptation.methods.encoder import EncoderMethod
+from robustmedclip.adaptation.samples import Samples
+from robustmedclip.models.inference import BATCH_SIZE
+from robustmedclip.models.interface import VisionLanguageModel
+from robustmedclip.parallel import map_ahead
+
+
+class Objective:
+    """Cross-entropy of images against frozen class vectors.
+
+    Parameters
+    ----------
+    model : VisionLanguageModel
+        Its network is the one that is trained; everything happens on its device.
+    classifier : Tensor
+        Unit class vectors in the joint label space, float32 ``(classes, D)``.
+    label_ranges : sequence of (int, int)
+        First and last joint label (exclusive) of each data set.
+    method : EncoderMethod
+        Which features and classes are compared, and what the validation is for.
+    precision : dtype
+        Of the matrix products of the encoder; what is between them, and the loss, stays float32.
+    """
+
+    def __init__(
+        self,
+        model: VisionLanguageModel,
+        classifier: torch.Tensor,
+        label_ranges: Sequence[tuple[int, int]],
+        method: EncoderMethod,
+        precision: torch.dtype = torch.float32,
+    ):
+        self.model, self.device, self._method, self._precision = model, model.device, method, precision
+        self._classes = classifier.to(self.device).T
+        #: The first class with the vector of each: of classes with the same, as of two data sets, none is to be told apart.
+        _, first, position = np.unique(classifier.cpu().numpy(), axis=0, return_index=True, return_inverse=True)
+        self._first = torch.from_numpy(first[position])
+        first, last = torch.tensor(label_ranges, device=self.device).T[..., None]
+        labels = torch.arange(len(classifier), device=self.device)
+        self._outside = (labels < first) | (labels >= last) if method.label_space == "data_set" else None
+
+    def logits(self, pixels: torch.Tensor, samples: Samples, indices: np.ndarray) -> torch.Tensor:
+        """Logits of the joint classes, float32 ``(n, classes)``; -inf for those that are not compared."""
+        with torch.autocast(self.device.type, self._precision, enabled=self._precision != torch.float32):
+            if self._method.features == "raw":
+                features = self.model.network.encode_image(pixels)
+            else:
+                features = self.model.logit_scale * self.model.encode_image(pixels)
+        logits = features.float() @ self._classes
+        if self._outside is None:
+            return logits
+        data_sets = torch.from_numpy(samples.data_set[indices]).to(self.device)
+        return logits.masked_fill(self._outside[data_sets], -math.inf)
+
+    def losses(self, logits: torch.Tensor, samples: Samples, indices: np.ndarray) -> torch.Tensor:
+        """Loss of each image, float32 ``(n,)``."""
+        labels = torch.from_numpy(samples.labels[indices]).to(self.device)
+        return F.cross_entropy(logits, labels, reduction="none")
+
+    def training_loss(self, pixels: torch.Tensor, samples: Samples, batch: np.ndarray) -> torch.Tensor:
+        """Mean loss of a batch, a scalar."""
+        return self.losses(self.logits(pixels, samples, batch), samples, batch).mean()
+
+    @torch.inference_mode()
+    def validate(self, samples: Samples) -> dict[str, float]:
+        """Loss over the classes of the label space, and accuracy within each data set's, averaged over data sets.
+
+        For ``select_on: test`` the accuracy is that over the label space, of all images together; classes with the same
+        vector count as one.
+        """
+        indices = np.arange(len(samples))
+        batches = [indices[start : start + BATCH_SIZE] for start in range(0, len(indices), BATCH_SIZE)]
+        prepared = prepared_batches(partial(samples.pixels, device=self.device), batches, self.device)
+        logits = torch.cat(
+            [self.logits(pixels, samples, batch) for pixels, batch in zip(prepared, batches, strict=True)]
+        )
+        losses = self.losses(logits, samples, indices).cpu()
+        logits, labels = logits.cpu(), torch.from_numpy(samples.labels)
+        members = [torch.from_numpy(inside) for inside in samples.members()]
+        accuracies = [
+            (logits[inside, first:last].argmax(1) + first == labels[inside]).float().mean()
+            for inside, (first, last) in zip(members, samples.label_ranges, strict=True)
+        ]
+        pooled = (self._first[logits.argmax(1)] == self._first[labels]).float().mean()
+        return {
+            "validation_loss": float(torch.stack([losses[inside].mean() for inside in members]).nanmean()),
+            "validation_accuracy": float(
+                pooled if self._method.needs_test_images else torch.stack(accuracies).nanmean()
+            ),
+        }
+
+    def criterion(self, row: Mapping[str, float]) -> float:
+        """What the epoch to keep has the lowest of."""
+        return -row["validation_accuracy"] if self._method.needs_test_images else row["validation_loss"]
+
+
+def prepared_batches(
+    prepare: Callable[[Any], torch.Tensor], batches: Iterable[Any], device: torch.device
+) -> Iterator[torch.Tensor]:
+    """Model input of batches; one ahead of a GPU, but not on a CPU, whose cores the training uses."""
+    return map(prepare, batches) if device.type == "cpu" else map_ahead(prepare, batches, 1)
