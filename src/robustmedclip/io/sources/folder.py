@@ -3,7 +3,8 @@
 import hashlib
 import logging
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,16 +14,40 @@ import pandas as pd
 from robustmedclip.errors import first_ten
 from robustmedclip.images.pixels import chosen_rows
 from robustmedclip.images.sets import ImageSet
+from robustmedclip.io.sources.class_folders import class_folder_table
+from robustmedclip.io.sources.entries import (
+    Entries,
+    is_chosen,
+    matches,
+    require_regular,
+    skip_by_patterns,
+    skip_other_files,
+    skip_unnamed,
+    skipped_line,
+)
 from robustmedclip.io.sources.image_files import image_files
-from robustmedclip.io.sources.labels import PARTS, SPLITS, absence
+from robustmedclip.io.sources.label_table import LARGEST_TABLE, read_label_table
+from robustmedclip.io.sources.labels import SPLITS
 from robustmedclip.io.sources.levels import ImageFileError, Window
 from robustmedclip.io.sources.pixels import PixelReader
 from robustmedclip.io.sources.source import SourceDataset
+from robustmedclip.io.sources.table_checks import normal_paths, table_problems
+from robustmedclip.io.sources.table_warnings import table_warnings
 from robustmedclip.io.versioned import SourceError
 
 logger = logging.getLogger(__name__)
 
-_COLUMNS = ("file", "label", "split")
+#: Sides that `size` may have; corruptions need 28 px.
+SMALLEST_SIDE, LARGEST_SIDE = 28, 4096
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """A table with the columns ``file``, ``label``, ``split`` and any others; what lies in the folder; and what to say."""
+
+    table: pd.DataFrame
+    entries: Entries
+    drawn: bool
 
 
 class FolderDataset(SourceDataset):
@@ -31,7 +56,11 @@ class FolderDataset(SourceDataset):
     Their labels come from a CSV file with the columns ``file`` (path inside the folder), ``label`` (class name) and
     optionally ``split`` (``train``, ``val`` or ``test``); or, with ``labels: null``, from the names of folders:
     ``<split>/<class>/<file>`` or ``<class>/<file>``. Without splits, 70 % of each class go to ``train`` and
-    30 % to ``test``, chosen by a hash of the file name, and the log says so.
+    30 % to ``test``, chosen by a hash of the file name, and the log says so; it also names columns that nothing reads, and warns
+    of patients in training and test alike.
+
+    In folders of classes every file is an image, or the data set is refused; what is skipped is counted in the log: hidden
+    files, those of operating systems, text, tables and documents by their suffix, and what `include` and `exclude` leave out.
 
     Parameters
     ----------
@@ -42,7 +71,10 @@ class FolderDataset(SourceDataset):
         Needed only where the images differ in size.
     window : mapping, optional
         Levels of files of more than 8 bits, and of DICOM whose levels are rescaled: ``{center, width}`` or ``{low, high}``,
-        as in :class:`~robustmedclip.io.sources.pixels.Window`. Other files of 8 bits are taken as they are.
+        as in :class:`~robustmedclip.io.sources.levels.Window`. Other files of 8 bits are taken as they are.
+    include, exclude : list of str, optional
+        Patterns of the shell, as ``*_mask*`` or ``scans/*.png``: only images that match one of `include`, and none that matches
+        one of `exclude`; compared with the path inside the folder, and with its last part.
     **source
         As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` is needed.
     """
@@ -53,23 +85,27 @@ class FolderDataset(SourceDataset):
         labels: str | None = "labels.csv",
         size: int | None = None,
         window: Mapping[str, float] | None = None,
+        include: list[str] | None = None,
+        exclude: list[str] | None = None,
         **source: Any,
     ):
         super().__init__(**source)
         self._labels, self._size, self._window = labels, size, window
+        self._include: list[str] = [] if include is None else include
+        self._exclude: list[str] = [] if exclude is None else exclude
 
     def problems(self) -> list[str]:
         """What would make :meth:`load` fail, found from the labels and the list of files alone."""
         if absent := self.missing():
             return [absent]
-        return list(self._problems())
+        return self._checked()[1]
 
     def test_shape(self) -> tuple[int, int, int, int]:
         """Shape of the test images, ``(N, H, W, C)``, if all are as large as the first of ten, and in colour if one of them is.
 
         0 x 0 if one of them is damaged.
         """
-        table = self._table()
+        table = self._read_labels(self._entries()).table
         some = table["file"].iloc[:: -(-len(table) // 10)]
         try:
             shapes = [self._image_shape(file) for file in some]
@@ -82,11 +118,27 @@ class FolderDataset(SourceDataset):
             return self._reader().shape(opened)
 
     def _splits(self) -> dict[str, ImageSet]:
-        if problems := self.problems():
+        labels, problems = self._checked()
+        if labels is None or problems:
             raise SourceError(first_ten(problems, "; "))
-        listing = self._listing()
-        table = _with_splits(listing)
-        if "split" not in listing.columns:
+        self._log(labels)
+        table, class_names = labels.table, self._class_names or []
+        paths = [str(self._path / file) for file in table["file"]]
+        images = image_files(self._fs, paths, self._reader())
+        ids = {class_name: label for label, class_name in enumerate(class_names)}
+        label_ids, files = table["label"].map(ids).to_numpy(np.int64), table["file"].to_numpy(np.str_)
+        rows = {split: np.flatnonzero(table["split"] == split) for split in SPLITS}
+        return self._labelled_splits(
+            class_names,
+            {split: (chosen_rows(images, of), label_ids[of], files[of]) for split, of in rows.items() if len(of)},
+            str(self._path),
+        )
+
+    def _log(self, labels: _Labels) -> None:
+        """Say what was skipped and drawn, and warn of what should be looked at."""
+        if line := skipped_line(labels.entries):
+            logger.info("Data set '%s': skipped %s", self._name, line)
+        if labels.drawn:
             lacking = (
                 f"column 'split' in {self._path / self._labels}" if self._labels else f"folder train in {self._path}"
             )
@@ -94,34 +146,80 @@ class FolderDataset(SourceDataset):
                 "Data set '%s': there is no %s, so %d images were drawn to train on and %d to test on, 70 and 30 %% of each class",
                 self._name,
                 lacking,
-                *table["split"].value_counts()[["train", "test"]],
+                *labels.table["split"].value_counts()[["train", "test"]],
             )
-        paths = [str(self._path / file) for file in table["file"]]
-        images = image_files(self._fs, paths, self._reader())
-        ids = {class_name: label for label, class_name in enumerate(self._class_names)}
-        labels, files = table["label"].map(ids).to_numpy(np.int64), table["file"].to_numpy(np.str_)
-        rows = {split: np.flatnonzero(table["split"] == split) for split in SPLITS}
-        return self._labelled_splits(
-            self._class_names,
-            {split: (chosen_rows(images, of), labels[of], files[of]) for split, of in rows.items() if len(of)},
-            str(self._path),
-        )
+        for sentence in table_warnings(labels.table, labels.drawn):
+            logger.warning("Data set '%s': %s", self._name, sentence)
 
     def _reader(self) -> PixelReader:
         window = None if self._window is None else Window.parse(self._window)
         return PixelReader(self._size, window)
 
-    def _problems(self) -> Iterator[str]:
+    def _checked(self) -> tuple[_Labels | None, list[str]]:
+        """The labels, and everything that is wrong with them and the settings; no labels where they can't be read."""
+        if problems := list(self._settings_problems()):
+            return None, problems
+        entries, where = self._entries(), str(self._path / (self._labels or ""))
+        try:
+            labels = self._read_labels(entries)
+        except SourceError as error:
+            return None, [error.message]
+        except (ValueError, OSError) as error:
+            return None, [*self._refused(entries, set()), f"{where} can't be read: {error}"]
+        files = set(labels.table["file"]) if entries.refused else set()
+        problems = [*self._unmatched(entries), *self._refused(entries, files)]
+        return labels, problems + list(table_problems(labels.table, entries, self._class_names or [], where))
+
+    def _refused(self, entries: Entries, files: Collection[str]) -> list[str]:
+        """What can't be read of folders of classes; of a folder with a CSV file, what is among its `files`."""
+        refused = sorted(entries.refused.items())
+        return [f"{self._path / path} {reason}" for path, reason in refused if self._labels is None or path in files]
+
+    def _unmatched(self, entries: Entries) -> list[str]:
+        """Patterns that no file matches: a slip of the pen would go unseen."""
+        paths = [*entries.files, *entries.refused, *entries.skipped]
+        return [
+            f"'{setting}' matches no file in {self._path}: {pattern!r}"
+            for setting, patterns in (("include", self._include), ("exclude", self._exclude))
+            for pattern in patterns
+            if not any(matches(path, pattern) for path in paths)
+        ]
+
+    def _read_labels(self, entries: Entries) -> _Labels:
+        """The labels as they are given, with splits; `entries` then tells what was skipped."""
+        if self._labels is None:
+            skip_other_files(entries)
+            skip_by_patterns(entries, self._include, self._exclude)
+            table = class_folder_table(entries.files)
+        else:
+            table = self._labels_file(self._labels)
+            if self._include or self._exclude:
+                table = table[[is_chosen(file, self._include, self._exclude) for file in table["file"]]]
+            if entries.files:
+                skip_unnamed(entries, set(normal_paths(table["file"])), f"not in {self._labels}")
+        return _Labels(_with_splits(table), entries, drawn="split" not in table.columns)
+
+    def _labels_file(self, labels: str) -> pd.DataFrame:
+        path = str(self._path / labels)
+        require_regular(self._fs, path, local=self._protocol == "file")
+        if self._fs.size(path) > LARGEST_TABLE:
+            raise ValueError(f"it has more than {LARGEST_TABLE} bytes")
+        return read_label_table(self._fs.cat_file(path))
+
+    def _settings_problems(self) -> Iterator[str]:
         if not self._class_names:
-            yield f"data_sets.{self._name} needs 'classes' in benchmark.yml{self._found_labels()}"
+            yield f"data_sets.{self._name} needs 'classes' in benchmark.yml{self._labels_there()}"
             return
-        if self._size is not None and not (isinstance(self._size, int) and 1 <= self._size <= 4096):
-            yield f"size must be a whole number from 1 to 4096, not {self._size!r}"
+        if self._size is not None and (type(self._size) is not int or not SMALLEST_SIDE <= self._size <= LARGEST_SIDE):
+            yield f"size must be a whole number of pixels from {SMALLEST_SIDE} to {LARGEST_SIDE}, not {self._size!r}"
         if self._window is not None:
             try:
                 Window.parse(self._window)
             except ValueError as error:
                 yield f"window: {error}"
+        for setting, patterns in (("include", self._include), ("exclude", self._exclude)):
+            if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+                yield f'{setting} must be a list of patterns, as ["*_mask*"], not {patterns!r}'
         if self._labels is not None and not isinstance(self._labels, str):
             yield f"labels must be a CSV file in the folder, or null for a folder per class, not {self._labels!r}"
             return
@@ -131,85 +229,21 @@ class FolderDataset(SourceDataset):
                 f"'labels: {self._labels}' lies outside the folder {self._path}: move it there, or let 'filepath' be a folder "
                 "that holds both, with the names of the files in the CSV to match"
             )
-            return
-        if not self._fs.exists(str(where)):
+        elif not self._fs.exists(str(where)):
             yield f"there is no {'file' if self._labels else 'folder'} {where}"
-            return
-        try:
-            table = self._table()
-        except (ValueError, pd.errors.ParserError, OSError) as error:
-            yield f"{where} can't be read: {error}"
-            return
-        yield from self._table_problems(table, where)
 
-    def _found_labels(self) -> str:
+    def _labels_there(self) -> str:
         """The labels that are there, as the end of a sentence."""
         try:
-            labels = sorted(set(self._listing()["label"]))
-        except (ValueError, TypeError, OSError):
+            labels = sorted(set(self._read_labels(self._entries()).table["label"]))
+        except (ValueError, TypeError, OSError, SourceError):
             return ""
         return f"; found there: {first_ten(labels)}"
 
-    def _table(self) -> pd.DataFrame:
-        """Columns ``file``, ``label`` and ``split``, a row per image."""
-        return _with_splits(self._listing())
-
-    def _listing(self) -> pd.DataFrame:
-        """The table as it is given: ``split`` may be missing."""
-        if self._labels is None:
-            return self._folders()
-        with self._fs.open(str(self._path / self._labels), "rb") as file:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False)
-        meant = {column: column.strip().lower() for column in table.columns if column not in _COLUMNS}
-        if renamed := [f"{column!r} to {name!r}" for column, name in meant.items() if name in _COLUMNS]:
-            raise ValueError(f"rename its column {first_ten(renamed)}")
-        if missing := {"file", "label"} - set(table.columns):
-            raise ValueError(f"no column {', '.join(sorted(missing))}; found {first_ten(table.columns)}")
-        return table
-
-    def _folders(self) -> pd.DataFrame:
-        """The table of a folder per class; files that lie in no folder and hidden files don't count."""
-        files = [PurePosixPath(file).relative_to(self._path) for file in sorted(self._files())]
-        files = [file for file in files if len(file.parts) > 1 and not any(p.startswith(".") for p in file.parts)]
-        if not files:
-            raise ValueError("no images in folders of it")
-        first = {file.parts[0] for file in files}
-        if (others := first - set(SPLITS)) and first != others:
-            raise ValueError(
-                f"{first_ten(sorted(first - others))} beside {first_ten(sorted(others))}: name the splits train, val and test, "
-                "and put the folders of classes into them; or have folders of classes alone"
-            )
-        if others:
-            return pd.DataFrame([(str(f), f.parts[0]) for f in files], columns=["file", "label"])
-        if loose := [str(file) for file in files if len(file.parts) < 3]:
-            raise ValueError(f"in no folder of a class: {first_ten(loose)}")
-        return pd.DataFrame([(str(f), f.parts[1], f.parts[0]) for f in files], columns=["file", "label", "split"])
-
-    def _table_problems(self, table: pd.DataFrame, where: PurePosixPath) -> Iterator[str]:
-        unsafe = [f for f in table["file"] if PurePosixPath(f).is_absolute() or ".." in PurePosixPath(f).parts]
-        if unsafe:
-            yield f"{where} names files outside the folder: {first_ten(unsafe)}"
-            return
-        if twice := table["file"][table["file"].duplicated()].unique().tolist():
-            yield f"{where} lists a file more than once: {first_ten(twice)}"
-        present = self._files()
-        if missing := [f for f in table["file"] if str(self._path / f) not in present]:
-            yield f"{where} names files that don't exist: {first_ten(missing)}"
-        outside = table[~table["label"].isin(self._class_names)]
-        if len(outside):
-            groups = [(label, files.tolist()) for label, files in outside.groupby("label")["file"]]
-            others = [f" and {len(files) - 1} more" if len(files) > 1 else "" for _, files in groups]
-            named = [f"{label!r} ({files[0]}{more})" for (label, files), more in zip(groups, others, strict=True)]
-            yield f"{where} has labels outside the classes {self._class_names}: {first_ten(named)}"
-        if wrong := sorted(set(table["split"]) - set(SPLITS)):
-            yield f"{where} has splits other than train, val and test: {first_ten(wrong)}"
-        for part, splits in PARTS.items():
-            if problem := absence(part, set(table["label"][table["split"].isin(splits)]), self._class_names):
-                yield f"{where} {problem}"
-
     def _describe(self) -> dict[str, Any]:
+        patterns = {"include": self._include, "exclude": self._exclude}
         settings = {"labels": self._labels, "size": self._size, "window": self._window}
-        return {**super()._describe(), **settings}
+        return {**super()._describe(), **settings, **{key: value for key, value in patterns.items() if value}}
 
 
 def _with_splits(table: pd.DataFrame) -> pd.DataFrame:

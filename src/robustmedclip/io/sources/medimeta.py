@@ -12,6 +12,7 @@ from robustmedclip.errors import first_ten
 from robustmedclip.images.pixels import LazyImages, chosen_rows
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io.npz import naming, read_npy
+from robustmedclip.io.sources.entries import require_regular
 from robustmedclip.io.sources.image_files import image_files
 from robustmedclip.io.sources.labels import SPLITS, checked_labels, renamed_classes
 from robustmedclip.io.sources.pixels import PixelReader
@@ -110,13 +111,15 @@ class MedIMetaDataset(SourceDataset):
     def _images(self, count: int) -> LazyImages:
         if self._fs.exists(str(self._path / "images.hdf5")):
             return _hdf5_images(self._open(self._path / "images.hdf5"), str(self._path / "images.hdf5"), count)
-        paths = [str(self._path / f"images/{row:06d}.tiff") for row in range(count)]
-        if missing := sorted(set(paths) - set(self._files("images"))):
-            raise SourceError(f"there is neither {self._path / 'images.hdf5'} nor {first_ten(missing)}")
-        return image_files(self._fs, paths, PixelReader())
+        names = [f"{row:06d}.tiff" for row in range(count)]
+        if missing := sorted(set(names) - set(self._entries("images").files)):
+            paths = [str(self._path / "images" / name) for name in missing]
+            raise SourceError(f"there is neither {self._path / 'images.hdf5'} nor {first_ten(paths)}")
+        return image_files(self._fs, [str(self._path / "images" / name) for name in names], PixelReader())
 
     def _open(self, path: PurePosixPath) -> Any:
         try:
+            require_regular(self._fs, str(path), local=self._protocol == "file")
             return self._fs.open(str(path), "rb")
         except FileNotFoundError as error:
             raise SourceError(f"there is no {path}: unpack the archive so that it lies there") from error

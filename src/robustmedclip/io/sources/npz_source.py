@@ -15,6 +15,7 @@ from robustmedclip.images.pixels import LazyImages
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io.npz import NpzArchive
 from robustmedclip.io.sources.download import download
+from robustmedclip.io.sources.entries import require_regular
 from robustmedclip.io.sources.labels import SPLITS, checked_labels, renamed_classes
 from robustmedclip.io.sources.source import SourceDataset
 from robustmedclip.io.versioned import SourceError
@@ -48,6 +49,7 @@ class NpzDataset(SourceDataset):
 
     def _archive_splits(self, class_names: Sequence[str]) -> dict[str, ImageSet]:
         path = str(self._path)
+        require_regular(self._fs, path, local=self._protocol == "file")
         archive = NpzArchive(self._fs.open(path, "rb"), path)
         keys = {split: (f"{split}_images", f"{split}_labels") for split in SPLITS}
         present = {split: pair for split, pair in keys.items() if split != "val" or set(pair) & set(archive.names)}
@@ -192,7 +194,7 @@ class MedMNISTDataset(NpzDataset):
             )
         if self._flag.endswith("3d"):
             raise SourceError(f"{self._flag} has volumes: only sets of 2D images are supported")
-        if self._size not in _SIZES:
+        if type(self._size) is not int or self._size not in _SIZES:
             raise SourceError(f"the images of {self._flag} have 28, 64, 128 or 224 px: 'size' can't be {self._size!r}")
         names = [info["label"][key] for key in sorted(info["label"], key=int)]
         return renamed_classes(names, self._class_names, self._flag)

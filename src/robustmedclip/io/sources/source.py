@@ -3,7 +3,6 @@
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
@@ -14,6 +13,7 @@ from kedro.io.core import get_protocol_and_path
 
 from robustmedclip.errors import InputError
 from robustmedclip.images.sets import ImageSet
+from robustmedclip.io.sources.entries import Entries, local_entries, remote_entries
 from robustmedclip.io.sources.labels import PARTS, absence
 from robustmedclip.io.versioned import SourceError
 
@@ -170,8 +170,8 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
     def signature(self) -> Any:
         """What the images depend on: settings, and name, size and time (or what stands for it) of each file."""
         path = str(self._path)
-        files = {path: self._fs.info(path)} if self._fs.isfile(path) else self._files()
-        listing = [[name, info["size"], _stamp(info)] for name, info in sorted(files.items())]
+        files = {"": self._fs.info(path)} if self._fs.isfile(path) else self._entries().files
+        listing = [[str(self._path / name), info["size"], _stamp(info)] for name, info in sorted(files.items())]
         return [self._describe(), listing]
 
     def save(self, data: None) -> None:
@@ -186,10 +186,10 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             "class_names": self._class_names,
         }
 
-    def _files(self, folder: str = "") -> dict[str, dict[str, Any]]:
-        """Path of each file under the source, or a folder of it, to what the filesystem says of it; behind links too."""
+    def _entries(self, folder: str = "") -> Entries:
+        """What lies under the source, or a folder of it."""
         path = str(self._path / folder)
-        return _local_files(path) if self._protocol == "file" else self._fs.find(path, detail=True)
+        return local_entries(path) if self._protocol == "file" else remote_entries(self._fs, path)
 
     def _labelled_splits(
         self, class_names: Sequence[str], parts: Mapping[str, tuple[Any, np.ndarray, Sequence[str]]], where: str
@@ -216,21 +216,6 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             )
             for split, (images, labels, sample_ids) in parts.items()
         }
-
-
-def _local_files(folder: str) -> dict[str, dict[str, Any]]:
-    """Path to size and time of each file under a folder, following links; but not into a folder that they lie in."""
-    files, above = {}, {folder: {os.path.realpath(folder)}}
-    for place, folders, names in os.walk(folder, followlinks=True):
-        around = above.pop(place)
-        real = {name: os.path.realpath(os.path.join(place, name)) for name in folders}
-        folders[:] = [name for name in folders if real[name] not in around]
-        above |= {os.path.join(place, name): around | {real[name]} for name in folders}
-        for path in (os.path.join(place, name) for name in names):
-            with suppress(OSError):
-                found = os.stat(path)
-                files[path] = {"size": found.st_size, "mtime": found.st_mtime}
-    return files
 
 
 def _stamp(info: Mapping[str, Any]) -> str:
