@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from robustmedclip.corruptions import suite
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics import (
     COLUMNS,
@@ -18,9 +19,9 @@ from robustmedclip.metrics import (
     score_benchmark,
     seed_weights,
 )
-from robustmedclip.metrics.alexnet import ALEXNET
 from robustmedclip.metrics.logits import Logits
 
+ALEXNET = suite("medmnist-c").reference_errors
 KEY = ["model", "data_set", "modality", "collection", "corruption", "severity", "seed", "metric"]
 BASELINE = {"clean": [1], "blur": [2, 3, 4, 5, 6], "noise": [1, 2, 3, 4, 5]}
 TUNED = {"clean": [2], "blur": [2, 2, 3, 4, 4], "noise": [3, 3, 3, 3, 3]}
@@ -299,11 +300,11 @@ def test_balanced_errors_are_measured_against_alexnet():
     wrong = {"clean": [2], "pixelate": [4, 4, 5, 6, 6], "speckle_noise": [3] * 5, "fog": [5] * 5}
     runs = [counted("base", wrong, name) for name in ("octmnist", "breastmnist", "squares")]
     table = metrics_table(
-        runs, "base", resamples=50, references={name: ALEXNET[name] for name in ("octmnist", "breastmnist")}
+        runs, "base", resamples=50, references={name: ALEXNET[f"{name}_224"] for name in ("octmnist", "breastmnist")}
     )
     names, alexnet, relative = ["pixelate", "speckle_noise"], [], []
     for data_set in ("breastmnist", "octmnist"):
-        clean, *errors = reference_errors(ALEXNET[data_set], names)
+        clean, *errors = reference_errors(ALEXNET[f"{data_set}_224"], names)
         errors = np.array(errors)
         alexnet.append([errors, errors - clean])
         be, rbe = np.array([0.5, 0.3]) / errors, np.array([0.3, 0.1]) / (errors - clean)

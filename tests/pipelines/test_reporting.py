@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from robustmedclip.corruptions import suite
 from robustmedclip.images.conditions import CLEAN, Condition
-from robustmedclip.metrics import metrics_named
-from robustmedclip.metrics.alexnet import ALEXNET
+from robustmedclip.metrics import Metric, metrics_named, softmax
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.pipelines.reporting import nodes
 from robustmedclip.reporting import charts
+from robustmedclip.reporting.content import Setting
 from robustmedclip.reporting.figures import few_shot_curves, severity_curves, vector_files
 
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("blur", "noise") for severity in range(1, 6)))
@@ -65,20 +66,28 @@ PUBLISHED = yaml.safe_load((Path(__file__).parents[2] / "conf/paper/parameters/p
 class Report:
     """What the reporting stage makes of logits."""
 
-    def __init__(self, runs: list[Logits], **scoring):
-        settings = {"baseline": "base", "collections": {}, "references": {}, "seen": []} | scoring
-        self.metrics, resamples, _ = nodes.compute_metrics(*runs, metrics=metrics_named(), **settings)
-        self.leaderboard = nodes.rank_models(self.metrics, resamples)
+    def __init__(self, runs: list[Logits], scores=metrics_named(), releases=None, seen=("contrast",), **scoring):
+        cards = {
+            f"card-{name}": {"name": name, "synthetic": False, "release": (releases or {}).get(name)}
+            for name in dict.fromkeys(run.data_set for run in runs)
+        }
+        entries = {f"logits-{run.model}_s{run.attributes['seed']}-{run.data_set}": run for run in runs} | cards
+        settings = {"baseline": "base", "collections": {}, "references": {}, "seen": seen} | scoring
+        self.metrics, resamples, self.seed_metrics = nodes.compute_metrics(metrics=scores, **settings, **entries)
+        self.leaderboard = nodes.rank_models(self.metrics, resamples, scores=scores)
         self.comparisons = nodes.compare_pairs(self.leaderboard, resamples)
-        made = (self.metrics, self.leaderboard, self.comparisons)
-        files = nodes.write_tables(*made, baseline="base")
+        tables = {"metrics": self.metrics, "leaderboard": self.leaderboard, "comparisons": self.comparisons}
+        setting = Setting("base", scores, ("medimeta-c",), seen, "authors (clip: normalised_twice)")
+        files = nodes.write_tables(**tables, setting=setting)
         self.files = {name: content.decode() for name, content in files.items()}
         columns = ["pool_set", "pool_sample", "test_set", "test_sample", "kind", "bits"]
         duplicates = pd.DataFrame([("cells", "7", "blood", "3", "near", 4)], columns=columns)
-        facts = {"baseline": "base", "suites": ["medimeta-c"], "synthetic": [], "seen": ["contrast"]}
-        facts |= {"protocol": "authors (clip: normalised_twice)", "few_shot_cells": []}
-        self.text = nodes.write_report(*made, {}, duplicates, **facts)
-        self.published = nodes.write_report(*made, {"published": PUBLISHED}, duplicates, **facts)
+
+        def text(**parameters) -> str:
+            told = tables | cards | {"duplicates": duplicates, "parameters": parameters}
+            return nodes.write_report(setting=setting, few_shot_labels={}, **told)
+
+        self.text, self.published = text(), text(published=PUBLISHED)
 
     def csv(self, name: str) -> pd.DataFrame:
         return pd.read_csv(io.StringIO(self.files[f"{name}.csv"]))
@@ -267,11 +276,15 @@ def test_balanced_errors_of_medmnist_c_have_tables():
     names = {"clean": "clean", "blur": "pixelate", "noise": "speckle_noise"}
     conditions = tuple(Condition(names[one.corruption], one.severity) for one in CONDITIONS)
     runs = [replace(run, conditions=conditions) for run in logits(data_sets={"octmnist": "OCT"})]
-    report = Report(runs, references={"octmnist": ALEXNET["octmnist"]})
+    references = {"octmnist": {"octmnist_224": suite("medmnist-c").reference_errors["octmnist_224"]}}
+    report = Report(runs, references=references, releases={"octmnist": "octmnist_224"})
     table = report.csv("be_by_data_set")
     assert table["data_set"].tolist() == ["octmnist"] * 3 and (table["value"] < 3).all()
     assert "AlexNet is 1" in report.text
     assert {"be", "be_ratio_of_means"} <= set(report.csv("averages")["metric"])
+    for release in (None, "octmnist_28"):
+        other = Report(runs, references=references, releases={"octmnist": release})
+        assert not {"be", "rbe"} & set(other.metrics["metric"]) and "AlexNet" not in other.text
 
 
 def test_a_baseline_that_is_never_wrong_leaves_a_report_without_mce():
@@ -283,7 +296,38 @@ def test_a_baseline_that_is_never_wrong_leaves_a_report_without_mce():
 
 def test_mce_on_seen_and_held_out_corruptions_stands_apart():
     seen = CONDITIONS[1].corruption
-    report = Report(logits(), seen=[seen])
+    report = Report(logits(), seen=(seen,))
     table = report.files["mce_seen_and_held_out.md"]
     assert "mCE, seen" in table and "mCE, held out" in table
     assert "good_lora_k10" in table
+
+
+def test_a_metric_of_a_users_own_is_in_the_leaderboard_and_has_a_table():
+    unsure = Metric(
+        name="unsure",
+        title="unsure predictions",
+        unit="%",
+        higher_is_better=False,
+        bounds=(0, 1),
+        decimals=2,
+        source="confidence below one half",
+        values=lambda logits, labels, clean: (softmax(logits).max(-1) < 0.5).astype(float),
+    )
+    report = Report(logits(), scores=metrics_named(["auroc", unsure]))
+    for column in ("unsure", "corrupted_unsure"):
+        assert report.leaderboard[[column, f"{column}_low", f"{column}_high", f"{column}_n"]].notna().all(axis=None)
+    table = report.csv("further_metrics")
+    clean = table[(table["model"] == "base") & (table["corruption"] == "clean")]["value"].item()
+    assert clean == pytest.approx(report.leaderboard.set_index("model").loc["base", "unsure"], rel=1e-5)
+    assert "## Further metrics; lower is better" in report.text and "unsure predictions, corrupted, %" in report.text
+    assert "confidence below one half" in report.text
+    assert "ECE" not in report.text and "ece" not in report.leaderboard
+
+
+def test_seeds_alone_average_to_the_model(report):
+    where = "data_set == 'oct' and metric == 'error' and corruption == 'all' and severity.isna()"
+    of_seeds = report.seed_metrics.query(where).query("model == 'good_lora_k10'").set_index("seed")["value"]
+    assert set(of_seeds.index) == {0, 1}
+    (mean,) = report.metrics.query(where).query("model == 'good_lora_k10'")["value"]
+    assert of_seeds.mean() == pytest.approx(mean)
+    assert set(report.seed_metrics["model"]) == {"good_lora_k10", "weak_lora_k10"}

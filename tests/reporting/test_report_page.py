@@ -1,5 +1,6 @@
 """The HTML report: what it shows, that it needs no network, and that names can't inject anything."""
 
+import json
 import re
 from dataclasses import replace
 from html import escape
@@ -10,7 +11,7 @@ import pytest
 
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.sets import ImageSet
-from robustmedclip.metrics import metrics_named
+from robustmedclip.metrics import Metric, metrics_named, softmax
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.reporting.nodes import (
@@ -22,6 +23,7 @@ from robustmedclip.pipelines.reporting.nodes import (
 )
 from robustmedclip.reporting.card import data_card
 from robustmedclip.reporting.charts import reliability_diagrams
+from robustmedclip.reporting.content import Setting
 from robustmedclip.reporting.examples import image_of, worst_flips
 
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("contrast", "pixelate") for severity in range(1, 6)))
@@ -66,7 +68,9 @@ def logits_of(images: ImageSet, model: str, seed: int = 0, strength: float = 2) 
     )
 
 
-def written(images: list[ImageSet], models: list[str], extra: dict | None = None, flawless=(), **changes) -> str:
+def written(
+    images: list[ImageSet], models: list[str], extra: dict | None = None, flawless=(), synthetic=(), **changes
+) -> str:
     sets = [
         corrupt_test_set(
             one,
@@ -84,33 +88,39 @@ def written(images: list[ImageSet], models: list[str], extra: dict | None = None
         for seed, model in enumerate(models)
         for one in images
     ]
-    metrics, resamples, _ = compute_metrics(
-        *logits,
-        baseline=models[0],
-        metrics=metrics_named(),
-        collections={},
-        references={},
-        seen=changes.get("seen", []),
-    )
-    leaderboard = rank_models(metrics, resamples)
-    pairs = compare_pairs(leaderboard, resamples)
-    cards = [data_card({"train": one, "test": one}) | {"origin": {"licence": HOSTILE}} for one in images]
-    settings = {
-        "baseline": models[0],
-        "synthetic": [],
-        "seen": [],
-        "protocol": "fixed",
-        "few_shot_cells": ["10 %"],
-        **changes,
+    cards = {
+        f"card-{one.name}": data_card({"train": one, "test": one})
+        | {"origin": {"licence": HOSTILE}, "synthetic": one.name in synthetic}
+        for one in images
     }
+    entries = cards | {f"logits-{run.model}-{run.data_set}": run for run in logits}
+    settings = {"baseline": models[0], "metrics": metrics_named(), "suites": ("medimeta-c",), "seen": ()}
+    setting = Setting(**settings | {"protocol": "fixed"} | changes)
+    metrics, resamples, _ = compute_metrics(
+        baseline=models[0], metrics=setting.metrics, collections={}, references={}, seen=setting.seen, **entries
+    )
+    leaderboard = rank_models(metrics, resamples, scores=setting.metrics)
     sources = {
         name.partition("_lora")[0]: {"origin": {"url": f"weights of {name} {HOSTILE}"}} for name in reversed(models)
     }
     origins = {one.name: {"origin": {"url": f"home of {one.name}"}} for one in images}
-    parameters = {"note": HOSTILE, "models": sources, "data_sets": origins, **(extra or {})}
     few_shots = pd.DataFrame({"data_set": ["cells"] * 3, "role": ["training", "training", "validation"]})
     *_, drawn = draw_figures(metrics, *sets)
-    return write_page(metrics, leaderboard, pairs, parameters, drawn, *cards, *sets, *logits, few_shots, **settings)
+    return write_page(
+        setting=setting,
+        few_shot_labels={"k10_s0": "10 %"},
+        **entries,
+        **{f"corrupted-{one.clean.name}": one for one in sets},
+        **{
+            "metrics": metrics,
+            "leaderboard": leaderboard,
+            "comparisons": compare_pairs(leaderboard, resamples),
+            "duplicates": pd.DataFrame(),
+            "parameters": {"note": HOSTILE, "models": sources, "data_sets": origins, **(extra or {})},
+            "figures": drawn,
+            "few_shots-k10_s0": few_shots,
+        },
+    )
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +161,35 @@ def test_names_are_text(page):
     assert "&lt;script&gt;alert(1)" in own
 
 
+def test_charts_can_not_be_sent_to_anybody(page):
+    configurations = re.findall(r"Plotly.newPlot\(.*?(\{[^{}]*\})\s*\)", without_plotly(page), flags=re.DOTALL)
+    assert len(configurations) == 6
+    for configuration in map(json.loads, configurations):
+        assert configuration["showSendToCloud"] is False
+        assert not configuration.get("plotlyServerURL") and not configuration.get("showLink")
+
+
+def test_a_metric_of_a_users_own_has_a_table():
+    unsure = Metric(
+        name="unsure",
+        title="unsure predictions",
+        unit="%",
+        higher_is_better=False,
+        bounds=(0, 1),
+        decimals=1,
+        source="confidence below 0.6",
+        values=lambda logits, labels, clean: (softmax(logits).max(-1) < 0.6).astype(float),
+    )
+    page = without_plotly(written([image_set("cells", ("round", "long"))], ["clip"], metrics=metrics_named([unsure])))
+    assert (
+        "unsure predictions, corrupted, % (n = 24)" in page.split("<summary>Further metrics")[1].split("</details>")[0]
+    )
+    assert "confidence below 0.6" in page
+
+
 def test_corruptions_that_tuning_saw_are_named():
     images = [image_set("cells", ("round", "long"))]
-    assert "Seen in tuning:</strong> contrast." in written(images, ["clip"], seen=["contrast"])
+    assert "Seen in tuning:</strong> contrast." in written(images, ["clip"], seen=("contrast",))
     assert "Seen in tuning" not in written(images, ["clip"])
 
 

@@ -149,7 +149,9 @@ def nodes(stage: str, *words: str) -> list:
 
 
 def cost(context, nodes, monkeypatch, caplog, per_second: float) -> str:
-    monkeypatch.setattr("robustmedclip.pipelines.evaluation.nodes.images_per_second", lambda model, parameters: per_second)
+    monkeypatch.setattr(
+        "robustmedclip.pipelines.evaluation.nodes.images_per_second", lambda model, parameters: per_second
+    )
     caplog.clear()
     with caplog.at_level(logging.INFO, "robustmedclip.run.hooks"):
         assert _model_problems(nodes, context.catalog) == []

@@ -23,6 +23,12 @@ def checked(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
     return logits, labels
 
 
+def mean_over_images(values: np.ndarray) -> np.ndarray:
+    """Means of ``(..., N)``, float64 ``(...)``."""
+    means: np.ndarray = values.mean(-1)
+    return means
+
+
 def in_parts(
     function: Callable[[np.ndarray, np.ndarray], np.ndarray],
     logits: np.ndarray,
@@ -49,7 +55,8 @@ def log_odds(logits: np.ndarray) -> np.ndarray:
     np.put_along_axis(powers, highest, 0, axis=-1)
     np.put_along_axis(others, highest, powers.sum(-1, keepdims=True), axis=-1)
     with np.errstate(divide="ignore"):
-        return shifted - np.log(others)
+        odds: np.ndarray = shifted - np.log(others)
+    return odds
 
 
 def tied_means(values: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -62,4 +69,5 @@ def tied_means(values: np.ndarray, scores: np.ndarray) -> np.ndarray:
     last = np.minimum.accumulate(np.where(ends, position, position[-1])[..., ::-1], -1)[..., ::-1]
     sums = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, -1)], -1)
     totals = np.take_along_axis(sums, last + 1, -1) - np.take_along_axis(sums, first, -1)
-    return totals / (last - first + 1)
+    means: np.ndarray = totals / (last - first + 1)
+    return means

@@ -100,7 +100,7 @@ def interval(samples: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.
     estimate, ordered = np.asarray(samples[0]), np.sort(samples[1:], axis=0)
     total, defined = len(ordered), np.sum(~np.isnan(ordered), axis=0)
     if not total:
-        return np.full((2, *estimate.shape), np.nan)
+        return np.full(estimate.shape, np.nan), np.full(estimate.shape, np.nan)
     below = (np.sum(ordered < estimate, axis=0) + np.sum(ordered <= estimate, axis=0)) / 2
     bound = ndtri((1 + level) / 2)
     shift = ndtri(np.clip(below / np.maximum(defined, 1), 1 - (1 + level) / 2, (1 + level) / 2))

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from scipy import special
 
-from robustmedclip.metrics.arrays import checked, in_parts
+from robustmedclip.metrics.arrays import checked, in_parts, mean_over_images
 from robustmedclip.metrics.metric import Metric
 
 BINS = 15
@@ -19,7 +19,8 @@ TEMPERATURES = (0.01, 100.0)
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities, float64 of the shape of `logits`, that sum to 1 over the last axis."""
-    return special.softmax(np.asarray(logits, dtype=np.float64), axis=-1)
+    probabilities: np.ndarray = special.softmax(np.asarray(logits, dtype=np.float64), axis=-1)
+    return probabilities
 
 
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = BINS) -> np.ndarray:
@@ -31,7 +32,7 @@ def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int
     of calibration in truth: a perfectly calibrated model does not reach 0. Where it is small, the spread of the
     images' values is larger than its own.
     """
-    return calibration_values(logits, labels, bins).mean(-1)
+    return mean_over_images(calibration_values(logits, labels, bins))
 
 
 def brier_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -39,7 +40,7 @@ def brier_score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     Summed over all classes, as in Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
     """
-    return brier_values(logits, labels).mean(-1)
+    return mean_over_images(brier_values(logits, labels))
 
 
 def calibration_values(logits: np.ndarray, labels: np.ndarray, bins: int = BINS) -> np.ndarray:
@@ -54,7 +55,8 @@ def calibration_values(logits: np.ndarray, labels: np.ndarray, bins: int = BINS)
     index = _bin_of(confidence, bins)
     row = np.arange(confidence[..., 0].size).reshape(*confidence.shape[:-1], 1) * bins + index
     sign = np.sign(np.bincount(row.ravel(), surplus.ravel()))
-    return sign[row] * surplus
+    values: np.ndarray = sign[row] * surplus
+    return values
 
 
 def reliability(logits: np.ndarray, labels: np.ndarray, bins: int = BINS) -> np.ndarray:
@@ -86,13 +88,14 @@ def reliability(logits: np.ndarray, labels: np.ndarray, bins: int = BINS) -> np.
 
 
 def _bin_of(confidence: np.ndarray, bins: int) -> np.ndarray:
-    return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return np.asarray(np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1))
 
 
 def brier_values(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Squared distance of the probabilities of each image from its one-hot label, float64 ``(..., N)``."""
     logits, labels = checked(logits, labels)
-    return np.square(softmax(logits) - np.eye(logits.shape[-1])[labels]).sum(-1)
+    distances: np.ndarray = np.square(softmax(logits) - np.eye(logits.shape[-1])[labels]).sum(-1)
+    return distances
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

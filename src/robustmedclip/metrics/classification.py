@@ -8,19 +8,20 @@ from functools import partial
 
 import numpy as np
 
-from robustmedclip.metrics.arrays import checked, in_parts
+from robustmedclip.metrics.arrays import checked, in_parts, mean_over_images
 from robustmedclip.metrics.metric import Metric
 
 
 def is_correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether the class of the highest logit is the label, bool ``(..., N)``; the first of equal logits counts."""
     logits, labels = checked(logits, labels)
-    return logits.argmax(-1) == labels
+    correct: np.ndarray = logits.argmax(-1) == labels
+    return correct
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Top-1 accuracy in [0, 1], float64 ``(...)``; the top-1 error is one minus it."""
-    return is_correct(logits, labels).mean(-1)
+    return mean_over_images(is_correct(logits, labels))
 
 
 def balanced_accuracy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -28,7 +29,7 @@ def balanced_accuracy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     Brodersen et al. 2010, doi:10.1109/ICPR.2010.764; for more than two classes as in scikit-learn.
     """
-    return balanced_accuracy_values(logits, labels).mean(-1)
+    return mean_over_images(balanced_accuracy_values(logits, labels))
 
 
 def error_values(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -42,7 +43,8 @@ def balanced_accuracy_values(logits: np.ndarray, labels: np.ndarray) -> np.ndarr
     recalls = correct @ members / sizes
     class_of_image = members.argmax(1)
     surplus = (correct - recalls[..., class_of_image]) * (len(labels) / (len(sizes) * sizes[class_of_image]))
-    return recalls.mean(-1, keepdims=True) + surplus
+    values: np.ndarray = recalls.mean(-1, keepdims=True) + surplus
+    return values
 
 
 def class_members(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

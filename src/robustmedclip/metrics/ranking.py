@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from robustmedclip.metrics.arrays import checked, in_parts, log_odds, tied_means
+from robustmedclip.metrics.arrays import checked, in_parts, log_odds, mean_over_images, tied_means
 from robustmedclip.metrics.calibration import softmax
 from robustmedclip.metrics.classification import class_members, error_values
 from robustmedclip.metrics.metric import Metric
@@ -27,7 +27,7 @@ def auroc(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     ndarray
         float64 ``(...)``, mean over the classes that occur in `labels`; NaN if there is only one.
     """
-    return auroc_values(logits, labels).mean(-1)
+    return mean_over_images(auroc_values(logits, labels))
 
 
 def aurc(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -37,7 +37,7 @@ def aurc(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     predicted class (Geifman et al. 2019, arXiv:1805.08206). Images of equal confidence come in
     random order, of which the expectation is taken.
     """
-    return aurc_values(logits, labels).mean(-1)
+    return mean_over_images(aurc_values(logits, labels))
 
 
 def auroc_values(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

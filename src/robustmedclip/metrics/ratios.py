@@ -71,7 +71,7 @@ def _balanced_ratios_of_means(grid: Grid, reference: np.ndarray) -> Iterator[Rat
     known = np.where(np.isnan(errors[0, :, :, 0]), np.nan, reference[:, 1:])
     errors, clean = pooled(np.where(np.isnan(known)[..., None], np.nan, errors), clean)
     expected, expected_clean = pooled(known[..., None], reference[:, 0])
-    included = ~np.isnan(known).all(1)
+    included = np.asarray(~np.isnan(known).all(1))
     be = mean_of_defined(balanced_error(errors, expected[..., 0]))
     yield RatioOfMeans(ALL, "be_ratio_of_means", be, included)
     rbe = mean_of_defined(relative_balanced_error(errors, clean, expected[..., 0], expected_clean))

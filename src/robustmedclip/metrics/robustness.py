@@ -154,9 +154,11 @@ def retained_accuracy(errors: np.ndarray, clean: np.ndarray) -> np.ndarray:
 def mean_of_defined(values: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
     """Mean over `axis` of the values that are not NaN; NaN where all are."""
     with np.errstate(invalid="ignore"):
-        return np.nansum(values, axis=axis) / np.sum(~np.isnan(values), axis=axis)
+        mean: np.ndarray = np.nansum(values, axis=axis) / np.sum(~np.isnan(values), axis=axis)
+    return mean
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     part, whole = np.broadcast_arrays(part, whole)
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole >= MINIMUM)
+    ratio: np.ndarray = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole >= MINIMUM)
+    return ratio

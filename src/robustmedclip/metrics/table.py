@@ -233,7 +233,7 @@ def _score_model(
     base = base or grid
     attributes = attributes_of(runs[0][0]) | {"seed": None}
     table += _group_rows(attributes, parts, grid, base, setting)
-    seed_rows = []
+    seed_rows: list[tuple[Any, ...]] = []
     for run, of_seed in zip(runs[0], of_seeds, strict=True):
         if run.attributes.get("seed") is not None:
             seed_rows += _group_rows(attributes_of(run), parts, of_seed, base.estimates(), setting)

@@ -1,14 +1,16 @@
 """Data cards: what a data set holds, and where it comes from."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from robustmedclip.images.sets import ImageSet
 
-VERSION = 2
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+VERSION = 3
 
 _COLUMNS = 5
 
@@ -39,18 +41,24 @@ def data_card(splits: Mapping[str, ImageSet]) -> dict[str, Any]:
     }
 
 
-def draw_examples(test: ImageSet) -> Figure:
+def draw_examples(test: ImageSet) -> "Figure":
     """The first test image of each class that has one."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    from robustmedclip.reporting.fonts import font_families
+
     rows = -(-len(test.class_names) // _COLUMNS)
-    figure = Figure(figsize=(2.4 * _COLUMNS, 2.7 * rows), layout="constrained")
-    axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
-    for axis in axes:
-        axis.set_axis_off()
-    for label, (axis, name) in enumerate(zip(axes, test.class_names, strict=False)):
-        members = np.flatnonzero(test.labels == label)
-        axis.set_title(name if len(members) else f"{name} (no test image)", fontsize=8, wrap=True)
-        if len(members):
-            image = test.images[int(members[0])]
-            axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-    figure.suptitle(f"{test.name}: {test.modality}")
+    with rc_context({"font.family": font_families([test.name, test.modality, *test.class_names])}):
+        figure = Figure(figsize=(2.4 * _COLUMNS, 2.7 * rows), layout="constrained")
+        axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+        for axis in axes:
+            axis.set_axis_off()
+        for label, (axis, name) in enumerate(zip(axes, test.class_names, strict=False)):
+            members = np.flatnonzero(test.labels == label)
+            axis.set_title(name if len(members) else f"{name} (no test image)", fontsize=8, wrap=True)
+            if len(members):
+                image = test.images[int(members[0])]
+                axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+        figure.suptitle(f"{test.name}: {test.modality}")
     return figure

@@ -1,7 +1,9 @@
 """Images that a model gets right when clean and wrong when corrupted."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,6 +39,30 @@ class Flip:
     predicted: str
     confidence_clean: float
     confidence: float
+
+
+class FlippedImage(NamedTuple):
+    """A flip with its pixels: uint8 ``(H, W, C)``, clean and corrupted."""
+
+    flip: Flip
+    clean: np.ndarray
+    corrupted: np.ndarray
+
+
+def flipped_images(logits: Sequence[Logits], sets: Mapping[str, CorruptedSet], count: int) -> list[FlippedImage]:
+    """The worst flips of one model with their pixels, `count` at most of each data set.
+
+    `logits` are of the model on each data set, `sets` the corrupted test sets by name.
+    """
+    return [
+        FlippedImage(
+            flip,
+            image_of(sets[run.data_set], CLEAN, flip.index),
+            image_of(sets[run.data_set], flip.condition, flip.index),
+        )
+        for run in logits
+        for flip in worst_flips(run, count)
+    ]
 
 
 def worst_flips(logits: Logits, count: int) -> list[Flip]:

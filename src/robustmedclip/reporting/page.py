@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from io import BytesIO
@@ -16,68 +17,72 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from robustmedclip.images.conditions import CLEAN
 from robustmedclip.images.corrupted import CorruptedSet
-from robustmedclip.reporting.examples import Flip, image_of
-from robustmedclip.reporting.tables import Table
+from robustmedclip.metrics.logits import Logits
+from robustmedclip.reporting.charts import Chart
+from robustmedclip.reporting.content import Content, Setting
+from robustmedclip.reporting.examples import FlippedImage
+from robustmedclip.reporting.table import Table
 
 _PACKAGES = ("robustmedclip", "torch", "open_clip_torch", "peft", "numpy", "opencv-python-headless", "pillow")
 _THUMBNAIL = 160
-_CHART = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+#: Plotly would offer to send a chart, with the data in it, to a service of its own.
+_CHART = {
+    "displaylogo": False,
+    "responsive": True,
+    "modeBarButtonsToRemove": ["select2d", "lasso2d"],
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+}
+_ORIGIN = ("url", "size", "licence", "citation")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the page shows beside words and tables.
+
+    Attributes
+    ----------
+    charts : sequence of Chart
+        In order.
+    montage : bytes
+        The corruptions, as SVG.
+    flips : sequence of FlippedImage
+        Images that `flipped_model` gets wrong when they are corrupted.
+    flipped_model : str
+        The model that the flips are of.
+    """
+
+    charts: Sequence[Chart]
+    montage: bytes
+    flips: Sequence[FlippedImage]
+    flipped_model: str
 
 
 def page(
+    content: Content,
+    setting: Setting,
+    pictures: Pictures,
     *,
-    leaderboard: pd.DataFrame,
-    tables: Mapping[str, pd.DataFrame],
-    charts: Sequence[tuple[str, str, go.Figure]],
-    montage: bytes,
-    flips: Sequence[tuple[Flip, CorruptedSet]],
-    flipped_model: str,
-    cards: Sequence[dict[str, Any]],
-    synthetic: Sequence[str],
-    seen: Sequence[str],
-    protocol: str,
-    baseline: str,
-    published: Table | None,
-    undefined: Sequence[str],
-    few_shots: pd.DataFrame | None,
+    cards: Sequence[Mapping[str, Any]],
     weights: pd.DataFrame,
-    settings: Mapping[str, Any],
+    parameters: Mapping[str, Any],
 ) -> str:
     """Put the parts of the report together; every name is escaped.
 
     Parameters
     ----------
-    leaderboard : DataFrame
-        For people: what is shown, a row per model.
-    tables : mapping
-        Heading to a table for people.
-    charts : sequence of (str, str, Figure)
-        Heading, a description for those who don't see the chart, and the Plotly figure.
-    montage : bytes
-        The corruptions, as SVG.
-    flips : sequence of (Flip, CorruptedSet)
-        Images that `flipped_model` gets wrong when they are corrupted.
-    flipped_model : str
-        The model that the flips are of.
-    cards : sequence of dict
-        From :func:`data_card`.
-    synthetic : sequence of str
-        Data sets that hold phantoms.
-    seen : sequence of str
-        Scored corruptions that tuning saw.
-    protocol : str
-        The protocol, and what of the study's code is in use.
-    baseline : str
-        The model that counts as 100.
-    published : Table or None
-        Figures of others.
-    undefined : sequence of str
-        Which metrics are undefined where.
-    few_shots, weights : DataFrame
-        How many images tuning sees; content hash of every model.
-    settings : mapping
+    content : Content
+        Notes and tables.
+    setting : Setting
+        What was run.
+    pictures : Pictures
+        Charts and images.
+    cards : sequence of mapping
+        A :func:`shown_card` of each data set.
+    weights : DataFrame
+        As of :func:`weights_table`.
+    parameters : mapping
         Everything that the run was set to.
 
     Returns
@@ -86,60 +91,67 @@ def page(
         The HTML page, without any reference to the network.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text())
+    template = environment.from_string(files("robustmedclip.reporting").joinpath("report.html.jinja").read_text())
+    tables = dict(content.tables)
     return template.render(
         plotly_js=get_plotlyjs(),
-        leaderboard=_cells(leaderboard),
-        tables={title: _cells(table) for title, table in tables.items()},
-        charts=[
-            (title, description, _chart(figure, f"chart-{position}"), isinstance(figure.data[0], go.Heatmap))
-            for position, (title, description, figure) in enumerate(charts)
-        ],
-        montage=_data_url(montage, "svg+xml"),
-        flips=[
-            (flip, image_url(image_of(one, CLEAN, flip.index)), image_url(image_of(one, flip.condition, flip.index)))
-            for flip, one in flips
-        ],
-        flipped_model=flipped_model,
+        content=content,
+        protocol=setting.protocol,
+        leaderboard=_cells(tables.pop("leaderboard")),
+        tables={table.caption: _cells(table) for table in tables.values()},
+        charts=[(chart, _chart(chart.figure, f"chart-{i}")) for i, chart in enumerate(pictures.charts)],
+        montage=_data_url(pictures.montage, "svg+xml"),
+        flips=[(flip, image_url(clean), image_url(corrupted)) for flip, clean, corrupted in pictures.flips],
+        flipped_model=pictures.flipped_model,
         cards=cards,
-        synthetic=synthetic,
-        seen=seen,
-        protocol=protocol,
-        baseline=baseline,
-        published=published and (published.caption, _cells(published.text)),
-        undefined=undefined,
-        few_shots=None if few_shots is None else _cells(few_shots),
-        weights=_cells(weights),
-        settings=yaml.safe_dump(dict(settings), sort_keys=False, width=100),
+        cells=_cells,
+        weights=_cells(Table("What was scored", weights, weights)),
+        settings=yaml.safe_dump(dict(parameters), sort_keys=False, width=100),
         versions={"Python": python_version(), **{name: version(name) for name in _PACKAGES}},
     )
 
 
-def data_card(corrupted: CorruptedSet, card: Mapping[str, Any], origin: Mapping[str, str]) -> dict[str, Any]:
-    """What a data set holds, with an example of each class that its test set has.
+def shown_card(corrupted: CorruptedSet, card: Mapping[str, Any], origin: Mapping[str, str]) -> dict[str, Any]:
+    """What the page says of a data set, with an example of each class that its test set has.
 
     `card` is that of the ingestion; what the plan says of the `origin` may have changed since.
     """
     clean = corrupted.clean
     height, width, channels = clean.images.shape[1:]
+    counts = pd.DataFrame({"class": clean.class_names, **{split: of.values() for split, of in card["counts"].items()}})
     return {
         "name": clean.name,
         "modality": clean.modality,
+        "synthetic": card["synthetic"],
         "size": f"{height} x {width} px, {'grey' if channels == 1 else 'colour'}",
         "provenance": {"suite": corrupted.suite, **corrupted.provenance, "storage": corrupted.storage},
         "hash": clean.content_hash(),
         "n": len(clean),
-        "origin": {**card["origin"], **origin},
-        "counts": (
-            ["class", *card["counts"]],
-            [[name, *(str(of[name]) for of in card["counts"].values())] for name in clean.class_names],
-        ),
+        "origin": _spoken_origin({**card["origin"], **origin}),
+        "counts": Table(f"Images of {clean.name}", counts, counts),
         "classes": [
             (name, int(count), image_url(clean.images[int(np.argmax(clean.labels == label))]))
             for label, (name, count) in enumerate(zip(clean.class_names, clean.class_counts(), strict=True))
             if count
         ],
     }
+
+
+def weights_table(logits: Sequence[Logits], origins: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+    """The content hash of every scored model, and of every seed of it; and where its base is from.
+
+    `origins` maps a base model to its ``url``, ``size``, ``licence`` and ``citation``, as far as they are known.
+    """
+    rows = [
+        {
+            "model": run.model,
+            "seed": run.attributes["seed"],
+            "content hash of the weights": run.attributes.get("weights"),
+            "source": _spoken_origin(origins.get(run.attributes["base"], {})),
+        }
+        for run in logits
+    ]
+    return pd.DataFrame(rows, dtype=object).drop_duplicates().fillna("")
 
 
 def image_url(pixels: np.ndarray) -> str:
@@ -155,9 +167,15 @@ def _data_url(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    return list(map(str, table.columns)), [[str(cell) for cell in row] for row in table.to_numpy(object)]
+def _spoken_origin(origin: Mapping[str, str]) -> str:
+    return "; ".join(origin[key] for key in _ORIGIN if key in origin)
+
+
+def _cells(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Heads and cells as text."""
+    text = table.text
+    return list(map(str, text.columns)), [[str(cell) for cell in row] for row in text.to_numpy(object)]
 
 
 def _chart(figure: go.Figure, name: str) -> str:
-    return figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=_CHART)
+    return str(figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=_CHART))

@@ -1,35 +1,54 @@
-"""Nodes of the reporting."""
+"""Nodes of the reporting. Nodes of many inputs are given them by the names of their entries."""
 
+from __future__ import annotations
+
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics import Metric, Scores, compare_models, rank_stability, score_benchmark
-from robustmedclip.metrics.logits import Logits
-from robustmedclip.plan.plan import ORIGIN
-from robustmedclip.reporting import figures, tables
+from robustmedclip.plan import names
+from robustmedclip.reporting import leaderboard as boards
+from robustmedclip.reporting.content import Content, Results, Setting, content
+from robustmedclip.reporting.markdown import to_markdown_text
+from robustmedclip.reporting.tables import report_tables
 
-VERSION = 5
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+VERSION = 6
 
 
 def compute_metrics(
-    *logits: Logits,
+    *,
     baseline: str,
     metrics: Sequence[Metric],
     collections: Mapping[str, str],
-    references: Mapping[str, Mapping[str, float]],
+    references: Mapping[str, Mapping[str, Mapping[str, float]]],
     seen: Sequence[str],
+    **entries: Any,
 ) -> Scores:
-    """Every metric of every model, in one tidy table; the mCE of every model in every resample; every seed alone."""
-    return score_benchmark(logits, baseline, metrics=metrics, collections=collections, references=references, seen=seen)
+    """Every metric of every model, the mCE in every resample, and every tuned seed alone.
+
+    `entries` are the logits of all models and the cards of the data sets; `references` maps a data set and a release of
+    it to the errors of the suite's reference model: they apply where the images are that very release.
+    """
+    kinds = _by_kind(entries)
+    applying = {
+        name: references[name][card["release"]]
+        for name, card in kinds["card"].items()
+        if card["release"] in references.get(name, {})
+    }
+    logits = list(kinds["logits"].values())
+    return score_benchmark(logits, baseline, metrics=metrics, collections=collections, references=applying, seen=seen)
 
 
-def rank_models(metrics: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.DataFrame:
+def rank_models(metrics: pd.DataFrame, mce_resamples: pd.DataFrame, *, scores: Sequence[Metric]) -> pd.DataFrame:
     """The leaderboard."""
-    return tables.leaderboard(metrics, rank_stability(mce_resamples))
+    return boards.leaderboard(metrics, rank_stability(mce_resamples), scores)
 
 
 def compare_pairs(leaderboard: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.DataFrame:
@@ -38,157 +57,85 @@ def compare_pairs(leaderboard: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.
 
 
 def write_tables(
-    metrics: pd.DataFrame, leaderboard: pd.DataFrame, comparisons: pd.DataFrame, *, baseline: str
+    metrics: pd.DataFrame, leaderboard: pd.DataFrame, comparisons: pd.DataFrame, *, setting: Setting
 ) -> dict[str, bytes]:
     """Every table as CSV, Markdown and LaTeX."""
-    made = tables.report_tables(metrics, leaderboard, comparisons, baseline)
-    return {file: content for name, table in made.items() for file, content in table.files(name).items()}
+    tables = report_tables(metrics, leaderboard, comparisons, setting.baseline, setting.metrics)
+    return {file: text for name, table in tables.items() for file, text in table.files(name).items()}
 
 
 def draw_figures(
     metrics: pd.DataFrame, *corrupted: CorruptedSet
 ) -> tuple[Figure, Figure, Figure, Figure, dict[str, bytes]]:
     """Error against severity, CE of every model, accuracy against labels, corrupted images; and all as SVG and PDF."""
-    drawn = {
-        "severity_curves": figures.severity_curves(metrics),
-        "corruption_heat_map": figures.corruption_heat_map(metrics),
-        "few_shot_curves": figures.few_shot_curves(metrics),
-        "corruption_montage": figures.corruption_montage(corrupted),
+    from robustmedclip.reporting import figures
+
+    severities, heat_map = figures.severity_curves(metrics), figures.corruption_heat_map(metrics)
+    few_shots, montage = figures.few_shot_curves(metrics), figures.corruption_montage(corrupted)
+    vectors = {
+        **figures.vector_files(severities, "severity_curves"),
+        **figures.vector_files(heat_map, "corruption_heat_map"),
+        **figures.vector_files(few_shots, "few_shot_curves"),
+        **figures.vector_files(montage, "corruption_montage"),
     }
-    vectors = [figures.vector_files(figure, name) for name, figure in drawn.items()]
-    return *drawn.values(), {file: content for files in vectors for file, content in files.items()}
+    return severities, heat_map, few_shots, montage, vectors
 
 
-def write_report(
-    metrics: pd.DataFrame,
-    leaderboard: pd.DataFrame,
-    comparisons: pd.DataFrame,
-    parameters: Mapping[str, Any],
-    duplicates: pd.DataFrame,
-    *few_shots: pd.DataFrame,
-    baseline: str,
-    suites: Sequence[str],
-    synthetic: Sequence[str],
-    seen: Sequence[str],
-    protocol: str,
-    few_shot_cells: Sequence[str],
-) -> str:
-    """The report, as Markdown; `few_shot_cells` are the names of the `few_shots`."""
-    made = tables.report_tables(metrics, leaderboard, comparisons, baseline)
-    return tables.report(
-        metrics,
-        made,
-        duplicates,
-        dict(zip(few_shot_cells, few_shots, strict=True)),
-        baseline=baseline,
-        suites=suites,
-        synthetic=synthetic,
-        seen=seen,
-        protocol=protocol,
-        published=_published(parameters),
+def write_report(*, setting: Setting, few_shot_labels: Mapping[str, str], **entries: Any) -> str:
+    """The report, as Markdown; `few_shot_labels` says what the few-shot entries are called."""
+    return to_markdown_text(_content(entries, setting, few_shot_labels))
+
+
+def write_page(*, setting: Setting, few_shot_labels: Mapping[str, str], **entries: Any) -> str:
+    """The report, as one HTML file; `few_shot_labels` says what the few-shot entries are called."""
+    from robustmedclip.reporting.charts import page_charts
+    from robustmedclip.reporting.examples import flipped_images
+    from robustmedclip.reporting.page import Pictures, page, shown_card, weights_table
+
+    kinds, parameters, leaderboard = _by_kind(entries), entries["parameters"], entries["leaderboard"]
+    sets, logits, first = kinds["corrupted"], list(kinds["logits"].values()), leaderboard["model"].iloc[0]
+    pictures = Pictures(
+        charts=page_charts(entries["metrics"], leaderboard, logits),
+        montage=entries["figures"]["corruption_montage.svg"],
+        flips=flipped_images([run for run in logits if run.model == first], sets, count=2),
+        flipped_model=first,
     )
-
-
-def write_page(
-    metrics: pd.DataFrame,
-    leaderboard: pd.DataFrame,
-    comparisons: pd.DataFrame,
-    parameters: Mapping[str, Any],
-    drawn: Mapping[str, bytes],
-    *results: CorruptedSet | Logits | pd.DataFrame | dict[str, Any],
-    baseline: str,
-    synthetic: Sequence[str],
-    seen: Sequence[str],
-    protocol: str,
-    few_shot_cells: Sequence[str],
-) -> str:
-    """The report, as one HTML file.
-
-    `drawn` are the figures, `results` the data cards and corrupted sets of all data sets, the logits of all models, and the few-shot tables
-    named by `few_shot_cells`.
-    """
-    from robustmedclip.reporting import charts
-    from robustmedclip.reporting.examples import worst_flips
-    from robustmedclip.reporting.page import data_card, page
-
-    sets = {one.clean.name: one for one in results if isinstance(one, CorruptedSet)}
-    cards = {one["name"]: one for one in results if isinstance(one, dict)}
-    logits = [one for one in results if isinstance(one, Logits)]
-    few_shots = [one for one in results if isinstance(one, pd.DataFrame)]
-    models = leaderboard["model"].tolist()
-    leader = {one.data_set: one for one in logits if one.model == models[0]}
-    flips = [(flip, sets[name]) for name, own in leader.items() for flip in worst_flips(own, 2)]
-    made, of_plan = tables.report_tables(metrics, leaderboard, comparisons, baseline), parameters["data_sets"]
+    origins = {kind: _origins(parameters[kind]) for kind in ("data_sets", "models")}
     return page(
-        leaderboard=made.pop("leaderboard").text,
-        tables={table.caption: table.text for table in made.values()},
-        charts=[
-            (
-                "Clean error and mCE",
-                "Clean error against mCE of every model, with 95 % intervals; larger points have seen more labelled "
-                "images. The best models are at the lower left.",
-                charts.error_against_mce(leaderboard, metrics),
-            ),
-            (
-                "Corruptions",
-                "CE of every model under every corruption, the lowest mCE on top; the baseline is 100.",
-                charts.heat_map(metrics, models, "corruption"),
-            ),
-            (
-                "Modalities",
-                "mCE of every model on every modality; the baseline is 100.",
-                charts.heat_map(metrics, models, "modality"),
-            ),
-            (
-                "Severity",
-                "Error against severity, averaged over the data sets that have the corruption. The menu chooses the "
-                "corruption; dashed lines are models that saw no labels.",
-                charts.severity_curves(metrics, models),
-            ),
-            (
-                "Labelled images",
-                "Accuracy against the share of the training pool that tuning sees; level lines are models that saw no "
-                "labels. Solid lines are clean images, dotted ones the mean over all corruptions and severities.",
-                charts.few_shot_curves(metrics),
-            ),
-            (
-                "Calibration",
-                "Share of right predictions against the model's confidence in bins, each image of all data sets counted "
-                "alike; on the diagonal, confidence can be trusted. Scaled: after temperature scaling, fitted "
-                "on clean images other than the one that is scaled. The menu chooses the model.",
-                charts.reliability_diagrams(logits, models),
-            ),
+        _content(entries, setting, few_shot_labels),
+        setting,
+        pictures,
+        cards=[
+            shown_card(images, kinds["card"][name], origins["data_sets"].get(name, {})) for name, images in sets.items()
         ],
-        published=_published(parameters),
-        undefined=tables.undefined(metrics, baseline),
-        few_shots=tables.few_shot_counts(dict(zip(few_shot_cells, few_shots, strict=True))) if few_shots else None,
-        weights=_weights(logits, parameters["models"]),
-        montage=drawn["corruption_montage.svg"],
-        flips=flips,
-        flipped_model=models[0],
-        cards=[data_card(one, cards[name], of_plan.get(name, {}).get("origin", {})) for name, one in sets.items()],
-        synthetic=synthetic,
-        seen=seen,
-        protocol=protocol,
-        baseline=baseline,
-        settings={name: value for name, value in parameters.items() if name not in ("pretraining", "published")},
+        weights=weights_table(logits, origins["models"]),
+        parameters={name: value for name, value in parameters.items() if name not in ("pretraining", "published")},
     )
 
 
-def _published(parameters: Mapping[str, Any]) -> tables.Table | None:
-    return tables.published_table(parameters["published"]) if "published" in parameters else None
+def _content(entries: Mapping[str, Any], setting: Setting, few_shot_labels: Mapping[str, str]) -> Content:
+    kinds = _by_kind(entries)
+    results = Results(
+        metrics=entries["metrics"],
+        leaderboard=entries["leaderboard"],
+        comparisons=entries["comparisons"],
+        duplicates=entries["duplicates"],
+        few_shots={few_shot_labels[cell]: shots for cell, shots in kinds["few_shots"].items()},
+        cards=kinds["card"],
+        published=entries["parameters"].get("published"),
+    )
+    return content(results, setting)
 
 
-def _weights(logits: Sequence[Logits], models: Mapping[str, Any]) -> pd.DataFrame:
-    """The content hash of every scored model, and of every seed of it; and where its base is from, as the plan says."""
-    rows = [
-        {
-            "model": one.model,
-            "seed": one.attributes["seed"],
-            "content hash of the weights": one.attributes.get("weights"),
-            "source": "; ".join(origin[key] for key in ORIGIN if key in origin),
-        }
-        for one in logits
-        for origin in [models[one.attributes["base"]].get("origin", {})]
-    ]
-    return pd.DataFrame(rows, dtype=object).drop_duplicates().fillna("")
+def _by_kind(entries: Mapping[str, Any]) -> Mapping[str, dict[str, Any]]:
+    """The entries of each kind, by what they are of: ``{"card": {"phantom_oct": ...}, ...}``."""
+    kinds: dict[str, dict[str, Any]] = defaultdict(dict)
+    for entry, value in entries.items():
+        kind, of = names.parts(entry)
+        kinds[kind][of] = value
+    return kinds
+
+
+def _origins(specifications: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
+    """Where things are from, as the plan says."""
+    return {name: specification.get("origin", {}) for name, specification in specifications.items()}

@@ -1,12 +1,13 @@
 """Connects the reporting nodes."""
 
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import product
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from robustmedclip.metrics.alexnet import ALEXNET
+from robustmedclip.corruptions import suite
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.reporting.nodes import (
     compare_pairs,
@@ -17,67 +18,55 @@ from robustmedclip.pipelines.reporting.nodes import (
     write_report,
     write_tables,
 )
-from robustmedclip.plan.plan import Plan, fraction_label
+from robustmedclip.plan import names
+from robustmedclip.plan.plan import DataSet, Plan, fraction_label
+from robustmedclip.reporting.content import Setting
 
 
 def create_pipeline(plan: Plan) -> Pipeline:
     """From all logits to the tables, the figures and the report."""
-    logits = [
-        f"logits-{model.cell}-{data_set.name}" for model, data_set in product(plan.evaluated_models, plan.data_sets)
-    ]
+    data_sets = [data_set.name for data_set in plan.data_sets]
+    logits = [names.logits(model.cell, name) for model, name in product(plan.evaluated_models, data_sets)]
+    cards, corrupted = list(map(names.card, data_sets)), list(map(names.corrupted, data_sets))
     # Every seed draws as many images: those of the first one stand for all.
-    few_shots = [f"few_shots-{fraction_label(fraction)}_s{plan.seeds[0]}" for fraction in plan.fractions]
-    corrupted = [f"corrupted-{data_set.name}" for data_set in plan.data_sets]
-    cards = [f"card-{data_set.name}" for data_set in plan.data_sets]
-    facts = {
-        "baseline": plan.baseline,
-        "synthetic": [data_set.name for data_set in plan.data_sets if data_set.synthetic],
-        "seen": plan.seen_corruptions,
-        "protocol": plan.protocol_summary,
-        "few_shot_cells": [f"{100 * fraction:g} %" for fraction in plan.fractions],
-    }
+    labels = {f"{fraction_label(fraction)}_s{plan.seeds[0]}": f"{100 * fraction:g} %" for fraction in plan.fractions}
+    tables = ["metrics", "leaderboard", "comparisons"]
+    told = [*tables, "duplicates", "parameters", *map(names.few_shots, labels), *cards]
+    setting = Setting(
+        baseline=plan.baseline,
+        metrics=plan.metrics,
+        suites=tuple(sorted({data_set.suite for data_set in plan.data_sets})),
+        seen=plan.seen_corruptions,
+        protocol=plan.protocol_summary,
+    )
+    figures = ["severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage", "figures"]
     stage_node = partial(Node, namespace="reporting")
     return Pipeline(
         [
             stage_node(
-                bind(compute_metrics, **scoring(plan)),
-                logits,
+                bind(compute_metrics, **_scoring(plan)),
+                _by_name([*cards, *logits]),
                 ["metrics", "mce_resamples", "seed_metrics"],
                 name="compute_metrics",
             ),
-            stage_node(rank_models, ["metrics", "mce_resamples"], "leaderboard", name="rank_models"),
+            stage_node(
+                bind(rank_models, scores=plan.metrics),
+                ["metrics", "mce_resamples"],
+                "leaderboard",
+                name="rank_models",
+            ),
             stage_node(compare_pairs, ["leaderboard", "mce_resamples"], "comparisons", name="compare_pairs"),
+            stage_node(bind(write_tables, setting=setting), tables, "tables", name="write_tables"),
+            stage_node(draw_figures, ["metrics", *corrupted], figures, name="draw_figures"),
             stage_node(
-                bind(write_tables, baseline=plan.baseline),
-                ["metrics", "leaderboard", "comparisons"],
-                "tables",
-                name="write_tables",
-            ),
-            stage_node(
-                draw_figures,
-                ["metrics", *corrupted],
-                ["severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage", "figures"],
-                name="draw_figures",
-            ),
-            stage_node(
-                bind(write_page, **facts),
-                [
-                    "metrics",
-                    "leaderboard",
-                    "comparisons",
-                    "parameters",
-                    "figures",
-                    *cards,
-                    *corrupted,
-                    *logits,
-                    *few_shots,
-                ],
+                bind(write_page, setting=setting, few_shot_labels=labels),
+                _by_name([*told, "figures", *corrupted, *logits]),
                 "report_page",
                 name="write_report_page",
             ),
             stage_node(
-                bind(write_report, **facts, suites=sorted({data_set.suite for data_set in plan.data_sets})),
-                ["metrics", "leaderboard", "comparisons", "parameters", "duplicates", *few_shots],
+                bind(write_report, setting=setting, few_shot_labels=labels),
+                _by_name(told),
                 "report",
                 name="write_report",
             ),
@@ -85,14 +74,28 @@ def create_pipeline(plan: Plan) -> Pipeline:
     )
 
 
-def scoring(plan: Plan) -> dict[str, Any]:
-    """What :func:`robustmedclip.metrics.score_benchmark` has to know of the plan."""
+def _scoring(plan: Plan) -> dict[str, Any]:
+    """What :func:`compute_metrics` has to know of the plan."""
     return {
         "baseline": plan.baseline,
-        "collections": {one.name: one.collection for one in plan.data_sets if one.collection is not None},
         "metrics": plan.metrics,
-        "references": {
-            one.name: ALEXNET[one.name] for one in plan.data_sets if one.suite_dataset == one.name and not one.synthetic
+        "collections": {
+            data_set.name: data_set.collection for data_set in plan.data_sets if data_set.collection is not None
         },
+        "references": {data_set.name: _reference_errors(data_set) for data_set in plan.data_sets},
         "seen": plan.seen_corruptions,
     }
+
+
+def _reference_errors(data_set: DataSet) -> dict[str, Mapping[str, float]]:
+    """Errors of the suite's reference model on the releases whose list of corruptions the data set is under."""
+    return {
+        release: errors
+        for release, errors in suite(data_set.suite).reference_errors.items()
+        if release.rpartition("_")[0] == data_set.suite_dataset
+    }
+
+
+def _by_name(entries: Iterable[str]) -> dict[str, str]:
+    """Inputs that a node is given by the names of their entries."""
+    return {entry: entry for entry in entries}

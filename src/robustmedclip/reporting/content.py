@@ -1,0 +1,233 @@
+"""What the report says, whatever it is written in: notes and tables, once for Markdown and HTML."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from robustmedclip.metrics import Metric
+from robustmedclip.metrics.runs import ALL
+from robustmedclip.reporting.table import Table, text_table
+from robustmedclip.reporting.tables import comparison_table, metric_definitions, report_tables
+
+
+class Note(NamedTuple):
+    """A paragraph: `lead` stands out, and a `warning` as a whole."""
+
+    lead: str
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What was run.
+
+    Attributes
+    ----------
+    baseline : str
+        The model that counts as 100.
+    metrics : tuple of Metric
+        What models were scored by.
+    suites : tuple of str
+        The corruption suites.
+    seen : tuple of str
+        Scored corruptions that tuning saw.
+    protocol : str
+        The protocol, and what of the study's code is in use.
+    """
+
+    baseline: str
+    metrics: tuple[Metric, ...]
+    suites: tuple[str, ...]
+    seen: tuple[str, ...]
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables that the report is made of.
+
+    Attributes
+    ----------
+    metrics, leaderboard, comparisons : DataFrame
+        As of :func:`robustmedclip.metrics.score_benchmark`, :func:`robustmedclip.reporting.leaderboard.leaderboard` and
+        :func:`robustmedclip.metrics.compare_models`.
+    duplicates : DataFrame
+        Images of training pools that are also in a test split: ``pool_set``, ``test_set``, ``kind``, ...
+    few_shots : mapping
+        Few-shot fraction, for people, to its images: ``data_set``, ``role``.
+    cards : mapping
+        Data set to its card, see :func:`robustmedclip.reporting.card.data_card`.
+    published : mapping, optional
+        Figures of others: ``source``, ``baseline``, and ``models``, a mapping of name to its figures.
+    """
+
+    metrics: pd.DataFrame
+    leaderboard: pd.DataFrame
+    comparisons: pd.DataFrame
+    duplicates: pd.DataFrame
+    few_shots: Mapping[str, pd.DataFrame]
+    cards: Mapping[str, Mapping[str, Any]]
+    published: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the report says.
+
+    Attributes
+    ----------
+    notes : list of Note
+        What a reader has to know first.
+    tables : dict of str to Table
+        By name, the leaderboard first.
+    published, few_shots : Table or None
+        Figures of others; how many images tuning sees.
+    leakage : Table
+        Images of training pools that are also in a test split; empty if there is none.
+    published_note, undefined_note : Note
+        What `published` is and is not; what becomes of what is `undefined`.
+    undefined : list of str
+        Which metrics are undefined where.
+    sizes, definitions : Table
+        The data sets with their test images; what the metrics are.
+    """
+
+    notes: list[Note]
+    tables: dict[str, Table]
+    published: Table | None
+    published_note: Note
+    undefined: list[str]
+    undefined_note: Note
+    sizes: Table
+    leakage: Table
+    few_shots: Table | None
+    definitions: Table
+
+
+def content(results: Results, setting: Setting) -> Content:
+    """Put into words and tables what came out of a run."""
+    metrics, board = results.metrics, results.leaderboard
+    of_data_sets = metrics[metrics["data_set"] != ALL]
+    sizes = of_data_sets.groupby(["data_set", "modality"])["n"].max().reset_index()
+    sizes = sizes.rename(columns={"data_set": "data set", "n": "test images"})
+    synthetic = [name for name, card in results.cards.items() if card["synthetic"]]
+    return Content(
+        notes=[*_warnings(synthetic, setting), *_introduction(board, len(sizes), setting)],
+        tables=report_tables(metrics, board, results.comparisons, setting.baseline, setting.metrics),
+        published=published_table(results.published) if results.published else None,
+        published_note=Note(
+            "Not measurements of this run.", "A study published these figures for its own models and data.", True
+        ),
+        undefined=undefined(metrics, setting.baseline),
+        undefined_note=Note(
+            "",
+            "Left out of all averages, for every model: a ratio is undefined where the baseline's part of it is below 0.01.",
+        ),
+        sizes=text_table("Data sets", sizes),
+        leakage=_leakage(results.duplicates),
+        few_shots=few_shot_counts(results.few_shots) if results.few_shots else None,
+        definitions=text_table("Metrics", metric_definitions(setting.metrics)),
+    )
+
+
+def shown_tables(told: Content) -> dict[str, Table]:
+    """The tables as a text shows them: of the comparisons those with the first model alone."""
+    tables = dict(told.tables)
+    if "comparisons" in tables:
+        first = tables["leaderboard"].numbers["model"].iloc[0]
+        tables["comparisons"] = comparison_table(tables["comparisons"].numbers, of=first)
+    return tables
+
+
+def published_table(published: Mapping[str, Any]) -> Table:
+    """Figures that others published: ``source``, ``baseline``, and ``models``, a mapping of name to its figures."""
+    rows = [{"model": name, **figures} for name, figures in published["models"].items()]
+    caption = f"Published, not measured here: {published['source']}; its {published['baseline']} is 100"
+    return text_table(caption, pd.DataFrame(rows))
+
+
+def undefined(metrics: pd.DataFrame, baseline: str) -> list[str]:
+    """A line for each metric that is undefined on some data set, with where."""
+    rows = metrics[(metrics["model"] == baseline) & (metrics["data_set"] != ALL) & metrics["seed"].isna()]
+    rows = rows[rows["value"].isna() & (rows["corruption"] != ALL)]
+    lines = []
+    for metric, of_metric in rows.groupby("metric"):
+        places = [
+            f"{data_set} ({', '.join(dict.fromkeys(group['corruption']))})"
+            for data_set, group in of_metric.groupby("data_set")
+        ]
+        lines.append(f"{metric}: {'; '.join(places)}")
+    return lines
+
+
+def few_shot_counts(few_shots: Mapping[str, pd.DataFrame]) -> Table:
+    """Training images of each data set and in total, a row per entry of `few_shots`."""
+    counts = [
+        shots[shots["role"] == "training"].groupby("data_set").size().rename(cell) for cell, shots in few_shots.items()
+    ]
+    wide = pd.concat(counts, axis=1).T
+    wide.insert(0, "total", wide.sum(axis=1))
+    caption = "Labelled images that tuning sees; up to as many more are for validation"
+    return text_table(caption, wide.rename_axis("labels").reset_index())
+
+
+def _warnings(synthetic: Sequence[str], setting: Setting) -> list[Note]:
+    notes = []
+    if synthetic:
+        notes.append(
+            Note(
+                "Synthetic phantoms, not patients.",
+                f"The images of {', '.join(synthetic)} are drawn by a program. Figures on them show how the benchmark "
+                "works; they are not clinical findings.",
+                warning=True,
+            )
+        )
+    if setting.seen:
+        notes.append(
+            Note(
+                "Seen in tuning:",
+                f"{', '.join(setting.seen)}. Figures of tuned models under these corruptions, and their means, do not say how "
+                "the models do on corruptions that are new to them; the table of mCE seen and held out does.",
+                warning=True,
+            )
+        )
+    return notes
+
+
+def _introduction(board: pd.DataFrame, data_sets: int, setting: Setting) -> list[Note]:
+    return [
+        Note("Protocol:", f"{setting.protocol}."),
+        Note(
+            "",
+            f"Models: {len(board)}; data sets: {data_sets}. Errors are of clean images and under the corruptions of "
+            f"{', '.join(setting.suites)} at severities 1 to 5; lower is better. In ratios, CE and mCE the baseline "
+            f"{setting.baseline} is 100. Averages over data sets weigh each data set alike.",
+        ),
+        Note(
+            "",
+            "In brackets and error bars: 95 % bootstrap interval, over n test images with all conditions of an image kept "
+            f"together{_seeds(board)}. It is unbounded where the baseline's part of a ratio vanishes in too many resamples, "
+            "and a value is undefined where that part is below 0.01.",
+        ),
+    ]
+
+
+def _seeds(board: pd.DataFrame) -> str:
+    """What intervals say of the spread over trainings."""
+    tuned = board[board["seeds"] > 0]
+    several, single = (tuned["seeds"] > 1).any(), (tuned["seeds"] == 1).any()
+    return (" and over the seeds of the models trained with several" if several else "") + (
+        "; it does not contain the spread over trainings of models with one seed" if single else ""
+    )
+
+
+def _leakage(duplicates: pd.DataFrame) -> Table:
+    """How many images of each training pool were left out because they are in a test split, by pair of data sets."""
+    if duplicates.empty:
+        return text_table("No image of a training pool is also in a test split", pd.DataFrame())
+    names = {"pool_set": "training pool of", "test_set": "test split of", "kind": "match", "size": "images"}
+    counts = duplicates.groupby(["pool_set", "test_set", "kind"], as_index=False).size().rename(columns=names)
+    return text_table("Images of the training pools that are also in a test split, and are not trained on", counts)

@@ -1,0 +1,188 @@
+"""What figures show, from the table of metrics or from logits: once for paper and screen.
+
+:mod:`robustmedclip.reporting.figures` draws it with Matplotlib, :mod:`robustmedclip.reporting.charts` with Plotly.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from robustmedclip.images.conditions import CLEAN
+from robustmedclip.metrics import overall, reliability, scaled_logits
+from robustmedclip.metrics.calibration import BINS
+from robustmedclip.metrics.logits import Logits
+from robustmedclip.metrics.runs import ALL
+from robustmedclip.metrics.table import severity_curve
+from robustmedclip.reporting.palette import COLOURS, MARKERS, colour_of, marker_of
+
+_STYLES: tuple[Literal["solid", "dashed", "dotted"], ...] = ("solid", "dashed", "dotted")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a figure.
+
+    Attributes
+    ----------
+    name : str
+        What the legend says.
+    x, y : ndarray
+        float ``(points,)``.
+    colour : str
+        A hexadecimal colour.
+    marker : str
+        A key of :data:`robustmedclip.reporting.palette.MARKERS`.
+    style : {"solid", "dashed", "dotted"}
+        How it is drawn.
+    interval : tuple of ndarray, optional
+        Lower and upper bound of `y`, float ``(points,)`` each.
+    counts : ndarray, optional
+        How many predictions are behind each point.
+    level : bool
+        Whether it is one value that is compared with at all `x`.
+    """
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    colour: str
+    marker: str = "o"
+    style: Literal["solid", "dashed", "dotted"] = "solid"
+    interval: tuple[np.ndarray, np.ndarray] | None = None
+    counts: np.ndarray | None = None
+    level: bool = False
+
+
+#: Title of a panel to its lines.
+Panels = dict[str, list[Line]]
+
+
+def severity_panels(metrics: pd.DataFrame, models: Sequence[str]) -> Panels:
+    """Error against severity (0: clean), in percent, a panel per corruption, a line per model; dashed without labels.
+
+    Errors are averaged over the data sets that have the corruption.
+    """
+    everywhere = overall(metrics)
+    facts = everywhere.drop_duplicates("model").set_index("model")
+    bases = sorted(set(facts["base"]))
+
+    def line(model: str, corruption: str) -> Line:
+        curve, fact = severity_curve(everywhere, model, corruption), facts.loc[model]
+        return Line(
+            model,
+            x=curve["severity"].to_numpy(float),
+            y=curve["value"].to_numpy(float),
+            colour=colour_of(fact["base"], bases),
+            marker=marker_of(fact["adaptation"], facts["adaptation"]),
+            style="dashed" if pd.isna(fact["fraction"]) else "solid",
+            interval=(curve["low"].to_numpy(float), curve["high"].to_numpy(float)),
+        )
+
+    return {corruption: [line(model, corruption) for model in models] for corruption in _corruptions(everywhere)}
+
+
+def corruption_lines(rows: pd.DataFrame) -> list[Line]:
+    """Error of one model against severity, a line per corruption, from the rows of this model alone."""
+    everywhere = overall(rows)
+    model, corruptions = everywhere["model"].iloc[0], _corruptions(everywhere)
+    lines = []
+    for position, corruption in enumerate(corruptions):
+        curve, turn = severity_curve(everywhere, model, corruption), position // len(COLOURS) % len(_STYLES)
+        lines.append(
+            Line(
+                corruption.replace("_", " "),
+                x=curve["severity"].to_numpy(float),
+                y=curve["value"].to_numpy(float),
+                colour=colour_of(corruption, corruptions),
+                marker=list(MARKERS)[turn],
+                style=_STYLES[turn],
+            )
+        )
+    return lines
+
+
+def most_labels(metrics: pd.DataFrame) -> list[str]:
+    """The models without labels, then of each base model and adaptation the one with the largest few-shot fraction."""
+    everywhere = overall(metrics)
+    unlabelled, tuned = everywhere[everywhere["fraction"].isna()], everywhere[everywhere["fraction"].notna()]
+    largest = tuned.groupby(["base", "adaptation"])["fraction"].transform("max")
+    return [*dict.fromkeys(unlabelled["model"]), *dict.fromkeys(tuned[tuned["fraction"] == largest]["model"])]
+
+
+def few_shot_panels(metrics: pd.DataFrame) -> Panels:
+    """Accuracy against the labelled part of the training pool, both in percent, clean and averaged over corruptions.
+
+    A line per base model and adaptation; what has seen no labels is level, at 0.
+    """
+    everywhere = overall(metrics)
+    everywhere = everywhere[everywhere["severity"].isna()]
+    bases, panels = sorted(set(everywhere["base"])), {}
+    for title, metric, corruption in (("clean", "clean_error", CLEAN.corruption), ("corrupted", "error", ALL)):
+        errors = everywhere[(everywhere["metric"] == metric) & (everywhere["corruption"] == corruption)]
+        panels[title] = [
+            Line(
+                f"{base}, {adaptation}",
+                100 * curve["fraction"].fillna(0).to_numpy(float),
+                100 - curve["value"].to_numpy(float),
+                colour=colour_of(base, bases),
+                marker=marker_of(adaptation, errors["adaptation"]),
+                interval=(100 - curve["high"].to_numpy(float), 100 - curve["low"].to_numpy(float)),
+                level=bool(curve["fraction"].isna().all()),
+            )
+            for (base, adaptation), curve in errors.sort_values("fraction").groupby(["base", "adaptation"])
+        ]
+    return panels
+
+
+def ratios_by(metrics: pd.DataFrame, metric: str, by: str, models: Sequence[str]) -> pd.DataFrame:
+    """A ratio such as ``ce`` or ``mce``: a row per model, a column for each ``corruption`` or ``modality``."""
+    rows = metrics[(metrics["metric"] == metric) & metrics["severity"].isna() & metrics["seed"].isna()]
+    if by == "corruption":
+        rows = overall(rows)
+    else:
+        rows = rows[(rows["data_set"] == ALL) & (rows["modality"] != ALL) & (rows["collection"] == ALL)]
+    return rows.pivot(index="model", columns=by, values="value").reindex(models)
+
+
+def mce_ranking(metrics: pd.DataFrame) -> pd.Series:
+    """Model to mCE over all data sets, the lowest first."""
+    rows = overall(metrics)
+    return rows[rows["metric"] == "mce"].set_index("model")["value"].sort_index().sort_values(kind="stable")
+
+
+def reliability_lines(runs: Sequence[Logits]) -> list[Line]:
+    """Fraction of right predictions against mean confidence, a point per bin that holds predictions.
+
+    Each image of all `runs` counts alike; dotted lines are after temperature scaling. The corrupted ones are of all
+    corruptions and severities.
+    """
+    sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((3, BINS)))
+    for run in runs:
+        clean = np.array([condition == CLEAN for condition in run.conditions])
+        scaled = scaled_logits(run.logits, run.logits[clean.argmax()], run.labels)
+        for name, rows in (("clean", clean), ("corrupted", ~clean)):
+            sums[name] += reliability(run.logits[rows], run.labels)
+            sums[f"{name}, scaled"] += reliability(scaled[rows], run.labels)
+    lines = []
+    for position, (name, (predictions, confidence, right)) in enumerate(sums.items()):
+        filled = predictions > 0
+        counts = predictions[filled]
+        lines.append(
+            Line(
+                name,
+                confidence[filled] / counts,
+                right[filled] / counts,
+                colour=COLOURS[position // 2],
+                style=("solid", "dotted")[position % 2],
+                counts=counts,
+            )
+        )
+    return lines
+
+
+def _corruptions(rows: pd.DataFrame) -> list[str]:
+    return sorted(set(rows["corruption"]) - {CLEAN.corruption, ALL})

@@ -1,0 +1,77 @@
+"""A table with its numbers and as people read it: rounded, each value with its interval."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+from tabulate import LATEX_ESCAPE_RULES
+
+
+class Table(NamedTuple):
+    """A table with its numbers, and as text: rounded, each value with its interval, n in the head of its column."""
+
+    caption: str
+    numbers: pd.DataFrame
+    text: pd.DataFrame
+
+    def markdown(self) -> str:
+        """The text in Markdown, without the caption."""
+        return to_markdown(self.text)
+
+    def latex(self, name: str) -> str:
+        """A floating table for the package booktabs, labelled ``tab:<name>``."""
+        tabular = self.text.to_markdown(index=False, disable_numparse=True, tablefmt="latex_booktabs")
+        caption = "".join(LATEX_ESCAPE_RULES.get(letter, letter) for letter in self.caption)
+        head = f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n\\label{{tab:{name}}}"
+        return f"{head}\n{tabular}\n\\end{{table}}\n"
+
+    def files(self, name: str) -> dict[str, bytes]:
+        """The content of ``<name>.csv``, ``<name>.md`` and ``<name>.tex``."""
+        contents = {
+            "csv": self.numbers.to_csv(index=False, float_format="%.6g"),
+            "md": f"{self.caption}\n\n{self.markdown()}\n",
+            "tex": self.latex(name),
+        }
+        return {f"{name}.{ending}": content.encode() for ending, content in contents.items()}
+
+
+def text_table(caption: str, text: pd.DataFrame) -> Table:
+    """A table that has nothing but what is shown."""
+    return Table(caption, text, text)
+
+
+def model_table(caption: str, rows: pd.DataFrame, models: Sequence[str], keys: Sequence[str]) -> Table:
+    """A row per model, a column for each ``title`` of `rows`.
+
+    `rows` are of the table of metrics, with the ``title`` of their column and the ``decimals`` that are shown; `keys` tell
+    the rows of a model apart.
+    """
+    numbers = rows.sort_values("model", key=lambda names: names.map(models.index), kind="stable")
+    columns = {"model": list(models)}
+    for title, column in rows.groupby("title", sort=False):
+        cells = {row.model: with_interval(row.value, row.low, row.high, row.decimals) for row in column.itertuples()}
+        columns[with_n(title, column["n"])] = [cells.get(model, "") for model in models]
+    return Table(caption, numbers[["model", *keys, "value", "low", "high", "n"]], pd.DataFrame(columns))
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown; bars in its cells and titles are escaped."""
+    escaped = table.map(_escaped).rename(columns=_escaped)
+    return str(escaped.to_markdown(index=False, disable_numparse=True))
+
+
+def with_n(title: str, n: pd.Series) -> str:
+    """The title with the number of test images, which is the same for all models."""
+    return title if n.isna().all() else f"{title} (n = {n.max():.0f})"
+
+
+def with_interval(value: float, low: float, high: float, decimals: int) -> str:
+    """A value with its interval, as people read it."""
+    if pd.isna(value):
+        return "undefined"
+    bounds = "unbounded" if pd.isna(low) else f"{low:.{decimals}f}, {high:.{decimals}f}"
+    return f"{value:.{decimals}f} [{bounds}]"
+
+
+def _escaped(cell: object) -> str:
+    return str(cell).replace("|", "\\|")
