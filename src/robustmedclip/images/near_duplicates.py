@@ -58,7 +58,7 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
 
 def pixel_digests(images: np.ndarray) -> list[str]:
     """A digest of each image of uint8 ``(N, H, W, C)``: equal for equal pixels."""
-    return [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).hexdigest() for image in images]
+    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest() for image in images]
 
 
 def nearest(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -79,7 +79,7 @@ def batches(images: Images, size: int) -> Iterator[np.ndarray]:
     for start in range(0, len(images), size):
         yield images[start : start + size]
         if isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
-            images._mmap.madvise(mmap.MADV_DONTNEED)
+            images._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def rebatched(parts: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

@@ -110,7 +110,7 @@ class ImageSet:
         """Hash of the images, their labels, class names and sample ids."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update("\0".join([*map(str, self.images.shape), *self.class_names, *self.sample_ids]).encode())
-        digest.update(np.ascontiguousarray(self.labels, dtype="<i8"))
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
         for batch in batches(self.images, 64):
-            digest.update(np.ascontiguousarray(batch))
+            digest.update(np.ascontiguousarray(batch).data)
         return digest.hexdigest()

@@ -167,7 +167,7 @@ def _is_plain(dataset: Any) -> bool:
 def _rescaled(stored: np.ndarray, dataset: Any) -> np.ndarray:
     """Levels after the modality's table, or slope and intercept."""
     if dataset.get("ModalityLUTSequence"):
-        from pydicom.pixels import apply_modality_lut
+        from pydicom.pixels.processing import apply_modality_lut
 
         return apply_modality_lut(stored, dataset)
     slope, intercept = _rescale(dataset)
@@ -222,7 +222,7 @@ def _is_square(dataset: Any) -> bool:
 
 def _through_palette(indices: np.ndarray, dataset: Any) -> np.ndarray:
     """The colours of a palette, 8 bits: of wider entries the highest 8, unless they hold no more than 8."""
-    from pydicom.pixels import apply_color_lut
+    from pydicom.pixels.processing import apply_color_lut
 
     colours = apply_color_lut(indices, dataset)[..., :3]
     if colours.dtype == np.uint8:
@@ -234,7 +234,7 @@ def _through_palette(indices: np.ndarray, dataset: Any) -> np.ndarray:
 
 def _decoded(dataset: Any) -> np.ndarray:
     """The pixels as they are stored; colours as RGB."""
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
     from pydicom.uid import (
         ExplicitVRBigEndian,
         ExplicitVRLittleEndian,

@@ -53,9 +53,9 @@ def download(url: str, target: Path, md5: str) -> None:
             return
         while not _continued(url, partial):
             pass
-        if (found := md5_of(partial)) != md5:
+        if (arrived := md5_of(partial)) != md5:
             partial.unlink()
-            raise OSError(f"the MD5 of what arrived is {found}, not {md5}")
+            raise OSError(f"the MD5 of what arrived is {arrived}, not {md5}")
         os.replace(partial, target)
 
 

@@ -41,6 +41,18 @@ _NO_IMAGES = {
     *(".doc", ".docx", ".xls", ".xlsx", ".ods", ".rtf", ".py", ".ipynb", ".m", ".r", ".sh", ".ini", ".cfg", ".toml"),
     *(".sha256", ".md5", ".bib", ".url", ".lnk", ".db"),
 }
+_DOCUMENTS = {
+    "license",
+    "licence",
+    "readme",
+    "copying",
+    "notice",
+    "authors",
+    "changelog",
+    "citation",
+    "md5sums",
+    "sha256sums",
+}
 
 
 @dataclass
@@ -117,8 +129,8 @@ def _add(entries: Entries, child: "os.DirEntry[str]", path: str, above: frozense
 
 def remote_entries(filesystem: AbstractFileSystem, folder: str) -> Entries:
     """What lies in a folder of any filesystem that fsspec knows."""
-    found = filesystem.find(folder, detail=True)
-    return Entries({str(PurePosixPath(path).relative_to(folder)): info for path, info in found.items()})
+    files = filesystem.find(folder, detail=True)
+    return Entries({str(PurePosixPath(path).relative_to(folder)): info for path, info in files.items()})
 
 
 def skip_other_files(entries: Entries) -> None:
@@ -152,6 +164,8 @@ def _no_image(path: str) -> str | None:
     if any(part.startswith(".") or part.lower() in _SYSTEM_FILES for part in path.split("/")):
         return "hidden or a system file"
     suffix = os.path.splitext(path)[1].lower()
+    if path.rpartition("/")[2].lower() in _DOCUMENTS:
+        return "no image"
     return f"no image ({suffix})" if suffix in _NO_IMAGES else None
 
 

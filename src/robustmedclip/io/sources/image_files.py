@@ -2,20 +2,23 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from fsspec import AbstractFileSystem
 
 from robustmedclip.errors import SHOWN, first_ten
 from robustmedclip.images.pixels import LazyImages
-from robustmedclip.io.sources.levels import ImageFileError
+from robustmedclip.io.sources.levels import Header, ImageFileError
 from robustmedclip.io.sources.pixels import PixelReader
 from robustmedclip.io.versioned import SourceError
 from robustmedclip.progress import track
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 def image_files(filesystem: AbstractFileSystem, paths: Sequence[str], reader: PixelReader) -> LazyImages:
@@ -38,56 +41,78 @@ def image_files(filesystem: AbstractFileSystem, paths: Sequence[str], reader: Pi
     SourceError
         Here or on reading, naming the files that can't be read, at most ten; or if the images differ in size.
     """
+    files = _Files(filesystem, paths, reader)
+    try:
+        headers = [files.apply(reader.header, path) for path in track(paths, "reading headers of images")]
+    except ImageFileError:
+        raise files.complaint() from None
+    _log_remarks(paths, headers)
+    shape = _common_shape(paths, headers)
 
-    def apply(function: Callable[[BinaryIO], Any], path: str) -> Any:
+    def read(rows: np.ndarray) -> np.ndarray:
+        images = np.empty((len(rows), *shape), np.uint8)
+        for image, row in zip(images, rows.tolist(), strict=True):
+            image[...] = files.pixels(paths[row], shape)
+        return images
+
+    return LazyImages((len(paths), *shape), read)
+
+
+@dataclass(frozen=True)
+class _Files:
+    filesystem: AbstractFileSystem
+    paths: Sequence[str]
+    reader: PixelReader
+
+    def apply(self, function: Callable[[BinaryIO], Result], path: str) -> Result:
+        """`function` of an open file; raises ``ImageFileError``."""
         try:
-            with filesystem.open(path, "rb") as file:
+            with self.filesystem.open(path, "rb") as file:
                 return function(file)
         except OSError as error:
             raise ImageFileError(f"can't be read ({error})") from error
 
-    def damaged() -> Iterator[tuple[str, str]]:
-        for path in paths:
-            try:
-                apply(reader.pixels, path)
-            except ImageFileError as error:
-                yield str(error), path
+    def pixels(self, path: str, shape: tuple[int, int, int]) -> np.ndarray:
+        """Pixels that fit into an array of the shape; raises ``SourceError`` naming what is wrong with this and other files."""
+        try:
+            pixels = self.apply(self.reader.pixels, path)
+        except ImageFileError:
+            raise self.complaint() from None
+        if pixels.shape[:2] != shape[:2] or pixels.shape[2] > shape[2]:
+            raise SourceError(f"{path} has changed its size since the run began")
+        return pixels
 
-    def complaint() -> SourceError:
+    def complaint(self) -> SourceError:
+        """What is wrong with the first ten of the files that can't be read."""
         reasons: dict[str, list[str]] = {}
-        for reason, path in islice(damaged(), SHOWN):
+        for reason, path in islice(self._damaged(), SHOWN):
             reasons.setdefault(reason, []).append(path)
         same = {
             reason: f" (the same: {first_ten(others)})" if others else "" for reason, (_, *others) in reasons.items()
         }
         return SourceError("; ".join(f"{first} {reason}{same[reason]}" for reason, (first, *_) in reasons.items()))
 
-    try:
-        headers = [apply(reader.header, path) for path in track(paths, "reading headers of images")]
-    except ImageFileError:
-        raise complaint() from None
-    for remark in sorted(set().union(*(header.remarks for header in headers))):
-        remarked = [path for path, header in zip(paths, headers, strict=True) if remark in header.remarks]
-        logger.info("%d of %d images %s (the first: %s)", len(remarked), len(paths), remark, remarked[0])
-    shapes = [header.shape for header in headers]
-    sizes = sorted({shape[:2] for shape in shapes})
-    if len(sizes) > 1:
-        named = [
-            f"{width}x{height} ({paths[[s[:2] for s in shapes].index((height, width))]})" for height, width in sizes
-        ]
-        raise SourceError(f"the images differ in size: {first_ten(named)}: set 'size' in the source")
-    shape = (*sizes[0], max(channels for *_, channels in shapes))
-
-    def read(rows: np.ndarray) -> np.ndarray:
-        images = np.empty((len(rows), *shape), np.uint8)
-        for image, row in zip(images, rows.tolist(), strict=True):
+    def _damaged(self) -> Iterator[tuple[str, str]]:
+        for path in self.paths:
             try:
-                pixels = apply(reader.pixels, paths[row])
-            except ImageFileError:
-                raise complaint() from None
-            if pixels.shape[:2] != shape[:2]:
-                raise SourceError(f"{paths[row]} has changed its size since the run began")
-            image[...] = pixels
-        return images
+                self.apply(self.reader.pixels, path)
+            except ImageFileError as error:
+                yield str(error), path
 
-    return LazyImages((len(paths), *shape), read)
+
+def _log_remarks(paths: Sequence[str], headers: Sequence[Header]) -> None:
+    remarked: dict[str, list[str]] = {}
+    for path, header in zip(paths, headers, strict=True):
+        for remark in header.remarks:
+            remarked.setdefault(remark, []).append(path)
+    for remark, of in sorted(remarked.items()):
+        logger.info("%d of %d images %s (the first: %s)", len(of), len(paths), remark, of[0])
+
+
+def _common_shape(paths: Sequence[str], headers: Sequence[Header]) -> tuple[int, int, int]:
+    """``(H, W, C)`` of all images, in colour if one is; ``SourceError`` if they differ in size."""
+    examples = {header.shape[:2]: path for path, header in zip(reversed(paths), reversed(headers), strict=True)}
+    if len(examples) > 1:
+        named = [f"{width}x{height} ({path})" for (height, width), path in sorted(examples.items())]
+        raise SourceError(f"the images differ in size: {first_ten(named)}: set 'size' in the source")
+    return (*next(iter(examples)), max(header.shape[2] for header in headers))

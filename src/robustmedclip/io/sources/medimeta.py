@@ -101,7 +101,7 @@ class MedIMetaDataset(SourceDataset):
         matches = [_IMAGE_NAME.fullmatch(line) for line in lines]
         if wrong := [repr(line[:80]) for line, match in zip(lines, matches, strict=True) if match is None]:
             raise SourceError(f"{path} has lines that are not of the form images/000123.tiff: {first_ten(wrong)}")
-        rows = np.array(sorted(int(match[1]) for match in matches), dtype=np.int64)
+        rows = np.array(sorted(int(match[1]) for match in matches if match), dtype=np.int64)
         if len(np.unique(rows)) != len(rows):
             raise SourceError(f"{path} lists an image more than once")
         if len(rows) and rows[-1] >= count:
@@ -132,7 +132,7 @@ class MedIMetaDataset(SourceDataset):
         if len(content) > largest:
             raise SourceError(f"{path} is larger than {largest} bytes")
         try:
-            return content.decode()
+            return str(content, "utf-8")
         except UnicodeDecodeError as error:
             raise SourceError(f"{path} is not text ({error})") from error
 

@@ -73,7 +73,7 @@ def _sample_ids(archive: NpzArchive, split: str, count: int, path: str) -> list[
     header = archive.header(key)
     if header.dtype.kind != "U" or header.shape != (count,):
         raise SourceError(f"{path}: {key} must be text ({count},), not {header.dtype} {header.shape}")
-    ids = archive.read(key, _LARGEST_LABELS).tolist()
+    ids: list[str] = archive.read(key, _LARGEST_LABELS).tolist()
     if len(set(ids)) != count:
         raise SourceError(f"{path}: {key} names {count - len(set(ids))} images twice")
     return ids
@@ -204,7 +204,8 @@ class MedMNISTDataset(NpzDataset):
 
         if self._flag not in INFO:
             raise SourceError(f"MedMNIST has no collection {self._flag!r}; it has {', '.join(INFO)}")
-        return INFO[self._flag]
+        info: dict[str, Any] = INFO[self._flag]
+        return info
 
     def _official_md5(self) -> str:
         return str(self._info()[f"MD5{self._suffix}"])

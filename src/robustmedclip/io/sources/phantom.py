@@ -50,7 +50,7 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
     ):
         self._fields = {"name": name, "modality": modality}
         self._origin = dict(origin or {})
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "anatomy": anatomy,
             "domain": domain,
             "counts": counts,

@@ -7,7 +7,8 @@ from io import BytesIO
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from robustmedclip.io.sources.levels import Header, ImageFileError, Window, blockwise, check_size, required
 
@@ -57,18 +58,18 @@ def pixels(file: BinaryIO, window: Window | None) -> np.ndarray:
         return _over_black(shown, np.asarray(layers.getchannel("A"))) if transparent else shown
 
 
-def _opened(file: BinaryIO, window: Window | None) -> Image.Image:
+def _opened(file: BinaryIO, window: Window | None) -> ImageFile.ImageFile:
     """The picture, its pixels still in the file, after all that its header can be refused for."""
     image = Image.open(file, formats=FORMATS)
     check_size(*image.size)
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise ImageFileError(f"has {image.n_frames} frames: save each as an image of its own")
+    if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+        raise ImageFileError(f"has {frames} frames: save each as an image of its own")
     deep, bits = image.mode in _DEEP_GREY, _bits(image, file)
     if deep:
         required(window)
     elif bits > 8:
         raise ImageFileError("has colours of more than 8 bits: convert it to 8 bits")
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         _check_tiff(image, deep)
     if image.mode == "LAB":
         raise ImageFileError("has colours of CIELAB: convert it to RGB")
@@ -79,7 +80,7 @@ def _opened(file: BinaryIO, window: Window | None) -> Image.Image:
     return image
 
 
-def _check_tiff(image: Image.Image, deep: bool) -> None:
+def _check_tiff(image: TiffImageFile, deep: bool) -> None:
     if deep and image.tag_v2.get(_PHOTOMETRIC) == _MIN_IS_WHITE:
         raise ImageFileError("shows low levels as white: invert it, so that they are black")
     if not deep and _SIGNED in np.atleast_1d(image.tag_v2.get(_SAMPLE_FORMAT, 1)):
@@ -87,7 +88,7 @@ def _check_tiff(image: Image.Image, deep: bool) -> None:
 
 
 def _unturned_size(image: Image.Image) -> tuple[int, int]:
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         return int(image.tag_v2[_WIDTH]), int(image.tag_v2[_HEIGHT])
     return image.size
 
@@ -116,8 +117,8 @@ def _has_late_metadata(file: BinaryIO) -> bool:
 
 def _bits(image: Image.Image, file: BinaryIO) -> int:
     """Bits per channel in the file; Pillow's modes don't tell for colours."""
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(_BITS, (1,)))
+    if isinstance(image, TiffImageFile):
+        return int(max(image.tag_v2.get(_BITS, (1,))))
     if image.format == "PNG":  # the depth in the IHDR chunk
         position = file.tell()
         file.seek(24)
@@ -164,7 +165,7 @@ def _profile_conversion(profile: bytes, mode: str) -> Conversion | None:
         return None
 
     def convert(picture: Image.Image) -> Image.Image:
-        shown = ImageCms.applyTransform(picture, transform)
+        shown = ImageCms.applyTransform(picture, transform) or picture
         return shown.getchannel("G") if mode == "L" else shown
 
     steps = np.arange(0, 256, 15, dtype=np.uint8)

@@ -165,7 +165,8 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
 
     def test_shape(self) -> tuple[int, int, int, int]:
         """Shape of the test images, ``(N, H, W, C)``."""
-        return self._splits()["test"].images.shape
+        count, height, width, channels = self._splits()["test"].images.shape
+        return count, height, width, channels
 
     def signature(self) -> Any:
         """What the images depend on: settings, and name, size and time (or what stands for it) of each file."""
