@@ -29,7 +29,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     ``corruption`` includes ingestion, so that it makes corrupted sets from the sources on its own.
     """
     config = current_config()
-    plan = config.plan()
+    plan = config.plan
     stages = {name: stage.create_pipeline(plan) for name, stage in STAGES.items()}
     benchmark = Pipeline([node for stage in stages.values() for node in stage.nodes])
     return {

@@ -17,7 +17,7 @@ from robustmedclip.models.interface import zero_shot_classifier
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 from robustmedclip.models.study_quirks import _SWITCHES, as_the_authors
-from robustmedclip.plan.plan import AUTHORS_SWITCHES
+from robustmedclip.plan.reading import AUTHORS_SWITCHES
 
 SHIPPED = Path(robustmedclip.models.__file__).parent / "phantom_vit"
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)

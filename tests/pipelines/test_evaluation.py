@@ -28,6 +28,7 @@ from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation import create_pipeline
 from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, score
 from robustmedclip.plan.plan import Plan
+from robustmedclip.plan.reading import read_plan
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.fingerprints import expected_fingerprints
 
@@ -104,7 +105,7 @@ def test_bfloat16_gives_features_close_to_float32s(corrupted, monkeypatch):
 
 def plan_of(*models: str, read_together: bool = False, **prompts) -> Plan:
     source = {"type": "robustmedclip.io.PhantomDataset", "anatomy": "oct"}
-    return Plan.from_parameters(
+    return read_plan(
         {
             "data_sets": {"oct": {"modality": "OCT", "source": source, **prompts}},
             "corruptions": {"suite": "medimeta-c", "names": "all"},

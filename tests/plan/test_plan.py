@@ -8,7 +8,10 @@ import pytest
 import yaml
 
 from robustmedclip.images.conditions import CLEAN, Condition
-from robustmedclip.plan.plan import Plan, PlanError, fraction_label
+from robustmedclip.plan.entries import catalog_entries
+from robustmedclip.plan.plan import fraction_label
+from robustmedclip.plan.problems import PlanError
+from robustmedclip.plan.reading import read_plan
 from robustmedclip.run.config import BenchmarkConfigLoader, ConfigError
 from robustmedclip.settings import CONFIG_LOADER_ARGS
 
@@ -40,7 +43,7 @@ def changed(path: str, value: object) -> dict:
 
 
 def test_a_key_that_starts_with_an_underscore_is_the_users_own():
-    assert Plan.from_parameters(PARAMETERS | {"_anchor": 3}) == Plan.from_parameters(PARAMETERS)
+    assert read_plan(PARAMETERS | {"_anchor": 3}) == read_plan(PARAMETERS)
 
 
 @pytest.fixture
@@ -58,16 +61,16 @@ def load(tmp_path, monkeypatch):
 
 
 def test_everything_that_ships_is_known(load):
-    assert load("").plan().baseline == "phantom_vit"
+    assert load("").plan.baseline == "phantom_vit"
     for environment in ("paper", "methods", "imbalanced"):
-        BenchmarkConfigLoader(str(CONF), env=environment, **CONFIG_LOADER_ARGS).plan()
+        BenchmarkConfigLoader(str(CONF), env=environment, **CONFIG_LOADER_ARGS).plan
 
 
 def test_a_mistyped_key_of_a_file_or_of_the_command_line_is_refused(load):
     with pytest.raises(PlanError, match="unknown 'basline'; did you mean 'baseline'"):
-        load("basline: phantom_resnet").plan()
+        load("basline: phantom_resnet").plan
     with pytest.raises(PlanError, match="unknown 'protocl'; did you mean 'protocol'"):
-        load("", protocl="authors").plan()
+        load("", protocl="authors").plan
 
 
 def test_methods_of_an_environment_are_beside_those_that_ship_and_change_their_settings(load):
@@ -78,7 +81,7 @@ def test_methods_of_an_environment_are_beside_those_that_ship_and_change_their_s
     assert methods["robust-lora"] == shipped["robust-lora"] | {"epochs": 3, "rank": 2}
     assert methods["lora"] == shipped["lora"]
     with pytest.raises(PlanError, match="methods: expected names mapped to settings"):
-        load("methods: none").plan()
+        load("methods: none").plan
 
 
 def test_an_environment_that_is_not_there_is_named():
@@ -100,21 +103,20 @@ def test_an_environment_that_is_not_there_is_named():
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_place(load, text, place):
     with pytest.raises(ConfigError, match=place) as error:
-        load(text).plan()
+        load(text).plan
     assert "\n" not in error.value.message and ("benchmark.yml" in error.value.message or "${" in text)
 
 
 def test_fan_out():
-    plan = Plan.from_parameters(PARAMETERS)
+    plan = read_plan(PARAMETERS)
     assert [model.name for model in plan.evaluated_models[:2]] == ["other", "clip"]
     assert len(plan.tuned_models) == 2 * 2 * 2
     assert plan.tuned_models[0].cell == "clip_lora_k1_s0"
     assert plan.fractions == (0.01, 0.1)
-    assert [data_set.synthetic for data_set in plan.data_sets] == [True, False]
 
 
 def test_conditions_are_clean_and_every_corruption_at_five_severities():
-    conditions = Plan.from_parameters(PARAMETERS).data_sets[0].conditions
+    conditions = read_plan(PARAMETERS).data_sets[0].conditions
     assert conditions[0] == CLEAN
     assert len(conditions) == 1 + 7 * 5
     assert all(Condition.parse(str(condition)) == condition for condition in conditions)
@@ -123,7 +125,7 @@ def test_conditions_are_clean_and_every_corruption_at_five_severities():
 @pytest.mark.parametrize("names", [["pixelate"], ["pixelate", "contrast"]])
 def test_a_data_set_may_have_its_own_corruptions(names):
     own = changed("data_sets.own.corruptions", {"suite": "medimeta-c", "names": names})
-    assert len(Plan.from_parameters(own).data_sets[1].conditions) == 1 + 5 * len(names)
+    assert len(read_plan(own).data_sets[1].conditions) == 1 + 5 * len(names)
 
 
 def test_medmnist_c_has_a_list_for_each_data_set():
@@ -133,7 +135,7 @@ def test_medmnist_c_has_a_list_for_each_data_set():
         "source": SOURCE,
         "corruptions": {"suite": "medmnist-c", "names": ["bubble"], "storage": "on_the_fly", "grey": "reference"},
     }
-    blood, own, bloodmnist = Plan.from_parameters(parameters).data_sets
+    blood, own, bloodmnist = read_plan(parameters).data_sets
     assert (blood.suite_dataset, own.suite_dataset, bloodmnist.suite_dataset) == ("octmnist", None, "bloodmnist")
     assert [len(data_set.conditions) for data_set in (blood, own, bloodmnist)] == [31, 36, 6]
     assert (own.storage, own.grey) == ("materialised", "native")
@@ -143,38 +145,42 @@ def test_medmnist_c_has_a_list_for_each_data_set():
 def test_released_files_become_a_source():
     parameters = changed("corruptions.released", "data/01_raw/MediMeta-C/{data_set}")
     parameters["data_sets"]["own"]["corruptions"] = {"suite": "medimeta-c", "names": ["contrast"]}
-    plan = Plan.from_parameters(parameters)
+    plan = read_plan(parameters)
     assert [data_set.released for data_set in plan.data_sets] == ["data/01_raw/MediMeta-C/blood", None]
-    entry = plan.sources()["released-blood"]
+    entry = catalog_entries(plan)["released-blood"]
     assert (entry["suite"], entry["filepath"]) == ("medimeta-c", "data/01_raw/MediMeta-C/blood")
-    assert "released-own" not in plan.sources()
+    assert "released-own" not in catalog_entries(plan)
 
 
 def test_a_data_set_may_belong_to_a_collection():
-    plan = Plan.from_parameters(changed("data_sets.own.collection", "first"))
+    plan = read_plan(changed("data_sets.own.collection", "first"))
     assert [data_set.collection for data_set in plan.data_sets] == [None, "first"]
 
 
 def test_sources_become_catalog_entries():
-    sources = Plan.from_parameters(PARAMETERS).sources()
+    sources = catalog_entries(read_plan(PARAMETERS))
     assert set(sources) == {"raw-blood", "raw-own", "model-clip", "model-other"}
     assert sources["raw-own"]["class_names"] == ["a", "b"]
     assert "origin" not in sources["model-clip"]
     origin = {"url": "https://example.org", "licence": "MIT"}
-    assert Plan.from_parameters(changed("models.clip.origin", origin)).sources()["model-clip"]["origin"] == origin
+    assert catalog_entries(read_plan(changed("models.clip.origin", origin)))["model-clip"]["origin"] == origin
 
 
 @pytest.mark.parametrize(
     ("path", "value", "culprit"),
     [
-        ("models.clip.origin", "openai", "models.clip.origin: expected texts for some of url, size, licence, citation"),
+        ("models.clip.origin", "openai", "models.clip.origin: expected url, size, licence, citation, found 'openai'"),
         ("models.clip.origin", {"license": "MIT"}, "models.clip.origin: unknown 'license'; did you mean 'licence'?"),
         ("corruptions.names", ["gausian_noise"], "did you mean 'gaussian_noise'?"),
-        ("corruptions.suite", "imagenet", "unknown 'imagenet'; did you mean 'imagenet-c'?"),
+        ("corruptions.suite", "imagenet", "unknown corruption suite 'imagenet'; did you mean 'imagenet-c'?"),
         ("corruptions.suite", "medmnist-c", "medmnist-c has no list for 'own': set 'dataset'"),
-        ("corruptions.storage", "disk", "corruptions.storage: unknown 'disk'; known are materialised, on_the_fly"),
-        ("corruptions.grey", "gray", "corruptions.grey: unknown 'gray'"),
-        ("corruptions.dataset", "bloodmnist", "only medmnist-c has a list"),
+        ("corruptions.storage", "disk", "corruptions.storage: expected materialised or on_the_fly, found 'disk'"),
+        ("corruptions.grey", "gray", "corruptions.grey: expected native or reference, found 'gray'"),
+        (
+            "corruptions.dataset",
+            "bloodmnist",
+            "corruptions.dataset: medimeta-c has one list of corruptions for all data sets",
+        ),
         ("corruptions.released", 3, "corruptions.released: expected the folder"),
         ("corruptions.label_map", {0: "x"}, "'released' is missing"),
         (
@@ -263,7 +269,7 @@ def test_sources_become_catalog_entries():
 )
 def test_a_wrong_plan_names_the_culprit(path, value, culprit):
     with pytest.raises(PlanError) as error:
-        Plan.from_parameters(changed(path, value))
+        read_plan(changed(path, value))
     assert culprit in str(error.value)
 
 
@@ -300,53 +306,53 @@ def test_a_wrong_plan_names_the_culprit(path, value, culprit):
 )
 def test_wrong_settings_of_a_method_are_reported_with_the_rest(path, value, culprit):
     with pytest.raises(PlanError) as error:
-        Plan.from_parameters(changed(path, value) | {"baseline": "nobody"})
+        read_plan(changed(path, value) | {"baseline": "nobody"})
     assert culprit in str(error.value)
     assert "baseline" in str(error.value)
 
 
 def test_scored_corruptions_that_the_tuning_sees_are_known():
     corruptions = {"suite": "imagenet-c", "names": ["fog", "contrast", "pixelate"], "probability": 0.5}
-    seen = Plan.from_parameters(changed("adaptations.lora.corruptions", corruptions))
+    seen = read_plan(changed("adaptations.lora.corruptions", corruptions))
     assert seen.seen_corruptions == ("contrast", "pixelate")
-    assert Plan.from_parameters(PARAMETERS).seen_corruptions == ()
-    assert Plan.from_parameters(changed("adaptations.lora.method", "robust-lora")).seen_corruptions == ()
+    assert read_plan(PARAMETERS).seen_corruptions == ()
+    assert read_plan(changed("adaptations.lora.method", "robust-lora")).seen_corruptions == ()
 
 
 def test_the_authors_protocol_switches_models_and_methods():
     parameters = changed("models.clip.authors", ["normalised_twice"])
-    fixed, authors = (Plan.from_parameters(parameters | {"protocol": name}) for name in ("fixed", "authors"))
-    assert fixed == Plan.from_parameters(parameters)
-    assert fixed.sources()["model-clip"] == authors.sources()["model-clip"]["model"] | {
+    fixed, authors = (read_plan(parameters | {"protocol": name}) for name in ("fixed", "authors"))
+    assert fixed == read_plan(parameters)
+    assert catalog_entries(fixed)["model-clip"] == catalog_entries(authors)["model-clip"]["model"] | {
         "metadata": {"kedro-viz": {"layer": "models"}}
     }
-    assert authors.sources()["model-clip"]["switches"] == ["normalised_twice"]
-    assert authors.sources()["model-other"] == fixed.sources()["model-other"]
+    assert catalog_entries(authors)["model-clip"]["switches"] == ["normalised_twice"]
+    assert catalog_entries(authors)["model-other"] == catalog_entries(fixed)["model-other"]
     assert [plan.adaptations[0].method.features for plan in (fixed, authors)] == ["unit", "raw"]
     chosen = "the test images choose the epoch of lora"
     assert authors.protocol_summary == f"authors (clip: normalised_twice), {chosen}"
-    assert Plan.from_parameters(changed("adaptations.lora.select_on", "test")).protocol_summary == f"fixed, {chosen}"
+    assert read_plan(changed("adaptations.lora.select_on", "test")).protocol_summary == f"fixed, {chosen}"
     assert fixed.validates(0.1) and not authors.validates(0.1)
 
 
 def test_the_pool_may_be_one_split():
-    plan = Plan.from_parameters(PARAMETERS | {"pool": ["val"]})
+    plan = read_plan(PARAMETERS | {"pool": ["val"]})
     assert plan.pool == ("val",) and plan.protocol_summary == "fixed, few-shot images of the val split alone"
     for wrong in ("val", [], ["test"], ["val", "val"], [["val"]]):
         with pytest.raises(PlanError, match="pool: expected train and val, or one of them in a list, found"):
-            Plan.from_parameters(PARAMETERS | {"pool": wrong})
+            read_plan(PARAMETERS | {"pool": wrong})
 
 
 def test_models_read_together_if_the_plan_says_so():
-    assert not Plan.from_parameters(PARAMETERS).read_together
-    assert Plan.from_parameters(PARAMETERS | {"read_together": True}).read_together
+    assert not read_plan(PARAMETERS).read_together
+    assert read_plan(PARAMETERS | {"read_together": True}).read_together
     with pytest.raises(PlanError, match="read_together: expected true or false, found 'yes'"):
-        Plan.from_parameters(PARAMETERS | {"read_together": "yes"})
+        read_plan(PARAMETERS | {"read_together": "yes"})
 
 
 def test_an_adaptation_may_change_settings_of_its_method():
     lora = {"method": "lora", "models": "all", "fractions": [0.1]}
-    plan = Plan.from_parameters(PARAMETERS | {"adaptations": {"study": lora, "longer": {**lora, "epochs": 40}}})
+    plan = read_plan(PARAMETERS | {"adaptations": {"study": lora, "longer": {**lora, "epochs": 40}}})
     study, longer = (adaptation.method for adaptation in plan.adaptations)
     assert (study.epochs, longer.epochs) == (20, 40)
     assert longer.model_copy(update={"epochs": 20}) == study
@@ -357,7 +363,7 @@ def test_prompts_need_no_labels_and_heads_need_some():
         "ensemble": {"method": "prompt-ensemble", "models": ["clip"]},
         "probe": {"method": "linear-probe", "models": ["clip"], "fractions": [0.1]},
     }
-    plan = Plan.from_parameters(PARAMETERS | {"adaptations": adaptations})
+    plan = read_plan(PARAMETERS | {"adaptations": adaptations})
     assert [model.cell for model in plan.evaluated_models] == [
         "other",
         "clip",
@@ -396,7 +402,7 @@ def test_prompts_need_no_labels_and_heads_need_some():
 )
 def test_wrong_controls_name_the_culprit(adaptation, culprit):
     with pytest.raises(PlanError) as error:
-        Plan.from_parameters(PARAMETERS | {"adaptations": {"x": {"models": "all", **adaptation}}})
+        read_plan(PARAMETERS | {"adaptations": {"x": {"models": "all", **adaptation}}})
     assert culprit in str(error.value)
 
 
@@ -406,7 +412,7 @@ def test_all_problems_are_reported_at_once():
     wrong["seeds"] = [-1]
     wrong["corruptions"]["names"] = ["fogg"]
     with pytest.raises(PlanError) as error:
-        Plan.from_parameters(wrong)
+        read_plan(wrong)
     assert all(str(error.value).count(word) == 1 for word in ("nobody", "fogg", "seeds:"))
 
 

@@ -46,6 +46,7 @@ from robustmedclip.models.transformers_clip import load_transformers
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import score
 from robustmedclip.plan.plan import Plan
+from robustmedclip.plan.reading import read_plan
 from robustmedclip.pretraining import train_tokenizer
 from robustmedclip.run.config import BenchmarkConfigLoader
 from robustmedclip.run.hooks import TrackingHook
@@ -304,7 +305,7 @@ def random_adapter(model: VisionLanguageModel) -> Adapter:
     """An adapter that changes what the model says."""
     images = images_of("rods")
     samples = Samples([images.subset(np.arange(4))], model.preprocess)
-    settings = replace(Plan.from_parameters(PARAMETERS).adaptations[0].settings, epochs=1)
+    settings = replace(read_plan(PARAMETERS).adaptations[0].settings, epochs=1)
     classifier = zero_shot_classifier(model, images.class_names, ["{class_name}"], "microscopy")
     adapter, _ = tune(model, samples, samples, classifier, settings, seed=0, metadata={})
     rng = np.random.default_rng(0)
@@ -348,7 +349,7 @@ def children_of(catalog: DataCatalog, plan: Plan, experiment: str) -> dict[str, 
 
 
 def test_a_child_run_leads_back_to_the_bytes_behind_it(tmp_path, experiment):
-    plan = Plan.from_parameters({**PARAMETERS, "adaptations": {}})
+    plan = read_plan({**PARAMETERS, "adaptations": {}})
     (child,) = children_of(scored(tmp_path, plan), plan, experiment).values()
     assert child.info.status == "FINISHED" and child.info.run_name == "vit"
     assert child.data.tags["kedro_run_id"] == "this run" and child.data.tags["weights"] == "hash of vit"
@@ -359,7 +360,7 @@ def test_a_child_run_leads_back_to_the_bytes_behind_it(tmp_path, experiment):
 
 
 def test_a_child_run_has_curves_and_a_figure(tmp_path, experiment):
-    plan = Plan.from_parameters({**PARAMETERS, "seeds": [0]})
+    plan = read_plan({**PARAMETERS, "seeds": [0]})
     catalog = scored(tmp_path, plan)
     history = pd.DataFrame({"epoch": [0, 1], "loss": [2.0, 1.0], "validation_loss": [np.nan, 1.5]})
     catalog["history-vit_lora_k10_s0"] = MemoryDataset(history)
@@ -378,7 +379,7 @@ def test_a_child_run_has_curves_and_a_figure(tmp_path, experiment):
 
 
 def test_each_of_several_seeds_has_figures_of_its_own(tmp_path, experiment):
-    plan = Plan.from_parameters({**PARAMETERS, "seeds": [0, 1]})
+    plan = read_plan({**PARAMETERS, "seeds": [0, 1]})
     catalog = scored(tmp_path, plan)
     children, metrics = children_of(catalog, plan, experiment), catalog.load("metrics")
     assert len(children) == 8
@@ -409,7 +410,7 @@ def best(request, address, tmp_path_factory) -> Best:
         write_transformers(Path(base), request.param)
         # CLIP reads a text at its highest token: that has to be the name of the class.
         train_tokenizer(["round long odd", "thin thick"], 300, 24).save_pretrained(base)
-    plan, model, logits = Plan.from_parameters(PARAMETERS), load(base), {}
+    plan, model, logits = read_plan(PARAMETERS), load(base), {}
     adapter = random_adapter(load(base))
     catalog = DataCatalog()
     ranks = ["vit_probe_k10", "vit_ensemble", "vit", "vit_lora_k50", "vit_lora_k10"]

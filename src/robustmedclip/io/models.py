@@ -10,8 +10,6 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from robustmedclip.run.config import project_root
-
 _HUB = "hf-hub:"
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
@@ -251,6 +249,8 @@ def _located(source: str | None, always: bool = False) -> str | None:
     like a file or exists. Otherwise `source`, a name."""
     if source is None or source.startswith(_HUB):
         return source
+    from robustmedclip.run.config import project_root
+
     path = Path(project_root(), source)
     return str(path) if always or path.suffix in _SUFFIXES or path.exists() else source
 

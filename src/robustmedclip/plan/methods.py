@@ -1,57 +1,51 @@
 """Methods as YAML has them: their ``type``, and the settings that differ from its defaults."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from robustmedclip.adaptation.methods import METHODS, Method
 from robustmedclip.errors import InputError
-from robustmedclip.plan.checks import unknown
+from robustmedclip.plan.problems import lines, shown
 from robustmedclip.plugins import plugged_in
 
 
-def method_of(values: Mapping[str, Any]) -> Method:
-    """The method that settings are of.
+def under_protocol(method: Mapping[str, Any], protocol: str) -> dict[str, Any]:
+    """Settings of a method under a protocol: ``authors`` in it are what the study's code does otherwise."""
+    settings = {name: value for name, value in method.items() if name != "authors"}
+    return settings | method.get("authors", {}) if protocol == "authors" else settings
 
-    Raises
-    ------
-    InputError
-        If there is no such type.
-    ValidationError
-        If a value is not valid.
+
+def method_of(place: str, values: Any, problems: list[str]) -> Method | None:
+    """The method that settings are of; None, after the problems were added, if they are not valid.
+
+    Parameters
+    ----------
+    place : str
+        Where the settings stand.
+    values : object
+        ``type``, the short name or the dotted path of a method, and settings of it.
+    problems : list of str
+        Lines are added to it.
     """
-    settings = {name: value for name, value in values.items() if name != "type"}
-    return plugged_in(values["type"], METHODS, "method")(**settings)
-
-
-def method_problems(place: str, values: Any) -> Iterator[str]:
-    """What is wrong with the settings of a method, a line per problem; `place` says where they are."""
     if not isinstance(values, Mapping):
-        yield f"{place}: expected settings, found {values!r}"
-        return
+        problems.append(f"{place}: expected settings, found {shown(values)}")
+        return None
     if not isinstance(values.get("type"), str):
-        yield f"{place}.type: expected one of {', '.join(METHODS)}, or a dotted path, found {values.get('type')!r}"
-        return
+        known = f"{', '.join(METHODS)}, or a dotted path"
+        problems.append(f"{place}.type: expected one of {known}, found {shown(values.get('type'))}")
+        return None
     try:
-        known = plugged_in(values["type"], METHODS, "method").model_fields
+        method_class = plugged_in(values["type"], METHODS, "method")
     except InputError as error:
-        yield f"{place}.type: {error.message}"
-        return
-    yield from unknown(place, [name for name in values if name != "type"], known)
+        problems.append(f"{place}.type: {error.message}")
+        return None
+    if not (isinstance(method_class, type) and issubclass(method_class, Method)):
+        problems.append(f"{place}.type: {values['type']!r} is no class that derives from {Method.__name__}")
+        return None
     try:
-        method_of({name: value for name, value in values.items() if name in (*known, "type")})
+        return method_class(**{str(name): value for name, value in values.items() if name != "type"})
     except ValidationError as error:
-        yield from (_line(place, problem) for problem in error.errors())
-
-
-def _line(place: str, problem: Mapping[str, Any]) -> str:
-    *outside, name = place, *map(str, problem["loc"])
-    if problem["type"] == "missing":
-        return f"{'.'.join(outside)}: missing {name}"
-    where = ".".join((*outside, name))
-    if problem["type"] == "literal_error":
-        expected = f"expected {problem['ctx']['expected'].replace(chr(39), '')}"
-    else:
-        expected = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {expected}, found {problem['input']!r}"
+        problems += lines(method_class, place, error.errors())
+        return None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from copy import copy
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
 from robustmedclip.errors import InputError
+from robustmedclip.plan.entries import catalog_entries
 from robustmedclip.plan.plan import Plan
+from robustmedclip.plan.reading import read_plan
 
 
 class ConfigError(InputError):
@@ -67,10 +70,14 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
             if key == "parameters":
                 return self._parameters()
             config = super().__getitem__(key)
-        except (YAMLError, OmegaConfBaseException, AttributeError, ValueError, OSError) as error:
+        except (YAMLError, OmegaConfBaseException, ValueError, OSError, RecursionError) as error:
             raise ConfigError(self._unreadable() or " ".join(str(error).split())) from error
+        except AttributeError as error:  # Kedro's, of a file that holds no keys; any other is a bug
+            if problem := self._unreadable():
+                raise ConfigError(problem) from error
+            raise
         if key == "catalog":
-            config = config | self.plan().sources()
+            config = config | catalog_entries(self.plan)
         return config
 
     def _parameters(self) -> dict[str, Any]:
@@ -106,9 +113,10 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
                     return f"{file}: {' '.join(str(error).split())}"
         return None
 
+    @cached_property
     def plan(self) -> Plan:
-        """The validated plan of this loader's environment."""
-        return Plan.from_parameters(self["parameters"])
+        """The validated plan of this loader's environment, made once."""
+        return read_plan(self["parameters"])
 
 
 def _changed(settings: Any, new: Any) -> Any:

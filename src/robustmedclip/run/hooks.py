@@ -25,6 +25,7 @@ from kedro.pipeline.node import Node
 
 from robustmedclip.errors import InputError, first_ten
 from robustmedclip.io.checkpoint import TrainingCheckpoint
+from robustmedclip.plan.entries import catalog_entries
 from robustmedclip.progress import duration, volume
 from robustmedclip.run.config import current_config, project_root
 from robustmedclip.run.fingerprints import UNKNOWN, expected_fingerprints
@@ -58,7 +59,7 @@ class PreflightHook:
             problems = _disk_problems(nodes, catalog) or _model_problems(nodes, catalog)
         if problems:
             raise PreflightError("Nothing was run:\n" + "\n".join(f"  - {problem}" for problem in problems))
-        if seen := current_config().plan().seen_corruptions:
+        if seen := current_config().plan.seen_corruptions:
             logger.warning(
                 "The tuning trains on corruptions that are scored (%s): there, the tuned models' figures do not say how "
                 "they do on corruptions new to them. To mend it, take them out of 'corruptions' of the method",
@@ -70,7 +71,7 @@ class PreflightHook:
         """Check every source of the plan, say what was found, and end the run: successfully if nothing is wrong."""
         from robustmedclip.commands.check import as_text, check_entries
 
-        checked = check_entries(current_config().plan().sources(), catalog.get)
+        checked = check_entries(catalog_entries(current_config().plan), catalog.get)
         click.echo(as_text(checked))
         raise click.exceptions.Exit(any(status != "present" for _, status, _ in checked))
 
@@ -146,7 +147,7 @@ def _disk_problems(nodes: list[Node], catalog: DataCatalog) -> list[str]:
     """What corrupting all test sets takes, if that is more than there is."""
     made = {name for node in nodes for name in node.outputs}
     needed, folder = 0, Path(project_root())
-    for data_set in current_config().plan().data_sets:
+    for data_set in current_config().plan.data_sets:
         target = catalog.get(entry := f"corrupted-{data_set.name}")
         if entry in made and target._protocol == "file" and (shape := _test_shape(data_set.name, made, catalog)):
             stored = 1 if data_set.storage == "on_the_fly" else len(data_set.conditions)
@@ -169,11 +170,11 @@ def _model_problems(nodes: list[Node], catalog: DataCatalog) -> list[str]:
     from robustmedclip.pipelines.evaluation.nodes import images_per_second
 
     made = {name for node in nodes for name in node.outputs}
-    adaptations = {(one.base, one.adaptation) for one in current_config().plan().tuned_models if one.artefact in made}
+    adaptations = {(one.base, one.adaptation) for one in current_config().plan.tuned_models if one.artefact in made}
     cells = [cell for node in nodes for cell in product(_inputs(node, "model"), _inputs(node, "corrupted"))]
     counts = {
         one.name: shape[0] * len(one.conditions)
-        for one in current_config().plan().data_sets
+        for one in current_config().plan.data_sets
         if one.name in {data_set for _, data_set in cells} and (shape := _test_shape(one.name, made, catalog))
     }
     problems, seconds, speeds = [], 0.0, []
@@ -344,9 +345,9 @@ class TrackingHook:
 
             log_report(catalog, made)
             if "metrics" in made:
-                log_models(catalog, config.plan(), self._run_params["run_id"])
+                log_models(catalog, config.plan, self._run_params["run_id"])
             if "leaderboard" in made and config["parameters"]["tracking"]["log_best_adapter"]:
-                log_best_adapter(catalog, config.plan())
+                log_best_adapter(catalog, config.plan)
             self._close_curves("FINISHED")
         except BaseException:
             self._close_runs("FAILED")

@@ -10,7 +10,7 @@ from robustmedclip.errors import InputError
 from robustmedclip.images.levels import checked_levels
 from robustmedclip.images.pixels import concatenated
 from robustmedclip.images.sets import ImageSet
-from robustmedclip.plan.plan import POOL_SPLITS
+from robustmedclip.plan.schema import POOL_SPLITS
 from robustmedclip.reporting.card import data_card
 
 VERSION = 4
