@@ -52,7 +52,7 @@ def test_the_default_benchmark_has_one_node_per_cell_and_two_where_features_are_
 
 
 def test_whether_models_read_together_makes_nothing_of_the_tuned_ones_stale(context):
-    plan = context.config_loader.plan()
+    plan = context.config_loader.plan
     apart, together = (
         expected_fingerprints(evaluation.create_pipeline(replace(plan, read_together=value)), str)
         for value in (False, True)
@@ -76,7 +76,7 @@ def test_every_intermediate_is_persisted_and_versioned(context, pipelines):
 def test_the_paper_environment_has_a_graph_of_its_own(pipelines):
     with KedroSession.create(ROOT, env="paper") as session:
         config = session.load_context().config_loader
-    plan = config.plan()
+    plan = config.plan
     assert [adaptation.method.rank for adaptation in plan.adaptations] == [8, 16]
     assert len(plan.tuned_models) == 2 * 2 * 4 * 3
     assert config["parameters"]["published"]["models"]["RMedCLIP"] == {"clean error ratio": 62.8, "mCE": 81.0}
@@ -93,7 +93,7 @@ def test_published_figures_are_those_of_the_paper_environment_alone():
 def test_the_paper_environment_has_the_data_sets_of_the_study_and_says_where_they_come_from():
     with KedroSession.create(ROOT, env="paper") as session:
         context = session.load_context()
-    plan, catalog = context.config_loader.plan(), context.catalog
+    plan, catalog = context.config_loader.plan, context.catalog
     collections = {}
     for one in plan.data_sets:
         collections.setdefault(one.collection, set()).add(one.name)

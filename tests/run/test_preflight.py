@@ -168,7 +168,7 @@ def test_the_cost_is_that_of_the_cells_that_will_run(context, monkeypatch, caplo
 
 
 def test_models_that_read_together_cost_what_they_cost_apart(context, monkeypatch, caplog):
-    plan = context.config_loader.plan()
+    plan = context.config_loader.plan
     pipelines = [evaluation.create_pipeline(replace(plan, read_together=together)) for together in (False, True)]
     apart, together = (cost(context, pipeline.nodes, monkeypatch, caplog, 100) for pipeline in pipelines)
     assert together == apart != ""
@@ -215,7 +215,7 @@ def test_the_speed_is_that_of_batches_beside_each_other(monkeypatch):
 
 
 def test_layers_that_cannot_be_adapted_are_found_before_anything_is_done(context, monkeypatch):
-    plan = current_config().plan()
+    plan = current_config().plan
     (adaptation,) = plan.adaptations
     changes = {"phantom_vit": {"rank": 1000}, "phantom_resnet": {"targets": "nowhere"}}
     changed = tuple(

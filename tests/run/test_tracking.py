@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -305,9 +304,9 @@ def random_adapter(model: VisionLanguageModel) -> Adapter:
     """An adapter that changes what the model says."""
     images = images_of("rods")
     samples = Samples([images.subset(np.arange(4))], model.preprocess)
-    settings = replace(read_plan(PARAMETERS).adaptations[0].settings, epochs=1)
+    method = read_plan(PARAMETERS).adaptations[0].method.model_copy(update={"epochs": 1})
     classifier = zero_shot_classifier(model, images.class_names, ["{class_name}"], "microscopy")
-    adapter, _ = tune(model, samples, samples, classifier, settings, seed=0, metadata={})
+    adapter, _ = tune(model, samples, samples, classifier, method, seed=0, metadata={})
     rng = np.random.default_rng(0)
     weights = {name: rng.normal(0, 0.3, array.shape).astype(np.float32) for name, array in adapter.weights.items()}
     return Adapter(adapter.config, weights, adapter.metadata)

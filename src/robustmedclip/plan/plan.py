@@ -12,11 +12,9 @@ from typing import Any
 from robustmedclip.adaptation.methods import Method
 from robustmedclip.images.conditions import Condition
 from robustmedclip.metrics import Metric, metrics_named
+from robustmedclip.metrics.logits import ZERO_SHOT
 from robustmedclip.plan import names
 from robustmedclip.plan.schema import POOL_SPLITS
-
-#: The adaptation and the method of a model that is scored as it is.
-ZERO_SHOT = "zero-shot"
 
 
 @dataclass(frozen=True)
