@@ -222,7 +222,7 @@ def test_layers_that_cannot_be_adapted_are_found_before_anything_is_done(context
         replace(adaptation, models=(model,), method=adaptation.method.model_copy(update=change))
         for model, change in changes.items()
     )
-    monkeypatch.setattr(BenchmarkConfigLoader, "plan", lambda loader: replace(plan, adaptations=changed))
+    monkeypatch.setattr(current_config(), "plan", replace(plan, adaptations=changed))
     problems = _model_problems(nodes("tuning"), context.catalog)
     assert [problem.partition(":")[0] for problem in problems] == 2 * [f"adaptation {adaptation.name}"]
     assert "'nowhere' match no layer of phantom_resnet" in problems[0]
