@@ -98,7 +98,7 @@ def test_a_tuned_model_is_evaluated_behind_the_guard_of_the_data_set(tmp_path):
     guard = fit_guard([sets[0].images], 0.68)
     torch.testing.assert_close(tuned.preprocess(bright), model.preprocess(guard(bright)))
     assert not torch.equal(tuned.preprocess(bright), model.preprocess(bright))
-    behind = training.behind({"oct": guard}).pixels(np.arange(4), lambda images, _: np.minimum(images, 200) + 55)
+    behind = training.with_guards({"oct": guard}).pixels(np.arange(4), lambda images, _: np.minimum(images, 200) + 55)
     torch.testing.assert_close(behind, tuned.preprocess(bright[:4]))
 
 

@@ -42,9 +42,7 @@ def head_of(method: Method, model, few_shots: pd.DataFrame, *pools: ImageSet):
 
 
 def head_logits(features, head, **facts):
-    return score(
-        features, artefact=head, **{"method": PROBE, "name": "vit_head_k40", "attributes": {}} | PROMPTS | facts
-    )
+    return score(features, head=head, **{"method": PROBE, "name": "vit_head_k40", "attributes": {}} | PROMPTS | facts)
 
 
 def phantoms(anatomy: str, split: str, count: int) -> ImageSet:

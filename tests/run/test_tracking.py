@@ -43,7 +43,7 @@ from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classi
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.models.transformers_clip import load_transformers
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
-from robustmedclip.pipelines.evaluation.nodes import score
+from robustmedclip.pipelines.evaluation.nodes import encode_and_score
 from robustmedclip.plan.plan import Plan
 from robustmedclip.plan.reading import read_plan
 from robustmedclip.pretraining import train_tokenizer
@@ -420,9 +420,9 @@ def best(request, address, tmp_path_factory) -> Best:
         how = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
         corrupted = corrupt_test_set(images_of(data_set.name), {"seed": 0}, conditions=(CLEAN,), **how)
         catalog[f"corrupted-{data_set.name}"] = corrupted
-        logits[data_set.name] = score(
-            corrupted,
+        logits[data_set.name] = encode_and_score(
             model,
+            corrupted,
             adapter,
             {"precision": "float32"},
             method=Lora(),

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+#: Arrays of a classifier of one data set, by name; :mod:`robustmedclip.adaptation.heads` says which.
+Classifier = Mapping[str, np.ndarray]
+
 
 @dataclass(frozen=True)
 class Adapter:
@@ -34,13 +37,13 @@ class Head:
     Attributes
     ----------
     classifiers : mapping
-        Data set to the arrays of its classifier, float32, as :mod:`robustmedclip.adaptation.heads` reads them.
+        Data set to the arrays of its classifier, float32.
     metadata : mapping
         What they belong to: content hash of the base model, ``class_names`` of each data set in the order of the
         logits, seed.
     """
 
-    classifiers: Mapping[str, Mapping[str, np.ndarray]]
+    classifiers: Mapping[str, Classifier]
     metadata: Mapping[str, Any]
 
     def content_hash(self) -> str:

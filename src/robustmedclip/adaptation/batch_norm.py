@@ -44,8 +44,8 @@ def adapted_statistics(
     dict
         Name in the network's state to tensor ``(channels,)``; empty for a model without such layers.
     """
-    own = {name: value for name, value in own_statistics(model.network).items() if value.is_floating_point()}
-    if not own:
+    untuned = {name: value for name, value in own_statistics(model.network).items() if value.is_floating_point()}
+    if not untuned:
         return {}
     members = [rng.permutation(inside)[:_MOST] for inside in samples.members() if len(inside)]
     # Smaller data sets are repeated, so that each batch has equally many images of all.
@@ -56,4 +56,4 @@ def adapted_statistics(
         update_bn((samples.pixels(batch, device=model.device) for batch in batches), adapted)
     images, state = sum(map(len, members)), adapted.state_dict()
     weight = images / (images + PRIOR)
-    return {name: torch.lerp(value, state[name.removeprefix("visual.")], weight) for name, value in own.items()}
+    return {name: torch.lerp(value, state[name.removeprefix("visual.")], weight) for name, value in untuned.items()}

@@ -1,7 +1,8 @@
 """An input guard: images are brought back into the range of the images that a model was tuned on.
 
-What a corruption does to the noise, the brightness or the contrast of an image can be seen without knowing the corruption:
-the image leaves the range of the few-shot images of its data set. The guard takes it back to the nearest point of that range.
+What a corruption does to the noise, the brightness or the contrast of an image can be seen without knowing the
+corruption: the image leaves the range of the few-shot images of its data set. The guard takes it back to the nearest point
+of that range.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,8 +29,8 @@ class Guard:
     Attributes
     ----------
     noise : float
-        Highest noise level in grey levels: noisier images are smoothed by a 3 x 3 median filter until they are below it,
-        at most three times.
+        Highest noise level in grey levels: noisier images are smoothed by a 3 x 3 median filter until they are below
+        it, at most three times.
     low, high : tuple of tuple of float
         Lowest and highest mean, in grey levels, and logarithm of the standard deviation, of each channel, ``(2, C)``.
     """
@@ -46,10 +47,10 @@ class Guard:
                 if _noise(image) <= self.noise:
                     break
                 image[:] = cv2.medianBlur(image, 3).reshape(image.shape)
-            found = _tone(image)
-            target = np.clip(found, self.low, self.high)
-            if (target != found).any():
-                (mean, spread), (new_mean, new_spread) = found, target
+            present = _tone(image)
+            target = np.clip(present, self.low, self.high)
+            if (target != present).any():
+                (mean, spread), (new_mean, new_spread) = present, target
                 table = (_VALUES - mean) * np.exp(new_spread - spread) + new_mean
                 table = np.clip(np.rint(table), 0, 255).astype(np.uint8)
                 image[:] = cv2.LUT(image, table[:, None]).reshape(image.shape)
@@ -69,13 +70,13 @@ def fit_guard(batches: Iterable[np.ndarray], coverage: float) -> Guard:
     coverage : float
         Probability in (0, 1).
     """
-    tones, noise = zip(*((tone(images), noise_level(images)) for images in batches), strict=True)
-    found = np.concatenate(tones)
-    n = len(found)
-    width = np.full(found.shape[1:], np.inf)
+    tones_of_batches, noise = zip(*((tone(images), noise_level(images)) for images in batches), strict=True)
+    tones = np.concatenate(tones_of_batches)
+    n = len(tones)
+    width = np.full(tones.shape[1:], np.inf)
     if n > 1:
-        width = student.ppf((1 + coverage) / 2, n - 1) * np.sqrt(1 + 1 / n) * found.std(0, ddof=1)
-    low, high = (tuple(map(tuple, (found.mean(0) + sign * width).tolist())) for sign in (-1, 1))
+        width = student.ppf((1 + coverage) / 2, n - 1) * np.sqrt(1 + 1 / n) * tones.std(0, ddof=1)
+    low, high = (tuple(map(tuple, (tones.mean(0) + sign * width).tolist())) for sign in (-1, 1))
     return Guard(noise=float(np.concatenate(noise).max()), low=low, high=high)
 
 
@@ -86,8 +87,9 @@ def as_guard(values: Mapping[str, Any]) -> Guard:
 
 
 def noise_level(images: np.ndarray) -> np.ndarray:
-    """Standard deviation of the noise of uint8 images ``(N, H, W, C)`` in grey levels, float64 ``(N,)``, channels averaged.
+    """Standard deviation of the noise of images, averaged over channels, float64 ``(N,)`` in grey levels.
 
+    `images` are uint8 ``(N, H, W, C)``.
     Immerkaer 1996, Computer Vision and Image Understanding 64 (2), eq. 4: the mean modulus of the difference of two
     Laplacians, which structures hardly contribute to.
     """

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import log_softmax
 
+from robustmedclip.adaptation.artefacts import Classifier
 from robustmedclip.errors import InputError
 from robustmedclip.images.pixels import batches
 from robustmedclip.images.sets import ImageSet
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from robustmedclip.models.interface import VisionLanguageModel
 
-Classifier = Mapping[str, np.ndarray]
 #: Unit features, float32 ``(n, D)``, and labels, int64 ``(n,)``.
 LabelledFeatures = tuple[np.ndarray, np.ndarray]
 

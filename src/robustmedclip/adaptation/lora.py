@@ -61,8 +61,8 @@ def with_lora(
 def target_problems(model: VisionLanguageModel, method: Lora) -> list[str]:
     """What is wrong with the layers to adapt, or with the rank; a line, or none.
 
-    The targets may match no layer, or one that has no low-rank update or that the encoder does not call; or the rank may be
-    larger than every adapted layer: as a matrix, outputs x inputs of one output.
+    The targets may match no layer, or one that has no low-rank update or that the encoder does not call; or the rank
+    may be larger than every adapted layer: as a matrix, outputs x inputs of one output.
 
     Parameters
     ----------
@@ -79,18 +79,19 @@ def target_problems(model: VisionLanguageModel, method: Lora) -> list[str]:
     }
     if not layers:
         return [
-            f"The targets {targets!r} match no layer of {model.name}: correct the regular expression, or set 'targets: all'"
+            f"The targets {targets!r} match no layer of {model.name}: correct the regular expression, or set "
+            "'targets: all'"
         ]
     for name, layer in layers.items():
         if not isinstance(layer, _ADAPTABLE):
             return [
-                f"The targets {targets!r} match '{name}' of {model.name}, a {type(layer).__name__}: let them match linear "
-                "and convolutional layers alone"
+                f"The targets {targets!r} match '{name}' of {model.name}, a {type(layer).__name__}: let them match "
+                "linear and convolutional layers alone"
             ]
     if uncalled := sorted(layers.keys() - set(_called_layers(model))):
         return [
-            f"The targets {targets!r} match '{uncalled[0]}' of {model.name}, whose weights are read by the layer around it, "
-            "or not at all, so that an update of it changes nothing: let them match other layers"
+            f"The targets {targets!r} match '{uncalled[0]}' of {model.name}, whose weights are read by the layer around "
+            "it, or not at all, so that an update of it changes nothing: let them match other layers"
         ]
     return _rank_problems(model, layers, method.rank)
 
@@ -142,7 +143,10 @@ def _targets(model: VisionLanguageModel, targets: str | None) -> str | list[str]
 
 @torch.no_grad()
 def _called_layers(model: VisionLanguageModel) -> list[str]:
-    """Linear and convolutional layers that the visual encoder calls; of others, as in an attention pool, the weights are read."""
+    """Linear and convolutional layers that the visual encoder calls.
+
+    Of others, as in an attention pool, the weights are read.
+    """
     called: set[torch.nn.Module] = set()
     hooks = [
         layer.register_forward_pre_hook(lambda layer, _: called.add(layer))

@@ -9,8 +9,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from robustmedclip.models.interface import VisionLanguageModel
 
-#: Share of the free memory that activations may take; the rest is for gradients, the optimiser and workspaces.
-_SHARE = 0.7
+#: Fraction of the free memory that activations may take; the rest is for gradients, the optimiser and workspaces.
+_FRACTION = 0.7
 
 
 def activation_bytes(model: VisionLanguageModel, precision: torch.dtype = torch.float32) -> int:
@@ -35,14 +35,14 @@ def activation_bytes(model: VisionLanguageModel, precision: torch.dtype = torch.
 
 
 def fit_into_memory(model: VisionLanguageModel, batch_size: int, precision: torch.dtype) -> bool:
-    """Compute activations of a transformer anew in the backward pass if a batch's don't fit into the free memory of its GPU.
+    """Compute activations of a transformer anew in the backward pass if a batch's don't fit into its GPU's free memory.
 
     On a CPU nothing changes. Returns whether it was done.
     """
     if model.device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(model.device)
-    if batch_size * activation_bytes(model, precision) <= _SHARE * free:
+    if batch_size * activation_bytes(model, precision) <= _FRACTION * free:
         return False
     checkpoint_activations(model.network.visual)
     return True

@@ -43,7 +43,7 @@ class Objective:
     ):
         self.model, self.device, self._method, self._precision = model, model.device, method, precision
         self._classes = classifier.to(self.device).T
-        #: The first class with the vector of each: of classes with the same, as of two data sets, none is to be told apart.
+        #: The first class with the vector of each: those with the same, as of two data sets, are not to be told apart.
         _, first, position = np.unique(classifier.cpu().numpy(), axis=0, return_index=True, return_inverse=True)
         self._first = torch.from_numpy(first[position])
         first, last = torch.tensor(label_ranges, device=self.device).T[..., None]

@@ -64,12 +64,12 @@ class Samples:
         return "-".join(image_set.content_hash() for image_set in self._sets)
 
     def guarded(self, coverage: float) -> tuple["Samples", dict[str, Guard]]:
-        """The same images behind guards that are fitted to them, and the guards: see :func:`fit_guard`."""
-        guards = {one.name: fit_guard(batches(one.images, BATCH_SIZE), coverage) for one in self._sets}
-        return self.behind(guards), guards
+        """The same images with guards that are fitted to them, and the guards: see :func:`fit_guard`."""
+        guards = {images.name: fit_guard(batches(images.images, BATCH_SIZE), coverage) for images in self._sets}
+        return self.with_guards(guards), guards
 
-    def behind(self, guards: Mapping[str, Guard]) -> "Samples":
-        """The same images behind guards."""
+    def with_guards(self, guards: Mapping[str, Guard]) -> "Samples":
+        """The same images, each brought into the range of its data set's guard."""
         return Samples(self._sets, self._preprocess[0], guards)
 
     def members(self) -> list[np.ndarray]:

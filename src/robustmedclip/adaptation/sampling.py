@@ -26,10 +26,10 @@ def epoch_order(samples: Samples, sampling: str, rng: np.random.Generator) -> np
     if sampling == "natural":
         return rng.permutation(len(samples))
     drawn, data_sets = [], [inside for inside in samples.members() if len(inside)]
-    for inside, of_data_set in zip(data_sets, _shares(len(samples), len(data_sets), rng), strict=True):
+    for inside, of_data_set in zip(data_sets, _parts(len(samples), len(data_sets), rng), strict=True):
         labels = samples.labels[inside]
         classes = [inside[labels == label] for label in np.unique(labels)]
-        for images, of_class in zip(classes, _shares(of_data_set, len(classes), rng), strict=True):
+        for images, of_class in zip(classes, _parts(of_data_set, len(classes), rng), strict=True):
             for left in range(of_class, 0, -len(images)):
                 drawn.append(rng.permutation(images)[:left])
     return rng.permutation(np.concatenate(drawn))
@@ -43,8 +43,8 @@ def occurrences(order: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _shares(total: int, parts: int, rng: np.random.Generator) -> np.ndarray:
-    """`total` in `parts` equal shares, the remainder one each to parts at random, int64 ``(parts,)``."""
-    shares = np.full(parts, total // parts)
-    shares[rng.permutation(parts)[: total % parts]] += 1
-    return shares
+def _parts(total: int, parts: int, rng: np.random.Generator) -> np.ndarray:
+    """`total` divided into `parts` equal parts, the remainder one each to parts at random, int64 ``(parts,)``."""
+    sizes = np.full(parts, total // parts)
+    sizes[rng.permutation(parts)[: total % parts]] += 1
+    return sizes

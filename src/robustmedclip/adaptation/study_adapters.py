@@ -142,7 +142,7 @@ def _pairs_alone(base: VisionLanguageModel, weights: Weights, file: Path) -> Pai
 
 
 def _targets(network: nn.Module, count: int) -> list[str]:
-    """Layers that the study adapts: query and value of each block; or all convolutions, in early code the 3 x 3 ones."""
+    """Layers that the study adapts: query and value of each block; or convolutions, in early code the 3 x 3 ones."""
     modules = dict(network.visual.named_modules(prefix="visual"))
     blocks = [name for name in modules if name.endswith(".attn.qkv")]
     if blocks:
@@ -164,16 +164,16 @@ def _missing(pairs: Iterable[str]) -> list[str]:
 
 def _moved_statistics(network: nn.Module, rest: Weights, file: Path) -> Weights:
     """Statistics of batch normalisation that the training moved; all other weights must be those of the base."""
-    own = network.state_dict()
-    changed = [name for name, tensor in rest.items() if name not in own or not _close(own[name], tensor)]
-    if foreign := [name for name in changed if not _STATISTICS.fullmatch(name) or name not in own]:
+    base = network.state_dict()
+    changed = [name for name, tensor in rest.items() if name not in base or not _close(base[name], tensor)]
+    if foreign := [name for name in changed if not _STATISTICS.fullmatch(name) or name not in base]:
         raise InputError(f"The adapter in {file} was trained on another base: {', '.join(foreign[:5])} differ")
     layers = {_STATISTICS.fullmatch(name)[1] for name in changed}
     return {name: tensor for name, tensor in rest.items() if (m := _STATISTICS.fullmatch(name)) and m[1] in layers}
 
 
-def _close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
-    return ours.shape == theirs.shape and torch.allclose(ours.float(), theirs.float(), atol=1e-5)
+def _close(first: torch.Tensor, second: torch.Tensor) -> bool:
+    return first.shape == second.shape and torch.allclose(first.float(), second.float(), atol=1e-5)
 
 
 def _peft_weights(network: nn.Module, pairs: Pairs, buffers: Weights) -> Weights:

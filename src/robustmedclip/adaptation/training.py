@@ -158,8 +158,8 @@ def _epoch(
             loss = mean.item()
             if not math.isfinite(loss):
                 raise InputError(
-                    f"The training loss of {objective.model.name} is {loss} in epoch {epoch}: lower the learning rate of "
-                    f"the method, now {method.learning_rate:g}"
+                    f"The training loss of {objective.model.name} is {loss} in epoch {epoch}: lower the learning rate "
+                    f"of the method, now {method.learning_rate:g}"
                 )
             optimiser.zero_grad(set_to_none=True)
             mean.backward()
@@ -177,7 +177,7 @@ def _augmenting(
     seed: int,
     epoch: int,
 ) -> Callable[[tuple[int, np.ndarray]], torch.Tensor]:
-    """A function of the first place of a batch in the epoch's `order`, and of its indices: its augmented model input."""
+    """A function of a batch's first place in the epoch's `order` and its indices: its augmented model input."""
     seen_before = occurrences(order)
 
     def prepare(part: tuple[int, np.ndarray]) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 from robustmedclip.adaptation.artefacts import Adapter
 from robustmedclip.adaptation.batch_norm import adapted_statistics
 from robustmedclip.adaptation.checkpoint import Checkpoint
-from robustmedclip.adaptation.guard import as_guard
+from robustmedclip.adaptation.guard import Guard, as_guard
 from robustmedclip.adaptation.lora import merged_lora
 from robustmedclip.adaptation.memory import fit_into_memory
 from robustmedclip.adaptation.methods.encoder import EncoderMethod
@@ -36,7 +36,7 @@ def tune_on_tasks(
     precision: torch.dtype,
     checkpoint: Checkpoint,
 ) -> tuple[Adapter, list[dict[str, float]]]:
-    """Tune on the few-shot images of all tasks jointly, against the class vectors of their prompts: see :func:`tune`."""
+    """Tune on the images of all tasks jointly, against the class vectors of their prompts: see :func:`tune`."""
     training, validation = (
         Samples(sets, model.preprocess)
         for sets in ([task.training for task in tasks], [task.validation for task in tasks])
@@ -71,11 +71,10 @@ def tune(
 ) -> tuple[Adapter, list[dict[str, float]]]:
     """Tune the visual encoder on labelled images of several data sets jointly.
 
-    Minimises the cross-entropy of ``logit scale * cosine(image, class text)`` over the classes of the method's label space,
-    against frozen text features. Statistics of batch normalisation are frozen, after they have been adapted to the training
-    images, if the method doesn't say otherwise. The epoch, or the scale of the update, with the lowest validation loss,
-    averaged over data sets, is kept. A scale of 0 may keep the adapted statistics: of a few images they are better known
-    than an update. Where neither helps, the model is the untuned one, its statistics included.
+    Minimises the cross-entropy of ``logit scale * cosine(image, class text)`` over the classes of the method's label
+    space, against frozen text features. The epoch, or the scale of the update, with the lowest validation loss,
+    averaged over data sets, is kept. A scale of 0 may keep adapted statistics of batch normalisation: of a few images
+    they are better known than an update. Where neither helps, the model is the untuned one, its statistics included.
 
     Parameters
     ----------
@@ -101,41 +100,54 @@ def tune(
     adapter : Adapter
         In peft's format, or the whole encoder.
     history : list of dict
-        One per epoch: ``epoch``, ``training_loss``, ``validation_loss``, ``validation_accuracy``; where the scale is
-        chosen, the last two of the first and the last epoch alone.
+        One per epoch: ``epoch``, ``training_loss``, ``validation_loss``, ``validation_accuracy``; the last two of the
+        first and the last epoch alone, where the scale is chosen.
 
     Raises
     ------
     InputError
-        If a class has no training image, the layers to adapt are not there or smaller than the rank, or the loss is not finite.
+        If a class has no training image, the layers to adapt don't fit, or the loss is not finite.
     """
     if absent := training.absent_classes():
         raise InputError(
-            f"There is no training image of {', '.join(absent)}: choose a larger few-shot fraction, or leave the class out"
+            f"There is no training image of {', '.join(absent)}: choose a larger few-shot fraction, or leave the class "
+            "out"
         )
-    base_hash, guards = model.content_hash(), {}
+    checkpoint = checkpoint or Checkpoint()
+    network, history, facts = _trained(model, training, validation, classifier, method, seed, precision, checkpoint)
+    config, weights = method.state(network)
+    return Adapter(config, weights, {"base_model": model.name, **metadata, "seed": seed, **facts}), history
+
+
+def _trained(
+    model: VisionLanguageModel,
+    training: Samples,
+    validation: Samples,
+    classifier: torch.Tensor,
+    method: EncoderMethod,
+    seed: int,
+    precision: torch.dtype,
+    checkpoint: Checkpoint,
+) -> tuple[torch.nn.Module, list[dict[str, float]], dict[str, Any]]:
+    """A trained copy of the model's network, the training curves, and what the adapter's metadata says of it."""
+    guards: dict[str, Guard] = {}
     if method.guard is not None:
         training, guards = training.guarded(method.guard)
-        validation = validation.behind(guards)
-    statistics = _statistics(model, training, method, seed)
+        validation = validation.with_guards(guards)
+    base_hash, statistics = model.content_hash(), _statistics(model, training, method, seed)
+    checkpoint.open(_key(model, base_hash, training, validation, classifier, method, seed, precision))
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(seed, "init"))
         tuned, trainable = method.prepared(model, statistics)
         fit_into_memory(tuned, method.batch_size, precision)
-        checkpoint = checkpoint or Checkpoint()
-        checkpoint.open(_key(model, base_hash, training, validation, classifier, method, seed, metadata, precision))
         objective = Objective(tuned, classifier, training.label_ranges, method, precision)
         history, kept = train(objective, trainable, training, validation, method, seed, checkpoint)
-    config, weights = method.state(tuned.network)
     facts = {
-        "base_model": model.name,
-        **metadata,
         "base_model_hash": base_hash,
-        "seed": seed,
         "guards": {name: asdict(guard) for name, guard in guards.items()},
         "training_corruptions": list(method.training_corruptions),
     }
-    return Adapter(config=config, weights=weights, metadata={**facts, **kept}), history
+    return tuned.network, history, {**facts, **kept}
 
 
 def _statistics(
@@ -159,8 +171,8 @@ def merge_adapter(model: VisionLanguageModel, adapter: Adapter) -> VisionLanguag
     """
     if adapter.metadata["base_model_hash"] != model.content_hash():
         raise InputError(
-            f"The adapter was tuned on other weights, those of {adapter.metadata.get('base_model', 'another model')}, than the "
-            f"model it is applied to, {model.name}, has now: apply it to that model, or tune it again"
+            f"The adapter was tuned on other weights, those of {adapter.metadata.get('base_model', 'another model')}, "
+            f"than the model it is applied to, {model.name}, has now: apply it to that model, or tune it again"
         )
     if adapter.config:
         network = merged_lora(model, adapter.config, adapter.weights)
@@ -196,7 +208,7 @@ def guarded(model: VisionLanguageModel, adapter: Adapter, data_set: str) -> Visi
 def with_all_weights(
     model: VisionLanguageModel, statistics: Mapping[str, torch.Tensor]
 ) -> tuple[VisionLanguageModel, Trainable]:
-    """A copy of the model of which all weights of the visual encoder are to be trained, and its statistics set to others."""
+    """A copy of the model of which all weights of the visual encoder are to be trained, and what that is."""
     network = copy.deepcopy(model.network).eval()
     weights = list(network.visual.requires_grad_(True).parameters())
     buffers = [(network.get_buffer(name), value) for name, value in statistics.items()]

@@ -11,9 +11,9 @@ from robustmedclip.models.features import Features
 
 
 class FeaturesDataset(AtomicDataset[Features]):
-    """A :class:`~robustmedclip.models.features.Features` as one ``.npz``: 2 kB per image and condition at 512 dimensions.
+    """A :class:`~robustmedclip.models.features.Features` as one ``.npz``.
 
-    Features are read through a memory map.
+    It takes 2 kB per image and condition at 512 dimensions. Features are read through a memory map.
     """
 
     def _write(self, path: Path, data: Features) -> None:

@@ -38,8 +38,8 @@ class Features:
     weights : str
         Content hash of the model.
     rows : ndarray
-        float32 ``(conditions * N, D)``: unit features of the N images under the first condition, then the next; may be a
-        memory map.
+        float32 ``(conditions * N, D)``: unit features of the N images under the first condition, then the next; may be
+        a memory map.
     """
 
     data_set: str

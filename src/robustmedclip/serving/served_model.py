@@ -13,10 +13,10 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
+from scipy.special import softmax
 
 from robustmedclip.adaptation.guard import as_guard
 from robustmedclip.images.pixels import batches
-from robustmedclip.metrics import softmax
 from robustmedclip.models.inference import BATCH_SIZE, image_logits
 from robustmedclip.models.interface import zero_shot_classifier
 from robustmedclip.models.open_clip import load_open_clip
@@ -78,7 +78,8 @@ class TunedModel(mlflow.pyfunc.PythonModel):
             )
         model = replace(self._model, preprocess=replace(self._model.preprocess, guard=guard))
         logits = image_logits(model, self._classifier(name), batches(images, BATCH_SIZE))
-        return pd.DataFrame(softmax(np.concatenate(list(logits))), columns=self._classes[name])
+        probabilities = softmax(np.concatenate(list(logits)).astype(np.float64), axis=1)
+        return pd.DataFrame(probabilities, columns=self._classes[name])
 
 
 mlflow.models.set_model(TunedModel())

@@ -1,4 +1,4 @@
-"""Ways to adapt a model: settings that say how they fit, what they leave behind and how that is scored; without torch."""
+"""Ways to adapt a model: what they need, how they fit, what they leave behind and how that is scored."""
 
 from robustmedclip.adaptation.methods.method import Method
 

@@ -29,7 +29,7 @@ class CacheAdapter(HeadMethod):
     Attributes
     ----------
     alphas, betas : tuple of float
-        Weights of the similarity, 0 of which is zero-shot, and its sharpnesses, that validation chooses from; 0 or more.
+        Weights of the similarity, 0 of which is zero-shot, and its sharpnesses; of 0 or more. Validation chooses.
     """
 
     alphas: Grid = (0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)

@@ -70,11 +70,12 @@ class EncoderMethod(Method):
         Classes that the loss compares: ``joint``, of all data sets, as the study's recipe does; or ``data_set``, of the
         image's own data set, which is what zero-shot scoring does.
     keep : str
-        The ``best_epoch``; or the last epoch's update, scaled by a number in [0, 1] (``scaled_update``): a point between
-        the untuned and the tuned weights, adapted statistics apart (WiSE-FT; Wortsman et al. 2022, arXiv:2109.01903).
+        The ``best_epoch``; or the last epoch's update, scaled by a number in [0, 1] (``scaled_update``): a point
+        between the untuned and the tuned weights, adapted statistics apart (WiSE-FT; Wortsman et al. 2022,
+        arXiv:2109.01903).
     select_on : str
-        Images that choose the epoch or the scale: ``validation`` images, by the lowest loss; or, of epochs, all ``test``
-        images together, by the highest accuracy, as the study's code does.
+        Images that choose the epoch or the scale: ``validation`` images, by the lowest loss; or, of epochs, all
+        ``test`` images together, by the highest accuracy, as the study's code does.
     """
 
     batch_norm: Literal["frozen", "adapted", "batch"] = "frozen"
@@ -131,7 +132,7 @@ class EncoderMethod(Method):
 
     @abstractmethod
     def state(self, network: torch.nn.Module) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
-        """``config`` and ``weights`` of the :class:`~robustmedclip.adaptation.artefacts.Adapter` of a trained network."""
+        """``config`` and ``weights`` of the adapter of a trained network."""
 
     def fit(
         self,

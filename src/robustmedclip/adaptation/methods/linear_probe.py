@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from robustmedclip.models.interface import VisionLanguageModel
 
-#: Iterations of L-BFGS at most, as of Radford et al. 2021, and the largest slope of the mean loss that is taken for none.
+#: Most iterations of L-BFGS, as of Radford et al. 2021, and the largest slope of the mean loss that is taken for none.
 _ITERATIONS, _SLOPE = 1000, 1e-6
 
 
@@ -50,7 +50,8 @@ def fit_linear_probe(
 ) -> tuple[Classifier, list[dict[str, Any]]]:
     """The probe whose strength has the lowest validation loss, the highest of equals.
 
-    Minimises the summed cross-entropy plus ``l2 / 2 ||weight||^2``. The study went by accuracy, which ties on few images.
+    Minimises the summed cross-entropy plus ``l2 / 2 ||weight||^2``. Radford et al. went by accuracy, which ties on few
+    images.
 
     Parameters
     ----------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from robustmedclip.adaptation.artefacts import Adapter, Head
+from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.task import Task
 
@@ -108,6 +109,10 @@ class Method(BaseModel):
     def prompts(self, templates: Sequence[str]) -> Sequence[str]:
         """The prompt templates that class vectors are made of, `templates` being those of the data set."""
         return templates
+
+    def logits(self, classifier: Classifier, features: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Logits of unit features of a data set, with its classifier; of methods that leave a head."""
+        raise NotImplementedError(f"{type(self).__name__} has no classifier")
 
     def adapted(self, model: VisionLanguageModel, adapter: Adapter, data_set: str) -> VisionLanguageModel:
         """The model that encodes and scores the images of a data set; of methods that leave an adapter."""

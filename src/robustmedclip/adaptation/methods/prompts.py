@@ -21,8 +21,8 @@ class PromptEnsemble(Method):
     Attributes
     ----------
     templates : tuple of str
-        Prompt templates, in place of those of every data set, whose synonyms stay. They contain ``{class_name}`` and may
-        contain ``{modality}`` and ``{data_set}``.
+        Prompt templates, in place of those of every data set, whose synonyms stay. They contain ``{class_name}`` and
+        may contain ``{modality}`` and ``{data_set}``.
     """
 
     templates: Annotated[tuple[str, ...], BeforeValidator(_templates)] = (

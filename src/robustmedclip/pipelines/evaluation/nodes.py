@@ -95,10 +95,9 @@ def _features(model: Any, corrupted: CorruptedSet, rows: np.ndarray) -> Features
 
 
 def score(
-    images: Features | CorruptedSet,
+    features: Features,
     model: Any = None,
-    artefact: Adapter | Head | None = None,
-    parameters: Mapping[str, Any] | None = None,
+    head: Head | None = None,
     *,
     method: Method,
     name: str,
@@ -106,21 +105,18 @@ def score(
     templates: Sequence[str],
     synonyms: Mapping[str, Sequence[str]],
 ) -> Logits:
-    """Logits of a model on one data set under every condition, scored as its method says.
+    """Logits of the image features of one data set under every condition.
 
     Parameters
     ----------
-    images : Features or CorruptedSet
-        Image features of the base model; or, where the method has an encoder of its own, the images. Their features are
-        not kept: other prompts would have led to another adapter.
+    features : Features
+        Of the model.
     model : VisionLanguageModel, optional
-        The base model. A head needs none.
-    artefact : Adapter or Head, optional
-        What the method left behind.
-    parameters : mapping, optional
-        The ``precision`` of an encoder of the method's own.
+        Makes the class vectors, where there is no head.
+    head : Head, optional
+        What the method left behind, if that is a head.
     method : Method
-        How the base model was adapted.
+        How the model was adapted.
     name : str
         Of the adapted model.
     attributes : mapping
@@ -131,24 +127,17 @@ def score(
     Raises
     ------
     InputError
-        If a head was fitted to features of other weights or to other classes, or a logit is not finite.
+        If the head was fitted to features of other weights or to other classes, or a logit is not finite.
     """
-    if method.scores_features:
-        features = images
-    else:
-        model = method.adapted(model, artefact, images.clean.name)
-        features = encode(model, images, parameters, name=name)
-    if method.artefact_kind == "head":
-        logits = method.logits(_classifier(artefact, features, name), features.batches())
-        weights = artefact.content_hash()
+    if head is not None:
+        logits = method.logits(_classifier(head, features, name), features.batches())
     else:
         logits = _zero_shot_logits(model, features, method.prompts(templates), synonyms)
-        weights = features.weights
     cube = np.concatenate(list(logits)).reshape(len(features.conditions), len(features.labels), -1)
-    _check_finite(cube, features, name)
+    _require_finite(cube, features, name)
     return Logits(
         model=name,
-        attributes={**attributes, "weights": weights},
+        attributes={**attributes, "weights": features.weights if head is None else head.content_hash()},
         data_set=features.data_set,
         modality=features.modality,
         class_names=features.class_names,
@@ -157,6 +146,25 @@ def score(
         labels=features.labels,
         sample_ids=features.sample_ids,
     )
+
+
+def encode_and_score(
+    model: Any,
+    corrupted: CorruptedSet,
+    adapter: Adapter,
+    parameters: Mapping[str, Any],
+    *,
+    method: Method,
+    name: str,
+    **facts: Any,
+) -> Logits:
+    """Logits of a model with its adapter, as :func:`score`.
+
+    Its features are not kept: other prompts would have led to another adapter.
+    """
+    adapted = method.adapted(model, adapter, corrupted.clean.name)
+    features = encode(adapted, corrupted, parameters, name=name)
+    return score(features, adapted, method=method, name=name, **facts)
 
 
 def _zero_shot_logits(
@@ -193,7 +201,7 @@ def _classifier(head: Head, features: Features, name: str) -> Mapping[str, np.nd
     return head.classifiers[features.data_set]
 
 
-def _check_finite(logits: np.ndarray, features: Features, name: str) -> None:
+def _require_finite(logits: np.ndarray, features: Features, name: str) -> None:
     for condition, row in zip(features.conditions, logits, strict=True):
         if len(bad := features.sample_ids[~np.isfinite(row).all(1)]):
             raise InputError(

@@ -6,7 +6,7 @@ from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.adaptation.methods import Method
 from robustmedclip.pipelines.bind import bind
-from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, score
+from robustmedclip.pipelines.evaluation.nodes import encode, encode_and_score, encode_together, score
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import DataSet, EvaluatedModel, Plan
 
@@ -15,13 +15,13 @@ ZERO_SHOT = Method()
 
 
 def create_pipeline(plan: Plan) -> Pipeline:
-    """For each data set, a node per model that scores, and one per zero-shot model, or for all, that encodes its images.
+    """For each data set, a node per model that scores, and one per zero-shot model, or for all, that encodes.
 
     Other prompts and heads are scored on the features of their base: they encode no image again.
     """
-    together = tuple(filter(plan.reads_with_others, plan.models))
-    apart = [model for model in plan.models if model not in together]
-    encoding = [_encoding_together(together, data_set) for data_set in plan.data_sets if together]
+    side_by_side = tuple(filter(plan.reads_with_others, plan.models))
+    apart = [model for model in plan.models if model not in side_by_side]
+    encoding = [_encoding_together(side_by_side, data_set) for data_set in plan.data_sets if side_by_side]
     encoding += starmap(_encoding, product(apart, plan.data_sets))
     return Pipeline([*encoding, *starmap(_scoring, product(plan.evaluated_models, plan.data_sets))])
 
@@ -48,25 +48,19 @@ def _encoding_together(models: tuple[str, ...], data_set: DataSet) -> Node:
 
 
 def _scoring(model: EvaluatedModel, data_set: DataSet) -> Node:
-    method = model.method or ZERO_SHOT
-    function = bind(
-        score,
-        method=method,
-        name=model.name,
-        attributes=model.attributes,
-        templates=data_set.templates,
-        synonyms=data_set.synonyms,
-    )
-    if method.scores_features:
-        inputs = {"images": names.features(model.base, data_set.name)}
+    method, base = model.method or ZERO_SHOT, names.model(model.base)
+    if not method.scores_features:
+        function = encode_and_score
+        inputs = {"model": base, "corrupted": names.corrupted(data_set.name), "parameters": "params:evaluation"}
     else:
-        inputs = {"images": names.corrupted(data_set.name), "parameters": "params:evaluation"}
-    if method.artefact_kind != "head":
-        inputs["model"] = names.model(model.base)
-    if model.artefact:
-        inputs["artefact"] = model.artefact
+        function = score
+        inputs = {"features": names.features(model.base, data_set.name)}
+        inputs |= {} if method.artefact_kind == "head" else {"model": base}
+    if model.artefact and method.artefact_kind:
+        inputs[method.artefact_kind] = model.artefact
+    facts = {"name": model.name, "attributes": model.attributes}
     return Node(
-        function,
+        bind(function, method=method, **facts, templates=data_set.templates, synonyms=data_set.synonyms),
         inputs,
         outputs=names.logits(model.cell, data_set.name),
         name="score",
