@@ -1,8 +1,8 @@
 """An input guard: images are brought back into the range of the images that a model was tuned on.
 
 What a corruption does to the noise, the brightness or the contrast of an image can be seen without knowing the
-corruption: the image leaves the range of the few-shot images of its data set. The guard takes it back to the nearest point
-of that range.
+corruption: the image leaves the range of the few-shot images of its data set. The guard takes it back to the nearest
+point of that range.
 """
 
 from collections.abc import Iterable, Mapping
