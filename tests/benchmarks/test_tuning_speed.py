@@ -38,7 +38,7 @@ def test_an_epoch(benchmark, name, model, samples, method, side):
     """Reading, augmentation, corruption, input guard, preprocessing and training; the reference only trains."""
     batch_size, steps = SIZES[name]
     recipe = {key: value for key, value in METHODS[method].items() if key != "authors"}
-    settings = method_of({**recipe, "batch_size": batch_size, "learning_rate": 1e-6})
+    settings = method_of(method, {**recipe, "batch_size": batch_size, "learning_rate": 1e-6}, [])
     tuned, trainable = settings.prepared(model, {})
     guarded = samples if settings.guard is None else samples.guarded(settings.guard)[0]
     torch.manual_seed(0)

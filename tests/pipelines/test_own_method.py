@@ -20,7 +20,8 @@ from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import encode
 from robustmedclip.pipelines.few_shot.leakage import find_duplicates
 from robustmedclip.pipelines.few_shot.nodes import draw_few_shots
-from robustmedclip.plan.plan import Plan, PlanError
+from robustmedclip.plan.problems import PlanError
+from robustmedclip.plan.reading import read_plan
 
 README = Path(robustmedclip.adaptation.__file__).with_name("README.md")
 PARAMETERS = {
@@ -37,7 +38,7 @@ PARAMETERS = {
 
 def test_it_is_fitted_and_scored_by_the_nodes_of_every_method():
     plan, model, pool = (
-        Plan.from_parameters(PARAMETERS),
+        read_plan(PARAMETERS),
         load_open_clip(f"local-dir:{FOLDER}"),
         phantoms("oct", "pool", 90),
     )
@@ -80,7 +81,7 @@ def test_it_is_fitted_and_scored_by_the_nodes_of_every_method():
 def test_its_settings_are_checked_as_those_of_every_method(change, message):
     methods = {"nearest-mean": PARAMETERS["methods"]["nearest-mean"] | change}
     with pytest.raises(PlanError) as error:
-        Plan.from_parameters(PARAMETERS | {"methods": methods})
+        read_plan(PARAMETERS | {"methods": methods})
     assert message in str(error.value)
 
 
