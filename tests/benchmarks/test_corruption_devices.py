@@ -10,20 +10,19 @@ import pytest
 import torch
 from skimage import data
 from skimage.transform import resize
-from suite_lists import MEDMNIST_DATASETS, kernel_and_value
+from suite_lists import LISTS, kernel_and_value
 
 from robustmedclip.corruptions import corrupt, corruptions
-from robustmedclip.corruptions.kernels import on_device
+from robustmedclip.corruptions.kernels.kernel import device_form
 
 IMAGES, SEVERITY = 32, 3
-LISTS = [("imagenet-c", None), *(("medmnist-c", dataset) for dataset in MEDMNIST_DATASETS)]
 
 #: Kernels that there are on other devices, each with one corruption that uses it.
 CASES = {
     kernel: (suite, dataset, name)
     for suite, dataset in reversed(LISTS)
     for name in corruptions(suite, dataset)
-    if on_device.has_batch_kernel(kernel := kernel_and_value(name, SEVERITY, suite, dataset)[0])
+    if device_form(kernel := kernel_and_value(name, SEVERITY, suite, dataset)[0])
 }
 
 
@@ -56,7 +55,7 @@ def single_threaded():
 )
 def device(request, monkeypatch) -> str:
     if request.param == "cpu:0":  # refused otherwise, since it is the slower of two ways
-        monkeypatch.setattr(on_device, "check_device", lambda device: None)
+        monkeypatch.setattr("robustmedclip.corruptions.kernels.devices.check_device", lambda device: None)
     return request.param
 
 

@@ -21,7 +21,7 @@ from robustmedclip.corruptions import (
     corrupted_batches,
     corruptions,
 )
-from robustmedclip.corruptions.kernels import on_device
+from robustmedclip.corruptions.kernels.kernel import device_form
 
 ON_THE_CPU_ONLY = {
     "glass_blur",
@@ -60,7 +60,7 @@ CASES = rows_on_a_device()
 )
 def device(request, monkeypatch):
     if request.param == "cpu:0":  # users are offered the faster NumPy kernels there
-        monkeypatch.setattr(on_device, "check_device", lambda device: None)
+        monkeypatch.setattr("robustmedclip.corruptions.kernels.devices.check_device", lambda device: None)
     return request.param
 
 
@@ -98,7 +98,7 @@ def test_same_as_on_the_cpu_but_for_rounding(suite, dataset, name, device):
 def test_which_corruptions_run_on_the_device(suite, dataset):
     for name in corruptions(suite, dataset):
         kernel, _ = kernel_and_value(name, 1, suite, dataset)
-        assert on_device.has_batch_kernel(kernel) == (name not in ON_THE_CPU_ONLY), name
+        assert bool(device_form(kernel)) == (name not in ON_THE_CPU_ONLY), name
 
 
 @pytest.mark.parametrize("name", sorted(ON_THE_CPU_ONLY & set(corruptions("imagenet-c"))))

@@ -7,6 +7,8 @@ import numpy as np
 from PIL import Image
 
 from robustmedclip.corruptions.draws import Draws
+from robustmedclip.corruptions.kernels import devices
+from robustmedclip.corruptions.kernels.kernel import device_form
 from robustmedclip.corruptions.suites import SEVERITIES, Suite
 from robustmedclip.corruptions.suites import suite as suite_of
 
@@ -82,11 +84,9 @@ def corrupt(
     draws = [Draws(seed, suite.name, dataset or "", name, severity, sample_id) for sample_id in ids]
     value, as_colour = corruption.values[severity - 1], grey == "reference" and images.shape[-1] == 1
     if device != "cpu":
-        from robustmedclip.corruptions.kernels import on_device  # imports torch
-
-        on_device.check_device(device)
-        if len(images) and on_device.has_batch_kernel(corruption.kernel):
-            return on_device.corrupted(corruption.kernel, images, draws, value, as_colour=as_colour, device=device)
+        devices.check_device(device)
+        if len(images) and (form := device_form(corruption.kernel)):
+            return devices.corrupted_batch(form, images, draws, value, as_colour=as_colour, device=device)
     corrupted = np.empty_like(images, order="C")
     for image, result, image_draws in zip(images, corrupted, draws, strict=True):
         source = np.repeat(image, 3, axis=-1) if as_colour else np.ascontiguousarray(image)

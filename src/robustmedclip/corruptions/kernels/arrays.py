@@ -1,5 +1,7 @@
 """What the kernels share: truncation, and the scale of an image relative to the reference."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -17,14 +19,14 @@ def truncated(values: np.ndarray) -> np.ndarray:
     return np.clip(values, 0, 255, out=values).astype(np.uint8)
 
 
-def scale_of(image: np.ndarray) -> float:
-    """Shorter side of an image relative to the side of 224 px that the severities are given for."""
-    return min(image.shape[:2]) / REFERENCE_SIDE
+def scale_of(shape: Sequence[int]) -> float:
+    """Shorter side of an image of shape ``(H, W, ...)``, relative to the 224 px that the severities are given for."""
+    return min(shape[:2]) / REFERENCE_SIDE
 
 
 def reference_grid(image: np.ndarray) -> tuple[int, int]:
     """Height and width of the image if its shorter side were 224 px."""
-    scale = scale_of(image)
+    scale = scale_of(image.shape)
     return round(image.shape[0] / scale), round(image.shape[1] / scale)
 
 

@@ -1,13 +1,20 @@
 """Artefacts of medical imaging: stains, bubbles, vignettes and burnt-in text, with lengths in pixels at 224."""
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
 from robustmedclip.corruptions.draws import Draws
+from robustmedclip.corruptions.kernels import devices
 from robustmedclip.corruptions.kernels.arrays import reference_grid, resized, tinted, truncated
+from robustmedclip.corruptions.kernels.kernel import device_form_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _MARGIN = 10
 _STAINS = 10
@@ -59,15 +66,20 @@ def bubble(image: np.ndarray, draws: Draws, bubbles: tuple[int, int]) -> np.ndar
     return truncated(image * (1 - alpha) + 255 * alpha + 0.5)
 
 
-def black_corner(image: np.ndarray, draws: Draws, share: float) -> np.ndarray:
-    """Blacken what lies outside a centred disk, whose radius is `share` of half the shorter side."""
-    return cv2.bitwise_and(image, image, mask=centred_disk(*image.shape[:2], share))
+def black_corner(image: np.ndarray, draws: Draws, fraction: float) -> np.ndarray:
+    """Blacken what lies outside a centred disk, whose radius is `fraction` of half the shorter side."""
+    return cv2.bitwise_and(image, image, mask=centred_disk(*image.shape[:2], fraction))
 
 
-def centred_disk(height: int, width: int, share: float) -> np.ndarray:
-    """1 within `share` of half the shorter side from the centre and 0 elsewhere, uint8 ``(height, width)``."""
+@device_form_of(black_corner)
+def _black_corner_on_device(images: "Tensor", draws: Sequence[Draws], fraction: float) -> "Tensor":
+    return images * devices.moved(centred_disk(*images.shape[1:3], fraction), images)[..., None]
+
+
+def centred_disk(height: int, width: int, fraction: float) -> np.ndarray:
+    """1 within `fraction` of half the shorter side from the centre and 0 elsewhere, uint8 ``(height, width)``."""
     centre = (width // 2, height // 2)
-    radius = int(min(*centre, width - centre[0], height - centre[1]) * share)
+    radius = int(min(*centre, width - centre[0], height - centre[1]) * fraction)
     return cv2.circle(np.zeros((height, width), np.uint8), centre, radius, 1, -1)
 
 

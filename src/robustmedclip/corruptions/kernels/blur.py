@@ -1,13 +1,20 @@
 """Blur: filters and resampling."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil, cos, pi, radians, sin
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from robustmedclip.corruptions.draws import Draws
+from robustmedclip.corruptions.kernels import devices
 from robustmedclip.corruptions.kernels.arrays import gaussian_kernel, scale_of, truncated
+from robustmedclip.corruptions.kernels.kernel import device_form_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Range of the directions of motion blur.
 MOTION_DEGREES = (-45, 45)
@@ -20,7 +27,19 @@ def motion_blur(image: np.ndarray, draws: Draws, trail: tuple[float, float]) -> 
     Equal to ImageMagick's motion blur, which ImageNet-C uses, within one grey level. `trail` is radius
     and standard deviation of the half Gaussian, in pixels of a side of 224.
     """
-    return truncated(smeared(image, *scaled_trail(*trail, scale_of(image)), draws.uniform(*MOTION_DEGREES)))
+    return truncated(smeared(image, *scaled_trail(*trail, scale_of(image.shape)), draws.uniform(*MOTION_DEGREES)))
+
+
+@device_form_of(motion_blur)
+def _motion_blur_on_device(images: "Tensor", draws: Sequence[Draws], trail: tuple[float, float]) -> "Tensor":
+    import torch
+
+    scaled = scaled_trail(*trail, scale_of(images.shape[1:]))
+    blurred = []
+    for image, draw in zip(images.split(1), draws, strict=True):
+        rows, columns, weights = trail_taps(*scaled, draw.uniform(*MOTION_DEGREES))
+        blurred.append(devices.truncated(_weighted_sum(image, rows, columns, weights / weights.sum(), "edge")))
+    return torch.cat(blurred)
 
 
 def scaled_trail(radius: float, sigma: float, scale: float) -> tuple[int, float]:
@@ -83,6 +102,20 @@ def zoom_blur(image: np.ndarray, draws: Draws, zoom: tuple[float, float]) -> np.
     return truncated(total / np.float32(len(factors) + 1))
 
 
+@device_form_of(zoom_blur)
+def _zoom_blur_on_device(images: "Tensor", draws: Sequence[Draws], zoom: tuple[float, float]) -> "Tensor":
+    factors = zoom_factors(*zoom)
+    source = images.float()
+    total = 2 * source
+    for factor in factors[1:]:
+        magnified = source
+        for axis in (1, 2):
+            start, step = magnification(images.shape[axis], factor)
+            magnified = _interpolated(magnified, axis, start + step * np.arange(images.shape[axis]))
+        total += magnified
+    return devices.truncated(total / (len(factors) + 1))
+
+
 def zoom_factors(last: float, step: float) -> np.ndarray:
     """1, 1 + step, ... last, float64 ``(K,)``."""
     return np.arange(1, last + step / 2, step)
@@ -98,7 +131,15 @@ def magnification(side: int, factor: float) -> tuple[float, float]:
 
 def defocus_blur(image: np.ndarray, draws: Draws, disk: tuple[float, float]) -> np.ndarray:
     """Average over a disk. `disk` is its radius and the standard deviation of its smoothing, in pixels at 224."""
-    return truncated(cv2.filter2D(image.astype(np.float32), -1, disk_kernel(*disk, scale_of(image))))
+    return truncated(cv2.filter2D(image.astype(np.float32), -1, disk_kernel(*disk, scale_of(image.shape))))
+
+
+@device_form_of(defocus_blur)
+def _defocus_blur_on_device(images: "Tensor", draws: Sequence[Draws], disk: tuple[float, float]) -> "Tensor":
+    kernel = disk_kernel(*disk, scale_of(images.shape[1:]))
+    rows, columns = np.nonzero(kernel)
+    reach = len(kernel) // 2
+    return devices.truncated(_weighted_sum(images, rows - reach, columns - reach, kernel[rows, columns], "reflect"))
 
 
 @lru_cache(maxsize=64)
@@ -106,7 +147,7 @@ def disk_kernel(radius: float, smoothing: float, scale: float) -> np.ndarray:
     """Kernel of a defocused lens, float32, odd and square, sum 1.
 
     At scale 1 it holds ImageNet-C's pixels, those with x^2 + y^2 <= radius^2; at other scales
-    the share of each pixel that a disk of the same area, scaled, covers. Then it is smoothed by a Gaussian of 3 x 3 taps,
+    the fraction of each pixel that a disk of the same area, scaled, covers. Then it is smoothed by a Gaussian of 3 x 3 taps,
     or 5 x 5 for a radius above 8.
     """
     reach = int(max(radius, 8) if scale == 1 else ceil(radius * scale) + 3)
@@ -126,7 +167,12 @@ def disk_kernel(radius: float, smoothing: float, scale: float) -> np.ndarray:
 
 def gaussian_blur(image: np.ndarray, draws: Draws, sigma: float) -> np.ndarray:
     """Gaussian blur of standard deviation `sigma`, in pixels at 224, cut off at 4 sigma; edge pixels are repeated."""
-    return truncated(smoothed(image, sigma * scale_of(image)))
+    return truncated(smoothed(image, sigma * scale_of(image.shape)))
+
+
+@device_form_of(gaussian_blur)
+def _gaussian_blur_on_device(images: "Tensor", draws: Sequence[Draws], sigma: float) -> "Tensor":
+    return devices.truncated(_separably(images, kernel_of_deviation(sigma * scale_of(images.shape[1:])), "edge"))
 
 
 def kernel_blur(image: np.ndarray, draws: Draws, side: int) -> np.ndarray:
@@ -134,8 +180,14 @@ def kernel_blur(image: np.ndarray, draws: Draws, side: int) -> np.ndarray:
 
     Its standard deviation is ``0.3 * ((side - 1) / 2 - 1) + 0.8``.
     """
-    blurred = _filtered(image, kernel_of_side(side, scale_of(image)), cv2.BORDER_REFLECT_101)
+    blurred = _filtered(image, kernel_of_side(side, scale_of(image.shape)), cv2.BORDER_REFLECT_101)
     return np.rint(blurred, out=blurred).astype(np.uint8)
+
+
+@device_form_of(kernel_blur)
+def _kernel_blur_on_device(images: "Tensor", draws: Sequence[Draws], side: int) -> "Tensor":
+    blurred = _separably(images, kernel_of_side(side, scale_of(images.shape[1:])), "reflect")
+    return blurred.round_().byte()
 
 
 def kernel_of_side(side: int, scale: float) -> np.ndarray:
@@ -152,7 +204,7 @@ def glass_blur(image: np.ndarray, draws: Draws, glass: tuple[float, int, int]) -
     delta, passes), lengths in pixels at 224.
     """
     sigma, delta, passes = glass
-    scale = scale_of(image)
+    scale = scale_of(image.shape)
     delta = max(1, round(delta * scale))
     shuffled = truncated(smoothed(image, sigma * scale)).reshape(-1, image.shape[-1])
     for _ in range(passes):
@@ -191,3 +243,37 @@ def kernel_of_deviation(sigma: float) -> np.ndarray:
 
 def _filtered(image: np.ndarray, kernel: np.ndarray, border: int) -> np.ndarray:
     return cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=border)
+
+
+def _weighted_sum(images: "Tensor", rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, edge: str) -> "Tensor":
+    """Weighted sum of the pixels at the given offsets ``(T,)`` from each pixel, float32.
+
+    `edge` says how images go on over their edges, as in ``numpy.pad``.
+    """
+    _, height, width, _ = images.shape
+    padded = images.float()
+    for axis, offsets in ((1, rows), (2, columns)):
+        beyond = max(0, -offsets.min()), max(0, offsets.max())
+        padded = padded.index_select(axis, devices.moved(np.pad(np.arange(images.shape[axis]), beyond, edge), images))
+    total = padded.new_zeros(images.shape)
+    first_row, first_column = rows - min(0, rows.min()), columns - min(0, columns.min())
+    for row, column, weight in zip(first_row, first_column, weights.tolist(), strict=True):
+        total.add_(padded[:, row : row + height, column : column + width], alpha=weight)
+    return total
+
+
+def _separably(images: "Tensor", kernel: np.ndarray, edge: str) -> "Tensor":
+    """Filter by a symmetric kernel ``(2 * reach + 1,)`` along rows and along columns, float32."""
+    offsets = np.arange(len(kernel)) - len(kernel) // 2
+    here = np.zeros_like(offsets)
+    return _weighted_sum(_weighted_sum(images, here, offsets, kernel, edge), offsets, here, kernel, edge)
+
+
+def _interpolated(images: "Tensor", axis: int, positions: np.ndarray) -> "Tensor":
+    """Linear interpolation at the positions along an axis; edge pixels are repeated."""
+    positions = np.clip(positions, 0, images.shape[axis] - 1)
+    below = positions.astype(int)
+    above = np.minimum(below + 1, images.shape[axis] - 1)
+    weight = devices.moved((positions - below).astype(np.float32), images).reshape(-1, *[1] * (3 - axis))
+    first, second = (images.index_select(axis, devices.moved(part, images)) for part in (below, above))
+    return first.lerp(second, weight)

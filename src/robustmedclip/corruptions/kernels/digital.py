@@ -1,26 +1,51 @@
 """Digital artefacts: resolution, compression, elastic deformation."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 from PIL import Image
 
 from robustmedclip.corruptions.draws import Draws
+from robustmedclip.corruptions.kernels import devices
 from robustmedclip.corruptions.kernels.arrays import gaussian_kernel, scale_of, truncated
+from robustmedclip.corruptions.kernels.kernel import device_form_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Bits after the point in Pillow's weights of a box.
+_BOX_PRECISION = 22
 
 
-def pixelate(image: np.ndarray, draws: Draws, share: float) -> np.ndarray:
-    """Average over boxes down to `share` of the side, then enlarge the boxes again."""
+def pixelate(image: np.ndarray, draws: Draws, fraction: float) -> np.ndarray:
+    """Average over boxes down to `fraction` of the side, then enlarge the boxes again."""
     height, width = image.shape[:2]
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     # In two steps: Pillow 13 does the height first where it is more than twice the width, which rounds otherwise.
-    narrow = picture.resize((boxes_along(width, share), height), Image.Resampling.BOX)
-    boxes = narrow.resize((boxes_along(width, share), boxes_along(height, share)), Image.Resampling.BOX)
+    narrow = picture.resize((boxes_along(width, fraction), height), Image.Resampling.BOX)
+    boxes = narrow.resize((boxes_along(width, fraction), boxes_along(height, fraction)), Image.Resampling.BOX)
     return cv2.resize(np.asarray(boxes), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def boxes_along(side: int, share: float) -> int:
+@device_form_of(pixelate)
+def _pixelate_on_device(images: "Tensor", draws: Sequence[Draws], fraction: float) -> "Tensor":
+    # From Pillow 13 on, columns of tall images are averaged before rows: there results differ by a grey level.
+    boxes = images.int()
+    for axis in (2, 1):
+        boxes = _box_means(boxes, axis, boxes_along(images.shape[axis], fraction))
+    for axis in (1, 2):
+        nearest = Image.fromarray(np.arange(boxes.shape[axis], dtype=np.int32)[None]).resize(
+            (images.shape[axis], 1), Image.Resampling.NEAREST
+        )
+        boxes = boxes.index_select(axis, devices.moved(np.array(nearest)[0], images))
+    return boxes.byte()
+
+
+def boxes_along(side: int, fraction: float) -> int:
     """How many boxes a side is divided into."""
-    return max(1, int(side * share))
+    return max(1, int(side * fraction))
 
 
 def jpeg_compression(image: np.ndarray, draws: Draws, quality: int) -> np.ndarray:
@@ -40,9 +65,27 @@ def elastic_transform(image: np.ndarray, draws: Draws, strength: float) -> np.nd
     """
     height, width = image.shape[:2]
     vertical, horizontal = (gaussian_kernel(0.01 * side, int(0.03 * side + 0.5)) for side in (height, width))
-    noise = draws.field((2, height, width)) * np.float32(0.005 * height * strength * scale_of(image))
+    noise = draws.field((2, height, width)) * np.float32(0.005 * height * strength * scale_of(image.shape))
     rows, columns = (cv2.sepFilter2D(part, -1, horizontal, vertical, borderType=cv2.BORDER_REFLECT) for part in noise)
     rows += np.arange(height, dtype=np.float32)[:, None]
     columns += np.arange(width, dtype=np.float32)
     moved = cv2.remap(image.astype(np.float32), columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return truncated(moved)
+
+
+def _box_means(images: "Tensor", axis: int, boxes: int) -> "Tensor":
+    """Means over boxes along an axis, int32, weighted and rounded as Pillow's resizing does."""
+    import torch
+
+    scale = images.shape[axis] / boxes
+    centres = (np.arange(boxes) + 0.5) * scale
+    starts, ends = ((centres + half + 0.5).astype(int) for half in (-0.5 * scale, 0.5 * scale))
+    # Where a pixel's centre lies on the edge of a box, the rounding of these very terms decides.
+    starts += (starts + 0.5 - centres) * (1 / scale) <= -0.5
+    ends -= (ends - 0.5 - centres) * (1 / scale) > 0.5
+    sums = torch.cumsum(images, axis, dtype=torch.int32)
+    sums = torch.cat([torch.zeros_like(sums.narrow(axis, 0, 1)), sums], axis)
+    sums = sums.index_select(axis, devices.moved(ends, images)) - sums.index_select(axis, devices.moved(starts, images))
+    weights = np.rint(2**_BOX_PRECISION / (ends - starts)).astype(np.int32)
+    weights = devices.moved(weights, images).reshape(-1, *[1] * (3 - axis))
+    return (sums * weights + 2 ** (_BOX_PRECISION - 1)) >> _BOX_PRECISION

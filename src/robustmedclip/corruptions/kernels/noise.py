@@ -1,12 +1,19 @@
 """Noise: drawn independently for every pixel and channel."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import floor, lgamma
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from robustmedclip.corruptions.draws import Draws, normal_quantiles
+from robustmedclip.corruptions.kernels import devices
 from robustmedclip.corruptions.kernels.arrays import truncated
+from robustmedclip.corruptions.kernels.kernel import device_form_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def gaussian_noise(image: np.ndarray, draws: Draws, sigma: float) -> np.ndarray:
@@ -16,11 +23,22 @@ def gaussian_noise(image: np.ndarray, draws: Draws, sigma: float) -> np.ndarray:
     return np.clip(noise, 0, 255, out=noise).astype(np.uint8)
 
 
+@device_form_of(gaussian_noise)
+def _gaussian_noise_on_device(images: "Tensor", draws: Sequence[Draws], sigma: float) -> "Tensor":
+    added = devices.taken(floored_normal(sigma), _bits16(images, draws))
+    return added.add_(images).clamp_(0, 255).byte()
+
+
 def speckle_noise(image: np.ndarray, draws: Draws, sigma: float) -> np.ndarray:
     """Multiply by a normal factor of mean 1 and standard deviation `sigma`."""
     factor = np.take(factors(sigma), draws.bits16(image.shape))
     factor *= image
     return truncated(factor)
+
+
+@device_form_of(speckle_noise)
+def _speckle_noise_on_device(images: "Tensor", draws: Sequence[Draws], sigma: float) -> "Tensor":
+    return devices.truncated(devices.taken(factors(sigma), _bits16(images, draws)).mul_(images))
 
 
 def shot_noise(image: np.ndarray, draws: Draws, photons: float) -> np.ndarray:
@@ -34,17 +52,35 @@ def shot_noise(image: np.ndarray, draws: Draws, photons: float) -> np.ndarray:
     return np.where(kept, np.take(levels, outcome), np.take(aliases, cell))
 
 
-def impulse_noise(image: np.ndarray, draws: Draws, share: float) -> np.ndarray:
-    """Replace a `share` of all values, half by 0 and half by 255 (salt and pepper)."""
-    bits, limit = draws.bits16(image.shape), pepper_limit(share)
+@device_form_of(shot_noise)
+def _shot_noise_on_device(images: "Tensor", draws: Sequence[Draws], photons: float) -> "Tensor":
+    levels, thresholds, aliases = photon_table(photons)
+    drawn = [draw.bits32(images.shape[1:]).view(np.int32) for draw in draws]
+    bits = devices.moved(drawn, images).long() & 0xFFFFFFFF
+    shift = 32 - (len(levels) - 1).bit_length()
+    outcome = bits >> shift
+    cell = images.int() * len(levels) + outcome
+    kept = (bits & ((1 << shift) - 1)) < devices.taken(thresholds.astype(np.int64), cell)
+    return devices.taken(levels, outcome).where(kept, devices.taken(aliases, cell))
+
+
+def impulse_noise(image: np.ndarray, draws: Draws, fraction: float) -> np.ndarray:
+    """Replace a `fraction` of all values, half by 0 and half by 255 (salt and pepper)."""
+    bits, limit = draws.bits16(image.shape), pepper_limit(fraction)
     kept = (bits >= limit).view(np.int8)
     salt = (bits >= 65536 - limit).view(np.int8)
     return (image & np.negative(kept, out=kept).view(np.uint8)) | np.negative(salt, out=salt).view(np.uint8)
 
 
-def pepper_limit(share: float) -> int:
+@device_form_of(impulse_noise)
+def _impulse_noise_on_device(images: "Tensor", draws: Sequence[Draws], fraction: float) -> "Tensor":
+    bits, limit = _bits16(images, draws), pepper_limit(fraction)
+    return images.masked_fill(bits < limit, 0).masked_fill_(bits >= 65536 - limit, 255)
+
+
+def pepper_limit(fraction: float) -> int:
     """How many of the 65536 values of random bits mean pepper; as many mean salt."""
-    return round(share / 2 * 65536)
+    return round(fraction / 2 * 65536)
 
 
 @lru_cache(maxsize=64)
@@ -86,8 +122,8 @@ def photon_table(photons: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         else:
             probabilities[:counts] = np.exp(np.arange(counts) * np.log(mean) - mean - factorials)
             probabilities[counts - 1] = max(0, 1 - probabilities[: counts - 1].sum())
-        shares, alias = _aliases(probabilities)
-        thresholds[grey] = np.minimum(np.rint(shares * scale), scale)
+        kept, alias = _aliases(probabilities)
+        thresholds[grey] = np.minimum(np.rint(kept * scale), scale)
         aliases[grey] = levels[alias]
     return levels, thresholds.ravel(), aliases.ravel()
 
@@ -95,15 +131,21 @@ def photon_table(photons: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _aliases(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vose's (1991) construction: what each of K equal cells keeps for itself, and who takes the rest."""
     size = len(probabilities)
-    shares, alias = (probabilities * size / probabilities.sum()).tolist(), list(range(size))
-    small = [i for i in range(size) if shares[i] < 1]
-    large = [i for i in range(size) if shares[i] >= 1]
+    kept, alias = (probabilities * size / probabilities.sum()).tolist(), list(range(size))
+    small = [i for i in range(size) if kept[i] < 1]
+    large = [i for i in range(size) if kept[i] >= 1]
     while small and large:
         poor, rich = small.pop(), large[-1]
         alias[poor] = rich
-        shares[rich] -= 1 - shares[poor]
-        if shares[rich] < 1:
+        kept[rich] -= 1 - kept[poor]
+        if kept[rich] < 1:
             small.append(large.pop())
     for full in (*small, *large):
-        shares[full] = 1.0
-    return np.array(shares), np.array(alias)
+        kept[full] = 1.0
+    return np.array(kept), np.array(alias)
+
+
+def _bits16(images: "Tensor", draws: Sequence[Draws]) -> "Tensor":
+    """16 random bits for every value, int32 of the shape of the images."""
+    # As int16, because few operations of torch know uint16.
+    return devices.moved([draw.bits16(images.shape[1:]).view(np.int16) for draw in draws], images).int() & 0xFFFF

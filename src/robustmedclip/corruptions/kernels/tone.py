@@ -1,13 +1,20 @@
 """Tone and colour: brightness, contrast, gamma, saturation."""
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from robustmedclip.corruptions.draws import Draws
+from robustmedclip.corruptions.kernels import devices
 from robustmedclip.corruptions.kernels.arrays import truncated
+from robustmedclip.corruptions.kernels.kernel import device_form_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LEVELS = np.arange(256)
 
@@ -25,15 +32,35 @@ def brightness(image: np.ndarray, draws: Draws, amount: float) -> np.ndarray:
     return brighter
 
 
+@device_form_of(brightness)
+def _brightness_on_device(images: "Tensor", draws: Sequence[Draws], amount: float) -> "Tensor":
+    raised = truncated(raised_levels(amount))
+    if images.shape[-1] == 1:
+        return devices.taken(raised, images)
+    value = images.amax(-1, keepdim=True)
+    brighter = devices.truncated(devices.taken(raised_ratios(amount), value) * images)
+    return brighter.masked_fill_(value == 0, int(raised[0]))
+
+
 def contrast(image: np.ndarray, draws: Draws, factor: float) -> np.ndarray:
     """Shrink every channel's deviation from its mean to `factor`."""
     means = np.array(cv2.mean(image)[: image.shape[-1]])
     return cv2.LUT(image, contracted_levels(means, factor)[:, None])
 
 
+@device_form_of(contrast)
+def _contrast_on_device(images: "Tensor", draws: Sequence[Draws], factor: float) -> "Tensor":
+    return _looked_up(images, [contracted_levels(means, factor) for means in _means(images)])
+
+
 def scaled_brightness(image: np.ndarray, draws: Draws, factor: float) -> np.ndarray:
     """Multiply by `factor` (Pillow's Brightness)."""
     return cv2.LUT(image, blended(0, factor))
+
+
+@device_form_of(scaled_brightness)
+def _scaled_brightness_on_device(images: "Tensor", draws: Sequence[Draws], factor: float) -> "Tensor":
+    return devices.taken(blended(0, factor), images)
 
 
 def scaled_contrast(image: np.ndarray, draws: Draws, factor: float) -> np.ndarray:
@@ -42,9 +69,20 @@ def scaled_contrast(image: np.ndarray, draws: Draws, factor: float) -> np.ndarra
     return cv2.LUT(image, blended(int(grey.mean() + 0.5), factor))
 
 
+@device_form_of(scaled_contrast)
+def _scaled_contrast_on_device(images: "Tensor", draws: Sequence[Draws], factor: float) -> "Tensor":
+    grey = images if images.shape[-1] == 1 else devices.luminance(images)
+    return _looked_up(images, [blended(int(mean + 0.5), factor)[:, None] for (mean,) in _means(grey)])
+
+
 def gamma(image: np.ndarray, draws: Draws, exponent: float) -> np.ndarray:
     """Raise values in [0, 1] to `exponent`, truncated as torchvision does."""
     return cv2.LUT(image, gamma_levels(exponent))
+
+
+@device_form_of(gamma)
+def _gamma_on_device(images: "Tensor", draws: Sequence[Draws], exponent: float) -> "Tensor":
+    return devices.taken(gamma_levels(exponent), images)
 
 
 def saturation(image: np.ndarray, draws: Draws, change: tuple[float, float]) -> np.ndarray:
@@ -66,9 +104,26 @@ def saturation(image: np.ndarray, draws: Draws, change: tuple[float, float]) -> 
     return cv2.merge(saturated)
 
 
+@device_form_of(saturation)
+def _saturation_on_device(images: "Tensor", draws: Sequence[Draws], change: tuple[float, float]) -> "Tensor":
+    if images.shape[-1] == 1:
+        return images
+    value, lowest = images.amax(-1, keepdim=True), images.amin(-1, keepdim=True)
+    ratio = devices.taken(saturation_ratios(*change), value.int() * 256 + lowest)
+    saturated = devices.truncated(value - (value - images) * ratio)
+    others = saturated[..., 1:]
+    others.copy_(devices.taken(reddened_levels(change[1]), value).where(value == lowest, others))
+    return saturated
+
+
 def added_saturation(image: np.ndarray, draws: Draws, amount: float) -> np.ndarray:
     """Add `amount` to the saturation of HSV; see :func:`saturation`."""
     return saturation(image, draws, (1, amount))
+
+
+@device_form_of(added_saturation)
+def _added_saturation_on_device(images: "Tensor", draws: Sequence[Draws], amount: float) -> "Tensor":
+    return _saturation_on_device(images, draws, (1, amount))
 
 
 def raised_levels(amount: float) -> np.ndarray:
@@ -110,3 +165,14 @@ def blended(level: int, factor: float) -> np.ndarray:
     """Where Pillow takes each grey level when it moves it from `level` by `factor`, uint8 ``(256,)``."""
     ramp = Image.fromarray(_LEVELS.astype(np.uint8)[None])
     return np.asarray(Image.blend(Image.new("L", ramp.size, level), ramp, factor))[0]
+
+
+def _looked_up(images: "Tensor", tables: Sequence[np.ndarray]) -> "Tensor":
+    """Grey levels by a table for every image, ``(256, C)`` or ``(256, 1)``."""
+    levels = devices.moved(tables, images).expand(-1, -1, images.shape[-1])
+    return levels.gather(1, images.flatten(1, 2).long()).reshape(images.shape)
+
+
+def _means(images: "Tensor") -> np.ndarray:
+    """Mean of every channel of every image, float64 ``(N, C)``."""
+    return images.sum((1, 2)).cpu().numpy() / (images.shape[1] * images.shape[2])

@@ -14,7 +14,7 @@ CORRUPTIONS: dict[str, Corruption] = {
     "gaussian_noise": Corruption(noise.gaussian_noise, (0.08, 0.12, 0.18, 0.26, 0.38)),
     # photons at full scale
     "shot_noise": Corruption(noise.shot_noise, (60, 25, 12, 5, 3)),
-    # share of values replaced, half of them by black, half by white
+    # fraction of values replaced, half of them by black, half by white
     "impulse_noise": Corruption(noise.impulse_noise, (0.03, 0.06, 0.09, 0.17, 0.27)),
     # radius of the disk, standard deviation of its smoothing, in pixels
     "defocus_blur": Corruption(blur.defocus_blur, ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))),
@@ -46,7 +46,7 @@ CORRUPTIONS: dict[str, Corruption] = {
     "contrast": Corruption(tone.contrast, (0.4, 0.3, 0.2, 0.1, 0.05)),
     # factor of a displacement field of 1/200 of the side, smoothed over 1/100 of it
     "elastic_transform": Corruption(digital.elastic_transform, (12.5, 16.25, 21.25, 25, 30)),
-    # remaining share of the side
+    # remaining fraction of the side
     "pixelate": Corruption(digital.pixelate, (0.6, 0.5, 0.4, 0.3, 0.25)),
     # quality
     "jpeg_compression": Corruption(digital.jpeg_compression, (25, 18, 15, 10, 7)),

@@ -1,0 +1,98 @@
+"""Corruption of whole batches by torch, for devices other than the CPU, and what the device forms of kernels share.
+
+The random bits are drawn on the CPU, and the tables, kernels and taps are those of the NumPy kernels: noise and tone
+give their very bytes, filters may round otherwise. All algorithms work element by element or add whole
+numbers, so that an image's bytes do not depend on its batch, which a library's convolutions don't promise.
+
+Torch is imported when a batch is corrupted, not with this module.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from robustmedclip.corruptions.draws import Draws
+from robustmedclip.corruptions.kernels.arrays import ROUNDING
+from robustmedclip.corruptions.kernels.kernel import DeviceKernel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Weights of red, green and blue in Pillow's luminance, in units of 1 / 65536.
+_LUMINANCE = (19595, 38470, 7471)
+
+
+def check_device(device: str) -> None:
+    """Check that torch has a device.
+
+    Raises
+    ------
+    ValueError
+        If it has not.
+    """
+    import torch
+
+    known = ["cpu"]
+    accelerator, count = torch.accelerator.current_accelerator(), torch.accelerator.device_count()
+    if accelerator and count:
+        known += [accelerator.type, *(f"{accelerator.type}:{index}" for index in range(count))]
+    if device not in known:
+        raise ValueError(f"torch has no device {device!r} on this machine: choose {' or '.join(known)}")
+
+
+def corrupted_batch(
+    kernel: DeviceKernel, images: np.ndarray, draws: Sequence[Draws], value: Any, *, as_colour: bool, device: str
+) -> np.ndarray:
+    """Corrupt a batch on a device.
+
+    Parameters
+    ----------
+    kernel : callable
+        The device form of a kernel.
+    images : ndarray
+        uint8 ``(N, H, W, C)``, N > 0; not modified.
+    draws : sequence of Draws
+        One per image.
+    value
+        Of the severity, as `kernel` takes it.
+    as_colour : bool
+        Whether images of one channel are corrupted as colour images and converted to luminance.
+    device : str
+        A device that torch has.
+
+    Returns
+    -------
+    ndarray
+        uint8 ``(N, H, W, C)``.
+    """
+    import torch
+
+    source = torch.from_numpy(np.array(images, order="C")).to(device)
+    if as_colour:
+        source = source.expand(*source.shape[:3], 3)
+    corrupted = kernel(source, draws, value)
+    return (luminance(corrupted) if as_colour else corrupted).cpu().numpy()
+
+
+def moved(array: np.ndarray | Sequence[np.ndarray], images: "Tensor") -> "Tensor":
+    """An array, or several of one shape stacked, on the device of the images."""
+    import torch
+
+    return torch.from_numpy(np.array(array)).to(images.device)
+
+
+def taken(table: np.ndarray, indices: "Tensor") -> "Tensor":
+    """Entries of a table ``(K,)``, of the shape of the indices."""
+    return moved(table, indices)[indices.int()]
+
+
+def truncated(values: "Tensor") -> "Tensor":
+    """As :func:`robustmedclip.corruptions.kernels.arrays.truncated`; `values` is overwritten."""
+    return values.add_(float(ROUNDING)).clamp_(0, 255).byte()
+
+
+def luminance(images: "Tensor") -> "Tensor":
+    """Pillow's conversion of colour to luminance, uint8 ``(N, H, W, 1)``."""
+    red, green, blue = (images[..., [channel]].int() * weight for channel, weight in enumerate(_LUMINANCE))
+    return ((red + green + blue + 2**15) >> 16).byte()
