@@ -30,7 +30,7 @@ def plugged_in(name: str, known: Mapping[str, str], what: str) -> Any:
     if not module:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-        raise InputError(f"unknown {what} {name!r}; {hint}; one of your own is named by its dotted path")
+        raise InputError(f"unknown {what} {name!r}; {hint} (another one is named by its dotted path)")
     try:
         return getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:

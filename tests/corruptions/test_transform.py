@@ -123,6 +123,7 @@ def test_the_workers_of_a_loader_draw_different_numbers_from_one_seed():
         ({"suite": "x"}, "unknown corruption suite 'x'"),
         ({"suite": "medmnist-c"}, "choose dataset among"),
         ({"names": ["contrast", "fog"]}, r"unknown corruptions \['fog'\] of suite 'medimeta-c'; known are"),
+        ({"names": []}, "names must be a list of corruptions, not empty"),
         ({"severities": []}, "severities must be some of 1, 2, 3, 4 and 5"),
         ({"severities": [0, 1]}, "severities must be some of 1, 2, 3, 4 and 5"),
         ({"severities": [2.5]}, "severities must be some of 1, 2, 3, 4 and 5"),
@@ -171,5 +172,6 @@ def test_what_is_not_an_image_is_named(image, message):
 
 def test_it_says_what_it_does():
     assert repr(NOISE) == (
-        "RandomCorruption('medimeta-c', dataset=None, names=('gaussian_noise',), severities=(5,), probability=1.0)"
+        "RandomCorruption(suite='medimeta-c', dataset=None, names=('gaussian_noise',), severities=(5,), "
+        "probability=1.0)"
     )

@@ -189,15 +189,16 @@ def test_models_that_read_together_give_the_bytes_of_each_by_itself(tmp_path, co
     assert [features.rows.shape[1] for features in together] == [96, 24]
 
 
-def test_models_that_read_together_read_each_condition_once(corrupted, model, other):
-    read = []
+def test_models_that_read_together_read_each_condition_once(corrupted, model, other, monkeypatch):
+    conditions, read = [], CorruptedSet.read
 
-    def counted(condition, batch_size):
-        read.append(condition)
-        return corrupted.read(condition, batch_size)
+    def counted(corrupted, condition, batch_size):
+        conditions.append(condition)
+        return read(corrupted, condition, batch_size)
 
-    encode_together(replace(corrupted, read=counted), FLOAT32, model, other, names=("vit", "other"))
-    assert read == list(CONDITIONS)
+    monkeypatch.setattr(CorruptedSet, "read", counted)
+    encode_together(corrupted, FLOAT32, model, other, names=("vit", "other"))
+    assert conditions == list(CONDITIONS)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")

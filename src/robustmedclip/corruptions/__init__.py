@@ -6,7 +6,7 @@
 
 from robustmedclip.corruptions.corrupt import GREY_MODES, SMALLEST_SIDE, corrupt
 from robustmedclip.corruptions.kernels.arrays import REFERENCE_SIDE
-from robustmedclip.corruptions.stream import corrupted_batches
+from robustmedclip.corruptions.stream import CorruptedOnTheFly, corrupted_batches
 from robustmedclip.corruptions.suites import (
     SEVERITIES,
     SUITES,
@@ -26,6 +26,7 @@ __all__ = [
     "SMALLEST_SIDE",
     "SUITES",
     "VERSION",
+    "CorruptedOnTheFly",
     "Corruption",
     "FileLayout",
     "RandomCorruption",

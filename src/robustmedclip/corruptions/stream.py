@@ -1,13 +1,16 @@
-"""Corrupting more images than fit into memory, ahead of who uses them."""
+"""Corrupting more images than fit into memory, while they are used."""
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from robustmedclip.corruptions.corrupt import corrupt
-from robustmedclip.images.pixels import batches, rebatched
+from robustmedclip.images.conditions import Condition
+from robustmedclip.images.pixels import Images, batches, rebatched
+from robustmedclip.images.sets import ImageSet
 from robustmedclip.parallel import map_ahead
 
 #: Fewest images that a thread is given: with fewer, handing them over would count.
@@ -18,14 +21,38 @@ _LEAST_IMAGES = 10
 _LEAST_SIDE = 192
 
 
+@dataclass(frozen=True)
+class CorruptedOnTheFly:
+    """The corrupted images of a test set, made while somebody iterates over them: a stream.
+
+    Attributes
+    ----------
+    clean : ImageSet
+        The uncorrupted test set.
+    suite, dataset, grey, seed
+        As in :func:`robustmedclip.corruptions.corrupt`.
+    """
+
+    clean: ImageSet
+    suite: str
+    dataset: str | None
+    grey: str
+    seed: int
+
+    def batches(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
+        """The images under a condition, uint8 ``(<=batch_size, H, W, C)`` each; raises as ``corrupt``."""
+        settings = {"suite": self.suite, "dataset": self.dataset, "grey": self.grey, "seed": self.seed}
+        return corrupted_batches(self.clean.images, self.clean.sample_ids, batch_size, *condition, **settings)
+
+
 def corrupted_batches(
-    images: np.ndarray, sample_ids: Sequence[str], batch_size: int, name: str, severity: int, **settings: Any
+    images: Images, sample_ids: Sequence[str] | np.ndarray, batch_size: int, name: str, severity: int, **settings: Any
 ) -> Iterator[np.ndarray]:
     """Corrupt a set of images batch by batch, a few batches ahead of the consumer.
 
     Parameters
     ----------
-    images : ndarray
+    images : ndarray or LazyImages
         uint8 ``(N, H, W, C)``; may be a memory map.
     sample_ids : sequence of str
         One per image.

@@ -1,59 +1,69 @@
-"""Corruptions as a transform, for training augmentation."""
+"""Corruptions drawn at random, for training augmentation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from robustmedclip.corruptions.corrupt import corrupt
-from robustmedclip.corruptions.suites import SEVERITIES, corruptions
+from robustmedclip.corruptions.suites import SEVERITIES, Suite, corruptions
 
 
+@dataclass(frozen=True)
 class RandomCorruption:
-    """Corrupts an image by one of several corruptions at one of several severities, drawn uniformly.
+    """Corrupts images, each by one of several corruptions at one of several severities, drawn uniformly.
 
-    Works in a ``torchvision.transforms.Compose``. Random numbers come from torch's global generator, which
-    a ``DataLoader`` seeds in every worker.
+    A single image is corrupted by calling it, as ``torchvision.transforms.Compose`` does, with random numbers that come
+    from torch's global generator, which a ``DataLoader`` seeds in every worker; a batch by :meth:`corrupted`, with a
+    generator for each image.
 
-    Parameters
+    Training on corrupted images carries over to corruptions that were not among them (Rusak et al. 2020,
+    arXiv:2001.06057; for medical images Di Salvo et al. 2024, arXiv:2406.17536). To test on something new, leave what is
+    scored out of `names`.
+
+    Attributes
     ----------
-    suite, dataset : str
+    suite : str or Suite
         As in :func:`robustmedclip.corruptions.corrupt`.
-    names : sequence of str, optional
-        Corruptions to draw from; by default all of the suite.
+    dataset : str or None
+        As there; its list is drawn from, where the suite has one for each of some data sets.
+    names : sequence of str or None
+        Corruptions to draw from; None means all of the suite.
     severities : sequence of int
         Severities to draw from.
     probability : float
-        Share of the images that are corrupted, in [0, 1].
+        Of each image to be corrupted, in [0, 1].
 
     Raises
     ------
     ValueError
-        If a name, a severity or the probability is not valid.
+        If there is no such suite, or a name, a severity or the probability is not valid.
     """
 
-    def __init__(
-        self,
-        suite: str = "medimeta-c",
-        *,
-        dataset: str | None = None,
-        names: Sequence[str] | None = None,
-        severities: Sequence[int] = (1, 2, 3, 4, 5),
-        probability: float = 1.0,
-    ):
-        known = corruptions(suite, dataset)
-        if unknown := sorted(set(names or ()) - set(known)):
-            raise ValueError(f"unknown corruptions {unknown} of suite {suite!r}; known are {', '.join(known)}")
-        if not severities or not set(severities) <= set(SEVERITIES):
-            raise ValueError(f"severities must be some of 1, 2, 3, 4 and 5, not {severities!r}")
-        if not 0 <= probability <= 1:
-            raise ValueError(f"probability must lie between 0 and 1, not {probability!r}")
-        self.suite, self.dataset = suite, dataset
-        self.names, self.severities, self.probability = tuple(names or known), tuple(severities), probability
+    suite: str | Suite = "medimeta-c"
+    _: KW_ONLY
+    dataset: str | None = None
+    names: Sequence[str] | None = None
+    severities: Sequence[int] = SEVERITIES
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        known = corruptions(self.suite, self.dataset)
+        if self.names is not None and not self.names:
+            raise ValueError("names must be a list of corruptions, not empty")
+        if unknown := sorted(set(self.names or ()) - set(known)):
+            raise ValueError(f"unknown corruptions {unknown} of suite {self.suite!r}; known are {', '.join(known)}")
+        if not self.severities or not set(self.severities) <= set(SEVERITIES):
+            raise ValueError(f"severities must be some of 1, 2, 3, 4 and 5, not {self.severities!r}")
+        if isinstance(self.probability, bool) or not 0 <= self.probability <= 1:
+            raise ValueError(f"probability must lie between 0 and 1, not {self.probability!r}")
+        object.__setattr__(self, "names", known if self.names is None else tuple(self.names))
+        object.__setattr__(self, "severities", tuple(self.severities))
 
     def __call__(self, image: Any) -> Any:
-        """Corrupt one image.
+        """Corrupt one image, or leave it as it is.
 
         Parameters
         ----------
@@ -72,25 +82,39 @@ class RandomCorruption:
         """
         import torch
 
-        if torch.rand(()) >= self.probability:
-            return image
-        name = self.names[torch.randint(len(self.names), ())]
-        severity = self.severities[torch.randint(len(self.severities), ())]
-        seed = int(torch.randint(2**62, ()))
         if isinstance(image, Image.Image) and image.mode not in ("L", "RGB"):
             raise ValueError(f"the image must be in mode L or RGB, not {image.mode}: convert it first")
         if isinstance(image, torch.Tensor) and image.ndim != 3:
             raise ValueError(f"a tensor must be uint8 (C, H, W), not {image.dtype} {tuple(image.shape)}")
         pixels = image.permute(1, 2, 0).numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
         channels = pixels[..., None] if pixels.ndim == 2 else pixels
-        corrupted = corrupt(channels[None], name, severity, suite=self.suite, dataset=self.dataset, seed=seed)[0]
+        corrupted = self.corrupted(channels[None], [np.random.default_rng(int(torch.randint(2**62, ())))])[0]
         if isinstance(image, torch.Tensor):
             return torch.from_numpy(corrupted).permute(2, 0, 1).contiguous()
         corrupted = corrupted.reshape(pixels.shape)
         return Image.fromarray(corrupted) if isinstance(image, Image.Image) else corrupted
 
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}({self.suite!r}, dataset={self.dataset!r}, names={self.names!r}, "
-            f"severities={self.severities!r}, probability={self.probability!r})"
-        )
+    def corrupted(self, images: np.ndarray, generators: Iterable[np.random.Generator]) -> np.ndarray:
+        """Corrupt some of the images of a batch.
+
+        Parameters
+        ----------
+        images : ndarray
+            uint8 ``(N, H, W, C)``; not modified.
+        generators : iterable of numpy.random.Generator
+            One per image: what is drawn for an image depends on its generator alone.
+
+        Returns
+        -------
+        ndarray
+            uint8 ``(N, H, W, C)``.
+        """
+        corrupted, names = images.copy(), self.names or ()
+        for row, rng in enumerate(generators):
+            if rng.random() < self.probability:
+                name = names[rng.integers(len(names))]
+                severity = self.severities[rng.integers(len(self.severities))]
+                seed = int(rng.integers(2**31))
+                image = images[row : row + 1]
+                corrupted[row] = corrupt(image, name, severity, suite=self.suite, dataset=self.dataset, seed=seed)[0]
+        return corrupted

@@ -2,13 +2,21 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from robustmedclip.images.conditions import Condition
-from robustmedclip.images.pixels import Images
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.images.pixels import Images, batches
 from robustmedclip.images.sets import ImageSet
+
+
+class CorruptedImages(Protocol):
+    """A stream: corrupted images that come into being, or from their files, while somebody iterates over them."""
+
+    def batches(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
+        """The images under a condition other than clean, uint8 ``(<=batch_size, H, W, C)`` each."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -20,7 +28,7 @@ class CorruptedSet:
     clean : ImageSet
         The uncorrupted test set.
     suite : str
-        Corruption suite.
+        Short name or dotted path of the corruption suite.
     conditions : tuple of Condition
         The first is clean.
     storage : str
@@ -29,8 +37,8 @@ class CorruptedSet:
     provenance : mapping
         What made the images: the settings of :func:`robustmedclip.corruptions.corrupt`, or ``released``, the
         folder that they were released in.
-    read : callable
-        ``read(condition, batch_size)`` yields uint8 ``(<=batch_size, H, W, C)`` in the order of ``clean``.
+    corrupted : CorruptedImages
+        The corrupted images: :class:`robustmedclip.corruptions.CorruptedOnTheFly`, a :class:`ReleasedSet`, or stored files.
     """
 
     clean: ImageSet
@@ -38,12 +46,18 @@ class CorruptedSet:
     conditions: tuple[Condition, ...]
     storage: str
     provenance: Mapping[str, Any]
-    read: Callable[[Condition, int], Iterator[np.ndarray]]
+    corrupted: CorruptedImages
+
+    def read(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
+        """The images under a condition, uint8 ``(<=batch_size, H, W, C)`` each, in the order of `clean`."""
+        if condition == CLEAN:
+            return batches(self.clean.images, batch_size)
+        return self.corrupted.batches(condition, batch_size)
 
 
 @dataclass(frozen=True)
 class ReleasedSet:
-    """Corrupted images that somebody else made, as their files have them.
+    """Corrupted images that somebody else made, as their files have them: a stream.
 
     Attributes
     ----------
@@ -62,3 +76,7 @@ class ReleasedSet:
     labels: Mapping[Condition, np.ndarray]
     shapes: Mapping[Condition, tuple[int, int, int, int]]
     images: Callable[[Condition], Images]
+
+    def batches(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
+        """The images under a condition, uint8 ``(<=batch_size, H, W, C)`` each."""
+        return batches(self.images(condition), batch_size)

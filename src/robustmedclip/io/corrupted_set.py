@@ -3,19 +3,20 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robustmedclip.corruptions import REFERENCE_SIDE, VERSION, corrupted_batches
+from robustmedclip.corruptions import REFERENCE_SIDE, VERSION, CorruptedOnTheFly, suite
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
-from robustmedclip.images.corrupted import CorruptedSet
+from robustmedclip.images.corrupted import CorruptedImages, CorruptedSet
 from robustmedclip.images.pixels import batches
 from robustmedclip.images.sets import ImageSet
-from robustmedclip.io.layouts import Layout, file_of, keys_of
+from robustmedclip.io.corrupted_files import CorruptedFiles
 from robustmedclip.io.npz import Stream, read_npz, write_npz
 from robustmedclip.io.versioned import AtomicDataset, remove, require_space
 from robustmedclip.progress import track
@@ -26,7 +27,7 @@ _CHUNK = 64
 class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
     """A :class:`~robustmedclip.images.corrupted.CorruptedSet` as one folder, named after the data set.
 
-    The folder is laid out as :mod:`robustmedclip.io.layouts` says; ``manifest.json`` says what the layouts cannot.
+    The folder is laid out as the suite says (:mod:`robustmedclip.io.corrupted_files`); ``manifest.json`` says what layouts cannot.
     A set that is corrupted on the fly has the clean file alone.
 
     Images pass through in small chunks: memory does not grow with the data set. Files are made one by one
@@ -72,43 +73,51 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
 
     def _read(self, path: Path) -> CorruptedSet:
         manifest = json.loads((path / "manifest.json").read_text())
-        suite, split, settings = manifest["suite"], manifest["split"], manifest["provenance"]
         conditions = tuple(map(Condition.parse, manifest["conditions"]))
-        layout = Layout(path, suite, split, conditions)
-        images_key, _ = keys_of(suite)
-        images = read_npz(layout.file(CLEAN), mapped=(images_key,))[images_key]
+        files = CorruptedFiles(path, suite(manifest["suite"]).layout, manifest["split"], conditions)
+        images = read_npz(files.file(CLEAN), mapped=(files.layout.images,))[files.layout.images]
         clean = ImageSet.validated(
             name=manifest["name"],
-            split=split,
+            split=manifest["split"],
             modality=manifest["modality"],
             class_names=tuple(manifest["class_names"]),
             images=images[..., None] if images.ndim == 3 else images,
-            labels=layout.labels(CLEAN),
+            labels=files.labels(CLEAN),
             sample_ids=np.array(manifest["sample_ids"]),
         )
 
-        def read(condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
-            if condition == CLEAN:
-                return batches(clean.images, batch_size)
-            if "released" in settings and manifest["storage"] == "on_the_fly":
-                release = Layout(Path(settings["released"]), suite, split, conditions)
-                return batches(release.images(condition), batch_size)
-            if manifest["storage"] == "on_the_fly":
-                return corrupted_batches(clean.images, clean.sample_ids, batch_size, *condition, **settings)
-            if layout.shape(condition) != clean.images.shape or not np.array_equal(
-                layout.labels(condition), clean.labels
-            ):
-                raise InputError(f"{path}: {condition} does not hold the images and labels of {CLEAN}")
-            return batches(layout.images(condition), batch_size)
-
         return CorruptedSet(
             clean=clean,
-            suite=suite,
+            suite=manifest["suite"],
             conditions=conditions,
             storage=manifest["storage"],
-            provenance=settings,
-            read=read,
+            provenance=manifest["provenance"],
+            corrupted=_corrupted_images(manifest["storage"], manifest["provenance"], clean, files),
         )
+
+
+@dataclass(frozen=True)
+class _StoredImages:
+    """The corrupted images of a set in its own files: a stream."""
+
+    clean: ImageSet
+    files: CorruptedFiles
+
+    def batches(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
+        shape, labels = self.files.shape(condition), self.files.labels(condition)
+        if shape != self.clean.images.shape or not np.array_equal(labels, self.clean.labels):
+            raise InputError(f"{self.files.folder}: {condition} does not hold the images and labels of {CLEAN}")
+        return self.files.batches(condition, batch_size)
+
+
+def _corrupted_images(
+    storage: str, provenance: Mapping[str, Any], clean: ImageSet, files: CorruptedFiles
+) -> CorruptedImages:
+    if storage == "materialised":
+        return _StoredImages(clean, files)
+    if "released" in provenance:
+        return replace(files, folder=Path(provenance["released"]))
+    return CorruptedOnTheFly(clean, **provenance)
 
 
 def _manifest(data: CorruptedSet) -> dict[str, Any]:
@@ -144,21 +153,20 @@ def _stored_shape(clean: ImageSet) -> tuple[int, ...]:
 
 def _files(data: CorruptedSet) -> Iterator[tuple[str, list[Condition]]]:
     """Each file of a set, and the conditions that it holds one after the other."""
-    conditions = [CLEAN] if data.storage == "on_the_fly" else data.conditions
+    layout, conditions = suite(data.suite).layout, [CLEAN] if data.storage == "on_the_fly" else data.conditions
     files: dict[str, list[Condition]] = {}
     for condition in conditions:
-        files.setdefault(file_of(data.suite, data.clean.split, condition), []).append(condition)
+        files.setdefault(layout.file(data.clean.split, condition), []).append(condition)
     yield from files.items()
 
 
 def _members(data: CorruptedSet, conditions: list[Condition]) -> dict[str, Any]:
-    shape, labels = _stored_shape(data.clean), data.clean.labels
+    shape, layout = _stored_shape(data.clean), suite(data.suite).layout
     chunks = (
         chunk[..., 0] if len(shape) == 3 else chunk
         for condition in conditions
         for chunk in data.read(condition, _CHUNK)
     )
     images = Stream((len(conditions) * shape[0], *shape[1:]), np.dtype(np.uint8), chunks)
-    images_key, labels_key = keys_of(data.suite)
-    tiled = np.tile(labels, len(conditions))
-    return {images_key: images, labels_key: tiled[:, None] if data.suite == "medmnist-c" else tiled}
+    labels = np.tile(data.clean.labels, len(conditions))
+    return {layout.images: images, layout.labels: labels[:, None] if layout.label_column else labels}

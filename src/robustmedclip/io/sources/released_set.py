@@ -5,35 +5,35 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
+from robustmedclip.corruptions import suite as suite_of
 from robustmedclip.errors import InputError
-from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.images.conditions import Condition
 from robustmedclip.images.corrupted import ReleasedSet
-from robustmedclip.io.layouts import Layout
+from robustmedclip.io.corrupted_files import CorruptedFiles
 from robustmedclip.io.npz import NpzArchive
 from robustmedclip.io.versioned import SourceError
 
 
 class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
-    """The files of one data set of MediMeta-C or MedMNIST-C; loads a :class:`~robustmedclip.images.corrupted.ReleasedSet`.
+    """The files of one data set of a released suite, such as MediMeta-C; loads a :class:`~robustmedclip.images.corrupted.ReleasedSet`.
 
-    Images are read when they are used. The layouts are those of :mod:`robustmedclip.io.layouts`.
+    Images are read when they are used. The suite says how they are laid out (:mod:`robustmedclip.io.corrupted_files`).
 
     Parameters
     ----------
     filepath : str
         The local folder of the data set.
     suite : str
-        Corruption suite, which decides the layout.
+        Short name or dotted path of the corruption suite, which says how the files are laid out.
     conditions : list of str
         The conditions that are needed, the first of them clean.
     """
 
     def __init__(self, *, filepath: str, suite: str, conditions: list[str], metadata: dict[str, Any] | None = None):
         self._folder, self.metadata = Path(filepath), metadata
-        self._conditions = tuple(map(Condition.parse, conditions))
-        if suite == "medmnist-c":
-            self._conditions = tuple(condition for condition in self._conditions if condition != CLEAN)
-        self._layout = Layout(self._folder, suite, "test", self._conditions)
+        layout = suite_of(suite).layout
+        self._conditions = layout.released(tuple(map(Condition.parse, conditions)))
+        self._files = CorruptedFiles(self._folder, layout, "test", self._conditions)
 
     def load(self) -> ReleasedSet:
         """Read the labels and open the images.
@@ -47,15 +47,15 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
             raise SourceError("; ".join(problems))
         return ReleasedSet(
             folder=str(self._folder),
-            labels={condition: self._layout.labels(condition) for condition in self._conditions},
-            shapes={condition: self._layout.shape(condition) for condition in self._conditions},
-            images=self._layout.images,
+            labels={condition: self._files.labels(condition) for condition in self._conditions},
+            shapes={condition: self._files.shape(condition) for condition in self._conditions},
+            images=self._files.images,
         )
 
     def verified(self) -> ReleasedSet:
         """As :meth:`load`, after reading every file once and comparing its checksums."""
         released = self.load()
-        for file in sorted(set(map(self._layout.file, self._conditions))):
+        for file in sorted(set(map(self._files.file, self._conditions))):
             with open(file, "rb") as opened:
                 NpzArchive(opened, str(file)).verify()
         return released
@@ -72,20 +72,20 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
         """What would make :meth:`load` fail."""
         if absent := self.missing():
             return [absent]
-        files = list(dict.fromkeys(map(self._layout.file, self._conditions)))
+        files = list(dict.fromkeys(map(self._files.file, self._conditions)))
         missing = [file.relative_to(self._folder).as_posix() for file in files if not file.is_file()]
         found = [f"{self._folder} lacks {', '.join(missing)}"] if missing else []
         for condition in self._conditions:
-            if self._layout.file(condition).is_file():
+            if self._files.file(condition).is_file():
                 try:
-                    self._layout.shape(condition)
+                    self._files.shape(condition)
                 except InputError as error:
                     found.append(str(error))
         return list(dict.fromkeys(found))
 
     def signature(self) -> list[Any]:
         """Names, sizes and modification times of the files."""
-        files = sorted(set(map(self._layout.file, self._conditions)))
+        files = sorted(set(map(self._files.file, self._conditions)))
         stats = [file.stat() if file.exists() else None for file in files]
         return [[str(file), stat and [stat.st_size, stat.st_mtime_ns]] for file, stat in zip(files, stats, strict=True)]
 

@@ -2,14 +2,14 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from robustmedclip import corruptions
-from robustmedclip.corruptions import SMALLEST_SIDE, corrupted_batches
+from robustmedclip.corruptions import SMALLEST_SIDE, CorruptedOnTheFly
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet, ReleasedSet
@@ -32,9 +32,10 @@ def corrupt_test_set(
     storage: str,
     conditions: Sequence[Condition],
 ) -> CorruptedSet:
-    """The test set under every condition; images are corrupted when they are read.
+    """The test set under every condition, as a stream: images are corrupted while the data set is written or read.
 
-    `dataset` is the MedMNIST data set whose list of corruptions is used, if the suite has one for each.
+    `suite` is a short name or a dotted path; `dataset` is the data set whose list of corruptions is used, if the suite has
+    one for each of some.
 
     Raises
     ------
@@ -47,19 +48,13 @@ def corrupt_test_set(
             f"{SMALLEST_SIDE} px on each side: take larger images"
         )
     settings = {"suite": suite, "dataset": dataset or test.name, "grey": grey, "seed": parameters["seed"]}
-
-    def read(condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
-        if condition == CLEAN:
-            return batches(test.images, batch_size)
-        return corrupted_batches(test.images, test.sample_ids, batch_size, *condition, **settings)
-
     return CorruptedSet(
         clean=test,
         suite=suite,
         conditions=tuple(conditions),
         storage=storage,
         provenance=settings,
-        read=read,
+        corrupted=CorruptedOnTheFly(test, **settings),
     )
 
 
@@ -131,16 +126,13 @@ def adopt_released_set(
                 f"images: {_remedy(_fitting_map(own, clean.labels, test), own, place)}"
             )
 
-    def read(condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
-        return batches(clean.images if condition == CLEAN else released.images(condition), batch_size)
-
     return CorruptedSet(
         clean=clean,
         suite=suite,
         conditions=tuple(conditions),
         storage=storage,
         provenance={"released": released.folder},
-        read=read,
+        corrupted=released,
     )
 
 

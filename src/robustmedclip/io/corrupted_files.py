@@ -1,61 +1,55 @@
-"""The layouts of the released corrupted sets.
+"""The files of a corrupted set, laid out as its suite says.
 
-Of the suites medimeta-c and imagenet-c a folder holds ``<split>/clean.npz`` and ``<split>/<corruption>_severity_<1..5>.npz``
+In the layout of medimeta-c a folder holds ``<split>/clean.npz`` and ``<split>/<corruption>_severity_<1..5>.npz``
 with the keys ``images`` (uint8 ``(N, H, W, 3)``, or ``(N, H, W)`` for grey images) and ``labels`` (int ``(N,)``), as the
-MediMeta-C of arXiv:2505.15425 does. Of medmnist-c it holds ``<corruption>.npz`` with the keys ``test_images`` and
+MediMeta-C of arXiv:2505.15425 does. In that of medmnist-c it holds ``<corruption>.npz`` with the keys ``test_images`` and
 ``test_labels`` (int ``(5 N, 1)``), the severities one after the other, as the MedMNIST-C of arXiv:2406.17536
 does; and ``clean.npz`` with the same keys, which the released one lacks.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from robustmedclip.corruptions import FileLayout
 from robustmedclip.errors import InputError
-from robustmedclip.images.conditions import CLEAN, Condition
-from robustmedclip.images.pixels import Images, LazyImages
+from robustmedclip.images.conditions import Condition
+from robustmedclip.images.pixels import Images, LazyImages, batches
 from robustmedclip.io.npz import NpzArchive
 
 
-def file_of(suite: str, split: str, condition: Condition) -> str:
-    """The file that holds a condition, relative to the folder of the data set."""
-    return f"{condition.corruption}.npz" if suite == "medmnist-c" else f"{split}/{condition}.npz"
+@dataclass(frozen=True)
+class CorruptedFiles:
+    """The corrupted images of a data set in files: a stream.
 
-
-def keys_of(suite: str) -> tuple[str, str]:
-    """The keys of images and labels in a file."""
-    return ("test_images", "test_labels") if suite == "medmnist-c" else ("images", "labels")
-
-
-def together(suite: str, condition: Condition, conditions: Sequence[Condition]) -> list[Condition]:
-    """The conditions that lie one after the other in the file of `condition`."""
-    if suite != "medmnist-c" or condition == CLEAN:
-        return [condition]
-    return [other for other in conditions if other.corruption == condition.corruption]
-
-
-class Layout:
-    """A folder in one of the layouts.
-
-    Parameters
+    Attributes
     ----------
     folder : Path
-        The folder of one data set.
-    suite, split : str
-        Corruption suite, which decides the layout; and split.
+        The folder of the data set.
+    layout : FileLayout
+        How it is laid out.
+    split : str
+        Split of the images.
     conditions : sequence of Condition
         Those that the files hold, in their order.
     """
 
-    def __init__(self, folder: Path, suite: str, split: str, conditions: Sequence[Condition]):
-        self._folder, self._suite, self._split, self._conditions = folder, suite, split, conditions
+    folder: Path
+    layout: FileLayout
+    split: str
+    conditions: Sequence[Condition]
+
+    def batches(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
+        """The images under a condition, uint8 ``(<=batch_size, H, W, C)`` each; raises as :meth:`labels`."""
+        return batches(self.images(condition), batch_size)
 
     def file(self, condition: Condition) -> Path:
         """The file that holds a condition."""
-        return self._folder / file_of(self._suite, self._split, condition)
+        return self.folder / self.layout.file(self.split, condition)
 
     def labels(self, condition: Condition) -> np.ndarray:
         """Labels of a condition, int64 ``(N,)``.
@@ -67,7 +61,7 @@ class Layout:
         """
         with self._archive(condition) as archive:
             rows, shape = self._rows(archive, condition)
-            labels = archive.read(keys_of(self._suite)[1], largest=8 * shape[0])
+            labels = archive.read(self.layout.labels, largest=8 * shape[0])
         return labels.reshape(-1)[rows].astype(np.int64)
 
     def shape(self, condition: Condition) -> tuple[int, int, int, int]:
@@ -84,7 +78,7 @@ class Layout:
         path = self.file(condition)
         archive = NpzArchive(open(path, "rb"), str(path))
         rows, _ = self._rows(archive, condition)
-        if archive.is_stored(key := keys_of(self._suite)[0]):
+        if archive.is_stored(key := self.layout.images):
             images = archive.map(key)[rows]
             return images[..., None] if images.ndim == 3 else images
         shape, read = self.shape(condition), archive.rows(key)
@@ -98,7 +92,7 @@ class Layout:
 
     def _rows(self, archive: NpzArchive, condition: Condition) -> tuple[slice, tuple[int, ...]]:
         """Which rows of its file a condition takes, and the shape of all images in it."""
-        path, (images, labels) = self.file(condition), keys_of(self._suite)
+        path, images, labels = self.file(condition), self.layout.images, self.layout.labels
         if missing := {images, labels} - set(archive.names):
             raise InputError(f"{path} has no {' and no '.join(sorted(missing))}; it has {', '.join(archive.names)}")
         shape, dtype = archive.header(images).shape, archive.header(images).dtype
@@ -107,7 +101,7 @@ class Layout:
             raise InputError(f"{path}: {images} must be uint8 (N, H, W) or (N, H, W, 3), not {dtype} {shape}")
         if label_dtype.kind not in "iu" or prod(label_shape) != shape[0]:
             raise InputError(f"{path}: {shape[0]} images and {label_dtype} labels {label_shape} don't match")
-        held = together(self._suite, condition, self._conditions)
+        held = self.layout.in_file_of(condition, self.conditions)
         if shape[0] % len(held):
             raise InputError(f"{path}: {shape[0]} images can't be those of {len(held)} severities")
         count, position = shape[0] // len(held), held.index(condition)
