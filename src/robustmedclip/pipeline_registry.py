@@ -1,5 +1,8 @@
 """The project's pipelines, built from the plan of the environment in use."""
 
+from collections.abc import Iterable
+
+from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 
 from robustmedclip.pipelines import (
@@ -11,7 +14,8 @@ from robustmedclip.pipelines import (
     reporting,
     tuning,
 )
-from robustmedclip.run.config import current_config
+from robustmedclip.plan.plan import Plan
+from robustmedclip.run.config import BenchmarkConfigLoader, project_folder
 
 STAGES = {
     "ingestion": ingestion,
@@ -23,19 +27,24 @@ STAGES = {
 }
 
 
-def register_pipelines() -> dict[str, Pipeline]:
+def pipelines_of(plan: Plan, pretrained_models: Iterable[str]) -> dict[str, Pipeline]:
     """The six stages, ``benchmark`` (all of them) and ``pretraining`` (makes the models that ship).
 
     ``corruption`` includes ingestion, so that it makes corrupted sets from the sources on its own.
     """
-    config = current_config()
-    plan = config.plan
     stages = {name: stage.create_pipeline(plan) for name, stage in STAGES.items()}
     benchmark = Pipeline([node for stage in stages.values() for node in stage.nodes])
     return {
         **stages,
         "corruption": Pipeline([*stages["ingestion"].nodes, *stages["corruption"].nodes]),
         "benchmark": benchmark,
-        "pretraining": pretraining.create_pipeline(config["parameters"]["pretraining"]["models"]),
+        "pretraining": pretraining.create_pipeline(pretrained_models),
         "__default__": benchmark,
     }
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """The pipelines without a session, as for ``kedro registry list``: those of the default environment."""
+    folder = project_folder(settings.CONF_SOURCE)
+    config = BenchmarkConfigLoader(str(folder / settings.CONF_SOURCE), **settings.CONFIG_LOADER_ARGS)
+    return pipelines_of(config.plan, config["parameters"]["pretraining"]["models"])

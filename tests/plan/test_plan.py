@@ -2,11 +2,15 @@
 
 import copy
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
 
+from robustmedclip.corruptions.kernels import noise
+from robustmedclip.corruptions.suites import Corruption, Suite
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.plan.entries import catalog_entries
 from robustmedclip.plan.plan import fraction_label
@@ -105,6 +109,61 @@ def test_a_file_that_cannot_be_read_is_named_with_the_place(load, text, place):
     with pytest.raises(ConfigError, match=place) as error:
         load(text).plan
     assert "\n" not in error.value.message and ("benchmark.yml" in error.value.message or "${" in text)
+
+
+@pytest.mark.parametrize("depth", [30, 200, 3000])
+def test_settings_that_are_nested_too_deeply_are_refused_in_a_line(load, depth):
+    with pytest.raises((ConfigError, PlanError)) as error:
+        load(f"seeds: {'[' * depth}{']' * depth}").plan
+    assert "Traceback" not in error.value.message and len(error.value.message) < 1000
+
+
+def test_a_file_that_is_far_too_long_is_not_read(load):
+    with pytest.raises(ConfigError, match="benchmark.yml has 2 MB"):
+        load("seeds: [0] #" + " " * 2 * 10**6)
+
+
+@pytest.mark.parametrize("classes", ["[yes, no]", "[1:20, 1:30]", "[010, 011]"])
+def test_class_names_that_yaml_takes_for_something_else_are_to_be_quoted(load, classes):
+    data_set = f"{{modality: x, source: {{type: folder, filepath: x}}, classes: {classes}}}"
+    with pytest.raises((PlanError, ConfigError)) as error:
+        load(f"data_sets: {{mine: {data_set}}}").plan
+    assert "data_sets.mine.classes: expected at least two different class names" in error.value.message
+    assert "into quotes" in error.value.message
+
+
+def test_names_that_look_the_same_but_are_written_otherwise_are_told_apart():
+    parameters = changed("data_sets.own.classes", ["caf\u00e9", "b"])
+    parameters["data_sets"]["own"]["synonyms"] = {"cafe\u0301": ["coffee"]}
+    with pytest.raises(PlanError, match="looks the same, but is written with other characters"):
+        read_plan(parameters)
+
+
+def test_all_images_leave_none_to_choose_by():
+    with pytest.raises(PlanError, match="adaptations.lora.fractions: 1 leaves no image of the training pool for"):
+        read_plan(changed("adaptations.lora.fractions", [0.1, 1.0]))
+    prompts = {"x": {"method": "prompt-ensemble", "models": "all"}}
+    assert read_plan(PARAMETERS | {"adaptations": prompts}).fractions == ()
+
+
+def test_metrics_are_chosen_by_name_and_wrong_ones_named():
+    assert [metric.name for metric in read_plan(PARAMETERS | {"metrics": ["ece"]}).metrics] == [
+        "error",
+        "balanced_accuracy",
+        "ece",
+    ]
+    with pytest.raises(PlanError, match="metrics: unknown metric 'aurok'; did you mean 'auroc'"):
+        read_plan(PARAMETERS | {"metrics": ["error", "aurok"]})
+
+
+def test_a_suite_for_other_modalities_is_refused(monkeypatch):
+    suite = "tests_of_modalities.SUITE"
+    module = ModuleType("tests_of_modalities")
+    lists = {None: {"gaussian_noise": Corruption(noise.gaussian_noise, (1, 2, 3, 4, 5))}}
+    module.SUITE = Suite(name="x", source="y", lists=lists, modalities=frozenset({"microscopy"}))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with pytest.raises(PlanError, match="those of microscopy, and the modality of 'own' is 'x-ray'"):
+        read_plan(changed("corruptions", {"suite": suite, "names": "all"}))
 
 
 def test_fan_out():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kedro.config import OmegaConfigLoader
+from kedro.utils import find_kedro_project
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
@@ -15,20 +16,21 @@ from robustmedclip.errors import InputError
 from robustmedclip.plan.entries import catalog_entries
 from robustmedclip.plan.plan import Plan
 from robustmedclip.plan.reading import read_plan
+from robustmedclip.progress import volume
 
 
 class ConfigError(InputError):
     """A file of the configuration can't be read; the message says which, where, and why."""
 
 
-def project_root() -> str:
-    """Absolute path of the project, for addresses that must not depend on the working directory."""
-    return Path(__file__).parents[3].as_posix()
+#: Longest file of the configuration that is read, in bytes.
+_LONGEST_FILE = 2**20
 
 
-def project_uri() -> str:
-    """The same as an address, in which ``#``, ``%`` and spaces are encoded."""
-    return Path(project_root()).as_uri()
+def project_folder(conf_source: str | Path) -> Path:
+    """The project that a folder of configuration belongs to: that around it, else around the working directory."""
+    around = find_kedro_project(Path(conf_source).absolute()) or find_kedro_project(Path.cwd())
+    return Path(around) if around else Path(conf_source).absolute().parent
 
 
 class BenchmarkConfigLoader(OmegaConfigLoader):
@@ -37,25 +39,36 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
     ``benchmark.yml`` is read together with the parameters, so that environments and ``--params``
     override it and its entries are ``params:`` of the nodes. The ``source`` of each data set and
     model in it is a catalog entry, which this loader adds to the catalog as ``raw-<data set>`` and
-    ``model-<model>``. Pipelines are built from the plan of the loader made last: Kedro makes one per
-    session, for the session's environment, before it asks for the pipelines.
+    ``model-<model>``. Kedro makes one loader per session, for the session's environment; whoever needs
+    the plan gets it from there, by the hook ``after_context_created``.
+
+    Attributes
+    ----------
+    project : Path
+        The project's folder. In the configuration, ``${project_root:}`` is its path and ``${project_uri:}`` its address,
+        in which ``#``, ``%`` and blanks are encoded.
     """
 
     latest: ClassVar["BenchmarkConfigLoader | None"] = None
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, conf_source: str, *args: Any, **kwargs: Any):
         """As Kedro's.
 
         Raises
         ------
         ConfigError
-            If there is no such environment.
+            If there is no such environment, or a file is too long.
         """
-        super().__init__(*args, **kwargs)
+        self.project = project_folder(conf_source)
+        resolvers = {"project_root": self.project.as_posix, "project_uri": self.project.as_uri}
+        super().__init__(conf_source, *args, custom_resolvers=resolvers, **kwargs)
         conf = Path(self.conf_source)
         if self.env and conf.is_dir() and not (conf / self.env).is_dir():
             known = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
             raise ConfigError(f"There is no environment '{self.env}' in {conf}: there are {', '.join(known)}")
+        for file in (*self._files(self.base_env), *self._files(self.env or self.default_run_env)):
+            if file.stat().st_size > _LONGEST_FILE:
+                raise ConfigError(f"{file} has {volume(file.stat().st_size)}: no file of the configuration is so long")
         BenchmarkConfigLoader.latest = self
 
     def __getitem__(self, key: str) -> dict[str, Any]:
@@ -98,9 +111,7 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
     def _unreadable(self) -> str | None:
         """The first file that can't be read, where, and why."""
         for environment in dict.fromkeys((self.base_env, self.env or self.default_run_env)):
-            for file in sorted(Path(self.conf_source, environment).rglob("*")):
-                if file.suffix not in (".yml", ".yaml", ".json"):
-                    continue
+            for file in self._files(environment):
                 try:
                     if not OmegaConf.is_dict(OmegaConf.load(file)):
                         return f"{file}: expected keys with values, as in the files of {self.base_env}"
@@ -109,9 +120,16 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
                     there = file.read_text().splitlines()[line : line + 1]
                     hint = "; indent by spaces, not by tabs" if "\t" in "".join(there) else ""
                     return f"{file}, line {line + 1}, column {column + 1}: {error.problem}{hint}"
+                except RecursionError:
+                    return f"{file}: its settings are nested too deeply"
                 except (YAMLError, ValueError, OSError) as error:
                     return f"{file}: {' '.join(str(error).split())}"
         return None
+
+    def _files(self, environment: str) -> list[Path]:
+        """The files of the configuration of an environment."""
+        files = sorted(Path(self.conf_source, environment).rglob("*"))
+        return [file for file in files if file.suffix in (".yml", ".yaml", ".json")]
 
     @cached_property
     def plan(self) -> Plan:
@@ -125,9 +143,15 @@ def _changed(settings: Any, new: Any) -> Any:
 
 
 def current_config() -> BenchmarkConfigLoader:
-    """The loader of the current session; without a session, as in ``kedro registry list``, of the base."""
+    """The loader that was made last; without one, that of the default environment."""
     if BenchmarkConfigLoader.latest is None:
         from kedro.framework.project import settings
 
-        return BenchmarkConfigLoader(f"{project_root()}/{settings.CONF_SOURCE}", **settings.CONFIG_LOADER_ARGS)
+        folder = project_folder(settings.CONF_SOURCE)
+        return BenchmarkConfigLoader(str(folder / settings.CONF_SOURCE), **settings.CONFIG_LOADER_ARGS)
     return BenchmarkConfigLoader.latest
+
+
+def project_root() -> str:
+    """Folder of the project of the loader that was made last; without one, of the working directory."""
+    return (BenchmarkConfigLoader.latest.project if BenchmarkConfigLoader.latest else project_folder("conf")).as_posix()
