@@ -156,7 +156,7 @@ def test_the_entry_has_a_name_that_the_plan_takes_and_a_path_that_works_from_any
 
 def test_a_path_in_the_project_is_given_from_its_root(monkeypatch, published):
     arguments = write("clip", published)
-    monkeypatch.setattr("robustmedclip.commands.import_model.project_root", lambda: str(published))
+    monkeypatch.setattr("robustmedclip.commands.import_model.find_kedro_project", lambda folder: published)
     monkeypatch.setattr("robustmedclip.run.config.project_root", lambda: str(published))
     parsed = _parser().parse_args([str(published / "imported"), *arguments])
     source = _source(parsed)

@@ -200,14 +200,13 @@ def _child(parent, cell: str):
     return run
 
 
-def test_artifacts_lie_in_the_project_whatever_its_path_is_made_of(tmp_path, monkeypatch):
+def test_artifacts_lie_in_the_project_whatever_its_path_is_made_of(tmp_path):
     folder = tmp_path / "proj #1 50% x"
-    monkeypatch.setattr(BenchmarkConfigLoader, "latest", None)
-    monkeypatch.setattr("robustmedclip.run.config.__file__", str(folder / "src/robustmedclip/run/config.py"))
-    loader = BenchmarkConfigLoader(str(ROOT / "conf"), env="base", **CONFIG_LOADER_ARGS)
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    loader = BenchmarkConfigLoader(str(folder / "conf"), env="base", **CONFIG_LOADER_ARGS)
     loader.config_patterns["mlflow"] = ["mlflow*"]
     config = loader["mlflow"]
-    folder.mkdir()
     client = MlflowClient(config["server"]["mlflow_tracking_uri"])
     run = client.create_run(
         client.create_experiment("x", **config["tracking"]["experiment"]["create_experiment_kwargs"])

@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 from kedro.io import DatasetError
+from kedro.utils import find_kedro_project
 
 from robustmedclip.errors import InputError
 from robustmedclip.run.catalog import FingerprintedCatalog
-from robustmedclip.run.config import project_root
 
 _EXAMPLES = """
 examples:
@@ -98,8 +98,8 @@ def _entry(folder: Path) -> dict[str, Any]:
 
 def _from_root(path: str | Path) -> str:
     """A path of the shell as catalog entries have it: from the project's root, or absolute outside of it."""
-    absolute = Path(os.path.abspath(path))
-    return str(absolute.relative_to(project_root()) if absolute.is_relative_to(project_root()) else absolute)
+    absolute, project = Path(os.path.abspath(path)), find_kedro_project(Path.cwd())
+    return str(absolute.relative_to(project) if project and absolute.is_relative_to(project) else absolute)
 
 
 def _name(folder: Path) -> str:

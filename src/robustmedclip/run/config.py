@@ -60,8 +60,7 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
             If there is no such environment, or a file is too long.
         """
         self.project = project_folder(conf_source)
-        resolvers = {"project_root": self.project.as_posix, "project_uri": self.project.as_uri}
-        super().__init__(conf_source, *args, custom_resolvers=resolvers, **kwargs)
+        super().__init__(conf_source, *args, **kwargs)
         conf = Path(self.conf_source)
         if self.env and conf.is_dir() and not (conf / self.env).is_dir():
             known = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
@@ -79,6 +78,9 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         ConfigError
             If a file can't be read: which, where, and why.
         """
+        # Of OmegaConf's resolvers there is one set per process, and of projects there may be several.
+        OmegaConf.register_new_resolver("project_root", self.project.as_posix, replace=True)
+        OmegaConf.register_new_resolver("project_uri", self.project.as_uri, replace=True)
         try:
             if key == "parameters":
                 return self._parameters()
