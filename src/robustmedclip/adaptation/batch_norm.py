@@ -51,7 +51,7 @@ def adapted_statistics(
     # Smaller data sets are repeated, so that each batch has equally many images of all.
     order = np.stack([np.resize(inside, max(map(len, members))) for inside in members]).T.ravel()
     batches = np.array_split(order, max(1, round(len(order) / BATCH_SIZE)))
-    adapted = copy.deepcopy(model.network.visual)
+    adapted = copy.deepcopy(model.network.get_submodule("visual"))
     with torch.no_grad():
         update_bn((samples.pixels(batch, device=model.device) for batch in batches), adapted)
     images, state = sum(map(len, members)), adapted.state_dict()

@@ -76,14 +76,18 @@ def fit_guard(batches: Iterable[np.ndarray], coverage: float) -> Guard:
     width = np.full(tones.shape[1:], np.inf)
     if n > 1:
         width = student.ppf((1 + coverage) / 2, n - 1) * np.sqrt(1 + 1 / n) * tones.std(0, ddof=1)
-    low, high = (tuple(map(tuple, (tones.mean(0) + sign * width).tolist())) for sign in (-1, 1))
+    low, high = (_pair((tones.mean(0) + sign * width).tolist()) for sign in (-1, 1))
     return Guard(noise=float(np.concatenate(noise).max()), low=low, high=high)
 
 
 def as_guard(values: Mapping[str, Any]) -> Guard:
     """A guard of its fields as JSON has them."""
-    low, high = (tuple(map(tuple, values[name])) for name in ("low", "high"))
-    return Guard(noise=values["noise"], low=low, high=high)
+    return Guard(noise=values["noise"], low=_pair(values["low"]), high=_pair(values["high"]))
+
+
+def _pair(values: Iterable[Iterable[float]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    means, spreads = values
+    return tuple(means), tuple(spreads)
 
 
 def noise_level(images: np.ndarray) -> np.ndarray:

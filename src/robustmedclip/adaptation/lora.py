@@ -42,9 +42,10 @@ def with_lora(
     """
     if problems := target_problems(model, method):
         raise InputError("\n".join(problems))
+    alpha: Any = method.rank if method.alpha is None else method.alpha  # peft takes any number
     config = peft.LoraConfig(
         r=method.rank,
-        lora_alpha=method.rank if method.alpha is None else method.alpha,
+        lora_alpha=alpha,
         lora_dropout=method.dropout,
         target_modules=_targets(model, method.targets),
         modules_to_save=sorted({name.rpartition(".")[0] for name in statistics}) or None,
@@ -97,7 +98,8 @@ def target_problems(model: VisionLanguageModel, method: Lora) -> list[str]:
 
 
 def _rank_problems(model: VisionLanguageModel, layers: Mapping[str, torch.nn.Module], rank: int) -> list[str]:
-    sizes = {name: (len(layer.weight), layer.weight[0].numel()) for name, layer in layers.items()}
+    weights = {name: layer.get_parameter("weight") for name, layer in layers.items()}
+    sizes = {name: (len(weight), weight[0].numel()) for name, weight in weights.items()}
     name, size = max(sizes.items(), key=lambda item: min(item[1]))
     if rank <= min(size):
         return []
@@ -107,7 +109,7 @@ def _rank_problems(model: VisionLanguageModel, layers: Mapping[str, torch.nn.Mod
     ]
 
 
-def lora_state(network: peft.PeftModel) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def lora_state(network: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Configuration and weights of the updates, as peft saves them, but that the names of layers are in order."""
     with tempfile.TemporaryDirectory() as folder:
         network.save_pretrained(folder)
@@ -128,13 +130,15 @@ def merged_lora(
     InputError
         If the weights don't fit.
     """
-    tuned = _wrapped(model, peft.LoraConfig(**{key: value for key, value in config.items() if value is not None}))
+    settings = {key: value for key, value in config.items() if value is not None}
+    network: Any = _wrapped(model, peft.LoraConfig(**settings)).network
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
-    expected = set(peft.get_peft_model_state_dict(tuned.network))
+    expected = set(peft.get_peft_model_state_dict(network))
     if expected != set(tensors):
         raise InputError(f"The adapter's weights don't fit the model: {sorted(expected ^ set(tensors))[:5]}")
-    peft.set_peft_model_state_dict(tuned.network, tensors)
-    return tuned.network.merge_and_unload()
+    peft.set_peft_model_state_dict(network, tensors)
+    merged: torch.nn.Module = network.merge_and_unload()
+    return merged
 
 
 def _targets(model: VisionLanguageModel, targets: str | None) -> str | list[str]:
@@ -150,7 +154,7 @@ def _called_layers(model: VisionLanguageModel) -> list[str]:
     called: set[torch.nn.Module] = set()
     hooks = [
         layer.register_forward_pre_hook(lambda layer, _: called.add(layer))
-        for layer in model.network.visual.modules()
+        for layer in model.network.get_submodule("visual").modules()
         if isinstance(layer, _ADAPTABLE)
     ]
     model.encode_image(torch.zeros(1, 3, *model.preprocess.size, device=model.device))

@@ -1,6 +1,7 @@
 """Memory of a training on a GPU."""
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -44,7 +45,7 @@ def fit_into_memory(model: VisionLanguageModel, batch_size: int, precision: torc
     free, _ = torch.cuda.mem_get_info(model.device)
     if batch_size * activation_bytes(model, precision) <= _FRACTION * free:
         return False
-    checkpoint_activations(model.network.visual)
+    checkpoint_activations(model.network.get_submodule("visual"))
     return True
 
 
@@ -53,11 +54,11 @@ def checkpoint_activations(visual: nn.Module) -> None:
 
     Results stay the same. An encoder that is no transformer of open_clip, timm or transformers is left as it is.
     """
-    if hasattr(visual, "set_grad_checkpointing"):
-        visual.set_grad_checkpointing(True)
+    if enable := getattr(visual, "set_grad_checkpointing", None):
+        enable(True)
         return
-    for layer in visual.modules():
-        if isinstance(layer, GradientCheckpointingLayer):
-            # The layers inside, dropout among them, stay in evaluation.
-            layer.gradient_checkpointing = layer.training = True
-            layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+    layers: list[Any] = [layer for layer in visual.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    for layer in layers:
+        # The layers inside, dropout among them, stay in evaluation.
+        layer.gradient_checkpointing = layer.training = True
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)

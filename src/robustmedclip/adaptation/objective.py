@@ -42,6 +42,7 @@ class Objective:
         precision: torch.dtype = torch.float32,
     ):
         self.model, self.device, self._method, self._precision = model, model.device, method, precision
+        self._network: Any = model.network
         self._classes = classifier.to(self.device).T
         #: The first class with the vector of each: those with the same, as of two data sets, are not to be told apart.
         _, first, position = np.unique(classifier.cpu().numpy(), axis=0, return_index=True, return_inverse=True)
@@ -54,10 +55,10 @@ class Objective:
         """Logits of the joint classes, float32 ``(n, classes)``; -inf for those that are not compared."""
         with torch.autocast(self.device.type, self._precision, enabled=self._precision != torch.float32):
             if self._method.features == "raw":
-                features = self.model.network.encode_image(pixels)
+                features = self._network.encode_image(pixels)
             else:
                 features = self.model.logit_scale * self.model.encode_image(pixels)
-        logits = features.float() @ self._classes
+        logits: torch.Tensor = features.float() @ self._classes
         if self._outside is None:
             return logits
         data_sets = torch.from_numpy(samples.data_set[indices]).to(self.device)

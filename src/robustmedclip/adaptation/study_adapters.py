@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import peft
 import torch
@@ -84,7 +85,7 @@ def import_robustmedclip(base: VisionLanguageModel, path: str) -> Adapter:
         r=rank,
         lora_alpha=rank,
         target_modules=sorted(pairs),
-        modules_to_save=sorted({_STATISTICS.fullmatch(name)[1] for name in buffers}) or None,
+        modules_to_save=sorted(set(map(_layer, buffers))) or None,
     )
     return Adapter(
         config=_as_json(config),
@@ -104,7 +105,8 @@ def _file(path: Path) -> Path:
 
 def _split(weights: Weights, file: Path) -> tuple[Pairs, Weights]:
     """The low-rank matrices, and everything else under the names of our networks."""
-    pairs, rest = {}, {}
+    pairs: dict[str, dict[str, torch.Tensor]] = {}
+    rest: Weights = {}
     names = _VIT_NAMES if any(name.startswith("lora_vit.") for name in weights) else _RESNET_NAMES
     for published, tensor in weights.items():
         name = published
@@ -143,7 +145,7 @@ def _pairs_alone(base: VisionLanguageModel, weights: Weights, file: Path) -> Pai
 
 def _targets(network: nn.Module, count: int) -> list[str]:
     """Layers that the study adapts: query and value of each block; or convolutions, in early code the 3 x 3 ones."""
-    modules = dict(network.visual.named_modules(prefix="visual"))
+    modules = dict(network.get_submodule("visual").named_modules(prefix="visual"))
     blocks = [name for name in modules if name.endswith(".attn.qkv")]
     if blocks:
         return [f"{name}.{part}_proj" for name in blocks for part in "qv"]
@@ -153,7 +155,8 @@ def _targets(network: nn.Module, count: int) -> list[str]:
 
 
 def _fits(layer: nn.Module, a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.shape[1] == layer.weight.shape[1] and b.shape[0] == layer.weight.shape[0] and a.shape[0] == b.shape[1]
+    outputs, inputs = layer.get_parameter("weight").shape[:2]
+    return a.shape[1] == inputs and b.shape[0] == outputs and a.shape[0] == b.shape[1]
 
 
 def _missing(pairs: Iterable[str]) -> list[str]:
@@ -168,8 +171,12 @@ def _moved_statistics(network: nn.Module, rest: Weights, file: Path) -> Weights:
     changed = [name for name, tensor in rest.items() if name not in base or not _close(base[name], tensor)]
     if foreign := [name for name in changed if not _STATISTICS.fullmatch(name) or name not in base]:
         raise InputError(f"The adapter in {file} was trained on another base: {', '.join(foreign[:5])} differ")
-    layers = {_STATISTICS.fullmatch(name)[1] for name in changed}
-    return {name: tensor for name, tensor in rest.items() if (m := _STATISTICS.fullmatch(name)) and m[1] in layers}
+    layers = set(map(_layer, changed))
+    return {name: tensor for name, tensor in rest.items() if _STATISTICS.fullmatch(name) and _layer(name) in layers}
+
+
+def _layer(statistic: str) -> str:
+    return statistic.rpartition(".")[0]
 
 
 def _close(first: torch.Tensor, second: torch.Tensor) -> bool:
@@ -178,13 +185,13 @@ def _close(first: torch.Tensor, second: torch.Tensor) -> bool:
 
 def _peft_weights(network: nn.Module, pairs: Pairs, buffers: Weights) -> Weights:
     """The adapter under peft's names; with a moved statistic, the whole layer that it belongs to."""
-    result = {}
+    result: Weights = {}
     for target, pair in pairs.items():
-        layer = network.get_submodule(target)
-        a, b = _at_the_centre(layer, *pair) if isinstance(layer, nn.Conv2d) else pair
+        adapted = network.get_submodule(target)
+        a, b = _at_the_centre(adapted, *pair) if isinstance(adapted, nn.Conv2d) else pair
         result[f"base_model.model.{target}.lora_A.weight"] = a
         result[f"base_model.model.{target}.lora_B.weight"] = b
-    for layer in {_STATISTICS.fullmatch(name)[1] for name in buffers}:
+    for layer in sorted(set(map(_layer, buffers))):
         for name, tensor in network.get_submodule(layer).state_dict().items():
             result[f"base_model.model.{layer}.{name}"] = buffers.get(f"{layer}.{name}", tensor)
     return result
@@ -200,6 +207,7 @@ def _at_the_centre(layer: nn.Conv2d, a: torch.Tensor, b: torch.Tensor) -> tuple[
     return kernel, b[:, :, None, None]
 
 
-def _as_json(config: peft.LoraConfig) -> dict:
+def _as_json(config: Any) -> dict[str, Any]:
     content = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
-    return json.loads(json.dumps(content, default=str))
+    fields: dict[str, Any] = json.loads(json.dumps(content, default=str))
+    return fields

@@ -162,7 +162,7 @@ def _epoch(
                     f"of the method, now {method.learning_rate:g}"
                 )
             optimiser.zero_grad(set_to_none=True)
-            mean.backward()
+            mean.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             total += loss * len(batch)
     return total / len(order)

@@ -178,7 +178,9 @@ def merge_adapter(model: VisionLanguageModel, adapter: Adapter) -> VisionLanguag
         network = merged_lora(model, adapter.config, adapter.weights)
     else:
         network = copy.deepcopy(model.network)
-        network.visual.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in adapter.weights.items()})
+        network.get_submodule("visual").load_state_dict(
+            {name: torch.from_numpy(np.array(a)) for name, a in adapter.weights.items()}
+        )
     return model.with_network(network.eval())
 
 
@@ -191,7 +193,7 @@ def _key(
     *others: Any,
 ) -> str:
     """A hash of all that a training depends on."""
-    digest = hashlib.blake2b(classifier.cpu().numpy(), digest_size=16)
+    digest = hashlib.blake2b(classifier.cpu().numpy().tobytes(), digest_size=16)
     of_model = (base_hash, model.preprocess, model.logit_scale, model.device)
     for part in (*of_model, training.content_hash(), validation.content_hash(), *others):
         digest.update(f"{part!r}\0".encode())
@@ -210,11 +212,11 @@ def with_all_weights(
 ) -> tuple[VisionLanguageModel, Trainable]:
     """A copy of the model of which all weights of the visual encoder are to be trained, and what that is."""
     network = copy.deepcopy(model.network).eval()
-    weights = list(network.visual.requires_grad_(True).parameters())
+    weights = list(network.get_submodule("visual").requires_grad_(True).parameters())
     buffers = [(network.get_buffer(name), value) for name, value in statistics.items()]
     return model.with_network(network), Trainable(parameters=weights, scaled=weights, statistics=buffers)
 
 
 def encoder_state(network: torch.nn.Module) -> dict[str, np.ndarray]:
-    state = network.visual.state_dict()
+    state = network.get_submodule("visual").state_dict()
     return {name: np.array(tensor.detach().cpu(), order="C") for name, tensor in state.items()}

@@ -25,7 +25,7 @@ from robustmedclip.models.transformers_clip import load_transformers
 PROMPTS, GUARDS = "prompts.json", "guards.json"
 
 
-class TunedModel(mlflow.pyfunc.PythonModel):
+class TunedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
     """A folder of open_clip or transformers with the prompts of the data sets that the model was tuned on."""
 
     def load_context(self, context: Any) -> None:
@@ -61,7 +61,7 @@ class TunedModel(mlflow.pyfunc.PythonModel):
         MlflowException
             If the data set is unknown, or these are no such images.
         """
-        name = params["data_set"]
+        name = (params or {}).get("data_set")
         if name not in self._classes:
             raise MlflowException.invalid_parameter_value(
                 f"Unknown data set {name!r}; the model knows {', '.join(self._classes)}"

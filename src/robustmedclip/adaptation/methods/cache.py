@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from robustmedclip.adaptation.artefacts import Classifier
 from robustmedclip.adaptation.heads import (
-    Classifier,
     LabelledFeatures,
     all_logits,
     head_scores,
@@ -81,9 +81,9 @@ def fit_cache(
     require_images(training, validation, class_names)
     linear = {"weight": zero_shot, "bias": np.zeros(len(class_names), np.float32)}
     cache = {"keys": training[0], "values": np.eye(len(class_names), dtype=np.float32)[training[1]]}
-    cache_alone = {name: np.zeros_like(array) for name, array in linear.items()} | cache | {"alpha": np.float32(1)}
+    cache_alone = {name: np.zeros_like(array) for name, array in linear.items()} | cache | {"alpha": np.array(1.0)}
     plain = all_logits(linear, validation[0])
-    by_beta = {beta: all_logits({**cache_alone, "beta": np.float32(beta)}, validation[0]) for beta in betas}
+    by_beta = {beta: all_logits({**cache_alone, "beta": np.array(beta, np.float32)}, validation[0]) for beta in betas}
     search = [
         {"alpha": alpha, "beta": beta} | head_scores(plain + alpha * by_beta[beta], validation[1])
         for alpha in sorted(alphas)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from robustmedclip.adaptation.artefacts import Head
+from robustmedclip.adaptation.artefacts import Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
-from robustmedclip.adaptation.heads import Classifier, LabelledFeatures, few_shot_features, head_logits
+from robustmedclip.adaptation.heads import LabelledFeatures, few_shot_features, head_logits
 from robustmedclip.adaptation.methods.method import Method
 from robustmedclip.adaptation.task import Task
 from robustmedclip.errors import InputError

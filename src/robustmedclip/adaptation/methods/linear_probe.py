@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from robustmedclip.adaptation.artefacts import Classifier
 from robustmedclip.adaptation.heads import (
-    Classifier,
     LabelledFeatures,
     all_logits,
     head_scores,

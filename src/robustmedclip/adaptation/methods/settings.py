@@ -19,8 +19,8 @@ def expected(what: str, is_valid: Callable[[Any], bool]) -> BeforeValidator:
     return BeforeValidator(checked)
 
 
-def is_number(value: Any, kinds: type | tuple[type, ...] = (int, float)) -> bool:
-    """Whether it is a finite number, which true and false are not."""
+def is_number(value: Any, kinds: Any = (int, float)) -> bool:
+    """Whether it is a finite number of one of some types; true and false are none."""
     return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
 
 

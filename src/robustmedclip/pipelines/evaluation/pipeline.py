@@ -1,10 +1,12 @@
 """Connects the evaluation nodes."""
 
+from collections.abc import Callable
 from itertools import product, starmap
 
 from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.adaptation.methods import Method
+from robustmedclip.metrics.logits import Logits
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.evaluation.nodes import encode, encode_and_score, encode_together, score
 from robustmedclip.plan import names
@@ -49,6 +51,7 @@ def _encoding_together(models: tuple[str, ...], data_set: DataSet) -> Node:
 
 def _scoring(model: EvaluatedModel, data_set: DataSet) -> Node:
     method, base = model.method or ZERO_SHOT, names.model(model.base)
+    function: Callable[..., Logits]
     if not method.scores_features:
         function = encode_and_score
         inputs = {"model": base, "corrupted": names.corrupted(data_set.name), "parameters": "params:evaluation"}

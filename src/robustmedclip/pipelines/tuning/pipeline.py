@@ -14,6 +14,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
 
 
 def _fitting(plan: Plan, model: EvaluatedModel) -> Node:
+    assert model.method and model.artefact and model.fraction  # as every tuned model has
     function = bind(
         fit,
         method=model.method,
