@@ -5,39 +5,39 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from robustmedclip.adaptation.augmentation import TrainingCorruptions
+from robustmedclip.adaptation.augmentation import corrupted
 from robustmedclip.adaptation.methods.lora import Lora
-from robustmedclip.corruptions import corruptions
+from robustmedclip.corruptions import RandomCorruption, corruptions
 
 CONF = Path(__file__).parents[2] / "conf"
 IMAGES = np.random.default_rng(0).integers(40, 200, (64, 32, 32, 3), np.uint8)
 IDS = [f"set/{index}" for index in range(64)]
 
 
-def with_probability(probability: float) -> TrainingCorruptions:
+def with_probability(probability: float) -> RandomCorruption:
     names = ("shot_noise", "saturate", "jpeg_compression")
-    return TrainingCorruptions(suite="imagenet-c", names=names, probability=probability)
+    return RandomCorruption("imagenet-c", names=names, probability=probability)
 
 
 def test_an_image_is_corrupted_alike_whatever_its_batch():
-    whole = with_probability(0.5).corrupted(IMAGES, IDS, 0, 1)
+    whole = corrupted(IMAGES, with_probability(0.5), IDS, 0, 1)
     order = np.random.default_rng(1).permutation(64)[:20]
     np.testing.assert_array_equal(
-        with_probability(0.5).corrupted(IMAGES[order], [IDS[i] for i in order], 0, 1), whole[order]
+        corrupted(IMAGES[order], with_probability(0.5), [IDS[i] for i in order], 0, 1), whole[order]
     )
 
 
 def test_epochs_and_seeds_draw_anew():
-    first = with_probability(1.0).corrupted(IMAGES, IDS, 0, 1)
-    assert not np.array_equal(first, with_probability(1.0).corrupted(IMAGES, IDS, 0, 2))
-    assert not np.array_equal(first, with_probability(1.0).corrupted(IMAGES, IDS, 1, 1))
+    first = corrupted(IMAGES, with_probability(1.0), IDS, 0, 1)
+    assert not np.array_equal(first, corrupted(IMAGES, with_probability(1.0), IDS, 0, 2))
+    assert not np.array_equal(first, corrupted(IMAGES, with_probability(1.0), IDS, 1, 1))
 
 
 def test_images_are_corrupted_with_the_probability():
     before = IMAGES.copy()
-    changed = (with_probability(0.5).corrupted(IMAGES, IDS, 0, 1) != IMAGES).any((1, 2, 3))
+    changed = (corrupted(IMAGES, with_probability(0.5), IDS, 0, 1) != IMAGES).any((1, 2, 3))
     assert 16 < changed.sum() < 48
-    assert (with_probability(1.0).corrupted(IMAGES, IDS, 0, 1) != IMAGES).any((1, 2, 3)).all()
+    assert (corrupted(IMAGES, with_probability(1.0), IDS, 0, 1) != IMAGES).any((1, 2, 3)).all()
     np.testing.assert_array_equal(IMAGES, before)
 
 

@@ -264,18 +264,18 @@ def test_an_unknown_choice_is_refused(name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"suite": "imagenet-d"}, r"suite\n.*unknown"),
-        ({"names": ["shot_noise", "rain"]}, r"names\n.*found rain"),
-        ({"names": []}, r"names\n.*expected a list"),
-        ({"names": "fog"}, r"names\n.*expected a list"),
-        ({"probability": 0}, r"probability\n.*expected a number above 0"),
-        ({"probability": None}, r"probability\n.*expected"),
-        ({"strength": 3}, r"strength\n.*not permitted"),
+        ({"suite": "imagenet-d"}, "unknown .* 'imagenet-d'"),
+        ({"names": ["shot_noise", "rain"]}, r"unknown corruptions \['rain'\]"),
+        ({"names": []}, "names must be a list"),
+        ({"names": "fog"}, "names must be a list"),
+        ({"probability": 0}, "probability must be above 0"),
+        ({"probability": None}, "probability must lie between 0 and 1"),
+        ({"strength": 3}, "expected suite, names and probability"),
     ],
 )
 def test_invalid_corruptions_of_the_training_are_refused(change, message):
     corruptions = {"suite": "imagenet-c", "names": ["shot_noise"], "probability": 0.5}
-    with pytest.raises(ValidationError, match=rf"(?s)corruptions\.{message}"):
+    with pytest.raises(ValidationError, match=rf"corruptions\n.*{message}"):
         changed(LORA, corruptions={**corruptions, **change})
 
 

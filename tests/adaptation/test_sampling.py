@@ -8,7 +8,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tasks import LORA, changed, shipped
 
-from robustmedclip.adaptation.augmentation import TrainingCorruptions
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.sampling import epoch_order, occurrences
 from robustmedclip.adaptation.tuning import tune
@@ -69,12 +68,12 @@ def test_occurrences_are_counted(order):
 def test_a_balanced_training_repeats_rare_images_corrupted_anew(monkeypatch):
     model, keys = shipped("phantom_resnet"), []
 
-    def corrupted(corruptions, images, sample_ids, *_):
+    def corrupted(images, corruptions, sample_ids, *_):
         keys.extend(sample_ids)
         return images
 
     samples = samples_of([[14, 1], [1, 2]], model.preprocess)
-    monkeypatch.setattr(TrainingCorruptions, "corrupted", corrupted)
+    monkeypatch.setattr("robustmedclip.adaptation.training.corrupted", corrupted)
     noise = {"suite": "imagenet-c", "names": ["shot_noise"], "probability": 1.0}
     chosen = changed(LORA, epochs=1, sampling="balanced", corruptions=noise)
     classifier = torch.nn.functional.normalize(torch.randn(4, model.network.visual.output_dim), dim=-1)

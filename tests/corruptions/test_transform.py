@@ -123,7 +123,7 @@ def test_the_workers_of_a_loader_draw_different_numbers_from_one_seed():
         ({"suite": "x"}, "unknown corruption suite 'x'"),
         ({"suite": "medmnist-c"}, "choose dataset among"),
         ({"names": ["contrast", "fog"]}, r"unknown corruptions \['fog'\] of suite 'medimeta-c'; known are"),
-        ({"names": []}, "names must be a list of corruptions, not empty"),
+        ({"names": []}, "names must be a list of corruptions, not \[\]"),
         ({"severities": []}, "severities must be some of 1, 2, 3, 4 and 5"),
         ({"severities": [0, 1]}, "severities must be some of 1, 2, 3, 4 and 5"),
         ({"severities": [2.5]}, "severities must be some of 1, 2, 3, 4 and 5"),

@@ -350,14 +350,18 @@ def test_a_wrong_plan_names_the_culprit(path, value, culprit):
         (
             "adaptations.lora.corruptions",
             {"suite": "imagenet-c", "names": ["rain"], "probability": 1},
-            "names: found rain",
+            "lora.corruptions: unknown corruptions ['rain']",
         ),
         (
             "adaptations.lora.corruptions",
             {"suite": "imagenet-c", "names": ["fog"], "probability": 2},
-            "probability: expected",
+            "lora.corruptions: probability must lie between 0 and 1, not 2",
         ),
-        ("adaptations.lora.corruptions", {"suite": "imagenet-c"}, "lora.corruptions: missing names"),
+        (
+            "adaptations.lora.corruptions",
+            {"suite": "imagenet-c"},
+            "lora.corruptions: expected suite, names and probability",
+        ),
         ("methods.lora.authors", {"features": "soft"}, "methods.lora.features: expected unit or raw, found 'soft'"),
         ("methods.lora.authors", "raw", "methods.lora.authors: expected settings, found 'raw'"),
         ("adaptations.lora.method", "robust_lora", "did you mean 'robust-lora'?"),

@@ -1,69 +1,20 @@
 """Training augmentation: random resized crop, horizontal flip, and corruptions that are not scored."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-from robustmedclip.adaptation.methods.settings import Fraction
 from robustmedclip.adaptation.seeds import derived_seed
-from robustmedclip.corruptions import SEVERITIES, corrupt, corruptions
+from robustmedclip.corruptions import RandomCorruption
 
 
-class TrainingCorruptions(BaseModel):
-    """Corrupts a fraction of the training images, each by one corruption at one severity.
-
-    Training on corrupted images carries over to corruptions that were not among them (Rusak et al. 2020,
-    arXiv:2001.06057; for medical images Di Salvo et al. 2024, arXiv:2406.17536). What is scored is left
-    out of `names`, so that no figure is bought by training on the test.
-
-    Attributes
-    ----------
-    suite : str
-        Suite of the corruptions.
-    names : tuple of str
-        Corruptions of the suite to draw from, all equally likely, at severities 1 to 5.
-    probability : float
-        Of each image to be corrupted, in (0, 1].
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    suite: str
-    names: tuple[str, ...]
-    probability: Fraction
-
-    @field_validator("suite")
-    @classmethod
-    def _is_known(cls, suite: str) -> str:
-        corruptions(suite)
-        return suite
-
-    @field_validator("names", mode="before")
-    @classmethod
-    def _are_of_the_suite(cls, names: Any, info: ValidationInfo) -> Any:
-        if not isinstance(names, list | tuple) or not names:
-            raise ValueError("expected a list of corruptions")
-        if "suite" not in info.data:
-            return names
-        known = corruptions(info.data["suite"])
-        if unknown := [str(name) for name in names if name not in known]:
-            raise ValueError(f"found {', '.join(unknown)}; {info.data['suite']} has {', '.join(known)}")
-        return names
-
-    def corrupted(self, images: np.ndarray, sample_ids: Sequence[str], *key: int | str) -> np.ndarray:
-        """Corrupt uint8 ``(N, H, W, C)`` into a new array; an image's draw depends on its id and `key` alone."""
-        result = images.copy()
-        for row, sample_id in enumerate(sample_ids):
-            rng = np.random.default_rng(derived_seed("corruption", *key, sample_id))
-            if rng.random() < self.probability:
-                name = self.names[rng.integers(len(self.names))]
-                severity = SEVERITIES[rng.integers(len(SEVERITIES))]
-                seed = int(rng.integers(2**31))
-                result[row] = corrupt(images[row : row + 1], name, severity, suite=self.suite, seed=seed)[0]
-        return result
+def corrupted(
+    images: np.ndarray, corruptions: RandomCorruption, sample_ids: Iterable[str], *key: int | str
+) -> np.ndarray:
+    """Corrupt some of the images uint8 ``(N, H, W, C)``; what is drawn for one depends on its id and `key` alone."""
+    seeds = (derived_seed("corruption", *key, sample_id) for sample_id in sample_ids)
+    return corruptions.corrupted(images, map(np.random.default_rng, seeds))
 
 
 def augmented(images: np.ndarray, rng: np.random.Generator, min_area: float, flip: bool) -> np.ndarray:

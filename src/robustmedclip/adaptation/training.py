@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from robustmedclip.adaptation.augmentation import augmented
+from robustmedclip.adaptation.augmentation import augmented, corrupted
 from robustmedclip.adaptation.checkpoint import Checkpoint, TrainingState
 from robustmedclip.adaptation.methods.encoder import EncoderMethod
 from robustmedclip.adaptation.objective import Objective, prepared_batches
@@ -190,7 +190,7 @@ def _augmenting(
             # An image that comes again in an epoch is corrupted anew.
             again = [f"\0{times}" if times else "" for times in seen_before[start + places]]
             keys = [training.key(index) + suffix for index, suffix in zip(batch[places], again, strict=True)]
-            return method.corruptions.corrupted(images, keys, seed, epoch)
+            return corrupted(images, method.corruptions, keys, seed, epoch)
 
         return training.pixels(batch, augment, objective.device)
 

@@ -51,13 +51,14 @@ class RandomCorruption:
 
     def __post_init__(self) -> None:
         known = corruptions(self.suite, self.dataset)
-        if self.names is not None and not self.names:
-            raise ValueError("names must be a list of corruptions, not empty")
+        if self.names is not None and (isinstance(self.names, str) or not self.names):
+            raise ValueError(f"names must be a list of corruptions, not {self.names!r}")
         if unknown := sorted(set(self.names or ()) - set(known)):
             raise ValueError(f"unknown corruptions {unknown} of suite {self.suite!r}; known are {', '.join(known)}")
         if not self.severities or not set(self.severities) <= set(SEVERITIES):
             raise ValueError(f"severities must be some of 1, 2, 3, 4 and 5, not {self.severities!r}")
-        if isinstance(self.probability, bool) or not 0 <= self.probability <= 1:
+        is_number = isinstance(self.probability, int | float) and not isinstance(self.probability, bool)
+        if not is_number or not 0 <= self.probability <= 1:
             raise ValueError(f"probability must lie between 0 and 1, not {self.probability!r}")
         object.__setattr__(self, "names", known if self.names is None else tuple(self.names))
         object.__setattr__(self, "severities", tuple(self.severities))

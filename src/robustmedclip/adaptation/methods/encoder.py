@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import BeforeValidator, InstanceOf, model_validator
 
 from robustmedclip.adaptation.artefacts import Adapter
-from robustmedclip.adaptation.augmentation import TrainingCorruptions
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.methods.method import Method
 from robustmedclip.adaptation.methods.settings import Count, Flag, Fraction, NotNegative, expected, is_number
 from robustmedclip.adaptation.task import Task
+from robustmedclip.corruptions import RandomCorruption
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,20 @@ Coverage = Annotated[
         lambda value: value is None or (is_number(value) and 0 < value < 1),
     ),
 ]
+
+
+def _corruptions(values: Any) -> Any:
+    if values is None or isinstance(values, RandomCorruption):
+        return values
+    required, known = {"suite", "names", "probability"}, {field.name for field in fields(RandomCorruption)}
+    if not isinstance(values, Mapping) or not required <= set(values) <= known:
+        raise ValueError("expected suite, names and probability, and perhaps dataset and severities; or null")
+    if values["probability"] == 0:
+        raise ValueError("probability must be above 0: without corruptions, set null")
+    return RandomCorruption(**values)
+
+
+Corruptions = Annotated[InstanceOf[RandomCorruption] | None, BeforeValidator(_corruptions)]
 
 
 class EncoderMethod(Method):
@@ -64,8 +78,8 @@ class EncoderMethod(Method):
     guard : float or None
         Probability, in (0, 1), with which a clean image is within the range that the input guard brings images back to
         (:mod:`robustmedclip.adaptation.guard`), in training as in evaluation; None means no guard.
-    corruptions : TrainingCorruptions or mapping of its fields, or None
-        Corruptions of the training images; None means clean images only.
+    corruptions : RandomCorruption or mapping of its fields, or None
+        Corruptions of the training images; None means clean images only. What is scored should not be among them.
     label_space : str
         Classes that the loss compares: ``joint``, of all data sets, as the study's recipe does; or ``data_set``, of the
         image's own data set, which is what zero-shot scoring does.
@@ -89,7 +103,7 @@ class EncoderMethod(Method):
     min_crop_area: Fraction = 0.8
     flip: Flag = True
     guard: Coverage = None
-    corruptions: TrainingCorruptions | None = None
+    corruptions: Corruptions = None
     label_space: Literal["joint", "data_set"] = "joint"
     keep: Literal["best_epoch", "scaled_update"] = "best_epoch"
     select_on: Literal["validation", "test"] = "validation"
@@ -114,7 +128,7 @@ class EncoderMethod(Method):
 
     @property
     def training_corruptions(self) -> tuple[str, ...]:
-        return self.corruptions.names if self.corruptions else ()
+        return tuple(self.corruptions.names or ()) if self.corruptions else ()
 
     @abstractmethod
     def prepared(
