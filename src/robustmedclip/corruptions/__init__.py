@@ -6,6 +6,7 @@
 
 from robustmedclip.corruptions.corrupt import GREY_MODES, SMALLEST_SIDE, corrupt
 from robustmedclip.corruptions.kernels.arrays import REFERENCE_SIDE
+from robustmedclip.corruptions.kernels.kernel import device_form_of
 from robustmedclip.corruptions.stream import CorruptedOnTheFly, corrupted_batches
 from robustmedclip.corruptions.suites import (
     SEVERITIES,
@@ -34,6 +35,7 @@ __all__ = [
     "corrupt",
     "corrupted_batches",
     "corruptions",
+    "device_form_of",
     "severities",
     "suite",
 ]
