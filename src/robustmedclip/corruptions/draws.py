@@ -58,7 +58,7 @@ class Draws:
     def _bits(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         count, size = prod(shape), np.dtype(dtype).itemsize
         words = self._raw(-(-count * size // 8)).astype("<u8", copy=False)
-        return words.view(dtype)[:count].reshape(shape)
+        return np.asarray(words.view(dtype)[:count].reshape(shape))
 
 
 @lru_cache(maxsize=1)

@@ -41,7 +41,7 @@ class CorruptedOnTheFly:
 
     def batches(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
         """The images under a condition, uint8 ``(<=batch_size, H, W, C)`` each; raises as ``corrupt``."""
-        settings = {"suite": self.suite, "dataset": self.dataset, "grey": self.grey, "seed": self.seed}
+        settings: dict[str, Any] = {"suite": self.suite, "dataset": self.dataset, "grey": self.grey, "seed": self.seed}
         return corrupted_batches(self.clean.images, self.clean.sample_ids, batch_size, *condition, **settings)
 
 
@@ -76,8 +76,9 @@ def corrupted_batches(
         workers = workers if min(images.shape[1:3]) >= _LEAST_SIDE else 1
         # A batch is shared out: else most of many cores would have nothing to do towards the end of the images.
         size = min(size, max(_LEAST_IMAGES, -(-size // workers)))
+    ids = list(map(str, sample_ids))
     parts = (
-        (np.array(part), sample_ids[start : start + size])
+        (np.array(part), ids[start : start + size])
         for start, part in zip(range(0, len(images), size), batches(images, size))
     )
     yield from rebatched(map_ahead(corrupted, parts, workers), batch_size)

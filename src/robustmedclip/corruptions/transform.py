@@ -113,8 +113,8 @@ class RandomCorruption:
         corrupted, names = images.copy(), self.names or ()
         for row, rng in enumerate(generators):
             if rng.random() < self.probability:
-                name = names[rng.integers(len(names))]
-                severity = self.severities[rng.integers(len(self.severities))]
+                name = names[int(rng.integers(len(names)))]
+                severity = self.severities[int(rng.integers(len(self.severities)))]
                 seed = int(rng.integers(2**31))
                 image = images[row : row + 1]
                 corrupted[row] = corrupt(image, name, severity, suite=self.suite, dataset=self.dataset, seed=seed)[0]

@@ -142,8 +142,8 @@ def _key(data: CorruptedSet) -> str:
     """What the files of a set depend on, as a hash."""
     digest = hashlib.blake2b(json.dumps(_manifest(data)).encode(), digest_size=16)
     for batch in batches(data.clean.images, _CHUNK):
-        digest.update(np.ascontiguousarray(batch))
-    digest.update(data.clean.labels)
+        digest.update(batch.tobytes())
+    digest.update(data.clean.labels.tobytes())
     return digest.hexdigest()
 
 

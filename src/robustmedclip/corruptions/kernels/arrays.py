@@ -55,4 +55,4 @@ def tinted(colour: tuple[int, int, int], channels: int) -> np.ndarray:
 def gaussian_kernel(sigma: float, reach: int) -> np.ndarray:
     """Samples of a Gaussian at -reach .. reach pixels, float32 ``(2 * reach + 1,)``, sum 1."""
     kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
-    return (kernel / kernel.sum()).astype(np.float32)
+    return np.asarray(kernel / kernel.sum(), np.float32)

@@ -62,18 +62,18 @@ def bubble(image: np.ndarray, draws: Draws, bubbles: tuple[int, int]) -> np.ndar
         x, y = draws.integer(radius, width - radius), draws.integer(radius, height - radius)
         for reach, alpha in ((radius + _RIM_WIDTH, _RIM), (radius, _BUBBLE)):
             pen.ellipse((x - reach, y - reach, x + reach, y + reach), fill=alpha)
-    alpha = (resized(np.asarray(layer, np.float32), image) / 255)[..., None]
-    return truncated(image * (1 - alpha) + 255 * alpha + 0.5)
+    opacity = (resized(np.asarray(layer, np.float32), image) / 255)[..., None]
+    return truncated(image * (1 - opacity) + 255 * opacity + 0.5)
 
 
 def black_corner(image: np.ndarray, draws: Draws, fraction: float) -> np.ndarray:
     """Blacken what lies outside a centred disk, whose radius is `fraction` of half the shorter side."""
-    return cv2.bitwise_and(image, image, mask=centred_disk(*image.shape[:2], fraction))
+    return cv2.bitwise_and(image, image, mask=centred_disk(image.shape[0], image.shape[1], fraction))
 
 
 @device_form_of(black_corner)
 def _black_corner_on_device(images: "Tensor", draws: Sequence[Draws], fraction: float) -> "Tensor":
-    return images * devices.moved(centred_disk(*images.shape[1:3], fraction), images)[..., None]
+    return images * devices.moved(centred_disk(images.shape[1], images.shape[2], fraction), images)[..., None]
 
 
 def centred_disk(height: int, width: int, fraction: float) -> np.ndarray:
@@ -96,7 +96,8 @@ def characters(image: np.ndarray, draws: Draws, text: tuple[int, int, float]) ->
             draws.integer(_MARGIN, shape[1] - 8 * length),
             draws.integer(_MARGIN, shape[0] - _MARGIN),
         )
-        colour = tinted(tuple(draws.integer(0, 255) for _ in range(3)), image.shape[-1])
+        red, green, blue = (draws.integer(0, 255) for _ in range(3))
+        colour = tinted((red, green, blue), image.shape[-1])
         layer = cv2.putText(np.zeros(shape, np.uint8), word, place, cv2.FONT_HERSHEY_DUPLEX, size, 255, 1, cv2.LINE_AA)
         alpha = (resized(layer.astype(np.float32), image) / 255)[..., None]
         written += alpha * (colour - written)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil, cos, pi, radians, sin
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Range of the directions of motion blur.
 MOTION_DEGREES = (-45, 45)
 _SUPERSAMPLING = 16
+
+#: How images go on over their edges, as in ``numpy.pad``.
+_Edge = Literal["edge", "reflect"]
 
 
 def motion_blur(image: np.ndarray, draws: Draws, trail: tuple[float, float]) -> np.ndarray:
@@ -36,7 +39,7 @@ def _motion_blur_on_device(images: "Tensor", draws: Sequence[Draws], trail: tupl
 
     scaled = scaled_trail(*trail, scale_of(images.shape[1:]))
     blurred = []
-    for image, draw in zip(images.split(1), draws, strict=True):
+    for image, draw in zip(images.unsqueeze(1), draws, strict=True):
         rows, columns, weights = trail_taps(*scaled, draw.uniform(*MOTION_DEGREES))
         blurred.append(devices.truncated(_weighted_sum(image, rows, columns, weights / weights.sum(), "edge")))
     return torch.cat(blurred)
@@ -181,7 +184,7 @@ def kernel_blur(image: np.ndarray, draws: Draws, side: int) -> np.ndarray:
     Its standard deviation is ``0.3 * ((side - 1) / 2 - 1) + 0.8``.
     """
     blurred = _filtered(image, kernel_of_side(side, scale_of(image.shape)), cv2.BORDER_REFLECT_101)
-    return np.rint(blurred, out=blurred).astype(np.uint8)
+    return np.asarray(np.rint(blurred), np.uint8)
 
 
 @device_form_of(kernel_blur)
@@ -245,7 +248,9 @@ def _filtered(image: np.ndarray, kernel: np.ndarray, border: int) -> np.ndarray:
     return cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=border)
 
 
-def _weighted_sum(images: "Tensor", rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, edge: str) -> "Tensor":
+def _weighted_sum(
+    images: "Tensor", rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, edge: _Edge
+) -> "Tensor":
     """Weighted sum of the pixels at the given offsets ``(T,)`` from each pixel, float32.
 
     `edge` says how images go on over their edges, as in ``numpy.pad``.
@@ -262,7 +267,7 @@ def _weighted_sum(images: "Tensor", rows: np.ndarray, columns: np.ndarray, weigh
     return total
 
 
-def _separably(images: "Tensor", kernel: np.ndarray, edge: str) -> "Tensor":
+def _separably(images: "Tensor", kernel: np.ndarray, edge: _Edge) -> "Tensor":
     """Filter by a symmetric kernel ``(2 * reach + 1,)`` along rows and along columns, float32."""
     offsets = np.arange(len(kernel)) - len(kernel) // 2
     here = np.zeros_like(offsets)

@@ -52,9 +52,9 @@ def jpeg_compression(image: np.ndarray, draws: Draws, quality: int) -> np.ndarra
     """Encode as JPEG of a quality, with 4:2:0 chroma subsampling, and decode: the same bytes as by Pillow."""
     settings = (cv2.IMWRITE_JPEG_QUALITY, quality)
     if image.shape[-1] == 1:
-        return cv2.imdecode(cv2.imencode(".jpg", image, settings)[1], cv2.IMREAD_GRAYSCALE)
+        return np.asarray(cv2.imdecode(cv2.imencode(".jpg", image, settings)[1], cv2.IMREAD_GRAYSCALE))
     _, stream = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)
-    return cv2.cvtColor(cv2.imdecode(stream, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)
 
 
 def elastic_transform(image: np.ndarray, draws: Draws, strength: float) -> np.ndarray:
@@ -66,9 +66,8 @@ def elastic_transform(image: np.ndarray, draws: Draws, strength: float) -> np.nd
     height, width = image.shape[:2]
     vertical, horizontal = (gaussian_kernel(0.01 * side, int(0.03 * side + 0.5)) for side in (height, width))
     noise = draws.field((2, height, width)) * np.float32(0.005 * height * strength * scale_of(image.shape))
-    rows, columns = (cv2.sepFilter2D(part, -1, horizontal, vertical, borderType=cv2.BORDER_REFLECT) for part in noise)
-    rows += np.arange(height, dtype=np.float32)[:, None]
-    columns += np.arange(width, dtype=np.float32)
+    down, across = (cv2.sepFilter2D(part, -1, horizontal, vertical, borderType=cv2.BORDER_REFLECT) for part in noise)
+    rows, columns = down + np.arange(height, dtype=np.float32)[:, None], across + np.arange(width, dtype=np.float32)
     moved = cv2.remap(image.astype(np.float32), columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return truncated(moved)
 
@@ -86,6 +85,9 @@ def _box_means(images: "Tensor", axis: int, boxes: int) -> "Tensor":
     sums = torch.cumsum(images, axis, dtype=torch.int32)
     sums = torch.cat([torch.zeros_like(sums.narrow(axis, 0, 1)), sums], axis)
     sums = sums.index_select(axis, devices.moved(ends, images)) - sums.index_select(axis, devices.moved(starts, images))
-    weights = np.rint(2**_BOX_PRECISION / (ends - starts)).astype(np.int32)
-    weights = devices.moved(weights, images).reshape(-1, *[1] * (3 - axis))
-    return (sums * weights + 2 ** (_BOX_PRECISION - 1)) >> _BOX_PRECISION
+    weights = devices.moved(np.rint(2**_BOX_PRECISION / (ends - starts)).astype(np.int32), images)
+    return (
+        sums.mul(weights.reshape(-1, *[1] * (3 - axis)))
+        .add(2 ** (_BOX_PRECISION - 1))
+        .bitwise_right_shift(_BOX_PRECISION)
+    )

@@ -94,8 +94,8 @@ def saturation(image: np.ndarray, draws: Draws, change: tuple[float, float]) -> 
     if image.shape[-1] == 1:
         return image.copy()
     planes = cv2.split(image)
-    value = cv2.max(cv2.max(planes[0], planes[1]), planes[2])
-    lowest = cv2.min(cv2.min(planes[0], planes[1]), planes[2])
+    value: np.ndarray = cv2.max(cv2.max(planes[0], planes[1]), planes[2])
+    lowest: np.ndarray = cv2.min(cv2.min(planes[0], planes[1]), planes[2])
     ratio = np.take(saturation_ratios(*change), value * np.uint16(256) + lowest)
     saturated = [truncated(value - cv2.multiply(value - plane, ratio, dtype=cv2.CV_32F)) for plane in planes]
     hueless = value == lowest
@@ -128,12 +128,12 @@ def _added_saturation_on_device(images: "Tensor", draws: Sequence[Draws], amount
 
 def raised_levels(amount: float) -> np.ndarray:
     """V' of every V, float32 ``(256,)``."""
-    return np.minimum(_LEVELS + 255 * amount, 255).astype(np.float32)
+    return np.asarray(np.minimum(_LEVELS + 255 * amount, 255), np.float32)
 
 
 def raised_ratios(amount: float) -> np.ndarray:
     """V' / V of every V, float32 ``(256,)``."""
-    return raised_levels(amount) / np.maximum(_LEVELS, 1).astype(np.float32)
+    return np.asarray(raised_levels(amount) / np.maximum(_LEVELS, 1).astype(np.float32))
 
 
 def contracted_levels(means: np.ndarray, factor: float) -> np.ndarray:
@@ -164,7 +164,7 @@ def saturation_ratios(factor: float, added: float) -> np.ndarray:
 def blended(level: int, factor: float) -> np.ndarray:
     """Where Pillow takes each grey level when it moves it from `level` by `factor`, uint8 ``(256,)``."""
     ramp = Image.fromarray(_LEVELS.astype(np.uint8)[None])
-    return np.asarray(Image.blend(Image.new("L", ramp.size, level), ramp, factor))[0]
+    return np.asarray(Image.blend(Image.new("L", ramp.size, level), ramp, factor)).ravel()
 
 
 def _looked_up(images: "Tensor", tables: Sequence[np.ndarray]) -> "Tensor":

@@ -36,7 +36,7 @@ def snow(image: np.ndarray, draws: Draws, snow: tuple[float, ...]) -> np.ndarray
     seeds = draws.normal(crop) * np.float32(deviation) + np.float32(mean)
     flakes = _enlarged(seeds, size)
     flakes[flakes < threshold] = 0
-    flakes = smeared(np.clip(flakes, 0, 1), radius, sigma, draws.uniform(-135, -45))
+    flakes = smeared(np.clip(flakes, 0, 1), int(radius), sigma, draws.uniform(-135, -45))
     flakes = resized(np.rint(255 * flakes[:height, :width]), image)
     grey = luminance(image)
     snowed = np.float32(weight) * image
@@ -106,14 +106,14 @@ def plasma(draws: Draws, side: int, decay: float) -> np.ndarray:
         heights[half::step, :-1:step] = _midpoints(fields[2], middle, left, corners, below)
         heights[-1], heights[:, -1] = heights[0], heights[:, 0]
         step, roughness = half, roughness / decay
-    heights = heights[:-1, :-1] - heights.min()
-    heights /= heights.max()
-    return heights
+    plasma = np.asarray(heights[:-1, :-1] - heights.min())
+    plasma /= plasma.max()
+    return plasma
 
 
 def _midpoints(noise: np.ndarray, *parts: np.ndarray) -> np.ndarray:
     """A quarter of the sum of the parts, and noise."""
-    heights = parts[0] + parts[1]
+    heights = np.asarray(parts[0] + parts[1])
     for part in parts[2:]:
         heights += part
     heights /= 4
@@ -148,7 +148,7 @@ def _drops(liquid: np.ndarray) -> np.ndarray:
     distance = cv2.equalizeHist(cv2.blur(np.minimum(distance, 20), (3, 3)).astype(np.uint8))
     embossed = cv2.filter2D(distance, cv2.CV_8U, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], np.float32))
     drops = liquid * cv2.blur(embossed, (3, 3)).astype(np.float32)
-    return drops / max(drops.max(), 1)
+    return np.asarray(drops / max(drops.max(), 1))
 
 
 def _enlarged(small: np.ndarray, factor: float) -> np.ndarray:
@@ -164,16 +164,16 @@ def _frost_texture(index: int, colour: tuple[int, int, int], contrast: float) ->
     """Feathers of ice over a mottled pane."""
     draws = Draws("frost", index)
     height, width = _FROST_SHAPE
-    pane = sum(
+    layers = [
         (_standardised(cv2.GaussianBlur(draws.normal(_FROST_SHAPE), (0, 0), sigma)) * weight)
         for sigma, weight in ((0.9, 0.45), (4, 0.4), (16, 0.4), (60, 0.6))
-    )
-    feathers = np.zeros(_FROST_SHAPE, np.float32)
+    ]
+    feathers: np.ndarray = np.zeros(_FROST_SHAPE, np.float32)
     for _ in range(110 + 25 * index):
         root = np.array([draws.uniform(0, width), draws.uniform(0, height)])
         _draw_feather(feathers, draws, root, draws.uniform(0, 2 * np.pi), draws.uniform(30, 120))
     feathers = cv2.GaussianBlur(feathers, (0, 0), 0.7)
-    pattern = _standardised(_standardised(pane) + 0.9 * _standardised(feathers))
+    pattern = _standardised(_standardised(np.asarray(sum(layers))) + 0.9 * _standardised(feathers))
     texture = np.array(colour, np.float32) + np.float32(contrast) * pattern[..., None]
     return np.clip(texture, 0, 255).astype(np.uint8)
 
@@ -196,4 +196,4 @@ def _draw_line(layer: np.ndarray, start: np.ndarray, end: np.ndarray, brightness
 
 
 def _standardised(layer: np.ndarray) -> np.ndarray:
-    return (layer - layer.mean()) / layer.std()
+    return np.asarray((layer - layer.mean()) / layer.std())

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from robustmedclip.corruptions.suites.suite import SEVERITIES, Corruption, FileLayout, Suite, Values
+from robustmedclip.corruptions.suites.definition import SEVERITIES, Corruption, FileLayout, Suite, Values
 from robustmedclip.plugins import plugged_in
 
 __all__ = [

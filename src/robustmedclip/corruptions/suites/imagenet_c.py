@@ -7,7 +7,7 @@ Lengths in pixels are given for images whose shorter side is 224; they scale wit
 """
 
 from robustmedclip.corruptions.kernels import blur, digital, noise, tone, weather
-from robustmedclip.corruptions.suites.suite import Corruption, Suite
+from robustmedclip.corruptions.suites.definition import Corruption, Suite
 
 CORRUPTIONS: dict[str, Corruption] = {
     # standard deviation of the noise, as a fraction of full scale

@@ -3,8 +3,8 @@
 Source: Imam et al. 2025 (arXiv:2505.15425) names the corruptions and publishes no constants; these are ImageNet-C's.
 """
 
+from robustmedclip.corruptions.suites.definition import Suite
 from robustmedclip.corruptions.suites.imagenet_c import CORRUPTIONS
-from robustmedclip.corruptions.suites.suite import Suite
 
 _NAMES = ("gaussian_noise", "impulse_noise", "motion_blur", "zoom_blur", "pixelate", "brightness", "contrast")
 

@@ -15,8 +15,8 @@ characters: largest numbers of words and of letters, largest scale of the font.
 from robustmedclip.corruptions.kernels import artefacts, blur, tone
 from robustmedclip.corruptions.kernels.kernel import Kernel
 from robustmedclip.corruptions.suites.alexnet import ALEXNET_ERRORS
+from robustmedclip.corruptions.suites.definition import Corruption, FileLayout, Suite, Values
 from robustmedclip.corruptions.suites.imagenet_c import CORRUPTIONS as IMAGENET_C
-from robustmedclip.corruptions.suites.suite import Corruption, FileLayout, Suite, Values
 
 _KERNELS: dict[str, Kernel] = {name: corruption.kernel for name, corruption in IMAGENET_C.items()} | {
     "gaussian_blur": blur.kernel_blur,

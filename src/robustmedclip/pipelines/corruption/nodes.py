@@ -88,44 +88,10 @@ def adopt_released_set(
         If the files number the classes in another way, or hold other images than `test`.
     """
     place = f"data_sets.{test.name}.corruptions"
-    labels = {c: _renumbered(own, test, label_map, place) for c, own in released.labels.items()}
-    clean = test
-    if CLEAN in labels:
-        images, own = released.images(CLEAN), released.labels[CLEAN]
-        ours, theirs = _same_images(test, images)
-        counts = np.bincount(labels[CLEAN], minlength=len(test.class_names))
-        if wrong := int((labels[CLEAN][theirs] != test.labels[ours]).sum()):
-            fitting = _fitting_map(own[theirs], test.labels[ours], test)
-            raise InputError(
-                f"{released.folder}: {wrong} of the {len(ours)} clean images that are also in the test split have another "
-                f"class there: {_remedy(fitting, own, place)}"
-            )
-        if not np.array_equal(counts, test.class_counts()):
-            raise InputError(_other_counts(test, released, counts, place))
-        unseen = np.setdiff1d(np.flatnonzero(counts), test.labels[ours])
-        if len(set(counts[unseen].tolist())) < len(unseen):
-            logger.warning(
-                "%s: none of the clean images of some classes is in the test split of '%s', and those classes have as many "
-                "images each: whether the files number them as %s can't be checked",
-                released.folder,
-                test.name,
-                dict(enumerate(test.class_names)),
-            )
-        ids = np.array([f"released/{index:06d}" for index in range(len(images))])
-        clean = replace(test, images=images, labels=labels[CLEAN], sample_ids=ids)
+    labels = {condition: _renumbered(numbers, test, label_map, place) for condition, numbers in released.labels.items()}
+    clean = _released_clean_set(test, released, labels[CLEAN], place) if CLEAN in labels else test
     for condition in conditions[1:]:
-        if released.shapes[condition] != clean.images.shape:
-            raise InputError(
-                f"{released.folder}: {condition} holds images {released.shapes[condition]}, the clean test set of "
-                f"'{test.name}' {clean.images.shape} (images, height, width, channels): choose a source of that size"
-            )
-        if wrong := int((labels[condition] != clean.labels).sum()):
-            own = released.labels[condition]
-            raise InputError(
-                f"{released.folder}: {wrong} of {len(clean)} labels of {condition} differ from those of the clean "
-                f"images: {_remedy(_fitting_map(own, clean.labels, test), own, place)}"
-            )
-
+        _check_images_and_labels(clean, released, condition, labels[condition], place)
     return CorruptedSet(
         clean=clean,
         suite=suite,
@@ -134,6 +100,48 @@ def adopt_released_set(
         provenance={"released": released.folder},
         corrupted=released,
     )
+
+
+def _released_clean_set(test: ImageSet, released: ReleasedSet, labels: np.ndarray, place: str) -> ImageSet:
+    """The clean images of a release and their labels, if their classes are numbered as those of `test`."""
+    images, numbers = released.images(CLEAN), released.labels[CLEAN]
+    ours, theirs = _same_images(test, images)
+    if wrong := int((labels[theirs] != test.labels[ours]).sum()):
+        fitting = _fitting_map(numbers[theirs], test.labels[ours], test)
+        raise InputError(
+            f"{released.folder}: {wrong} of the {len(ours)} clean images that are also in the test split have another "
+            f"class there: {_remedy(fitting, numbers, place)}"
+        )
+    counts = np.bincount(labels, minlength=len(test.class_names))
+    if not np.array_equal(counts, test.class_counts()):
+        raise InputError(_other_counts(test, released, counts, place))
+    unseen = np.setdiff1d(np.flatnonzero(counts), test.labels[ours])
+    if len(set(counts[unseen].tolist())) < len(unseen):
+        logger.warning(
+            "%s: none of the clean images of some classes is in the test split of '%s', and those classes have as many "
+            "images each: whether the files number them as %s can't be checked",
+            released.folder,
+            test.name,
+            dict(enumerate(test.class_names)),
+        )
+    ids = np.array([f"released/{index:06d}" for index in range(len(images))])
+    return replace(test, images=images, labels=labels, sample_ids=ids)
+
+
+def _check_images_and_labels(
+    clean: ImageSet, released: ReleasedSet, condition: Condition, labels: np.ndarray, place: str
+) -> None:
+    if released.shapes[condition] != clean.images.shape:
+        raise InputError(
+            f"{released.folder}: {condition} holds images {released.shapes[condition]}, the clean test set of "
+            f"'{clean.name}' {clean.images.shape} (images, height, width, channels): choose a source of that size"
+        )
+    if wrong := int((labels != clean.labels).sum()):
+        numbers = released.labels[condition]
+        raise InputError(
+            f"{released.folder}: {wrong} of {len(clean)} labels of {condition} differ from those of the clean "
+            f"images: {_remedy(_fitting_map(numbers, clean.labels, clean), numbers, place)}"
+        )
 
 
 def _renumbered(labels: np.ndarray, test: ImageSet, label_map: Mapping[int, str] | None, place: str) -> np.ndarray:
@@ -145,14 +153,15 @@ def _renumbered(labels: np.ndarray, test: ImageSet, label_map: Mapping[int, str]
     table = np.full(max(names) + 1, -1)
     for label, name in names.items():
         table[label] = test.class_names.index(name)
-    return table[labels]
+    return np.asarray(table[labels])
 
 
 def _same_images(test: ImageSet, images: Images) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the test split and of released images that hold the same pixels, each once; grey ones may have three channels."""
-    ours, theirs = (_unique_rows(one, test.images.shape[-1]) for one in (test.images, images))
-    shared = [digest for digest in ours if digest in theirs]
-    return tuple(np.array([rows[digest] for digest in shared], np.int64) for rows in (ours, theirs))
+    ours, theirs = (_unique_rows(those, test.images.shape[-1]) for those in (test.images, images))
+    shared = [(row, theirs[digest]) for digest, row in ours.items() if digest in theirs]
+    rows = np.array(shared, np.int64).reshape(-1, 2)
+    return rows[:, 0], rows[:, 1]
 
 
 def _unique_rows(images: Images, channels: int) -> dict[str, int]:
@@ -162,15 +171,15 @@ def _unique_rows(images: Images, channels: int) -> dict[str, int]:
     return {digest: row for row, digest in enumerate(digests) if counts[digest] == 1}
 
 
-def _fitting_map(own: np.ndarray, labels: np.ndarray, test: ImageSet) -> dict[int, str]:
-    """Label in the files to class name, if that makes `own` the `labels`; else empty."""
-    pairs = sorted(set(zip(own.tolist(), labels.tolist(), strict=True)))
+def _fitting_map(numbers: np.ndarray, labels: np.ndarray, test: ImageSet) -> dict[int, str]:
+    """Label in the files to class name, if that makes `numbers` the `labels`; else empty."""
+    pairs = sorted(set(zip(numbers.tolist(), labels.tolist(), strict=True)))
     one_to_one = len(pairs) == len({there for there, _ in pairs}) == len({here for _, here in pairs})
     return {there: test.class_names[here] for there, here in pairs} if one_to_one else {}
 
 
-def _remedy(fitting: Mapping[int, str], own: np.ndarray, place: str) -> str:
-    if set(own.tolist()) <= set(fitting):
+def _remedy(fitting: Mapping[int, str], numbers: np.ndarray, place: str) -> str:
+    if set(numbers.tolist()) <= set(fitting):
         return f"the files number the classes in another order. They fit with {place}.label_map: {dict(fitting)}"
     return "the files are of other images, or of another release of them: choose the data that they were made of"
 
