@@ -20,8 +20,8 @@ class RandomCorruption:
     generator for each image.
 
     Training on corrupted images carries over to corruptions that were not among them (Rusak et al. 2020,
-    arXiv:2001.06057; for medical images Di Salvo et al. 2024, arXiv:2406.17536). To test on something new, leave what is
-    scored out of `names`.
+    arXiv:2001.06057; for medical images Di Salvo et al. 2024, arXiv:2406.17536). To test on something new, leave what
+    is scored out of `names`.
 
     Attributes
     ----------

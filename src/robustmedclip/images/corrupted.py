@@ -38,7 +38,8 @@ class CorruptedSet:
         What made the images: the settings of :func:`robustmedclip.corruptions.corrupt`, or ``released``, the
         folder that they were released in.
     corrupted : CorruptedImages
-        The corrupted images: :class:`robustmedclip.corruptions.CorruptedOnTheFly`, a :class:`ReleasedSet`, or stored files.
+        The corrupted images: :class:`robustmedclip.corruptions.CorruptedOnTheFly`, a :class:`ReleasedSet`, or stored
+        files.
     """
 
     clean: ImageSet

@@ -1,10 +1,10 @@
 """The files of a corrupted set, laid out as its suite says.
 
 In the layout of medimeta-c a folder holds ``<split>/clean.npz`` and ``<split>/<corruption>_severity_<1..5>.npz``
-with the keys ``images`` (uint8 ``(N, H, W, 3)``, or ``(N, H, W)`` for grey images) and ``labels`` (int ``(N,)``), as the
-MediMeta-C of arXiv:2505.15425 does. In that of medmnist-c it holds ``<corruption>.npz`` with the keys ``test_images`` and
-``test_labels`` (int ``(5 N, 1)``), the severities one after the other, as the MedMNIST-C of arXiv:2406.17536
-does; and ``clean.npz`` with the same keys, which the released one lacks.
+with the keys ``images`` (uint8 ``(N, H, W, 3)``, or ``(N, H, W)`` for grey images) and ``labels`` (int ``(N,)``), as
+the MediMeta-C of arXiv:2505.15425 does. In that of medmnist-c it holds ``<corruption>.npz`` with the keys
+``test_images`` and ``test_labels`` (int ``(5 N, 1)``), the severities one after the other, as the MedMNIST-C of
+arXiv:2406.17536 does; and ``clean.npz`` with the same keys, which the released one lacks.
 """
 
 from collections.abc import Iterator, Sequence

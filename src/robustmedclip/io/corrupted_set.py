@@ -27,8 +27,8 @@ _CHUNK = 64
 class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
     """A :class:`~robustmedclip.images.corrupted.CorruptedSet` as one folder, named after the data set.
 
-    The folder is laid out as the suite says (:mod:`robustmedclip.io.corrupted_files`); ``manifest.json`` says what layouts cannot.
-    A set that is corrupted on the fly has the clean file alone.
+    The folder is laid out as the suite says (:mod:`robustmedclip.io.corrupted_files`); ``manifest.json`` says what
+    layouts cannot. A set that is corrupted on the fly has the clean file alone.
 
     Images pass through in small chunks: memory does not grow with the data set. Files are made one by one
     beside the folder; if the process is killed, the next one goes on with the file that was not finished.

@@ -84,7 +84,7 @@ def centred_disk(height: int, width: int, fraction: float) -> np.ndarray:
 
 
 def characters(image: np.ndarray, draws: Draws, text: tuple[int, int, float]) -> np.ndarray:
-    """Write 1 to ``text[0]`` words of 3 to ``text[1]`` letters in random colours, of a font scale of 0.14 to ``text[2]``."""
+    """Write 1 to ``text[0]`` words of 3 to ``text[1]`` letters in random colours, scaled by 0.14 to ``text[2]``."""
     words, letters, largest = text
     shape = reference_grid(image)
     written = image.astype(np.float32)

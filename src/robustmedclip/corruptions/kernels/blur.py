@@ -51,7 +51,7 @@ def scaled_trail(radius: float, sigma: float, scale: float) -> tuple[int, float]
 
 
 def smeared(image: np.ndarray, radius: int, sigma: float, angle: float) -> np.ndarray:
-    """One-sided motion blur, float32 of the shape of `image`, along the taps of :func:`trail_taps`. Edge pixels are repeated."""
+    """One-sided motion blur, float32 of the shape of `image`, by :func:`trail_taps`. Edge pixels are repeated."""
     rows, columns, weights = trail_taps(radius, sigma, angle)
     top, left = max(0, -rows.min()), max(0, -columns.min())
     padded = cv2.copyMakeBorder(
@@ -150,8 +150,8 @@ def disk_kernel(radius: float, smoothing: float, scale: float) -> np.ndarray:
     """Kernel of a defocused lens, float32, odd and square, sum 1.
 
     At scale 1 it holds ImageNet-C's pixels, those with x^2 + y^2 <= radius^2; at other scales
-    the fraction of each pixel that a disk of the same area, scaled, covers. Then it is smoothed by a Gaussian of 3 x 3 taps,
-    or 5 x 5 for a radius above 8.
+    the fraction of each pixel that a disk of the same area, scaled, covers. Then it is smoothed by a Gaussian of 3 x 3
+    taps, or 5 x 5 for a radius above 8.
     """
     reach = int(max(radius, 8) if scale == 1 else ceil(radius * scale) + 3)
     grid = np.arange(-reach, reach + 1)
@@ -235,7 +235,7 @@ def _taken_from(height: int, width: int, delta: int, draws: Draws) -> np.ndarray
 
 
 def smoothed(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur cut off at four standard deviations, float32; edge pixels are repeated (scikit-image's gaussian)."""
+    """Gaussian blur cut off at four standard deviations, float32; edge pixels are repeated (as in scikit-image)."""
     return _filtered(image, kernel_of_deviation(sigma), cv2.BORDER_REPLICATE)
 
 

@@ -10,7 +10,8 @@ from robustmedclip.corruptions.draws import Draws
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Image uint8 ``(H, W, C)``, draws and the severity's value to image uint8 of as many elements; the input is not modified.
+#: Image uint8 ``(H, W, C)``, draws and the severity's value to image uint8 of as many elements; the input is not
+#: modified.
 Kernel = Callable[[np.ndarray, Draws, Any], np.ndarray]
 
 #: Images uint8 ``(N, H, W, C)`` on a device, their draws and the severity's value to images uint8 of the same shape.

@@ -64,7 +64,7 @@ def _scaled_brightness_on_device(images: "Tensor", draws: Sequence[Draws], facto
 
 
 def scaled_contrast(image: np.ndarray, draws: Draws, factor: float) -> np.ndarray:
-    """Scale the deviation from the mean luminance, one whole number for all channels, by `factor` (Pillow's Contrast)."""
+    """Scale the deviation from the mean luminance, one whole number for all channels, by `factor` (as in Pillow)."""
     grey = image if image.shape[-1] == 1 else np.asarray(Image.fromarray(image).convert("L"))
     return cv2.LUT(image, blended(int(grey.mean() + 0.5), factor))
 

@@ -142,7 +142,7 @@ def spatter(image: np.ndarray, draws: Draws, spatter: tuple[float, float, float,
 
 
 def _drops(liquid: np.ndarray) -> np.ndarray:
-    """Light and shade of drops, float32 with maximum 1: the liquid times an embossed map of the distance to its edges."""
+    """Light and shade of drops, float32 with maximum 1: the liquid times an embossed map of distances to its edges."""
     liquid = (255 * liquid).astype(np.uint8)
     distance = cv2.distanceTransform(255 - cv2.Canny(liquid, 50, 150), cv2.DIST_L2, 5)
     distance = cv2.equalizeHist(cv2.blur(np.minimum(distance, 20), (3, 3)).astype(np.uint8))

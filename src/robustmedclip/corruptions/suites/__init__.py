@@ -30,7 +30,8 @@ def suite(name: str | Suite) -> Suite:
     Parameters
     ----------
     name : str or Suite
-        A key of :data:`SUITES`, the dotted path of any other suite, such as ``my_package.MY_SUITE``, or the suite itself.
+        A key of :data:`SUITES`, the dotted path of any other suite, such as ``my_package.MY_SUITE``, or the suite
+        itself.
 
     Raises
     ------
@@ -64,5 +65,5 @@ def corruptions(name: str | Suite = "medimeta-c", dataset: str | None = None) ->
 
 
 def severities(name: str | Suite, dataset: str | None = None) -> Mapping[str, Values]:
-    """The severity table of a suite: corruption to the values of its severities 1 to 5; raises as :func:`corruptions`."""
+    """The values of the severities 1 to 5 of each corruption of a suite; raises as :func:`corruptions`."""
     return {name: corruption.values for name, corruption in suite(name).corruptions(dataset).items()}

@@ -89,8 +89,8 @@ class Suite:
     layout : FileLayout
         How the files of a data set are laid out.
     reference_errors : mapping
-        Balanced errors of the suite's reference model: a release of images, such as ``bloodmnist_224``, to ``clean`` and
-        each corruption to the error, a fraction, averaged over the severities. Empty where nothing is published.
+        Balanced errors of the suite's reference model: a release of images, such as ``bloodmnist_224``, to ``clean``
+        and each corruption to the error, a fraction, averaged over the severities. Empty where nothing is published.
     """
 
     name: str

@@ -15,7 +15,7 @@ from robustmedclip.io.versioned import SourceError
 
 
 class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
-    """The files of one data set of a released suite, such as MediMeta-C; loads a :class:`~robustmedclip.images.corrupted.ReleasedSet`.
+    """The files of one data set of a released suite; loads a :class:`~robustmedclip.images.corrupted.ReleasedSet`.
 
     Images are read when they are used. The suite says how they are laid out (:mod:`robustmedclip.io.corrupted_files`).
 

@@ -34,8 +34,8 @@ def corrupt_test_set(
 ) -> CorruptedSet:
     """The test set under every condition, as a stream: images are corrupted while the data set is written or read.
 
-    `suite` is a short name or a dotted path; `dataset` is the data set whose list of corruptions is used, if the suite has
-    one for each of some.
+    `suite` is a short name or a dotted path; `dataset` is the data set whose list of corruptions is used, if the suite
+    has one for each of some.
 
     Raises
     ------
@@ -44,8 +44,8 @@ def corrupt_test_set(
     """
     if min(test.images.shape[1:3]) < SMALLEST_SIDE:
         raise InputError(
-            f"Data set '{test.name}': its images have {' x '.join(map(str, test.images.shape[1:3]))} px, and corruptions need "
-            f"{SMALLEST_SIDE} px on each side: take larger images"
+            f"Data set '{test.name}': its images have {' x '.join(map(str, test.images.shape[1:3]))} px, and "
+            f"corruptions need {SMALLEST_SIDE} px on each side: take larger images"
         )
     settings = {"suite": suite, "dataset": dataset or test.name, "grey": grey, "seed": parameters["seed"]}
     return CorruptedSet(
@@ -157,7 +157,7 @@ def _renumbered(labels: np.ndarray, test: ImageSet, label_map: Mapping[int, str]
 
 
 def _same_images(test: ImageSet, images: Images) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the test split and of released images that hold the same pixels, each once; grey ones may have three channels."""
+    """Rows of the test split and of released images, maybe in three channels, of the same pixels, each once."""
     ours, theirs = (_unique_rows(those, test.images.shape[-1]) for those in (test.images, images))
     shared = [(row, theirs[digest]) for digest, row in ours.items() if digest in theirs]
     rows = np.array(shared, np.int64).reshape(-1, 2)
