@@ -91,8 +91,8 @@ def target_problems(model: VisionLanguageModel, method: Lora) -> list[str]:
             ]
     if uncalled := sorted(layers.keys() - set(_called_layers(model))):
         return [
-            f"The targets {targets!r} match '{uncalled[0]}' of {model.name}, whose weights are read by the layer around "
-            "it, or not at all, so that an update of it changes nothing: let them match other layers"
+            f"The targets {targets!r} match '{uncalled[0]}' of {model.name}, whose weights are read by the layer "
+            "around it, or not at all, so that an update of it changes nothing: let them match other layers"
         ]
     return _rank_problems(model, layers, method.rank)
 
