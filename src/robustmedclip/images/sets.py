@@ -11,6 +11,8 @@ from robustmedclip.errors import InputError
 from robustmedclip.images.pixels import Images, batches, chosen_rows
 
 SPLITS = ("train", "val", "test", "pool")
+#: Splits that may make up the training pool.
+POOL_SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)

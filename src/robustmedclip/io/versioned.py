@@ -1,4 +1,7 @@
-"""What all our persisted entries share: any fsspec path, versions, atomic writes."""
+"""What all our persisted entries share: any fsspec path, versions, atomic writes.
+
+The only module that knows what Kedro keeps to itself of its versioned datasets.
+"""
 
 import errno
 import os
@@ -8,9 +11,11 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeGuard, TypeVar
 
 import fsspec
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 from kedro.io.core import (
     AbstractVersionedDataset,
     DatasetError,
@@ -95,6 +100,49 @@ class AtomicDataset(AbstractVersionedDataset[T, T], Generic[T]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "protocol": self._protocol, "version": self._version}
+
+
+def is_versioned(dataset: object) -> TypeGuard[AbstractVersionedDataset]:
+    """Whether a dataset keeps a version per run."""
+    return isinstance(dataset, AbstractVersionedDataset) and dataset._version is not None
+
+
+def entry_path(dataset: AbstractVersionedDataset) -> str:
+    """Path of a versioned dataset on its filesystem, without a version."""
+    return str(dataset._filepath)
+
+
+def load_path(dataset: AbstractVersionedDataset) -> str:
+    """Path of the version that would be loaded.
+
+    Raises
+    ------
+    VersionNotFoundError
+        If there is none.
+    """
+    return str(dataset._get_load_path())
+
+
+def load_folder(dataset: AbstractVersionedDataset) -> str:
+    """Folder of the version that would be loaded; raises as :func:`load_path`."""
+    return str(PurePosixPath(load_path(dataset)).parent)
+
+
+def save_folder(dataset: AbstractVersionedDataset) -> str:
+    """Folder of the version that would be saved."""
+    version = dataset.resolve_save_version()
+    assert version is not None
+    return str(PurePosixPath(dataset._get_versioned_path(version)).parent)
+
+
+def filesystem_of(dataset: AbstractVersionedDataset) -> AbstractFileSystem:
+    """The filesystem that a versioned dataset lies on."""
+    return getattr(dataset, "_fs", None) or LocalFileSystem(auto_mkdir=True)
+
+
+def is_local(dataset: AbstractVersionedDataset) -> bool:
+    """Whether a versioned dataset lies on a disk of this machine."""
+    return getattr(dataset, "_protocol", "file") == "file"
 
 
 @contextmanager

@@ -11,10 +11,10 @@ from typing import Any
 
 from robustmedclip.adaptation.methods import Method
 from robustmedclip.images.conditions import Condition
+from robustmedclip.images.sets import POOL_SPLITS
 from robustmedclip.metrics import Metric, metrics_named
 from robustmedclip.metrics.logits import ZERO_SHOT
 from robustmedclip.plan import names
-from robustmedclip.plan.schema import POOL_SPLITS
 
 
 @dataclass(frozen=True)

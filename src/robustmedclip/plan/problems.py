@@ -76,7 +76,7 @@ def parsed(model: type[M], place: str, values: Any, problems: list[str]) -> M | 
 def lines(model: type[BaseModel], place: str, errors: Iterable[ErrorDetails]) -> Iterator[str]:
     """Problems that pydantic found, as lines: missing and unknown keys of one place together."""
     missing: dict[tuple[str, ...], list[str]] = {}
-    rest = []
+    rest: list[str] = []
     for error in errors:
         *outside, last = (place, *map(str, error["loc"])) if error["loc"] else (place, "")
         inside = tuple(filter(None, outside))

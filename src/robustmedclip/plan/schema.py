@@ -7,11 +7,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 
 from robustmedclip.adaptation.methods.settings import Count, Flag, NotNegative, expected, is_number
 from robustmedclip.corruptions.suites import suite
+from robustmedclip.images.sets import POOL_SPLITS
 from robustmedclip.phantoms import ANATOMIES, DOMAINS
 from robustmedclip.plan.prompts import template_problems
 
-#: Splits that may make up the training pool.
-POOL_SPLITS = ("train", "val")
 ORIGIN = ("url", "size", "licence", "citation")
 
 

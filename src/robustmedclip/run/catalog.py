@@ -1,30 +1,53 @@
-"""A catalog that can tell a stale entry from a fresh one, and leaves no half-written version behind."""
+"""A catalog that can tell a stale entry from a fresh one and a damaged one from a whole, and leaves nothing half-written."""
 
 import errno
-from collections.abc import Callable, Mapping
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from fsspec import AbstractFileSystem
-from fsspec.implementations.local import LocalFileSystem
 from kedro.io import DataCatalog, DatasetError
-from kedro.io.core import AbstractVersionedDataset, VersionNotFoundError
+from kedro.io.core import Version, VersionNotFoundError
 
 from robustmedclip.errors import InputError
-from robustmedclip.io.versioned import SourceError
+from robustmedclip.io.versioned import (
+    SourceError,
+    entry_path,
+    filesystem_of,
+    is_local,
+    is_versioned,
+    load_folder,
+    save_folder,
+)
+from robustmedclip.run.checksums import checksums, damaged_files
+
+logger = logging.getLogger(__name__)
 
 _SIDECAR = ".fingerprint"
+#: How long another run may write an entry before it is said that this one waits for it.
+_SECONDS_IN_SILENCE = 5
 
 
 class FingerprintedCatalog(DataCatalog):
     """DataCatalog in which a versioned entry exists only if it is what a run would make now.
 
-    Kedro's ``--only-missing-outputs`` asks whether an entry exists, not whether it is up to date.
-    Each saved version therefore keeps a fingerprint of what made it, written last: a version
-    without one was never finished, and a version with another one is stale. Both count as missing.
+    Kedro's ``--only-missing-outputs`` asks whether an entry exists, not whether it is up to date. Beside each saved
+    version a file, written last, keeps a fingerprint of what made it and the checksums of its files: a version
+    without that file was never finished, and a version with another fingerprint is stale. Both count as missing. The
+    checksums are compared when a version is first read, and a damaged file is named. Two runs don't write an entry at
+    the same time: the second waits, and takes what the first has finished, if it is the same.
     """
 
     #: Expected fingerprint of each entry of the pipeline about to run.
     fingerprints: Mapping[str, str] = {}
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._verified: set[str] = set()
 
     def exists(self, ds_name: str) -> bool:
         expected = self.fingerprints.get(ds_name)
@@ -38,68 +61,129 @@ class FingerprintedCatalog(DataCatalog):
 
     def is_fingerprinted(self, ds_name: str) -> bool:
         """Whether a run leaves a fingerprint beside an entry: whether it is versioned."""
-        return _is_versioned(self.get(ds_name))
+        return is_versioned(self.get(ds_name))
+
+    def writer_of(self, ds_name: str) -> type | None:
+        """The class of an entry's dataset, if it is one of robustmedclip's or of a user's own, not one of Kedro's."""
+        kind = type(self.get(ds_name))
+        return None if kind.__module__.partition(".")[0] in ("kedro", "kedro_datasets") else kind
 
     def stored_fingerprint(self, ds_name: str) -> str | None:
         """Fingerprint of the version that would be loaded; None if there is none."""
         dataset = self.get(ds_name)
-        if not _is_versioned(dataset):
+        if not is_versioned(dataset):
             return None
         try:
-            sidecar = f"{dataset._get_load_path().parent}/{_SIDECAR}"
+            return _record(dataset, load_folder(dataset)).get("fingerprint")
         except VersionNotFoundError:
             return None
-        filesystem = _filesystem(dataset)
-        return filesystem.cat_file(sidecar).decode() if filesystem.exists(sidecar) else None
 
     def load(self, ds_name: str, version: str | None = None) -> Any:
         try:
+            dataset = self.get(ds_name, version=Version(version, None) if version else None)
+            if is_versioned(dataset):
+                self._verify(ds_name, dataset)
             return super().load(ds_name, version)
         except DatasetError as error:
-            if cause := _first(error, lambda one: isinstance(one, InputError)):
+            if cause := _first(error, lambda reason: isinstance(reason, InputError)):
                 raise SourceError(cause.message) from error
             raise
 
     def save(self, ds_name: str, data: Any) -> None:
-        dataset = self[ds_name]
-        if not _is_versioned(dataset):
+        dataset: Any = self[ds_name]
+        if not is_versioned(dataset):
             super().save(ds_name, data)
             return
-        version = str(dataset._get_versioned_path(dataset.resolve_save_version()).parent)
-        filesystem = _filesystem(dataset)
-        existed = filesystem.exists(version)
+        folder, expected = save_folder(dataset), self.fingerprints.get(ds_name)
+        with _writing_alone(ds_name, dataset):
+            if expected is not None and _record(dataset, folder).get("fingerprint") == expected:
+                logger.info("Another run has finished '%s' meanwhile: it is taken as it is", ds_name)
+                return
+            self._save_new_version(ds_name, data, filesystem_of(dataset), folder, expected)
+
+    def _save_new_version(
+        self, ds_name: str, data: Any, filesystem: AbstractFileSystem, folder: str, fingerprint: str | None
+    ) -> None:
+        existed = filesystem.exists(folder)
         try:
             super().save(ds_name, data)
-            if ds_name in self.fingerprints:
-                filesystem.pipe_file(f"{version}/{_SIDECAR}", self.fingerprints[ds_name].encode())
+            if fingerprint is not None:
+                record = {"fingerprint": fingerprint, "blake2b": checksums(filesystem, folder)}
+                filesystem.pipe_file(f"{folder}/{_SIDECAR}", json.dumps(record, indent=1).encode())
         except BaseException as error:
-            if not existed and filesystem.exists(version):
-                filesystem.rm(version, recursive=True)
-            if cause := _first(error, lambda one: isinstance(one, InputError)):
+            if not existed and filesystem.exists(folder):
+                filesystem.rm(folder, recursive=True)
+            if cause := _first(error, lambda reason: isinstance(reason, InputError)):
                 raise SourceError(cause.message) from error
             if cause := _first(error, _is_disk_full):
                 raise SourceError(
-                    f"No space left while writing '{ds_name}' to {version} ({cause}). Nothing of it was kept. "
+                    f"No space left while writing '{ds_name}' to {folder} ({cause}). Nothing of it was kept. "
                     "Free some space, or point the catalog at another disk, then continue with "
                     "--only-missing-outputs."
                 ) from cause
             raise
 
+    def _verify(self, ds_name: str, dataset: Any) -> None:
+        """Compare the checksums of the version that would be loaded, once.
 
-def _is_versioned(dataset: Any) -> bool:
-    return isinstance(dataset, AbstractVersionedDataset) and dataset._version is not None
+        Raises
+        ------
+        SourceError
+            Naming the files that are not what was written.
+        """
+        try:
+            folder = load_folder(dataset)
+        except VersionNotFoundError:
+            return
+        if folder in self._verified:
+            return
+        if damaged := damaged_files(filesystem_of(dataset), folder, _record(dataset, folder).get("blake2b", {})):
+            files = ", ".join(f"{folder}/{name}" for name in damaged[:10])
+            raise SourceError(
+                f"'{ds_name}' is damaged: {files} {'are' if len(damaged) > 1 else 'is'} not what was written. Check the "
+                f"disk, delete {folder}, and go on with --only-missing-outputs"
+            )
+        self._verified.add(folder)
 
 
-def _filesystem(dataset: AbstractVersionedDataset) -> AbstractFileSystem:
-    return getattr(dataset, "_fs", None) or LocalFileSystem(auto_mkdir=True)
+def _record(dataset: Any, folder: str) -> dict[str, Any]:
+    """Fingerprint and checksums of a version; empty if it was never finished, or by a release that kept no checksums."""
+    filesystem, path = filesystem_of(dataset), f"{folder}/{_SIDECAR}"
+    if not filesystem.exists(path):
+        return {}
+    try:
+        record = json.loads(filesystem.cat_file(path))
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+@contextmanager
+def _writing_alone(name: str, dataset: Any) -> Iterator[None]:
+    """Keep other processes from writing an entry; a process that is gone holds nothing. Only on a local disk."""
+    if not is_local(dataset):
+        yield
+        return
+    entry = Path(entry_path(dataset))
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(entry.with_name(f".{entry.name}.lock"))
+    try:
+        lock.acquire(timeout=_SECONDS_IN_SILENCE)
+    except Timeout:
+        logger.warning("Another run is writing '%s': this one waits for it", name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _is_disk_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def _first(error: BaseException | None, wanted: Callable[[BaseException], bool]) -> Any:
-    """The error, or the first of those that led to it, that is `wanted`."""
-    while error is not None and not wanted(error):
+def _first(error: BaseException | None, is_wanted: Callable[[BaseException], bool]) -> Any:
+    """The error, or the first of those that led to it, that is wanted."""
+    while error is not None and not is_wanted(error):
         error = error.__cause__ or error.__context__
     return error

@@ -108,7 +108,8 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         shipped, own = OmegaConfigLoader.__getitem__(files, "parameters").get("methods"), parameters.get("methods")
         if isinstance(shipped, dict) and isinstance(own, dict):
             parameters["methods"] = shipped | {name: _changed(shipped.get(name), new) for name, new in own.items()}
-        return OmegaConf.to_container(OmegaConf.merge(parameters, self.runtime_params or {}))
+        merged: Any = OmegaConf.to_container(OmegaConf.merge(parameters, self.runtime_params or {}))
+        return dict(merged)
 
     def _unreadable(self) -> str | None:
         """The first file that can't be read, where, and why."""

@@ -28,7 +28,7 @@ from robustmedclip.io.checkpoint import TrainingCheckpoint
 from robustmedclip.plan.entries import catalog_entries
 from robustmedclip.progress import duration, volume
 from robustmedclip.run.config import current_config, project_root
-from robustmedclip.run.fingerprints import UNKNOWN, expected_fingerprints
+from robustmedclip.run.fingerprints import UNKNOWN, expected_fingerprints, signature_fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def _stale_problems(names: set[str], catalog: DataCatalog) -> list[str]:
             return UNKNOWN
         return _input_fingerprint(name, catalog)
 
-    expected = expected_fingerprints(Pipeline(making), input_fingerprint, catalog.stored_fingerprint)
+    expected = expected_fingerprints(Pipeline(making), input_fingerprint, catalog.stored_fingerprint, catalog.writer_of)
     if gone:
         logger.warning(
             "There is no %s: what was made of it is taken as it is stored", first_ten(map(_spelled, sorted(gone)))
@@ -124,7 +124,9 @@ def _input_fingerprint(name: str, catalog: DataCatalog) -> Any:
     if name == "parameters" or name.startswith("params:"):
         return catalog.load(name)
     dataset = catalog.get(name)
-    return _from_root(dataset.signature()) if hasattr(dataset, "signature") else catalog.stored_fingerprint(name)
+    if hasattr(dataset, "signature"):
+        return signature_fingerprint(dataset, _from_root(dataset.signature()))
+    return catalog.stored_fingerprint(name)
 
 
 def _from_root(signature: Any) -> Any:
@@ -223,7 +225,9 @@ class FingerprintHook:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        catalog.fingerprints = expected_fingerprints(pipeline, lambda name: _input_fingerprint(name, catalog))
+        catalog.fingerprints = expected_fingerprints(
+            pipeline, lambda name: _input_fingerprint(name, catalog), dataset_class=catalog.writer_of
+        )
 
 
 class ProgressHook:

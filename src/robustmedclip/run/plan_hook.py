@@ -5,6 +5,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
 from robustmedclip.pipeline_registry import pipelines_of
+from robustmedclip.run.config import BenchmarkConfigLoader
 
 
 class PlanHook:
@@ -19,5 +20,6 @@ class PlanHook:
     def after_context_created(self, context: KedroContext) -> None:
         """Replace the pipelines of another session, or of no session."""
         config = context.config_loader
+        assert isinstance(config, BenchmarkConfigLoader)
         pipelines.configure()
         pipelines.update(pipelines_of(config.plan, config["parameters"]["pretraining"]["models"]))

@@ -9,8 +9,7 @@ import numpy as np
 from robustmedclip.errors import InputError
 from robustmedclip.images.levels import checked_levels
 from robustmedclip.images.pixels import concatenated
-from robustmedclip.images.sets import ImageSet
-from robustmedclip.plan.schema import POOL_SPLITS
+from robustmedclip.images.sets import POOL_SPLITS, ImageSet
 from robustmedclip.reporting.card import data_card
 
 VERSION = 4
