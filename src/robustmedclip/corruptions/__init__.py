@@ -26,7 +26,6 @@ __all__ = [
     "SEVERITIES",
     "SMALLEST_SIDE",
     "SUITES",
-    "VERSION",
     "CorruptedOnTheFly",
     "Corruption",
     "FileLayout",
@@ -39,6 +38,3 @@ __all__ = [
     "severities",
     "suite",
 ]
-
-#: Version of the corruptions; raised whenever the bytes of a corrupted image change.
-VERSION = 3

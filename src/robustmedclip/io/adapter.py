@@ -1,6 +1,7 @@
 """Tuned encoders on disk; low-rank updates in the layout of the peft library."""
 
 import json
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from safetensors.numpy import load_file, save_file
@@ -24,7 +25,8 @@ class AdapterDataset(AtomicDataset[Adapter]):
         super().save(data)
         for path in self._fs.ls(str(self._filepath.parent), detail=False):
             if PurePosixPath(path).name.startswith(f".{self._filepath.name}.partial-"):
-                self._fs.rm(path)
+                with suppress(FileNotFoundError):  # another run may train the same
+                    self._fs.rm(path)
 
     def _write(self, path: Path, data: Adapter) -> None:
         path.mkdir(parents=True)

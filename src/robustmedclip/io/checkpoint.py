@@ -1,13 +1,16 @@
 """Checkpoints of trainings that are under way."""
 
+import hashlib
 import json
 import logging
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
 import fsspec
+import numpy as np
 from fsspec import AbstractFileSystem
 from kedro.io import AbstractDataset, DatasetError
 from kedro.io.core import get_protocol_and_path
@@ -49,6 +52,8 @@ class TrainingCheckpoint(Checkpoint):
             arrays = load(content)
             size = int.from_bytes(content[:8], "little")
             record = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["record"])
+            if record["blake2b"] != _checksum(record["history"], arrays):
+                raise ValueError("it is not what was written")
         except (SafetensorError, ValueError, KeyError) as error:
             logger.warning("The checkpoint %s can't be read (%s); the training starts anew", self._path, error)
             return None
@@ -62,15 +67,25 @@ class TrainingCheckpoint(Checkpoint):
             self._written = time.monotonic()
 
     def _write(self, state: TrainingState) -> None:
-        curves = json.dumps({"history": list(map(dict, state.history)), "kept": state.kept})
-        unfinished = f"{self._path}.unfinished"
+        history = list(map(dict, state.history))
+        checksum = _checksum(history, state.arrays)
+        record = json.dumps({"history": history, "kept": state.kept, "blake2b": checksum})
+        unfinished = f"{self._path}.unfinished-{os.getpid()}"  # another run may train the same
         try:
-            self._fs.pipe_file(unfinished, save(dict(state.arrays), metadata={"record": curves}))
+            self._fs.pipe_file(unfinished, save(dict(state.arrays), metadata={"record": record}))
             self._fs.mv(unfinished, self._path)
         except OSError as error:
             logger.warning("No checkpoint can be written to %s (%s); the training goes on without", self._path, error)
             if self._fs.exists(unfinished):
                 self._fs.rm(unfinished)
+
+
+def _checksum(history: Sequence[Mapping[str, float]], arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.blake2b(json.dumps(history).encode(), digest_size=16)
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}|{array.dtype}|{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 class TrainingCheckpointDataset(AbstractDataset[NoReturn, TrainingCheckpoint]):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from robustmedclip.corruptions import REFERENCE_SIDE, VERSION, CorruptedOnTheFly, suite
+from robustmedclip.corruptions import REFERENCE_SIDE, CorruptedOnTheFly, suite
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedImages, CorruptedSet
@@ -40,7 +40,7 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
             super().save(data)
             return
         target, folder = Path(self._get_save_path()), Path(self._filepath)
-        staged = folder.with_name(f".{folder.name}.partial-{_key(data)}")
+        staged = folder.with_name(f".{folder.name}.partial-{self.fingerprint or _key(data)}")
         for other in folder.parent.glob(f".{folder.name}.partial-*"):
             if other != staged:
                 remove(other)
@@ -131,7 +131,6 @@ def _manifest(data: CorruptedSet) -> dict[str, Any]:
         "conditions": [str(condition) for condition in data.conditions],
         "storage": data.storage,
         "provenance": dict(data.provenance),
-        "version": VERSION,
         "side": min(clean.images.shape[1:3]),
         "side_of_the_severities": REFERENCE_SIDE,
         "sample_ids": clean.sample_ids.tolist(),

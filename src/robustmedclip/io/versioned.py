@@ -49,6 +49,9 @@ class AtomicDataset(AbstractVersionedDataset[T, T], Generic[T]):
         For plugins such as Kedro-Viz.
     """
 
+    #: What a run makes of this entry, as a hash; set by the catalog.
+    fingerprint: str | None = None
+
     def __init__(
         self,
         *,

@@ -12,10 +12,7 @@ import numpy as np
 from robustmedclip.phantoms import blood, breast, chest, fundus, oct
 from robustmedclip.phantoms.acquisition import DOMAINS, Domain, acquire
 
-__all__ = ["ANATOMIES", "DOMAINS", "Domain", "VERSION", "draw_phantoms"]
-
-#: Version of the drawings; raised whenever the bytes of an image change.
-VERSION = 1
+__all__ = ["ANATOMIES", "DOMAINS", "Domain", "draw_phantoms"]
 
 ANATOMIES: dict[str, ModuleType] = {
     "blood": blood,

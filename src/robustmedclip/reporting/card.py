@@ -10,8 +10,6 @@ from robustmedclip.images.sets import ImageSet
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERSION = 3
-
 _COLUMNS = 5
 
 

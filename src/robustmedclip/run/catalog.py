@@ -15,6 +15,7 @@ from kedro.io.core import Version, VersionNotFoundError
 
 from robustmedclip.errors import InputError
 from robustmedclip.io.versioned import (
+    AtomicDataset,
     SourceError,
     entry_path,
     filesystem_of,
@@ -99,6 +100,8 @@ class FingerprintedCatalog(DataCatalog):
             if expected is not None and _record(dataset, folder).get("fingerprint") == expected:
                 logger.info("Another run has finished '%s' meanwhile: it is taken as it is", ds_name)
                 return
+            if isinstance(dataset, AtomicDataset):
+                dataset.fingerprint = expected
             self._save_new_version(ds_name, data, filesystem_of(dataset), folder, expected)
 
     def _save_new_version(

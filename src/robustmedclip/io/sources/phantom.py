@@ -141,9 +141,7 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
 
     def signature(self) -> Any:
         """What the images depend on."""
-        from robustmedclip.phantoms import VERSION
-
-        return [VERSION, self._fields, self._settings]
+        return [self._fields, self._settings]
 
     def save(self, data: None) -> None:
         """Phantoms are drawn, not saved."""

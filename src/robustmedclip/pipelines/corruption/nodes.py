@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from robustmedclip import corruptions
 from robustmedclip.corruptions import SMALLEST_SIDE, CorruptedOnTheFly
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
@@ -18,8 +17,6 @@ from robustmedclip.images.pixels import Images, batches
 from robustmedclip.images.sets import ImageSet
 
 logger = logging.getLogger(__name__)
-
-VERSION = corruptions.VERSION
 
 
 def corrupt_test_set(

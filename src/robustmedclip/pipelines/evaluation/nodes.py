@@ -13,8 +13,6 @@ from robustmedclip.metrics.logits import Logits
 from robustmedclip.models.features import Features, collected
 from robustmedclip.progress import track
 
-VERSION = 5
-
 
 def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str) -> Features:
     """Image features of one model on one data set under every condition."""

@@ -16,8 +16,6 @@ from robustmedclip.images.near_duplicates import (
 from robustmedclip.images.pixels import batches
 from robustmedclip.images.sets import ImageSet
 
-VERSION = 1
-
 _COLUMNS = ["pool_set", "pool_sample", "test_set", "test_sample", "kind", "bits"]
 _BATCH = 256
 

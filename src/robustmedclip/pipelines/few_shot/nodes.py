@@ -8,8 +8,6 @@ import pandas as pd
 from robustmedclip.errors import InputError
 from robustmedclip.images.sets import ImageSet
 
-VERSION = 2
-
 
 def draw_few_shots(
     duplicates: pd.DataFrame, *pools: ImageSet, fraction: float, seed: int, validated: bool = True

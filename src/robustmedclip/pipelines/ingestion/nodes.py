@@ -12,8 +12,6 @@ from robustmedclip.images.pixels import concatenated
 from robustmedclip.images.sets import POOL_SPLITS, ImageSet
 from robustmedclip.reporting.card import data_card
 
-VERSION = 4
-
 logger = logging.getLogger(__name__)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from robustmedclip import phantoms
 from robustmedclip.images.sets import ImageSet
 
-VERSION = 1
 _CAPTIONS_PER_CLASS = 2
 _CARD_IMAGES = 300
 
@@ -140,9 +139,9 @@ def _card(name: str, folder: Path, parameters: dict[str, Any], images: int, loss
             "",
             f"- **Architecture**: open_clip, see `open_clip_config.json`; {_parameter_count(folder):,} parameters.",
             f"- **Data**: {images:,} phantoms of {parameters['size']} px of five modalities, drawn with seed",
-            f"  {parameters['seed']} in the acquisition domains {' and '.join(parameters['domains'])} (drawing version",
-            f"  {phantoms.VERSION}), with captions varied in phrase and sentence. The benchmark's phantoms have another",
-            "  seed and another domain (hospital).",
+            f"  {parameters['seed']} in the acquisition domains {' and '.join(parameters['domains'])}, with",
+            "  captions varied in phrase and sentence. The benchmark's phantoms have another seed and another domain",
+            "  (hospital).",
             f"- **Training**: {parameters['epochs']} epochs, batches of {parameters['batch_size']}, AdamW, peak learning",
             f"  rate {parameters['learning_rate']}, weight decay {parameters['weight_decay']}; the loss (contrastive,",
             f"  with images of one class as positives of each other, plus a class head) ended at {losses[-1]:.3f} (first epoch",

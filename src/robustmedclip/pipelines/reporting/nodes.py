@@ -19,8 +19,6 @@ from robustmedclip.reporting.tables import report_tables
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERSION = 6
-
 
 def compute_metrics(
     *,

@@ -13,8 +13,6 @@ from robustmedclip.adaptation.task import Task
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.pipelines.few_shot.nodes import chosen
 
-VERSION = 7
-
 
 def fit(
     model: Any,
