@@ -5,6 +5,7 @@ from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.errors import InputError
 from robustmedclip.io import FilesDataset
+from robustmedclip.metrics import metrics_named
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.fingerprints import UNKNOWN, expected_fingerprints
@@ -39,6 +40,15 @@ def test_inputs_parameters_settings_and_code_count_down_the_line(monkeypatch):
     monkeypatch.undo()
     for name in ("middle", "end"):
         assert len({fingerprints()[name], *(change[name] for change in changes)}) == 5
+
+
+def test_the_code_of_every_metric_counts(monkeypatch):
+    reached = []
+    monkeypatch.setattr("robustmedclip.run.fingerprints.code_hash", lambda modules: reached.extend(modules))
+    scored = Pipeline([Node(bind(make, setting=metrics_named()), "source", "middle", name="first")])
+    expected_fingerprints(scored, {"source": "a"}.__getitem__)
+    families = ("classification", "ranking", "calibration")
+    assert {f"robustmedclip.metrics.{family}" for family in families} <= set(reached)
 
 
 def test_a_stage_alone_expects_what_all_of_them_have_made():

@@ -1,14 +1,11 @@
 """Data cards: what a data set holds, and where it comes from."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from robustmedclip.images.sets import ImageSet
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _COLUMNS = 5
 
@@ -39,8 +36,8 @@ def data_card(splits: Mapping[str, ImageSet]) -> dict[str, Any]:
     }
 
 
-def draw_examples(test: ImageSet) -> "Figure":
-    """The first test image of each class that has one."""
+def draw_examples(test: ImageSet) -> Any:
+    """The first test image of each class that has one, a figure of Matplotlib, which is imported when it is drawn."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

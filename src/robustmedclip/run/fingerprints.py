@@ -102,6 +102,8 @@ def _plugged_modules(value: Any) -> Iterator[str]:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield type(value).__module__
         yield from _plugged_modules([getattr(value, field.name) for field in dataclasses.fields(value)])
+    elif isinstance(value, partial):
+        yield from _plugged_modules([value.func, value.args, value.keywords])
     elif callable(value) and getattr(value, "__module__", None):
         yield value.__module__
 

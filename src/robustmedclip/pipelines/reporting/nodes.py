@@ -1,10 +1,8 @@
 """Nodes of the reporting. Nodes of many inputs are given them by the names of their entries."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -15,9 +13,6 @@ from robustmedclip.reporting import leaderboard as boards
 from robustmedclip.reporting.content import Content, Results, Setting, content
 from robustmedclip.reporting.markdown import to_markdown_text
 from robustmedclip.reporting.tables import report_tables
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def compute_metrics(
@@ -62,10 +57,11 @@ def write_tables(
     return {file: text for name, table in tables.items() for file, text in table.files(name).items()}
 
 
-def draw_figures(
-    metrics: pd.DataFrame, *corrupted: CorruptedSet
-) -> tuple[Figure, Figure, Figure, Figure, dict[str, bytes]]:
-    """Error against severity, CE of every model, accuracy against labels, corrupted images; and all as SVG and PDF."""
+def draw_figures(metrics: pd.DataFrame, *corrupted: CorruptedSet) -> tuple[Any, Any, Any, Any, dict[str, bytes]]:
+    """Error against severity, CE of every model, accuracy against labels, corrupted images; and all as SVG and PDF.
+
+    The first four are figures of Matplotlib, which is imported when they are drawn.
+    """
     from robustmedclip.reporting import figures
 
     severities, heat_map = figures.severity_curves(metrics), figures.corruption_heat_map(metrics)
