@@ -1,7 +1,6 @@
 """The real ``kedro run --pipeline benchmark`` on tiny data, in a copy of the project."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
+from projects import CLASSES, ROOT, Project
 from safetensors.torch import load_file, save_file
 
-ROOT = Path(__file__).parents[1]
 PHANTOM = {
     "type": "robustmedclip.io.PhantomDataset",
     "anatomy": "oct",
@@ -28,7 +26,7 @@ PLAN = {
         "phantom_oct": {"modality": "retinal OCT", "source": PHANTOM},
         "squares": {
             "modality": "drawing",
-            "classes": ["dark square", "bright square"],
+            "classes": CLASSES,
             "source": {"type": "robustmedclip.io.FolderDataset", "filepath": "squares"},
         },
     },
@@ -46,53 +44,17 @@ CELLS = [
 ] + CONTROLS
 
 
-class Project:
-    """A copy of the project, and what a user does with it."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        for name in ("conf", "src"):
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "local")
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-        for name in ("pyproject.toml", ".telemetry"):
-            shutil.copy(ROOT / name, folder / name)
-        (folder / "conf/local").mkdir()
-        self.configure(PLAN)
-        self.draw_squares()
-
-    def configure(self, plan: dict) -> None:
-        (self.folder / "conf/local/benchmark.yml").write_text(yaml.safe_dump(plan))
-
-    def draw_squares(self) -> None:
-        rng, rows = np.random.default_rng(0), []
-        (self.folder / "squares").mkdir(exist_ok=True)
-        for index in range(60):
-            pixels = rng.integers(0, 60, (40, 40), np.uint8) + np.uint8(190 * (index % 2))
-            Image.fromarray(pixels).save(self.folder / f"squares/{index}.png")
-            rows.append((f"{index}.png", PLAN["data_sets"]["squares"]["classes"][index % 2]))
-        pd.DataFrame(rows, columns=["file", "label"]).to_csv(self.folder / "squares/labels.csv", index=False)
-
-    def run(self, *arguments: str, prefix: str = "") -> subprocess.CompletedProcess:
-        command = f"{prefix}exec {sys.executable} -m kedro run {' '.join(arguments)}"
-        return subprocess.run(
-            ["bash", "-c", command],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "COLUMNS": "200", "HF_HUB_OFFLINE": "1"},
-        )
-
-    def newest(self, pattern: str) -> Path:
-        return max(self.folder.glob(pattern), key=lambda path: path.parent.name)
-
-    def versions(self) -> set[str]:
-        return {str(path.relative_to(self.folder)) for path in self.folder.glob("data/**/.fingerprint")}
+def new_project(folder: Path) -> Project:
+    """A project with the plan of these tests, and its squares."""
+    project = Project(folder)
+    project.draw_squares()
+    project.configure(PLAN)
+    return project
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
-    return Project(tmp_path_factory.mktemp("project"))
+    return new_project(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +209,7 @@ def test_the_tour_runs_top_to_bottom(project, first_run):
 
 @pytest.fixture
 def fresh_project(tmp_path) -> Project:
-    return Project(tmp_path)
+    return new_project(tmp_path)
 
 
 def test_every_wrong_name_is_reported_before_anything_is_done(fresh_project):

@@ -2,16 +2,23 @@
 
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.config import BenchmarkConfigLoader
-from robustmedclip.run.hooks import FingerprintHook, PreflightHook, ProgressHook, TrackingHook
+from robustmedclip.run.fingerprint_hook import FingerprintHook
 from robustmedclip.run.plan_hook import PlanHook
+from robustmedclip.run.preflight import PreflightHook
+from robustmedclip.run.progress_hook import ProgressHook
 from robustmedclip.run.runner_hook import RunnerHook
+from robustmedclip.run.tracking_hook import TrackingHook
 
 CONFIG_LOADER_CLASS = BenchmarkConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    "config_patterns": {"parameters": ["parameters*", "parameters*/**", "**/parameters*", "benchmark*"]},
+    "config_patterns": {
+        "parameters": ["parameters*", "parameters*/**", "**/parameters*", "benchmark*"],
+        "mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"],
+    },
 }
 DATA_CATALOG_CLASS = FingerprintedCatalog
-# Kedro calls the hooks that are to be tried first from the last to the first: RunnerHook before all others.
+# Kedro calls the hooks that are to be tried first from the last to the first: before a pipeline runs, RunnerHook,
+# FingerprintHook, PreflightHook.
 HOOKS = (PlanHook(), PreflightHook(), FingerprintHook(), TrackingHook(), ProgressHook(), RunnerHook())

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from medmnist import INFO
 from numpy.lib import format as npy
-from test_benchmark import ROOT, Project
+from projects import ROOT, Project
 
 LARGEST_BYTES = 2e9
 SIDE, CLASSES = 224, ["CNV", "DME", "DRUSEN", "NORMAL"]

@@ -9,7 +9,6 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import yaml
@@ -17,79 +16,56 @@ from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
+from projects import CLASSES, ROOT, Project
 
+from robustmedclip.errors import InputError
 from robustmedclip.io import FolderDataset, OpenCLIPDataset, PhantomDataset
 from robustmedclip.models.inference import BATCH_SIZE, encoding_speed, image_features
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.pipelines import evaluation
-from robustmedclip.run.config import BenchmarkConfigLoader, current_config
-from robustmedclip.run.hooks import PreflightError, _disk_problems, _from_root, _model_problems
-
-ROOT = Path(__file__).parents[2]
-
-
-def make_project(folder: Path) -> None:
-    """A project without data or configuration of a user; the package is this one."""
-    shutil.copytree(ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
-    (folder / "conf/local").mkdir()
-    (folder / "src").mkdir()
-    (folder / "src/robustmedclip").symlink_to(ROOT / "src/robustmedclip")
-    for name in ("pyproject.toml", ".telemetry"):
-        shutil.copy(ROOT / name, folder)
-    bootstrap_project(folder)
+from robustmedclip.plan.plan import Plan
+from robustmedclip.run.costs import disk_problems, model_problems
+from robustmedclip.run.fingerprint_hook import relative_to_project
 
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):
-    make_project(folder := tmp_path_factory.mktemp("project"))
-    with KedroSession.create(folder, env="base") as session:
+    project = Project(tmp_path_factory.mktemp("project"))
+    bootstrap_project(project.folder)
+    with KedroSession.create(project.folder, env="base") as session:
         yield session.load_context()
     configure_project("robustmedclip")
 
 
-class Squares:
+class Squares(Project):
     """A project with sixteen squares for data."""
 
     def __init__(self, folder: Path):
-        self.folder, self.images = folder, folder / "squares"
-        make_project(folder)
-        self.images.mkdir()
-        for index in range(16):
-            Image.fromarray(np.full((40, 40), 15 * index, np.uint8)).save(self.images / f"{index}.png")
-        table = pd.DataFrame({"file": [f"{index}.png" for index in range(16)], "label": ["dark", "bright"] * 8})
-        table.to_csv(self.images / "labels.csv", index=False)
-        settings = yaml.safe_load((ROOT / "conf/base/mlflow.yml").read_text())
-        settings["server"] = {"mlflow_tracking_uri": f"sqlite:///{folder}/mlflow.db"}
-        settings["tracking"]["experiment"] = {"name": "squares"}
-        (folder / "conf/local/mlflow.yml").write_text(yaml.safe_dump(settings))
+        super().__init__(folder)
+        self.data_set = self.draw_squares(16)
+        self.track(f"sqlite:///{folder}/mlflow.db", "squares")
         self.plan()
 
-    def plan(self, modality="drawing", corruption="contrast", classes=("dark", "bright")) -> None:
-        source = {"type": "robustmedclip.io.FolderDataset", "filepath": str(self.images)}
-        data_set = {"modality": modality, "classes": list(classes), "source": source}
-        plan = {
-            "data_sets": {"squares": data_set},
-            "corruptions": {"suite": "medimeta-c", "names": [corruption]},
-            "models": yaml.safe_load((ROOT / "conf/base/benchmark.yml").read_text())["models"],
-            "adaptations": {},
-        }
-        del plan["models"]["phantom_resnet"]
-        (self.folder / "conf/local/benchmark.yml").write_text(yaml.safe_dump(plan))
-
-    def run(self, *pipelines: str, **filters: Any) -> None:
-        configure_project("robustmedclip")  # else Kedro keeps the pipelines of the plan before
-        with KedroSession.create(self.folder) as session:
-            session.run(pipeline_names=list(pipelines), **filters)
+    def plan(self, modality="drawing", corruption="contrast", classes=CLASSES) -> None:
+        models = yaml.safe_load((ROOT / "conf/base/benchmark.yml").read_text())["models"]
+        del models["phantom_resnet"]
+        self.configure(
+            {
+                "data_sets": {"squares": {**self.data_set, "modality": modality, "classes": list(classes)}},
+                "corruptions": {"suite": "medimeta-c", "names": [corruption]},
+                "models": models,
+                "adaptations": {},
+            }
+        )
 
     def refusal(self, *pipelines: str, **filters: Any) -> str:
-        with pytest.raises(PreflightError) as error:
-            self.run(*pipelines, **filters)
+        with pytest.raises(InputError) as error:
+            self.run_here(*pipelines, **filters)
         return error.value.message
 
 
 @pytest.fixture
-def squares(tmp_path, monkeypatch) -> Iterator[Squares]:
-    monkeypatch.setattr(BenchmarkConfigLoader, "latest", None)
+def squares(tmp_path) -> Iterator[Squares]:
     before = mlflow.get_tracking_uri()
     yield Squares(tmp_path)
     mlflow.set_tracking_uri(before)
@@ -97,49 +73,49 @@ def squares(tmp_path, monkeypatch) -> Iterator[Squares]:
 
 
 def test_what_was_made_of_another_plan_is_not_read(squares):
-    squares.run("corruption")
+    squares.run_here("corruption")
     squares.plan(corruption="pixelate")
     message = squares.refusal("evaluation")
     assert "corrupted squares: of another plan" in message and "kedro run --pipelines corruption;" in message
     assert "corrupted squares: of another plan" in squares.refusal("evaluation", only_missing_outputs=True)
-    for change in ({"modality": "photograph"}, {"classes": ["dark", "light"]}):
+    for change in ({"modality": "photograph"}, {"classes": ["dark square", "light"]}):
         squares.plan(**change)
         assert "kedro run --pipelines ingestion,corruption;" in squares.refusal("evaluation")
     squares.plan()
-    squares.run("evaluation")
-    squares.run("evaluation", from_nodes=["evaluation.phantom_vit.squares.score"])
+    squares.run_here("evaluation")
+    squares.run_here("evaluation", from_nodes=["evaluation.phantom_vit.squares.score"])
     squares.plan(corruption="pixelate")
     message = squares.refusal("evaluation", from_nodes=["evaluation.phantom_vit.squares.score"])
     assert "features phantom_vit-squares: of" in message and "--pipelines corruption,evaluation;" in message
 
 
 def test_a_run_says_when_there_is_nothing_to_do_and_logs_nothing(squares, caplog):
-    squares.run("ingestion")
+    squares.run_here("ingestion")
     caplog.clear()
-    with caplog.at_level(logging.INFO, "robustmedclip.run.hooks"):
-        squares.run("ingestion", only_missing_outputs=True)
+    with caplog.at_level(logging.INFO, "robustmedclip.run"):
+        squares.run_here("ingestion", only_missing_outputs=True)
     assert "Everything is up to date: nothing was run" in caplog.text
 
 
 def test_a_version_that_was_not_finished_is_not_read_unless_it_is_asked_for(squares):
-    squares.run("ingestion")
+    squares.run_here("ingestion")
     (first,) = squares.folder.glob("data/02_intermediate/test/squares.npz/*")
     shutil.copytree(first, first.with_name("9999-01-01T00.00.00.000Z"), ignore=shutil.ignore_patterns(".fingerprint"))
     assert "test squares: of another plan, source or code than the present one, or never finished" in squares.refusal(
         "corruption", namespaces=["corruption"]
     )
-    squares.run("corruption", namespaces=["corruption"], load_versions={"test-squares": first.name})
+    squares.run_here("corruption", namespaces=["corruption"], load_versions={"test-squares": first.name})
 
 
 def test_what_is_stored_is_read_without_the_sources_that_it_was_made_of(squares, caplog):
-    squares.run("corruption")
-    squares.images.rename(squares.folder / "elsewhere")
-    squares.run("corruption", namespaces=["corruption.squares"])
+    squares.run_here("corruption")
+    (squares.folder / "squares").rename(squares.folder / "elsewhere")
+    squares.run_here("corruption", namespaces=["corruption.squares"])
     assert "There is no raw squares: what was made of it is taken as it is stored" in caplog.text
     shutil.rmtree(squares.folder / "data/02_intermediate")
-    squares.run("evaluation", namespaces=["evaluation.phantom_vit"])
+    squares.run_here("evaluation", namespaces=["evaluation.phantom_vit"])
     squares.plan(corruption="pixelate")
-    squares.run("evaluation", from_nodes=["evaluation.phantom_vit.squares.score"])
+    squares.run_here("evaluation", from_nodes=["evaluation.phantom_vit.squares.score"])
 
 
 def nodes(stage: str, *words: str) -> list:
@@ -148,13 +124,18 @@ def nodes(stage: str, *words: str) -> list:
     return [node for node in pipelines[stage].nodes if all(word in node.name for word in words)]
 
 
+def problems_of_models(context, nodes: list, plan: Plan | None = None) -> list[str]:
+    config = context.config_loader
+    return model_problems(nodes, context.catalog, plan or config.plan, config["parameters"]["evaluation"])
+
+
 def cost(context, nodes, monkeypatch, caplog, per_second: float) -> str:
     monkeypatch.setattr(
         "robustmedclip.pipelines.evaluation.nodes.images_per_second", lambda model, parameters: per_second
     )
     caplog.clear()
-    with caplog.at_level(logging.INFO, "robustmedclip.run.hooks"):
-        assert _model_problems(nodes, context.catalog) == []
+    with caplog.at_level(logging.INFO, "robustmedclip.run"):
+        assert problems_of_models(context, nodes) == []
     return caplog.text
 
 
@@ -182,7 +163,7 @@ def test_of_a_short_evaluation_or_none_nothing_is_said(context, monkeypatch, cap
 def test_what_lacks_on_the_disk_is_said_in_megabytes_where_it_is_little(context, monkeypatch):
     """100 test images of 64 px, 36 conditions, two data sets in colour and three in grey."""
     monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 0, 2 * 10**6))
-    (problem,) = _disk_problems(nodes("corruption"), context.catalog)
+    (problem,) = disk_problems(nodes("corruption"), context.catalog, context.config_loader.plan, context.project_path)
     assert "the corrupted test sets take 133 MB, and 2 MB are free under" in problem
 
 
@@ -214,30 +195,29 @@ def test_the_speed_is_that_of_batches_beside_each_other(monkeypatch):
     assert speed == BATCH_SIZE * len(calls) * 4 / 5 / 0.5
 
 
-def test_layers_that_cannot_be_adapted_are_found_before_anything_is_done(context, monkeypatch):
-    plan = current_config().plan
+def test_layers_that_cannot_be_adapted_are_found_before_anything_is_done(context):
+    plan = context.config_loader.plan
     (adaptation,) = plan.adaptations
     changes = {"phantom_vit": {"rank": 1000}, "phantom_resnet": {"targets": "nowhere"}}
     changed = tuple(
         replace(adaptation, models=(model,), method=adaptation.method.model_copy(update=change))
         for model, change in changes.items()
     )
-    monkeypatch.setattr(current_config(), "plan", replace(plan, adaptations=changed))
-    problems = _model_problems(nodes("tuning"), context.catalog)
+    plan = replace(plan, adaptations=changed)
+    problems = problems_of_models(context, nodes("tuning"), plan)
     assert [problem.partition(":")[0] for problem in problems] == 2 * [f"adaptation {adaptation.name}"]
     assert "'nowhere' match no layer of phantom_resnet" in problems[0]
     assert "rank 1000 is larger than every adapted layer of phantom_vit" in problems[1]
-    assert _model_problems(nodes("tuning", "phantom_vit"), context.catalog) == problems[1:]
+    assert problems_of_models(context, nodes("tuning", "phantom_vit"), plan) == problems[1:]
 
 
-def test_a_project_that_is_moved_with_its_data_is_the_same(tmp_path, monkeypatch):
+def test_a_project_that_is_moved_with_its_data_is_the_same(tmp_path):
     def signature(root: Path) -> object:
-        monkeypatch.setattr("robustmedclip.run.hooks.project_root", root.as_posix)
         source = {"name": "cells", "modality": "microscopy", "class_names": ["a", "b"]}
         folder = FolderDataset(filepath=str(root / "data/cells"), labels=None, **source)
         model = OpenCLIPDataset(path=str(root / "data/model"))
         assert str(root) in str([folder.signature(), model.signature()])
-        return [_from_root(dataset.signature()) for dataset in (folder, model)]
+        return [relative_to_project(dataset.signature(), root) for dataset in (folder, model)]
 
     for name in ("a/1.png", "b/2.png"):
         (file := tmp_path / "here/data/cells" / name).parent.mkdir(parents=True)

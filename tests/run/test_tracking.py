@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import mlflow
@@ -19,14 +20,13 @@ import psutil
 import pytest
 import yaml
 from kedro.framework.project import configure_project
-from kedro.framework.session import KedroSession
-from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.io.core import Version
 from kedro.pipeline import Node, Pipeline
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from PIL import Image
+from projects import ROOT, Project
 from published import write_transformers
 
 import robustmedclip.models
@@ -48,11 +48,10 @@ from robustmedclip.plan.plan import Plan
 from robustmedclip.plan.reading import read_plan
 from robustmedclip.pretraining import train_tokenizer
 from robustmedclip.run.config import BenchmarkConfigLoader
-from robustmedclip.run.hooks import TrackingHook
 from robustmedclip.run.tracking import LiveCurves, log_best_adapter, log_curves, log_models
+from robustmedclip.run.tracking_hook import TrackingHook
 from robustmedclip.settings import CONFIG_LOADER_ARGS
 
-ROOT = Path(__file__).parents[2]
 VIT = Path(robustmedclip.models.__file__).parent / "phantom_vit"
 
 
@@ -76,36 +75,13 @@ def experiment(address, tmp_path) -> str:
 
 
 @pytest.fixture
-def project(tmp_path, address, experiment, monkeypatch) -> Iterator[Path]:
-    """A project with twelve squares for data; the package is this one."""
-    monkeypatch.setattr(BenchmarkConfigLoader, "latest", None)
-    shutil.copytree(ROOT / "conf", tmp_path / "conf", ignore=shutil.ignore_patterns("local"))
-    for name in ("pyproject.toml", ".telemetry"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "src").mkdir()
-    (tmp_path / "squares").mkdir()
-    for index in range(12):
-        Image.fromarray(np.full((16, 16), 20 * index, np.uint8)).save(tmp_path / f"squares/{index}.png")
-    table = pd.DataFrame({"file": [f"{index}.png" for index in range(12)], "label": ["dark", "bright"] * 6})
-    table.to_csv(tmp_path / "squares/labels.csv", index=False)
-    source = {"type": "robustmedclip.io.FolderDataset", "filepath": f"{tmp_path}/squares"}
-    data_set = {"modality": "drawing", "classes": ["dark", "bright"], "source": source}
-    plan = {"data_sets": {"squares": data_set}, "adaptations": {}}
-    (tmp_path / "conf/local").mkdir()
-    (tmp_path / "conf/local/benchmark.yml").write_text(yaml.safe_dump(plan))
-    tracking = yaml.safe_load((ROOT / "conf/base/mlflow.yml").read_text())["tracking"] | {
-        "experiment": {"name": experiment}
-    }
-    settings = {"server": {"mlflow_tracking_uri": address}, "tracking": tracking}
-    (tmp_path / "conf/local/mlflow.yml").write_text(yaml.safe_dump(settings))
-    bootstrap_project(tmp_path)
-    yield tmp_path
+def project(tmp_path, address, experiment) -> Iterator[Project]:
+    """A project with twelve squares for data."""
+    project = Project(tmp_path)
+    project.configure({"data_sets": {"squares": project.draw_squares(12)}, "adaptations": {}})
+    project.track(address, experiment)
+    yield project
     configure_project("robustmedclip")
-
-
-def run(project: Path, pipeline: str) -> None:
-    with KedroSession.create(project) as session:
-        session.run(pipeline_names=[pipeline])
 
 
 def states(experiment: str) -> list[str]:
@@ -114,15 +90,15 @@ def states(experiment: str) -> list[str]:
 
 
 def test_a_stage_that_runs_alone_is_tracked_and_closed(project, experiment):
-    run(project, "ingestion")
+    project.run_here("ingestion")
     assert mlflow.active_run() is None
     assert states(experiment) == ["FINISHED"]
 
 
 def test_a_node_that_raises_marks_the_run_as_failed(project, experiment):
-    (project / "squares/7.png").write_bytes(b"not an image")
+    (project.folder / "squares/7.png").write_bytes(b"not an image")
     with pytest.raises(DatasetError, match="7.png"):
-        run(project, "ingestion")
+        project.run_here("ingestion")
     assert mlflow.active_run() is None
     assert states(experiment) == ["FAILED"]
 
@@ -155,12 +131,10 @@ def rows(monkeypatch) -> list[dict[str, float]]:
     return [{"epoch": e, "training_loss": t, "validation_loss": v} for e, (t, v) in enumerate(losses)]
 
 
-def test_curves_are_seen_while_a_tuning_runs_and_its_run_is_closed_with_the_pipeline(
-    experiment, rows, tmp_path, monkeypatch
-):
+def test_curves_are_seen_while_a_tuning_runs_and_its_run_is_closed_with_the_pipeline(experiment, rows, tmp_path):
     mlflow.start_run()
     hook, client = TrackingHook(), mlflow.MlflowClient()
-    monkeypatch.setattr("robustmedclip.run.hooks.current_config", lambda: {"parameters": {"baseline": "clip"}})
+    hook.after_context_created(SimpleNamespace(config_loader={"parameters": {"baseline": "clip"}}, project_path=ROOT))
     hook.before_pipeline_run({"run_id": "1", "env": None})
     checkpoint = TrainingCheckpointDataset(filepath=str(tmp_path / "vit_lora_k1_s0")).load()
     node = Node(
@@ -218,12 +192,15 @@ def test_artifacts_lie_in_the_project_whatever_its_path_is_made_of(tmp_path):
 
 def test_an_interrupted_run_is_not_called_finished(address, experiment):
     code = f"""
+from types import SimpleNamespace
 import mlflow
-from robustmedclip.run.hooks import TrackingHook
+from robustmedclip.run.tracking_hook import TrackingHook
 mlflow.set_tracking_uri({address!r})
 mlflow.set_experiment({experiment!r})
 mlflow.start_run()
-TrackingHook().before_pipeline_run({{"run_id": "1", "env": None}})
+hook = TrackingHook()
+hook.after_context_created(SimpleNamespace(config_loader={{"parameters": {{"baseline": "clip"}}}}, project_path="."))
+hook.before_pipeline_run({{"run_id": "1", "env": None}})
 raise KeyboardInterrupt
 """
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode != 0
@@ -237,7 +214,7 @@ import mlflow
 from kedro.framework.hooks import hook_impl
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
-from robustmedclip.run.hooks import ProgressHook
+from robustmedclip.run.progress_hook import ProgressHook
 
 @hook_impl
 def killed(self):
@@ -249,7 +226,7 @@ bootstrap_project(pathlib.Path.cwd())
 with KedroSession.create() as session:
     session.run(pipeline_names=["ingestion"])
 """
-    ended = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, check=False)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=project.folder, capture_output=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
     assert states(experiment) == ["RUNNING", "RUNNING"]
     client, (killed, _) = MlflowClient(), mlflow.search_runs(experiment_names=[experiment], output_format="list")
@@ -261,7 +238,7 @@ with KedroSession.create() as session:
     for name, process in still_running.items():
         tags = {} if process is None else {"process": process}
         client.create_run(killed.info.experiment_id, run_name=name, tags=tags)
-    run(project, "ingestion")
+    project.run_here("ingestion")
     found = mlflow.search_runs(experiment_names=[experiment], output_format="list")
     assert {one.info.run_name for one in found if one.info.status == "RUNNING"} == set(still_running)
     assert sorted(states(experiment)) == ["FINISHED", "KILLED", "KILLED", "RUNNING", "RUNNING", "RUNNING"]

@@ -7,13 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mlflow
 import numpy as np
 import pandas as pd
 from kedro.io import DataCatalog
-from kedro.io.core import get_filepath_str
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 from mlflow.models import ModelSignature
@@ -22,7 +21,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from robustmedclip import serving
+from robustmedclip.io.versioned import filesystem_of, load_path
 from robustmedclip.metrics import error_by_severity, model_rows, summary
+from robustmedclip.plan import names
 from robustmedclip.plan.plan import EvaluatedModel, Plan
 from robustmedclip.reporting.figures import model_summary
 
@@ -50,22 +51,22 @@ class Value(NamedTuple):
     step: int = 0
 
 
-def log_report(catalog: DataCatalog, made: Collection[str]) -> None:
-    """Log what was made of the tables, the reports and the figures as artifacts of the active run."""
+def log_report(catalog: DataCatalog, outputs: Collection[str]) -> None:
+    """Log the tables, the reports and the figures among the outputs of a run as artifacts of the active run."""
     with tempfile.TemporaryDirectory() as artifacts:
         for name, folder in ARTIFACTS.items():
-            if name in made:
-                dataset, target = catalog[name], Path(artifacts) / folder
-                source = get_filepath_str(dataset._get_load_path(), dataset._protocol)
+            if name in outputs:
+                dataset: Any = catalog[name]
+                source, target = load_path(dataset), Path(artifacts) / folder
                 target.mkdir(exist_ok=True)
-                dataset._fs.get(source, str(target / Path(source).name), recursive=True)
+                filesystem_of(dataset).get(source, str(target / Path(source).name), recursive=True)
         mlflow.log_artifacts(artifacts)
 
 
 class LiveCurves:
     """Shows the curves of trainings while they run, each in the child run of its cell.
 
-    Child runs are opened by the first epoch that is late enough to be worth it; rows are sent together, at most every few
+    Child runs are opened by the first epoch that is late enough to be worth it; rows are collected, and sent at most every few
     seconds. :func:`log_models` goes on with these runs; those that it does not see are to be closed.
 
     Parameters
@@ -117,19 +118,20 @@ def log_curves(run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
 def _child_of(parent: Run, cell: str) -> str | None:
     """The child run that the training of a cell has opened."""
     where = f"tags.{MLFLOW_PARENT_RUN_ID} = '{parent.info.run_id}' and attributes.run_name = '{cell}'"
-    found = MlflowClient().search_runs([parent.info.experiment_id], where)
-    return found[0].info.run_id if found else None
+    children = MlflowClient().search_runs([parent.info.experiment_id], where)
+    return children[0].info.run_id if children else None
 
 
 def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
     """Log a child run per evaluated model and seed: parameters, metrics, curves and figures."""
     parent, metrics, seed_metrics = mlflow.active_run(), catalog.load("metrics"), catalog.load("seed_metrics")
+    assert parent is not None
     for model in plan.evaluated_models:
-        names = _logits_of(model, plan)
-        logits = [catalog.load(name) for name in names]
+        entries = [names.logits(model.cell, data_set.name) for data_set in plan.data_sets]
+        logits = [catalog.load(entry) for entry in entries]
         rows = model_rows(metrics, seed_metrics, model.name, model.seed)
         with mlflow.start_run(_child_of(parent, model.cell), run_name=model.cell, nested=True) as run:
-            versions = {name: catalog[name].resolve_load_version() for name in names}
+            versions = {entry: _load_version(catalog, entry) for entry in entries}
             mlflow.set_tags({"kedro_run_id": run_id, "versions": json.dumps(versions)})
             if weights := logits[0].attributes.get("weights"):
                 mlflow.set_tag("weights", weights)
@@ -140,8 +142,8 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
             values = [Value(name, value) for name, value in summary(rows, plan.metrics).items()]
             log_values(run.info.run_id, values + steps)
             mlflow.log_figure(model_summary(rows, logits), "summary.png")
-            if model.method and model.method.has_training_curves and catalog.exists(f"history-{model.cell}"):
-                log_curves(run.info.run_id, catalog.load(f"history-{model.cell}").to_dict("records"))
+            if model.method and model.method.has_training_curves and catalog.exists(names.history(model.cell)):
+                log_curves(run.info.run_id, catalog.load(names.history(model.cell)).to_dict("records"))
 
 
 def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
@@ -153,13 +155,13 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
     from robustmedclip.models.export import save_model
 
     place = {name: place for place, name in enumerate(catalog.load("leaderboard")["model"])}
-    tuned = [model for model in plan.tuned_models if model.method.can_be_served]
+    tuned = [model for model in plan.tuned_models if model.method and model.method.can_be_served]
     if not tuned:
         return
     best = min(tuned, key=lambda model: place[model.name])
-    adapter = catalog.load(f"adapter-{best.cell}")
-    model = merge_adapter(catalog.load(f"model-{best.base}"), adapter)
-    tests = {data_set.name: catalog.load(f"corrupted-{data_set.name}").clean for data_set in plan.data_sets}
+    adapter = catalog.load(str(best.artefact))
+    model = merge_adapter(catalog.load(names.model(best.base)), adapter)
+    tests = {data_set.name: catalog.load(names.corrupted(data_set.name)).clean for data_set in plan.data_sets}
     prompts = {
         data_set.name: {
             "class_names": list(tests[data_set.name].class_names),
@@ -192,7 +194,7 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
             signature=signature,
             input_example=(np.array(tests[first].images[:1]), {"data_set": first}),
             pip_requirements=[f"robustmedclip=={version('robustmedclip')}"],
-            metadata={"model": best.cell, "classes": {name: one["class_names"] for name, one in prompts.items()}},
+            metadata={"model": best.cell, "classes": {name: prompt["class_names"] for name, prompt in prompts.items()}},
         )
 
 
@@ -204,8 +206,10 @@ def log_values(run_id: str, values: Sequence[Value]) -> None:
         MlflowClient().log_batch(run_id, metrics=metrics[start : start + MAX_METRICS_PER_BATCH])
 
 
-def _logits_of(model: EvaluatedModel, plan: Plan) -> list[str]:
-    return [f"logits-{model.cell}-{data_set.name}" for data_set in plan.data_sets]
+def _load_version(catalog: DataCatalog, entry: str) -> str | None:
+    """The version of an entry that would be loaded."""
+    dataset: Any = catalog[entry]
+    return dataset.resolve_load_version()
 
 
 def _known(model: EvaluatedModel) -> dict[str, object]:

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import yaml
 from medmnist import INFO
+from projects import ROOT, Project
 from released_collections import medmnist_arrays, write_medimeta
-from test_benchmark import ROOT, Project
 
 # Task, classes in the order of the label ids, target and channels, as info.yaml of each has them.
 BINARY, MULTICLASS = "BINARY_CLASSIFICATION", "MULTICLASS_CLASSIFICATION"

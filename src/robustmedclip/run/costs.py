@@ -1,0 +1,159 @@
+"""What a run costs: room on the disk, and time for the encoding of images; and whether models can do it."""
+
+import logging
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from kedro.io import DataCatalog, DatasetError
+from kedro.pipeline.node import Node
+
+from robustmedclip.corruptions.corrupt import SMALLEST_SIDE
+from robustmedclip.errors import InputError
+from robustmedclip.io.sources.source import is_source
+from robustmedclip.io.versioned import entry_path, is_local
+from robustmedclip.plan import names
+from robustmedclip.plan.plan import Adaptation, Plan
+from robustmedclip.progress import duration, volume
+
+logger = logging.getLogger(__name__)
+
+
+def outputs_of(nodes: Sequence[Node]) -> set[str]:
+    """Everything that the nodes make."""
+    return {name for node in nodes for name in node.outputs}
+
+
+def shape_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan) -> list[str]:
+    """Data sets whose test images are too small to be corrupted, as far as their sources tell."""
+    outputs = outputs_of(nodes)
+    problems = []
+    for data_set in plan.data_sets:
+        if names.corrupted(data_set.name) not in outputs or data_set.released:
+            continue
+        shape = test_shape(data_set.name, outputs, catalog)
+        if shape and min(shape[1:3]) < SMALLEST_SIDE:
+            problems.append(
+                f"{names.spoken(names.raw(data_set.name))}: the test images have {shape[1]} x {shape[2]} px, and must be at "
+                f"least {SMALLEST_SIDE} px high and wide to be corrupted: get them in a larger size, or leave the data set out"
+            )
+    return problems
+
+
+def disk_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan, project: Path) -> list[str]:
+    """What corrupting all test sets takes, if that is more than there is."""
+    outputs, needed, folder = outputs_of(nodes), 0, project
+    for data_set in plan.data_sets:
+        entry = names.corrupted(data_set.name)
+        target: Any = catalog[entry]
+        if entry not in outputs or not is_local(target):
+            continue
+        if shape := test_shape(data_set.name, outputs, catalog):
+            stored = 1 if data_set.storage == "on_the_fly" else len(data_set.conditions)
+            needed += max(0, prod(shape) * stored - target.partial_bytes())
+            folder = Path(entry_path(target))
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed <= free:
+        return []
+    return [
+        f"the corrupted test sets take {volume(needed)}, and {volume(free)} are free under {folder}: "
+        "free some space, choose fewer corruptions, set 'storage: on_the_fly' in benchmark.yml, or point "
+        "'corrupted-{data_set}' of the catalog at another disk"
+    ]
+
+
+def model_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan, evaluation: Mapping[str, Any]) -> list[str]:
+    """Load each model that the nodes use once, and say what is wrong with it or its adaptations.
+
+    Where nothing is wrong, it is logged what encoding costs.
+
+    Parameters
+    ----------
+    nodes : sequence of Node
+        Nodes that will run.
+    catalog : DataCatalog
+        Where the models and images are.
+    plan : Plan
+        The plan of the session.
+    evaluation : mapping
+        Settings of the evaluation.
+    """
+    from robustmedclip.pipelines.evaluation.nodes import images_per_second
+
+    outputs = outputs_of(nodes)
+    cells = [cell for node in nodes for cell in product(_inputs(node, "model"), _inputs(node, "corrupted"))]
+    counts = _image_counts({data_set for _, data_set in cells}, outputs, catalog, plan)
+    problems, seconds, speeds = [], 0.0, []
+    for model in sorted({model for node in nodes for model in _inputs(node, "model")}):
+        try:
+            loaded = catalog.load(names.model(model))
+        except DatasetError as error:
+            problems.append(f"model {model}: {getattr(error, 'message', error)}")
+            continue
+        for adaptation in _adaptations_of(model, outputs, plan):
+            problems += [f"adaptation {adaptation.name}: {problem}" for problem in adaptation.method.check(loaded)]
+        if images := sum(counts.get(data_set, 0) for name, data_set in cells if name == model):
+            per_second = images_per_second(loaded, evaluation)
+            seconds += images / per_second
+            speeds.append(f"{model} {per_second:.3g} images/s")
+        del loaded
+    if not problems and seconds >= 60:
+        _log_cost(cells, counts, seconds, speeds)
+    return problems
+
+
+def _log_cost(
+    cells: Sequence[tuple[str, str]], counts: Mapping[str, int], seconds: float, speeds: Sequence[str]
+) -> None:
+    unknown = sorted({data_set for _, data_set in cells} - set(counts))
+    logger.info(
+        "The evaluation encodes %s images, in about %s on this machine (%s)%s",
+        f"{sum(counts.get(data_set, 0) for _, data_set in cells):,}",
+        duration(seconds),
+        ", ".join(speeds),
+        f"; not counted: {', '.join(unknown)}, whose size is not known" if unknown else "",
+    )
+
+
+def _adaptations_of(model: str, outputs: Collection[str], plan: Plan) -> list[Adaptation]:
+    """The adaptations of a model of which something is to be made, by name."""
+    adaptations = {
+        tuned.adaptation.name: tuned.adaptation
+        for tuned in plan.tuned_models
+        if tuned.adaptation and tuned.base == model and tuned.artefact in outputs
+    }
+    return [adaptations[name] for name in sorted(adaptations)]
+
+
+def _image_counts(
+    data_sets: Collection[str], outputs: Collection[str], catalog: DataCatalog, plan: Plan
+) -> dict[str, int]:
+    """Images under all conditions of each data set whose size is known."""
+    shapes = {
+        data_set.name: (test_shape(data_set.name, outputs, catalog), len(data_set.conditions))
+        for data_set in plan.data_sets
+        if data_set.name in data_sets
+    }
+    return {name: shape[0] * conditions for name, (shape, conditions) in shapes.items() if shape}
+
+
+def _inputs(node: Node, kind: str) -> list[str]:
+    """What the inputs of a kind of a node are of."""
+    return [of for entry_kind, of in map(names.parts, node.inputs) if entry_kind == kind]
+
+
+def test_shape(data_set: str, outputs: Collection[str], catalog: DataCatalog) -> tuple[int, ...] | None:
+    """Shape of a data set's test images: of those that are stored, unless the run makes them anew; else what the source tells."""
+    with suppress(DatasetError, InputError, OSError):
+        if (entry := names.test(data_set)) not in outputs and catalog.exists(entry):
+            shape: tuple[int, ...] = catalog.load(entry).images.shape
+            return shape
+        if is_source(source := catalog[names.raw(data_set)]):
+            return source.test_shape()
+    return None

@@ -1,0 +1,85 @@
+"""Inputs of a run that are not what the benchmark would make now."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.project import pipelines
+from kedro.pipeline import Pipeline
+
+from robustmedclip.errors import first_ten
+from robustmedclip.plan.names import spoken
+from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.fingerprint_hook import input_fingerprint
+from robustmedclip.run.fingerprints import UNKNOWN, expected_fingerprints
+
+logger = logging.getLogger(__name__)
+
+
+def maker_of(name: str) -> str:
+    """The pipeline that makes an entry."""
+    return next(stage for stage, pipeline in pipelines.items() if name in pipeline.all_outputs())
+
+
+def stale_problems(names: set[str], catalog: FingerprintedCatalog, project: Path) -> list[str]:
+    """Which of the entries that a run reads are not what the benchmark would make now; of those that it makes.
+
+    Parameters
+    ----------
+    names : set of str
+        Entries that the run reads.
+    catalog : FingerprintedCatalog
+        Where they are.
+    project : Path
+        The project's folder.
+
+    Returns
+    -------
+    list of str
+        At most one problem, which names them and the commands that make them anew.
+    """
+    making, judged = _making(names, catalog)
+    if not judged:
+        return []
+    expected = _expected(making, catalog, project)
+    stale = sorted(name for name in judged if catalog.stored_fingerprint(name) != expected[name])
+    if not stale:
+        return []
+    upstream = pipelines["benchmark"].to_outputs(*stale).all_outputs() & expected.keys()
+    makers = {maker_of(name) for name in upstream if catalog.stored_fingerprint(name) != expected[name]}
+    return [
+        f"{first_ten(map(spoken, stale))}: of another plan, source or code than the present one, or never finished. To make "
+        f"{'them' if len(stale) > 1 else 'it'} anew: kedro run --pipelines {','.join(filter(makers.__contains__, pipelines))}; "
+        "or, for all that is stale: kedro run --pipeline benchmark --only-missing-outputs, with the same --env and --params"
+    ]
+
+
+def _making(names: set[str], catalog: FingerprintedCatalog) -> tuple[Pipeline, set[str]]:
+    """What makes the entries, and those of them that can be judged: that only nodes of the benchmark make."""
+    benchmark = pipelines.get("benchmark", Pipeline([]))
+    others = {node for pipeline in pipelines.values() for node in pipeline.nodes} - set(benchmark.nodes)
+    made_by_others = {name for node in others for name in node.outputs}
+    judged = {name for name in names & (benchmark.all_outputs() - made_by_others) if catalog.is_fingerprinted(name)}
+    if not judged:
+        return Pipeline([]), judged
+    nodes = benchmark.to_outputs(*judged).nodes
+    return Pipeline([node for node in nodes if not made_by_others.intersection(node.outputs)]), judged
+
+
+def _expected(making: Pipeline, catalog: FingerprintedCatalog, project: Path) -> Mapping[str, Any]:
+    """Expected fingerprints of what a pipeline makes; what it is made of that is gone is said."""
+    missing = []
+
+    def fingerprint(name: str) -> Any:
+        if hasattr(dataset := catalog.get(name), "missing") and dataset.missing():
+            missing.append(name)
+            return UNKNOWN
+        return input_fingerprint(name, catalog, project)
+
+    expected = expected_fingerprints(making, fingerprint, catalog.stored_fingerprint, catalog.writer_of)
+    if missing:
+        logger.warning(
+            "There is no %s: what was made of it is taken as it is stored", first_ten(map(spoken, sorted(missing)))
+        )
+    return expected

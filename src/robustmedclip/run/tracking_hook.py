@@ -1,0 +1,121 @@
+"""Tracking of a run in MLflow."""
+
+import atexit
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from robustmedclip.io.checkpoint import TrainingCheckpoint
+from robustmedclip.run.abandoned import close_abandoned_runs, this_process
+from robustmedclip.run.config import BenchmarkConfigLoader
+
+if TYPE_CHECKING:
+    from robustmedclip.run.tracking import LiveCurves
+
+
+class TrackingHook:
+    """Adds to the MLflow run of kedro-mlflow: what was run, the tables and figures, a child run per model.
+
+    kedro-mlflow opens the run before a pipeline runs, and closes it after: this hook comes after it in the first place, and
+    before it in the second.
+    """
+
+    def __init__(self) -> None:
+        self._run_params: dict[str, Any] = {}
+        self._curves: LiveCurves | None = None
+        self._has_run = False
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Take the configuration and the project's folder of the session that begins."""
+        self._config, self._project = cast(BenchmarkConfigLoader, context.config_loader), context.project_path
+
+    @hook_impl(trylast=True)
+    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+        """Tag the run, and close the runs of processes that were killed."""
+        import mlflow
+
+        self._run_params, self._curves, self._has_run = run_params, None, False
+        if (active := mlflow.active_run()) is None:
+            return
+        atexit.register(self._close_runs, "KILLED")
+        close_abandoned_runs(active.info.experiment_id)
+        parameters = self._config["parameters"]
+        mlflow.set_tags(
+            {
+                "process": this_process(),
+                "kedro_run_id": run_params["run_id"],
+                "kedro_env": run_params["env"] or "local",
+                "git_commit": _git_commit(self._project),
+                "baseline": parameters["baseline"],
+            }
+        )
+        mlflow.log_dict(parameters, "parameters.yml")
+        from robustmedclip.run.tracking import LiveCurves
+
+        self._curves = LiveCurves(active)
+
+    @hook_impl
+    def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
+        """Listen to the rows of a training that begins."""
+        self._has_run = True
+        for checkpoint in inputs.values():
+            if self._curves and isinstance(checkpoint, TrainingCheckpoint):
+                checkpoint.listeners.append(self._curves.listener((node.namespace or "").partition(".")[2]))
+
+    @hook_impl(tryfirst=True)
+    def on_pipeline_error(self) -> None:
+        """Close the runs of trainings that have failed."""
+        self._close_curves("FAILED")
+
+    @hook_impl(tryfirst=True)
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Log what the run has made."""
+        import mlflow
+
+        if mlflow.active_run() is None:
+            return
+        try:
+            self._log_results(pipeline.all_outputs() if self._has_run else set(), catalog)
+            self._close_curves("FINISHED")
+        except BaseException:
+            self._close_runs("FAILED")
+            raise
+        finally:
+            atexit.unregister(self._close_runs)
+
+    def _log_results(self, outputs: set[str], catalog: DataCatalog) -> None:
+        from robustmedclip.run.tracking import log_best_adapter, log_models, log_report
+
+        log_report(catalog, outputs)
+        if "metrics" in outputs:
+            log_models(catalog, self._config.plan, self._run_params["run_id"])
+        if "leaderboard" in outputs and self._config["parameters"]["tracking"]["log_best_adapter"]:
+            log_best_adapter(catalog, self._config.plan)
+
+    def _close_curves(self, status: str) -> None:
+        if self._curves:
+            self._curves.close(status)
+            self._curves = None
+
+    def _close_runs(self, status: str) -> None:
+        """Close all runs that are open; without this, MLflow closes those of an interrupted process as finished."""
+        import mlflow
+
+        while mlflow.active_run() is not None:
+            mlflow.end_run(status)
+        self._close_curves(status)
+
+
+def _git_commit(project: Path) -> str:
+    command = ["git", "-C", str(project), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

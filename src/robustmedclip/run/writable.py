@@ -1,0 +1,86 @@
+"""Whether what a run writes can be written where it is to lie."""
+
+import os
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from kedro.io import DataCatalog
+
+from robustmedclip.errors import first_ten
+from robustmedclip.io.versioned import entry_path, is_local, is_versioned
+from robustmedclip.plan import names
+
+#: Characters that stand for others in the patterns by which Kedro finds versions.
+_PATTERN = re.compile(r"[*?\[]")
+
+
+def place_problems(places: Mapping[str, Path]) -> list[str]:
+    """What is wrong with the places at which something is to be written.
+
+    Parameters
+    ----------
+    places : mapping
+        What is written, as messages name it, to its file or folder, which need not exist.
+
+    Returns
+    -------
+    list of str
+        A problem per folder that is there and can't be written to, or that Kedro could not find again.
+    """
+    problems: dict[str, list[str]] = {}
+    for name, path in places.items():
+        if problem := _problem_with(path):
+            problems.setdefault(problem, []).append(name)
+    return [f"{first_ten(affected)}: {problem}" for problem, affected in problems.items()]
+
+
+def _problem_with(path: Path) -> str | None:
+    for folder in reversed((path, *path.parents)):
+        if character := _PATTERN.search(folder.name):
+            return (
+                f"the name of the folder {folder} has the character {character[0]!r}, by which what is stored there could not "
+                "be found again: rename the folder"
+            )
+    existing = path
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK):
+        return f"the folder {existing} can't be written to: work in a copy of the project that you may write to"
+    if existing.is_file() and not os.access(existing, os.W_OK):
+        return f"the file {existing} can't be written to: work in a copy of the project that you may write to"
+    return None
+
+
+def tracking_places(settings: Mapping[str, Any], project: Path) -> dict[str, Path]:
+    """Where MLflow writes, by ``mlflow.yml``: its database and its artifacts, as far as they lie on this machine."""
+    uri = (settings.get("server") or {}).get("mlflow_tracking_uri") or ""
+    experiment = (settings.get("tracking") or {}).get("experiment") or {}
+    artifacts = (experiment.get("create_experiment_kwargs") or {}).get("artifact_location") or ""
+    places = {}
+    for address in filter(None, (uri, artifacts)):
+        if (path := _local_path(address, project)) is not None:
+            places[f"{path.name} of MLflow"] = path
+    return places
+
+
+def _local_path(address: str, project: Path) -> Path | None:
+    """The local file or folder that an address stands for, if it does."""
+    if address.startswith("sqlite:///"):
+        return project / address.removeprefix("sqlite:///")
+    parsed = urlparse(address)
+    if parsed.scheme == "file":
+        return Path(unquote(parsed.path))
+    return project / address if not parsed.scheme else None
+
+
+def entry_places(entries: Collection[str], catalog: DataCatalog) -> dict[str, Path]:
+    """Where the versioned entries that lie on this machine are written, by their kind."""
+    datasets = {names.parts(entry)[0]: catalog[entry] for entry in sorted(entries)}
+    return {
+        kind: Path(entry_path(dataset))
+        for kind, dataset in datasets.items()
+        if is_versioned(dataset) and is_local(dataset)
+    }
