@@ -55,11 +55,11 @@ class Project:
 
     def run(self, *arguments: str, prefix: str = "") -> subprocess.CompletedProcess:
         """``kedro run`` in a process of its own."""
-        return self.command("run", *arguments, prefix=prefix)
+        return self.python("kedro run", *arguments, prefix=prefix)
 
-    def command(self, *arguments: str, prefix: str = "") -> subprocess.CompletedProcess:
-        """A command of kedro in a process of its own."""
-        command = f"{prefix}exec {sys.executable} -m kedro {' '.join(arguments)}"
+    def python(self, module: str, *arguments: str, prefix: str = "") -> subprocess.CompletedProcess:
+        """``python -m`` in a process of its own."""
+        command = f"{prefix}exec {sys.executable} -m {module} {' '.join(arguments)}"
         return subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,

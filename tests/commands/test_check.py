@@ -1,76 +1,73 @@
-"""The dry run: what is present, missing or damaged, found by reading everything."""
+"""``kedro check``: what it says, and that it leaves nothing behind."""
 
-import hashlib
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
 
-import numpy as np
+import click
 import pytest
-from medmnist import INFO
-
-from robustmedclip.commands.check import as_text, check_entries
-from robustmedclip.io import MedMNISTDataset, NpzDataset, OpenCLIPDataset, ReleasedSetDataset
+from projects import ROOT, Project
 
 
-def arrays(side: int = 128) -> dict[str, np.ndarray]:
-    rng, made = np.random.default_rng(0), {}
-    for split in ("train", "val", "test"):
-        made[f"{split}_images"] = rng.integers(0, 256, (20, side, side), np.uint8)
-        made[f"{split}_labels"] = (np.arange(20, dtype=np.uint8) % 2)[:, None]
-    return made
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Project:
+    project = Project(tmp_path_factory.mktemp("project"))
+    project.configure({"data_sets": {"squares": project.draw_squares()}, "adaptations": {}})
+    return project
 
 
-@pytest.fixture
-def entries(tmp_path):
-    """A source and a release that are whole."""
-    np.savez(tmp_path / "own.npz", **arrays())
-    np.savez(tmp_path / "breastmnist_128.npz", **arrays())
-    (tmp_path / "release/test").mkdir(parents=True)
-    for condition in ("clean", *(f"pixelate_severity_{severity}" for severity in range(1, 6))):
-        np.savez(tmp_path / f"release/test/{condition}.npz", images=arrays()["test_images"], labels=np.arange(20) % 2)
-    conditions = ["clean", *(f"pixelate_severity_{severity}" for severity in range(1, 6))]
-    return {
-        "raw-own": NpzDataset(name="own", modality="x", filepath=str(tmp_path / "own.npz"), class_names=["a", "b"]),
-        "raw-breast": MedMNISTDataset(
-            name="breast", modality="x", filepath=str(tmp_path), flag="breastmnist", size=128, download=True
-        ),
-        "released-own": ReleasedSetDataset(
-            filepath=str(tmp_path / "release"), suite="medimeta-c", conditions=conditions
-        ),
-        "model-clip": OpenCLIPDataset(path=str(tmp_path / "clip")),
+def test_it_names_what_is_present_and_writes_nothing_in_mlflow_neither(project):
+    before = sorted(project.folder.rglob("*"))
+    done = project.python("robustmedclip check")
+    assert done.returncode == 0, done.stderr
+    entries = {tuple(line.split()[:3]) for line in done.stdout.splitlines() if line.startswith(("raw ", "model "))}
+    assert entries == {("raw", "squares", "present")} | {
+        ("model", name, "present") for name in ("phantom_vit", "phantom_resnet")
     }
+    assert "train 42, test 18; 40 x 40 x 1; 2 classes" in done.stdout
+    assert [path for path in sorted(project.folder.rglob("*")) if "__pycache__" not in path.parts] == before
 
 
-def statuses(entries) -> dict[str, str]:
-    return {name: status for name, status, _ in check_entries(entries, entries.get)}
+def test_a_damaged_image_is_named_and_the_status_is_1(project):
+    image = project.folder / "squares/7.png"
+    content = image.read_bytes()
+    image.write_bytes(content[:40])
+    done = project.python("robustmedclip check")
+    image.write_bytes(content)
+    assert done.returncode == 1
+    assert "raw squares" in done.stdout and "damaged" in done.stdout and "7.png" in done.stdout
 
 
-def test_what_is_whole_is_present_and_other_bytes_than_the_official_ones_are_not(tmp_path, entries, monkeypatch):
-    assert statuses(entries) == {
-        "raw-own": "present",
-        "raw-breast": "damaged",
-        "released-own": "present",
-        "model-clip": "missing",
-    }
-    digest = hashlib.md5((tmp_path / "breastmnist_128.npz").read_bytes()).hexdigest()
-    monkeypatch.setitem(INFO["breastmnist"], "MD5_128", digest)
-    assert statuses(entries)["raw-breast"] == "present"
+def test_parameters_and_environments_are_those_of_a_run(project):
+    assert "protocol: " in project.python("robustmedclip check", "--params", "protocol=x").stderr
+    assert "There is no environment 'nowhere'" in project.python("robustmedclip check", "--env", "nowhere").stderr
 
 
-def test_a_changed_pixel_is_found_and_nothing_is_downloaded(tmp_path, entries, monkeypatch):
-    for file in (tmp_path / "own.npz", tmp_path / "release/test/pixelate_severity_4.npz"):
-        content = bytearray(file.read_bytes())
-        content[200_000] ^= 1
-        file.write_bytes(content)
-    (tmp_path / "breastmnist_128.npz").unlink()
-    before = sorted(tmp_path.rglob("*"))
-    found = {name: (status, text) for name, status, text in check_entries(entries, entries.get)}
-    assert found["raw-own"][0] == "damaged" and "own.npz" in found["raw-own"][1]
-    assert found["raw-breast"][0] == "missing"
-    assert "zenodo" in found["raw-breast"][1] and "or let the run download it" in found["raw-breast"][1]
-    assert found["released-own"][0] == "damaged" and "severity_4.npz" in found["released-own"][1]
-    assert sorted(tmp_path.rglob("*")) == before
+def test_the_parameter_of_earlier_releases_leads_to_the_command(project):
+    done = project.run("--params", "check_only=true")
+    assert done.returncode == 1 and "it is a command now: kedro check" in " ".join(done.stderr.split())
 
 
-def test_the_table_has_a_line_per_entry(entries):
-    lines = as_text(check_entries(entries, entries.get)).splitlines()
-    assert len(lines) == 5
-    assert "raw own" in lines[1] and "train 20, val 20, test 20; 128 x 128 x 1; 2 classes" in lines[1]
+def test_a_traceback_is_shown_on_request(project):
+    shown = project.python("robustmedclip check", "--env", "nowhere", prefix="ROBUSTMEDCLIP_TRACEBACK=1 ").stderr
+    assert "Traceback" in shown and shown.rstrip().splitlines()[-1].startswith("Error: There is no environment")
+    assert "Traceback" not in project.python("robustmedclip check", "--env", "nowhere").stderr
+
+
+def test_kedro_lists_the_commands_without_importing_torch_or_mlflow():
+    entry_points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    module, _, name = entry_points["kedro.project_commands"]["robustmedclip"].partition(":")
+    group = getattr(import_module(module), name)
+    assert isinstance(group, click.Group) and set(group.list_commands(None)) == {"check", "import-model"}
+    code = "from robustmedclip.__main__ import main; main()"
+    script = f"import sys; sys.argv[1:] = ['--help']\ntry:\n  {code}\nfinally:\n  print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "import-model  Turn a published model into one local folder." in done.stdout
+    assert not {"torch", "mlflow"} & set(done.stdout.split())
+
+
+def test_outside_of_a_project_it_says_so(tmp_path):
+    command = [sys.executable, "-m", "robustmedclip", "check"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "There is no project in" in done.stderr

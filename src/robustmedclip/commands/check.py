@@ -1,27 +1,69 @@
-"""The dry run: is everything there that the plan needs, and is it whole?"""
+"""``kedro check``: is everything there that the plan needs, and is it whole?"""
 
 from collections.abc import Callable, Iterable
+from contextlib import chdir
+from pathlib import Path
 from typing import Any
 
+import click
+from kedro.config import MissingConfigException
+from kedro.framework.project import settings
+from kedro.utils import find_kedro_project
+from omegaconf import OmegaConf
 from tabulate import tabulate
 
 from robustmedclip.errors import InputError
 from robustmedclip.images.corrupted import ReleasedSet
 from robustmedclip.images.pixels import batches
 from robustmedclip.images.sets import ImageSet
-from robustmedclip.io.sources.source import SourceDataset
+from robustmedclip.io.sources.source import is_source
 from robustmedclip.pipelines.ingestion.nodes import ingest
+from robustmedclip.plan import names
+from robustmedclip.plan.entries import catalog_entries
 from robustmedclip.progress import track
+from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.config import BenchmarkConfigLoader
 
 _BATCH = 64
 
 
-def check_entries(names: Iterable[str], entry: Callable[[str], Any]) -> list[tuple[str, str, str]]:
+@click.command()
+@click.option("--env", "-e", envvar="KEDRO_ENV", help="Environment of the configuration; without it, local.")
+@click.option("--params", default="", help="Parameters that replace those of the files, as in kedro run: key=value,...")
+def check(env: str | None, params: str) -> None:
+    """Read all data of the plan once, and say what is whole.
+
+    Pixels and checksums are read; of models only what they say of themselves is asked. Nothing is written, in MLflow
+    neither. The exit status is 1 if anything is missing or damaged.
+    """
+    if (project := find_kedro_project(Path.cwd())) is None:
+        raise InputError(f"There is no project in {Path.cwd()} or around it: change to the folder of one")
+    config = BenchmarkConfigLoader(
+        str(project / settings.CONF_SOURCE),
+        env=env,
+        runtime_params=OmegaConf.to_container(OmegaConf.from_dotlist(params.split(","))) if params else None,
+        **settings.CONFIG_LOADER_ARGS,
+    )
+    entries = catalog_entries(config.plan)
+    with chdir(project):
+        checked = check_entries(entries, FingerprintedCatalog.from_config(entries, _credentials(config)).get)
+    click.echo(as_text(checked))
+    raise click.exceptions.Exit(any(status != "present" for _, status, _ in checked))
+
+
+def _credentials(config: BenchmarkConfigLoader) -> dict[str, Any] | None:
+    try:
+        return config["credentials"]
+    except MissingConfigException:
+        return None
+
+
+def check_entries(entries: Iterable[str], entry: Callable[[str], Any]) -> list[tuple[str, str, str]]:
     """Read everything in some entries of the catalog once, pixels and checksums included; nothing is written.
 
     Parameters
     ----------
-    names : iterable of str
+    entries : iterable of str
         Sources of images, released corrupted sets and models; of models only what they say of themselves is asked.
     entry : callable
         Name to dataset.
@@ -31,17 +73,17 @@ def check_entries(names: Iterable[str], entry: Callable[[str], Any]) -> list[tup
     list of (str, str, str)
         Name, status (``present``, ``missing`` or ``damaged``) and what was found, an entry each.
     """
-    return [(name, *_checked(entry(name), pixels=not name.startswith("model-"))) for name in names]
+    return [(name, *_checked(entry(name), pixels=name != names.model(names.parts(name)[1]))) for name in entries]
 
 
 def as_text(checked: Iterable[tuple[str, str, str]]) -> str:
     """The result of :func:`check_entries` for people: a line per entry."""
-    rows = [(name.replace("-", " ", 1), *rest) for name, *rest in checked]
+    rows = [(names.spoken(name), *rest) for name, *rest in checked]
     return tabulate(rows, ["entry", "status", "found"], tablefmt="plain")
 
 
 def _checked(dataset: Any, pixels: bool) -> tuple[str, str]:
-    if isinstance(dataset, SourceDataset) and (absent := dataset.missing()):
+    if is_source(dataset) and (absent := dataset.missing()):
         return "missing", absent
     try:
         if problems := dataset.problems() if hasattr(dataset, "problems") else []:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
@@ -170,6 +171,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"Wrote {parsed.folder}. In benchmark.yml:\n\nmodels:\n  {_name(parsed.folder)}:\n    source: "
         f"{yaml.safe_dump(entry, default_flow_style=True, width=200, sort_keys=False)}"
     )
+
+
+@click.command("import-model", add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def import_model_command(arguments: tuple[str, ...]) -> None:
+    """Turn a published model into one local folder."""
+    main(arguments)
 
 
 if __name__ == "__main__":

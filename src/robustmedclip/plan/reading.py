@@ -31,6 +31,8 @@ AUTHORS_SWITCHES = (
 )
 _REQUIRED = ("data_sets", "corruptions", "templates", "models", "seeds", "baseline")
 _KNOWN = (*dict.fromkeys((*_REQUIRED, *Procedure.model_fields)), "adaptations", "methods", *SETTINGS)
+#: Parameters of earlier releases, and what stands in their place.
+_REMOVED = {"check_only": "it is a command now: kedro check"}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -44,7 +46,9 @@ def read_plan(parameters: Mapping[str, Any]) -> Plan:
     PlanError
         Listing every problem: missing or unknown keys, names and values.
     """
-    problems = list(unknown("", [key for key in parameters if not str(key).startswith("_")], _KNOWN))
+    problems = [f"unknown '{key}'; {instead}" for key, instead in _REMOVED.items() if key in parameters]
+    keys = [key for key in parameters if not str(key).startswith("_") and key not in _REMOVED]
+    problems += unknown("", keys, _KNOWN)
     for name, model in SETTINGS.items():
         if name in parameters:
             parsed(model, name, parameters[name], problems)

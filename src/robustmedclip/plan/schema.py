@@ -173,7 +173,6 @@ class Procedure(Entry):
         ),
     ] = POOL_SPLITS
     read_together: Flag = False
-    check_only: Flag = False
     metrics: Annotated[
         tuple[str, ...] | None, _or_none("a list of different metrics", lambda value: is_set_of(value, is_text))
     ] = None

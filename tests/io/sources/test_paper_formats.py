@@ -106,7 +106,7 @@ def result(project) -> subprocess.CompletedProcess:
 def test_the_dry_run_reads_everything_and_writes_nothing(project):
     """The tests' files of MedMNIST have not the checksums of the released ones."""
     before = sorted(project.folder.glob("data/**/*"))
-    found = project.run("--env", "tiny", "--pipeline", "ingestion", "--params", "check_only=true")
+    found = project.python("robustmedclip check", "--env", "tiny")
     statuses = dict(line.split()[1:3] for line in found.stdout.splitlines() if line.startswith(("raw ", "model ")))
     assert found.returncode == 1, found.stderr
     assert statuses == {name: "present" for name in (*MEDIMETA, "phantom_vit")} | dict.fromkeys(MEDMNIST, "damaged")
