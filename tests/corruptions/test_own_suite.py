@@ -1,4 +1,4 @@
-"""A suite of a user's own, the example of the README, in a module outside the package."""
+"""A suite of a user's own, the example of the how-to, in a module outside the package."""
 
 import re
 import sys
@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import robustmedclip.corruptions
 from robustmedclip.corruptions import RandomCorruption, corrupt, corruptions, suite
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
@@ -16,18 +15,20 @@ from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import CorruptedSetDataset, ReleasedSetDataset
 from robustmedclip.pipelines.corruption.nodes import adopt_released_set, corrupt_test_set
 
-PATH = "my_suite.MY_SUITE"
+PATH = "my_study.suite.MY_SUITE"
 CONDITIONS = (CLEAN, Condition("dead_columns", 3), Condition("median_blur", 1))
 
 
 @pytest.fixture(autouse=True)
 def my_suite(tmp_path, monkeypatch):
-    """The module of the README."""
-    readme = Path(robustmedclip.corruptions.__file__).with_name("README.md").read_text()
-    (code,) = re.findall(r"```python\n(import cv2.*?)```", readme, re.DOTALL)
-    (tmp_path / "my_suite.py").write_text(code)
+    """The module of the how-to."""
+    page = (Path(__file__).parents[2] / "docs/how-to/suite.md").read_text()
+    (code,) = re.findall(r"```python\n(# my_study/suite.py.*?)```", page, re.DOTALL)
+    (tmp_path / "my_study").mkdir()
+    (tmp_path / "my_study/suite.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "my_suite", raising=False)
+    for module in ("my_study", "my_study.suite"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     return suite(PATH)
 
 
@@ -99,7 +100,7 @@ def test_its_random_numbers_are_not_those_of_another_suite(my_suite, test_set):
 
 
 def test_a_path_to_something_else_is_named():
-    with pytest.raises(ValueError, match="'my_suite.dead_columns' is no corruption suite but of type function"):
-        corruptions("my_suite.dead_columns")
+    with pytest.raises(ValueError, match="'my_study.suite.dead_columns' is no corruption suite but of type function"):
+        corruptions("my_study.suite.dead_columns")
     with pytest.raises(InputError, match="the module 'my_suite' has no 'MY_SUTE'"):
         corruptions("my_suite.MY_SUTE")

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import robustmedclip.metrics
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics import METRICS, Metric, metrics_named, score_benchmark, summary
@@ -20,13 +19,13 @@ CONDITIONS = (CLEAN, *(Condition("noise", severity) for severity in range(1, 6))
 @pytest.fixture
 def missed(tmp_path, monkeypatch) -> Iterator[str]:
     """Dotted path of the metric that the how-to shows."""
-    text = Path(robustmedclip.metrics.__file__).with_name("README.md").read_text()
-    code = re.search(r"```python\n# my_package/confusion.py\n(.*?)```", text, re.DOTALL).group(1)
-    (tmp_path / "my_package").mkdir()
-    (tmp_path / "my_package/confusion.py").write_text(code)
+    text = (Path(__file__).parents[2] / "docs/how-to/metric.md").read_text()
+    code = re.search(r"```python\n# my_study/metric.py\n(.*?)```", text, re.DOTALL).group(1)
+    (tmp_path / "my_study").mkdir()
+    (tmp_path / "my_study/metric.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    yield "my_package.confusion.MISSED"
-    for module in ("my_package", "my_package.confusion"):
+    yield "my_study.metric.MISSED"
+    for module in ("my_study", "my_study.metric"):
         sys.modules.pop(module, None)
 
 

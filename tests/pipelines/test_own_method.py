@@ -11,7 +11,6 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from test_controls import FLOAT32, FOLDER, phantoms
 
-import robustmedclip.adaptation
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.models.open_clip import load_open_clip
@@ -23,7 +22,7 @@ from robustmedclip.pipelines.few_shot.nodes import draw_few_shots
 from robustmedclip.plan.problems import PlanError
 from robustmedclip.plan.reading import read_plan
 
-README = Path(robustmedclip.adaptation.__file__).with_name("README.md")
+HOW_TO = Path(__file__).parents[2] / "docs/how-to/method.md"
 PARAMETERS = {
     "data_sets": {"oct": {"modality": "OCT", "source": {"type": "robustmedclip.io.PhantomDataset", "anatomy": "oct"}}},
     "corruptions": {"suite": "medimeta-c", "names": ["contrast"]},
@@ -87,4 +86,4 @@ def test_its_settings_are_checked_as_those_of_every_method(change, message):
 
 def test_the_how_to_is_this_very_method():
     code = inspect.getsource(nearest_mean).partition('"""\n\n')[2]
-    assert code in README.read_text()
+    assert code in HOW_TO.read_text()

@@ -1,0 +1,83 @@
+"""The how-to pages of the docs: five things of a user's own, added by YAML alone, and the benchmark that runs with them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("source", "suite", "model-format", "method", "metric")
+PLAN = {
+    "seeds": [0],
+    "baseline": "phantom_vit",
+    "models": {"phantom_vit": {"source": {"type": "open_clip", "path": "package:models/phantom_vit"}}},
+}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (ROOT / f"docs/how-to/{page}.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def merged(first: dict, second: dict) -> dict:
+    both = {key: merged(first[key], second[key]) for key in first.keys() & second.keys() if isinstance(first[key], dict)}
+    return {**first, **second, **both}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A new project whose plan is what the pages say, after ``kedro run --pipeline benchmark``."""
+    folder = tmp_path_factory.mktemp("extension")
+    for name in ("conf", "data", "pyproject.toml"):
+        shutil.copytree(ROOT / name, folder / name) if (ROOT / name).is_dir() else shutil.copy(ROOT / name, folder)
+    plan = PLAN
+    for page in PAGES:
+        for code in blocks(page, "python"):
+            if match := re.match(r"# (my_study/\w+\.py)\n", code):
+                (folder / "src" / match[1]).parent.mkdir(parents=True, exist_ok=True)
+                (folder / "src" / match[1]).write_text(code)
+        for settings in blocks(page, "yaml"):
+            plan = merged(plan, yaml.safe_load(settings))
+    (folder / "conf/local").mkdir(exist_ok=True)
+    (folder / "conf/local/benchmark.yml").write_text(yaml.safe_dump(plan))
+    path = os.pathsep.join([str(folder / "src"), str(ROOT / "src")])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    code = "from my_study.model_format import write_example; write_example('data/06_models/my_model.npz')"
+    for command in (["-c", code], ["-m", "kedro", "run", "--pipelines", "benchmark"]):
+        done = subprocess.run(
+            [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder
+
+
+def entry(project: Path, name: str) -> Path:
+    return next((project / "data/08_reporting" / name).glob(f"*/{name}"))
+
+
+def test_the_leaderboard_has_a_model_of_a_users_format_and_one_of_a_users_method(project):
+    board = pd.read_csv(entry(project, "leaderboard.csv"))
+    assert {"my_model", "my_model_nearest_mean_k10", "phantom_vit", "phantom_vit_nearest_mean_k10"} == set(board["model"])
+    assert board["missed"].between(0, 100).all() and board["corrupted_missed"].between(0, 100).all()
+
+
+def test_the_metrics_are_of_a_users_source_under_a_users_suite(project):
+    metrics = pd.read_csv(entry(project, "metrics.csv"), keep_default_na=False, na_values=[""])
+    assert {"stripes", "all"} == set(metrics["data_set"])
+    assert {"clean", "all", "dead_columns", "median_blur", "contrast"} == set(metrics["corruption"])
+    missed = metrics[(metrics["metric"] == "missed") & (metrics["corruption"] == "dead_columns")]
+    assert len(missed) and missed[["value", "low", "high"]].notna().all(axis=None)
+
+
+def test_the_report_shows_them(project):
+    for name in ("report.md", "report.html"):
+        text = entry(project, name).read_text()
+        for word in ("stripes", "dead_columns", "missed findings", "nearest_mean", "my_model", "my_study.suite.MY_SUITE"):
+            assert word in text, (name, word)
+    assert "Synthetic phantoms" in entry(project, "report.md").read_text()
