@@ -177,8 +177,13 @@ def test_the_chosen_scale_is_that_of_the_lowest_validation_loss(model, task):
 
 
 def test_a_harmful_update_is_scaled_to_nothing(model, task):
-    settings = changed(LORA, keep="scaled_update", learning_rate=0.5, epochs=1)
-    adapter, _ = tune(model, *task, settings, seed=0, metadata={})
+    """An update that learns wrong labels, whatever the machine's rounding."""
+    sets = [phantoms("oct", 1), phantoms("blood", 1)]
+    wrong = [replace(one, labels=(one.labels + 1) % len(one.class_names)) for one in sets]
+    training = Samples(wrong, model.preprocess)
+    settings = changed(LORA, keep="scaled_update", label_space="data_set", learning_rate=0.01, epochs=6)
+    adapter, history = tune(model, training, *task[1:], settings, seed=0, metadata={})
+    assert history[-1]["validation_loss"] > 1.1 * history[0]["validation_loss"]
     assert adapter.metadata["scale"] == 0
     pixels = task[1].pixels(np.arange(4))
     merged = merge_adapter(model, adapter).network
