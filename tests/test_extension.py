@@ -26,7 +26,9 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def merged(first: dict, second: dict) -> dict:
-    both = {key: merged(first[key], second[key]) for key in first.keys() & second.keys() if isinstance(first[key], dict)}
+    both = {
+        key: merged(first[key], second[key]) for key in first.keys() & second.keys() if isinstance(first[key], dict)
+    }
     return {**first, **second, **both}
 
 
@@ -63,7 +65,9 @@ def entry(project: Path, name: str) -> Path:
 
 def test_the_leaderboard_has_a_model_of_a_users_format_and_one_of_a_users_method(project):
     board = pd.read_csv(entry(project, "leaderboard.csv"))
-    assert {"my_model", "my_model_nearest_mean_k10", "phantom_vit", "phantom_vit_nearest_mean_k10"} == set(board["model"])
+    assert {"my_model", "my_model_nearest_mean_k10", "phantom_vit", "phantom_vit_nearest_mean_k10"} == set(
+        board["model"]
+    )
     assert board["missed"].between(0, 100).all() and board["corrupted_missed"].between(0, 100).all()
 
 
@@ -78,6 +82,13 @@ def test_the_metrics_are_of_a_users_source_under_a_users_suite(project):
 def test_the_report_shows_them(project):
     for name in ("report.md", "report.html"):
         text = entry(project, name).read_text()
-        for word in ("stripes", "dead_columns", "missed findings", "nearest_mean", "my_model", "my_study.suite.MY_SUITE"):
+        for word in (
+            "stripes",
+            "dead_columns",
+            "missed findings",
+            "nearest_mean",
+            "my_model",
+            "my_study.suite.MY_SUITE",
+        ):
             assert word in text, (name, word)
     assert "Synthetic phantoms" in entry(project, "report.md").read_text()

@@ -180,6 +180,7 @@ def test_features_are_read_from_the_disk(tmp_path):
         "labels": np.array([0, 1, 0, 1]),
         "sample_ids": np.array(list("wxyz")),
         "weights": "abc",
+        "precision": "bfloat16",
     }
     dataset = FeaturesDataset(filepath=str(tmp_path / "f.npz"))
     dataset.save(Features(**fields, rows=rows))

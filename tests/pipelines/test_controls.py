@@ -103,7 +103,7 @@ def test_a_stored_head_scores_every_condition(tmp_path, fitted, features, few_sh
     dataset.save(head)
     logits = head_logits(features, dataset.load(), attributes={"base": "vit", "seed": 3})
     assert logits.logits.shape == (2, 80, len(features.class_names)) and logits.logits.dtype == np.float32
-    assert logits.attributes == {"base": "vit", "seed": 3, "weights": head.content_hash()}
+    assert logits.attributes == {"base": "vit", "seed": 3, "weights": head.content_hash(), "precision": "float32"}
     assert set(search["data_set"]) == set(NAMES)
     assert search[["validation_loss", "validation_accuracy"]].notna().all(axis=None)
     assert head.metadata["training_images"] == (few_shots["role"] == "training").sum()

@@ -296,7 +296,7 @@ def scored(model, corrupted):
 def test_logits_carry_the_hash_of_the_weights_that_made_them(model, corrupted):
     logits = scored(model, corrupted)
     assert logits.logits.shape == (3, 21, 2) and np.isfinite(logits.logits).all()
-    assert logits.attributes == {"base": "vit", "weights": model.content_hash()}
+    assert logits.attributes == {"base": "vit", "weights": model.content_hash(), "precision": "float32"}
 
 
 @pytest.mark.parametrize("scale", [np.inf, np.nan])

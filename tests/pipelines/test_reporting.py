@@ -84,7 +84,11 @@ class Report:
         duplicates = pd.DataFrame([("cells", "7", "blood", "3", "near", 4)], columns=columns)
 
         def text(**parameters) -> str:
-            told = tables | cards | {"duplicates": duplicates, "parameters": parameters}
+            told = (
+                tables
+                | cards
+                | {"duplicates": duplicates, "parameters": {"evaluation": {"precision": "float32"}} | parameters}
+            )
             return nodes.write_report(setting=setting, few_shot_labels={}, **told)
 
         self.text, self.published = text(), text(published=PUBLISHED)

@@ -29,6 +29,7 @@ class FeaturesDataset(AtomicDataset[Features]):
             data_set=np.array(data.data_set),
             modality=np.array(data.modality),
             weights=np.array(data.weights),
+            precision=np.array(data.precision),
         )
 
     def _read(self, path: Path) -> Features:
@@ -41,5 +42,6 @@ class FeaturesDataset(AtomicDataset[Features]):
             labels=members["labels"],
             sample_ids=members["sample_ids"],
             weights=str(members["weights"]),
+            precision=str(members["precision"]),
             rows=members["features"],
         )

@@ -37,6 +37,8 @@ class Features:
         str ``(N,)``.
     weights : str
         Content hash of the model.
+    precision : str
+        That the images were encoded in, ``float32`` or ``bfloat16``.
     rows : ndarray
         float32 ``(conditions * N, D)``: unit features of the N images under the first condition, then the next; may be
         a memory map.
@@ -49,6 +51,7 @@ class Features:
     labels: np.ndarray
     sample_ids: np.ndarray
     weights: str
+    precision: str
     rows: np.ndarray
 
     def batches(self) -> Iterator[np.ndarray]:

@@ -60,6 +60,8 @@ class Results:
         Few-shot fraction, for people, to its images: ``data_set``, ``role``.
     cards : mapping
         Data set to its card, see :func:`robustmedclip.reporting.card.data_card`.
+    precision : str
+        That images are encoded in: ``float32``, or ``auto``.
     published : mapping, optional
         Figures of others: ``source``, ``baseline``, and ``models``, a mapping of name to its figures.
     """
@@ -70,6 +72,7 @@ class Results:
     duplicates: pd.DataFrame
     few_shots: Mapping[str, pd.DataFrame]
     cards: Mapping[str, Mapping[str, Any]]
+    precision: str = "float32"
     published: Mapping[str, Any] | None = None
 
 
@@ -115,7 +118,7 @@ def content(results: Results, setting: Setting) -> Content:
     sizes = sizes.rename(columns={"data_set": "data set", "n": "test images"})
     synthetic = [name for name, card in results.cards.items() if card["synthetic"]]
     return Content(
-        notes=[*_warnings(synthetic, setting), *_introduction(board, len(sizes), setting)],
+        notes=[*_warnings(synthetic, setting), *_introduction(board, len(sizes), setting, results.precision)],
         tables=report_tables(metrics, board, results.comparisons, setting.baseline, setting.metrics),
         published=published_table(results.published) if results.published else None,
         published_note=Note(
@@ -197,9 +200,16 @@ def _warnings(synthetic: Sequence[str], setting: Setting) -> list[Note]:
     return notes
 
 
-def _introduction(board: pd.DataFrame, data_sets: int, setting: Setting) -> list[Note]:
+#: Precisions, as sentences.
+_PRECISIONS = {
+    "float32": "Images were encoded in float32.",
+    "auto": "Images were encoded in bfloat16 where the hardware is faster with it, else in float32; the page says in which.",
+}
+
+
+def _introduction(board: pd.DataFrame, data_sets: int, setting: Setting, precision: str) -> list[Note]:
     return [
-        Note("Protocol:", f"{setting.protocol}."),
+        Note("Protocol:", f"{setting.protocol}. {_PRECISIONS[precision]}"),
         Note(
             "",
             f"Models: {len(board)}; data sets: {data_sets}. Errors are of clean images and under the corruptions of "

@@ -138,7 +138,7 @@ def shown_card(corrupted: CorruptedSet, card: Mapping[str, Any], origin: Mapping
 
 
 def weights_table(logits: Sequence[Logits], origins: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
-    """The content hash of every scored model, and of every seed of it; and where its base is from.
+    """The content hash of every scored model, and of every seed of it; its precision; and where its base is from.
 
     `origins` maps a base model to its ``url``, ``size``, ``licence`` and ``citation``, as far as they are known.
     """
@@ -147,6 +147,7 @@ def weights_table(logits: Sequence[Logits], origins: Mapping[str, Mapping[str, s
             "model": run.model,
             "seed": run.attributes["seed"],
             "content hash of the weights": run.attributes.get("weights"),
+            "precision": run.attributes.get("precision"),
             "source": _spoken_origin(origins.get(run.attributes["base"], {})),
         }
         for run in logits

@@ -24,7 +24,7 @@ def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *
     else:
         parts = image_features(model, _images(corrupted, name), precision)
     (rows,) = _collected(((part,) for part in parts), corrupted)
-    return _features(model, corrupted, rows)
+    return _features(model, corrupted, rows, precision)
 
 
 def encode_together(
@@ -36,7 +36,7 @@ def encode_together(
     *_, precision = [move_to_device(model, parameters["precision"]) for model in models]
     parts = image_features_of_each(models, _images(corrupted, ", ".join(names)), precision)
     streams = _collected(parts, corrupted)
-    return [_features(model, corrupted, rows) for model, rows in zip(models, streams, strict=True)]
+    return [_features(model, corrupted, rows, precision) for model, rows in zip(models, streams, strict=True)]
 
 
 def images_per_second(model: Any, parameters: Mapping[str, Any]) -> float:
@@ -78,7 +78,7 @@ def _collected(parts: Iterator[Sequence[np.ndarray]], corrupted: CorruptedSet) -
     return collected(parts, len(corrupted.conditions) * len(corrupted.clean), corrupted.clean.name)
 
 
-def _features(model: Any, corrupted: CorruptedSet, rows: np.ndarray) -> Features:
+def _features(model: Any, corrupted: CorruptedSet, rows: np.ndarray, precision: Any) -> Features:
     clean = corrupted.clean
     return Features(
         data_set=clean.name,
@@ -88,6 +88,7 @@ def _features(model: Any, corrupted: CorruptedSet, rows: np.ndarray) -> Features
         labels=clean.labels,
         sample_ids=clean.sample_ids,
         weights=model.content_hash(),
+        precision=str(precision).removeprefix("torch."),
         rows=rows,
     )
 
@@ -133,9 +134,10 @@ def score(
         logits = _zero_shot_logits(model, features, method.prompts(templates), synonyms)
     cube = np.concatenate(list(logits)).reshape(len(features.conditions), len(features.labels), -1)
     _require_finite(cube, features, name)
+    weights = features.weights if head is None else head.content_hash()
     return Logits(
         model=name,
-        attributes={**attributes, "weights": features.weights if head is None else head.content_hash()},
+        attributes={**attributes, "weights": weights, "precision": features.precision},
         data_set=features.data_set,
         modality=features.modality,
         class_names=features.class_names,

@@ -116,6 +116,7 @@ def _content(entries: Mapping[str, Any], setting: Setting, few_shot_labels: Mapp
         duplicates=entries["duplicates"],
         few_shots={few_shot_labels[cell]: shots for cell, shots in kinds["few_shots"].items()},
         cards=kinds["card"],
+        precision=entries["parameters"]["evaluation"]["precision"],
         published=entries["parameters"].get("published"),
     )
     return content(results, setting)
