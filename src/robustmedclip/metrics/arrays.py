@@ -35,7 +35,7 @@ def in_parts(
     labels: np.ndarray,
     clean: np.ndarray | None = None,
 ) -> np.ndarray:
-    """`function` of `logits` ``(..., N, classes)`` and `labels`, some conditions at a time so that memory stays bounded.
+    """`function` of `logits` ``(..., N, classes)`` and `labels`, some conditions at a time to bound memory.
 
     The logits of the `clean` images, which metrics are given too, play no part.
     """

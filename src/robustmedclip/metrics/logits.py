@@ -22,8 +22,8 @@ class Logits:
         Name shared by the seeds of one model, e.g. ``phantom_vit_lora_k10``.
     attributes : mapping
         ``base``, ``adaptation`` (its name, or :data:`ZERO_SHOT`), ``method`` (``zero-shot``, ``lora``, ...), ``rank``,
-        ``fraction`` and ``seed``; the last three are None where they don't apply. ``weights`` is the content hash of the
-        scored model.
+        ``fraction`` and ``seed``; the last three are None where they don't apply. ``weights`` is the content hash of
+        the scored model.
     data_set, modality : str
         The data set the images come from.
     class_names : tuple of str

@@ -38,9 +38,9 @@ class Metric:
         Where it is defined.
     values : callable
         ``(logits, labels, clean)`` to float64 ``(..., N)``, a value per image whose mean over images is the metric; NaN
-        where it is undefined. `logits` are ``(..., N, classes)``, `labels` int ``(N,)``, and `clean` ``(N, classes)`` are
-        the logits of the same images without corruption. The bootstrap draws these values. For a metric that is no mean
-        over images, the value of an image is the metric plus the image's influence on it (Hampel 1974,
+        where it is undefined. `logits` are ``(..., N, classes)``, `labels` int ``(N,)``, and `clean` ``(N, classes)``
+        are the logits of the same images without corruption. The bootstrap draws these values. For a metric that is no
+        mean over images, the value of an image is the metric plus the image's influence on it (Hampel 1974,
         doi:10.1080/01621459.1974.10482962), which makes a resample right to first order in its weights (Efron &
         Tibshirani 1993, *An Introduction to the Bootstrap*, ch. 21).
     leaderboard : tuple of {"clean", "corrupted"}

@@ -34,7 +34,7 @@ def metrics_named(chosen: Iterable[str | Metric] = METRICS) -> tuple[Metric, ...
     InputError
         If there is no such metric, what the path leads to is none, or two would have the same name in the tables.
     """
-    metrics = [_metric(one) for one in chosen]
+    metrics = [_metric(name) for name in chosen]
     names = [metric.name for metric in metrics]
     metrics = [_metric(needed) for needed in _NEEDED if needed not in names] + metrics
     for metric in metrics:

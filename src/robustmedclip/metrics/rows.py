@@ -158,7 +158,7 @@ class _Entries:
         return Entry(corruption, severity, metric, average, self._sizes[~np.isnan(values[0])].sum())
 
     def _of_conditions(self) -> Iterator[Entry]:
-        """Each corruption and severity; of means over data sets the error alone, with the clean one of those that are in it."""
+        """Each corruption and severity; of means over data sets the error alone, and the clean one of those with it."""
         names, grid = self._scene.corruptions, self._grid
         shown = grid.metrics if self._group.is_data_set else [ERROR]
         for metric, c, (s, severity) in product(shown, self._present, enumerate(SEVERITIES)):

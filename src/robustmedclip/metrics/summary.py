@@ -23,9 +23,9 @@ def model_rows(metrics: pd.DataFrame, seed_metrics: pd.DataFrame, model: str, se
 def summary(rows: pd.DataFrame, metrics: Sequence[Metric]) -> dict[str, float]:
     """The summary of one model from its :func:`model_rows`.
 
-    Names are ``mce``, ``clean_error`` and so on for the average over all data sets, ``<metric>.<data set>`` for one data
-    set, and ``ce.<corruption>``; `metrics` on clean images have the prefix ``clean_``, their means over all corruptions
-    ``corrupted_``. What is undefined is left out.
+    Names are ``mce``, ``clean_error`` and so on for the average over all data sets, ``<metric>.<data set>`` for one
+    data set, and ``ce.<corruption>``; `metrics` on clean images have the prefix ``clean_``, their means over all
+    corruptions ``corrupted_``. What is undefined is left out.
     """
     of_data_sets = rows[rows["data_set"] != ALL].assign(suffix=lambda table: "." + table["data_set"])
     table = pd.concat([overall(rows).assign(suffix=""), of_data_sets])
@@ -42,7 +42,7 @@ def summary(rows: pd.DataFrame, metrics: Sequence[Metric]) -> dict[str, float]:
 
 
 def error_by_severity(rows: pd.DataFrame) -> dict[int, float]:
-    """Severity, 0 for clean, to the error of one model over all data sets and corruptions, from its :func:`model_rows`."""
+    """Severity (0: clean) to the error over all data sets and corruptions, from the :func:`model_rows` of a model."""
     table = overall(rows)
     clean = table[table["metric"] == "clean_error"].assign(severity=0)
     corrupted = table[(table["metric"] == ERROR.name) & (table["corruption"] == ALL) & table["severity"].notna()]

@@ -1,4 +1,47 @@
-"""From logits to one tidy table of metrics, and the resamples behind its intervals."""
+"""From logits to one tidy table of metrics, and the resamples behind its intervals.
+
+Rows come in three levels, and (model, data_set, modality, collection, corruption, severity, seed, metric) is
+unique.
+
+======================  ======================  ================================================================
+Level                   Conditions              Metrics
+======================  ======================  ================================================================
+model, data set, seed   each one                each of `metrics`; the error of clean images is clean_error
+model, data set         each one                the same
+..                      clean                   clean_error_ratio
+..                      a corruption            ce, relative_ce, be, rbe
+..                      ``all``, a severity     error, retained_accuracy
+..                      ``all``                 mce, relative_mce, be, rbe, retained_accuracy, each of `metrics`
+model, data set         as for one data set;    as for one data set; clean_error_ratio, mce,
+``all``                 of each corruption and  relative_mce, be and rbe also as
+                        severity the error      clean_error_ratio_of_means, mce_ratio_of_means, ...
+                        alone
+======================  ======================  ================================================================
+
+- Only tuned models have the first level. Above it, errors are averaged over seeds before any ratio is
+  formed; `seed` is missing.
+- Where some corruptions of a data set were seen in tuning and others not, mce_seen and mce_held_out are its means
+  over these and those.
+- Data set ``all`` is the unweighted mean over data sets of their values: of all, of those of each modality
+  (collection ``all``) and of those of each collection (modality ``all``). In ``_ratio_of_means``, errors are
+  averaged before ratios are formed.
+- Severity 0 of a corruption, in means over data sets, is the clean error of those data sets that have the corruption.
+- Corruption ``all`` is the mean over corruptions and severities, corruption without a severity the
+  mean over severities.
+- `metrics` with the unit % are in percent, as are clean_error and retained_accuracy; in clean_error_ratio, ce, mce
+  and their relatives the baseline is 100, in be and rbe the reference model of the suite (MedMNIST-C's AlexNet) is 1.
+  See :mod:`robustmedclip.metrics.robustness` for ratios that are undefined, NaN.
+- `low` and `high` bound a 95 % bootstrap interval over test images, all models of a data set on the same
+  resamples, and over seeds where a model has several (see :mod:`robustmedclip.metrics.bootstrap`). For a
+  model with one seed it does not contain the spread over trainings. The temperature of scaled_ece
+  and the reference of be and rbe are taken as fixed. A bootstrap knows only what it has seen: an
+  error of 0 has the interval [0, 0], and a class with one image adds nothing to those of class means.
+- `n` is the number of different test images behind the value: of a mean over data sets, those of the data
+  sets where it is defined.
+
+The order of rows is that of models, then data sets, both by name, whatever the order of `logits`.
+Written with ``to_csv(index=False, float_format="%.6g")`` equal logits give equal bytes.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -74,49 +117,7 @@ def score_benchmark(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Scores:
-    """Every metric of every model as one tidy table, the mCE in every resample, and the table of every tuned seed alone.
-
-    Rows come in three levels, and (model, data_set, modality, collection, corruption, severity, seed, metric) is
-    unique.
-
-    ======================  ======================  =======================================================
-    Level                   Conditions              Metrics
-    ======================  ======================  =======================================================
-    model, data set, seed   each one                each of `metrics`; the error of clean images is clean_error
-    model, data set         each one                the same
-    ..                      clean                   clean_error_ratio
-    ..                      a corruption            ce, relative_ce, be, rbe
-    ..                      ``all``, a severity     error, retained_accuracy
-    ..                      ``all``                 mce, relative_mce, be, rbe, retained_accuracy, each of `metrics`
-    model, data set         as for one data set;    as for one data set; clean_error_ratio, mce,
-    ``all``                 of each corruption and  relative_mce, be and rbe also as
-                            severity the error      clean_error_ratio_of_means, mce_ratio_of_means, ...
-                            alone
-    ======================  ======================  =======================================================
-
-    - Only tuned models have the first level. Above it, errors are averaged over seeds before any ratio is
-      formed; `seed` is missing.
-    - Where some corruptions of a data set were seen in tuning and others not, mce_seen and mce_held_out are its means
-      over these and those.
-    - Data set ``all`` is the unweighted mean over data sets of their values: of all, of those of each modality
-      (collection ``all``) and of those of each collection (modality ``all``). In ``_ratio_of_means``, errors are
-      averaged before ratios are formed.
-    - Severity 0 of a corruption, in means over data sets, is the clean error of those data sets that have the corruption.
-    - Corruption ``all`` is the mean over corruptions and severities, corruption without a severity the
-      mean over severities.
-    - `metrics` with the unit % are in percent, as are clean_error and retained_accuracy; in clean_error_ratio, ce, mce
-      and their relatives the baseline is 100, in be and rbe the reference model of the suite (MedMNIST-C's AlexNet) is 1.
-      See :mod:`robustmedclip.metrics.robustness` for ratios that are undefined, NaN.
-    - `low` and `high` bound a 95 % bootstrap interval over test images, all models of a data set on the same
-      resamples, and over seeds where a model has several (see :mod:`robustmedclip.metrics.bootstrap`). For a
-      model with one seed it does not contain the spread over trainings. The temperature of scaled_ece
-      and the reference of be and rbe are taken as fixed. A bootstrap knows only what it has seen: an
-      error of 0 has the interval [0, 0], and a class with one image adds nothing to those of class means.
-    - `n` is the number of different test images behind the value: of a mean over data sets, those of the data
-      sets where it is defined.
-
-    The order of rows is that of models, then data sets, both by name, whatever the order of `logits`.
-    Written with ``to_csv(index=False, float_format="%.6g")`` equal logits give equal bytes.
+    """Every metric of every model, in tables as described in :mod:`robustmedclip.metrics.table`.
 
     Parameters
     ----------
@@ -212,8 +213,8 @@ def _score_model(
 ) -> _Scored:
     """Score a model from its runs on each data set, a run per seed.
 
-    `firsts` are the baseline's runs, whose order of conditions is that of the rows; `base` is the baseline's grid, None for
-    the baseline itself. Of `parts`, the first are the data sets.
+    `firsts` are the baseline's runs, whose order of conditions is that of the rows; `base` is the baseline's grid, None
+    for the baseline itself. Of `parts`, the first are the data sets.
     """
     metrics, scene, resamples, seed = setting
     seeds = [run.attributes.get("seed") for run in runs[0]]

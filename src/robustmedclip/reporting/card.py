@@ -18,7 +18,7 @@ def data_card(splits: Mapping[str, ImageSet]) -> dict[str, Any]:
     dict
         ``name``, ``modality``, ``size`` (height and width in pixels), ``channels``, ``counts`` (split to class name to
         number of images), ``origin`` (``url``, ``size``, ``licence`` and ``citation``, as far as they are known),
-        ``synthetic`` (whether a program drew the images) and ``release`` (of a published collection, that they are; or null).
+        ``synthetic`` (whether a program drew the images) and ``release`` (that of a published collection, or null).
     """
     first = next(iter(splits.values()))
     return {

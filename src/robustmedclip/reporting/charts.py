@@ -55,8 +55,8 @@ def page_charts(metrics: pd.DataFrame, leaderboard: pd.DataFrame, logits: Sequen
     return [
         Chart(
             "Clean error and mCE",
-            "Clean error against mCE of every model, with 95 % intervals; larger points have seen more labelled images. "
-            "The best models are at the lower left.",
+            "Clean error against mCE of every model, with 95 % intervals; larger points have seen more labelled "
+            "images. The best models are at the lower left.",
             error_against_mce(leaderboard, metrics),
         ),
         Chart(
@@ -79,15 +79,15 @@ def page_charts(metrics: pd.DataFrame, leaderboard: pd.DataFrame, logits: Sequen
         ),
         Chart(
             "Labelled images",
-            "Accuracy against the part of the training pool that tuning sees; level lines are models that saw no labels. "
-            "Solid lines are clean images, dotted ones the mean over all corruptions and severities.",
+            "Accuracy against the part of the training pool that tuning sees; level lines are models that saw no "
+            "labels. Solid lines are clean images, dotted ones the mean over all corruptions and severities.",
             few_shot_curves(metrics),
         ),
         Chart(
             "Calibration",
             "Fraction of right predictions against the model's confidence in bins, each image of all data sets counted "
-            "alike; on the diagonal, confidence can be trusted. Scaled: after temperature scaling, fitted on clean images "
-            "other than the one that is scaled. The menu chooses the model.",
+            "alike; on the diagonal, confidence can be trusted. Scaled: after temperature scaling, fitted on clean "
+            "images other than the one that is scaled. The menu chooses the model.",
             reliability_diagrams(logits, models),
         ),
     ]

@@ -127,7 +127,8 @@ def content(results: Results, setting: Setting) -> Content:
         undefined=undefined(metrics, setting.baseline),
         undefined_note=Note(
             "",
-            "Left out of all averages, for every model: a ratio is undefined where the baseline's part of it is below 0.01.",
+            "Left out of all averages, for every model: a ratio is undefined where the baseline's part of it is below "
+            "0.01.",
         ),
         sizes=text_table("Data sets", sizes),
         leakage=_leakage(results.duplicates),
@@ -192,8 +193,8 @@ def _warnings(synthetic: Sequence[str], setting: Setting) -> list[Note]:
         notes.append(
             Note(
                 "Seen in tuning:",
-                f"{', '.join(setting.seen)}. Figures of tuned models under these corruptions, and their means, do not say how "
-                "the models do on corruptions that are new to them; the table of mCE seen and held out does.",
+                f"{', '.join(setting.seen)}. Figures of tuned models under these corruptions, and their means, do not "
+                "say how the models do on corruptions that are new to them; the table of mCE seen and held out does.",
                 warning=True,
             )
         )
@@ -218,9 +219,9 @@ def _introduction(board: pd.DataFrame, data_sets: int, setting: Setting, precisi
         ),
         Note(
             "",
-            "In brackets and error bars: 95 % bootstrap interval, over n test images with all conditions of an image kept "
-            f"together{_seeds(board)}. It is unbounded where the baseline's part of a ratio vanishes in too many resamples, "
-            "and a value is undefined where that part is below 0.01.",
+            "In brackets and error bars: 95 % bootstrap interval, over n test images with all conditions of an image "
+            f"kept together{_seeds(board)}. It is unbounded where the baseline's part of a ratio vanishes in too many "
+            "resamples, and a value is undefined where that part is below 0.01.",
         ),
     ]
 

@@ -30,7 +30,7 @@ _DPI = 110
 
 
 def severity_curves(metrics: pd.DataFrame) -> Figure:
-    """Error against severity, averaged over the data sets that have the corruption: a panel per corruption, a line per model.
+    """Error against severity, a panel per corruption, averaged over the data sets that have it, a line per model.
 
     Of the tuned models, those with the largest few-shot fraction of their adaptation are shown.
     """
@@ -97,7 +97,8 @@ def few_shot_curves(metrics: pd.DataFrame) -> Figure:
 def model_summary(rows: pd.DataFrame, logits: Sequence[Logits]) -> Figure:
     """One model: error against severity, a line per corruption, and its reliability diagram.
 
-    `rows` are its rows of the table of metrics (:func:`robustmedclip.metrics.model_rows`), `logits` those of all data sets.
+    `rows` are its rows of the table of metrics (:func:`robustmedclip.metrics.model_rows`), `logits` those of all
+    data sets.
     """
     model = rows["model"].iloc[0]
     with _fonts_of([model]):

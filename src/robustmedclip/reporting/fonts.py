@@ -34,8 +34,8 @@ def font_families(texts: Iterable[str]) -> list[str]:
             missing -= covered
     if missing:
         logger.warning(
-            "No installed font has the characters %s: they are boxes in the figures. Install a font that has them, such "
-            "as Noto Sans, or write the names in other letters",
+            "No installed font has the characters %s: they are boxes in the figures. Install a font that has them, "
+            "such as Noto Sans, or write the names in other letters",
             " ".join(f"{letter} (U+{ord(letter):04X})" for letter in sorted(missing)),
         )
     return families

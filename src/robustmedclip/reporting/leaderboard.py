@@ -48,8 +48,8 @@ def leaderboard(metrics: pd.DataFrame, stability: pd.DataFrame, scores: Sequence
     -------
     DataFrame
         ``place`` and its stability over resamples (see :func:`robustmedclip.metrics.rank_stability`), ``model``,
-        ``base``, ``method``, ``rank``, ``fraction``, ``seeds`` (how many), then the metrics, with their 95 % interval in
-        ``<metric>_low`` and ``<metric>_high`` and the number of test images behind them in ``<metric>_n``, and ``n``,
+        ``base``, ``method``, ``rank``, ``fraction``, ``seeds`` (how many), then the metrics, with their 95 % interval
+        in ``<metric>_low`` and ``<metric>_high`` and the number of their test images in ``<metric>_n``, and ``n``,
         the number of all test images.
     """
     columns = _ERRORS | _columns([score for score in scores if score != ERROR])

@@ -43,8 +43,8 @@ def text_table(caption: str, text: pd.DataFrame) -> Table:
 def model_table(caption: str, rows: pd.DataFrame, models: Sequence[str], keys: Sequence[str]) -> Table:
     """A row per model, a column for each ``title`` of `rows`.
 
-    `rows` are of the table of metrics, with the ``title`` of their column and the ``decimals`` that are shown; `keys` tell
-    the rows of a model apart.
+    `rows` are of the table of metrics, with the ``title`` of their column and the ``decimals`` that are shown; `keys`
+    tell the rows of a model apart.
     """
     numbers = rows.sort_values("model", key=lambda names: names.map(models.index), kind="stable")
     columns = {"model": list(models)}
