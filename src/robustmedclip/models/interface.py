@@ -61,13 +61,14 @@ class VisionLanguageModel:
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Unit image features, float32 ``(N, D)``, of model input."""
-        return F.normalize(self.network.encode_image(pixels).float(), dim=-1)
+        encode: Any = self.network.encode_image
+        return F.normalize(encode(pixels).float(), dim=-1)
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         """Text features, float32 ``(N, D)``, of unit length if `unit_text`; each text is encoded by itself."""
-        features = [self.network.encode_text(self.tokenize([text]).to(self.device)) for text in texts]
-        features = torch.cat(features).float()
+        encode: Any = self.network.encode_text
+        features = torch.cat([encode(self.tokenize([text]).to(self.device)) for text in texts]).float()
         return F.normalize(features, dim=-1) if self.unit_text else features
 
     def content_hash(self) -> str:
@@ -75,7 +76,8 @@ class VisionLanguageModel:
         digest = hashlib.blake2b(digest_size=16)
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy())
+            # As bytes: numpy has no bfloat16.
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
 

@@ -1,6 +1,7 @@
 """From uint8 images to what a model sees."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ from torch.nn import functional as F
 #: Mean and standard deviation of CLIP's training images (Radford et al. 2021; open_clip.constants).
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+#: Of red, green and blue.
+ChannelValues = tuple[float, float, float]
 
 RESIZE_MODES = ("shortest", "longest", "squash", "pad")
 
@@ -26,7 +30,7 @@ class Preprocessing:
     size : (int, int)
         Height and width in pixels.
     mean, std : tuple of float
-        Of the red, green and blue channel, on the scale [0, 1].
+        Of the red, green and blue channel, on the scale [0, 1]; a single number is that of all three.
     interpolation : str
         ``bicubic`` or ``bilinear``, antialiased.
     resize_mode : str
@@ -42,8 +46,8 @@ class Preprocessing:
     """
 
     size: tuple[int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: ChannelValues
+    std: ChannelValues
     interpolation: str = "bicubic"
     resize_mode: str = "shortest"
     mode: str = "RGB"
@@ -58,6 +62,10 @@ class Preprocessing:
         ):
             if getattr(self, field) not in known:
                 raise ValueError(f"{field} is {getattr(self, field)!r}; known are {', '.join(known)}")
+        for field in ("mean", "std"):
+            object.__setattr__(self, field, channel_values(getattr(self, field), field))
+        if min(self.std) <= 0:
+            raise ValueError(f"std is {self.std}; a standard deviation is above 0")
 
     def __call__(self, images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
         """Turn uint8 images ``(N, H, W, 1 or 3)`` into model input, float32 ``(N, 3, *size)``, channels last."""
@@ -70,7 +78,7 @@ class Preprocessing:
         # Rows of all channels: three times as fast as three channels at a time, where the image is not resized.
         rows = batch.permute(0, 2, 3, 1).reshape(len(batch), batch.shape[2], -1)
         mean, std = (torch.tensor(values, device=device).repeat(batch.shape[3]) for values in (self.mean, self.std))
-        return rows.sub_(mean).div_(std).unflatten(2, (-1, 3)).permute(0, 3, 1, 2)
+        return rows.sub_(mean).div_(std).view(*rows.shape[:2], -1, 3).permute(0, 3, 1, 2)
 
     def _resized(self, batch: torch.Tensor) -> torch.Tensor:
         if self.resize_mode == "pad":
@@ -104,6 +112,29 @@ class Preprocessing:
             return batch
         sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
         return F.pad(batch, sides, value=self.fill_color)
+
+
+def channel_values(values: float | Sequence[float], field: str) -> ChannelValues:
+    """Values of red, green and blue: three as given, or a single one for all.
+
+    Parameters
+    ----------
+    values : float or sequence of float
+        One number, or a sequence of one or three.
+    field : str
+        What they are, for the message.
+
+    Raises
+    ------
+    ValueError
+        If they are not one or three finite numbers.
+    """
+    numbers = list(values) if isinstance(values, Sequence) and not isinstance(values, str) else [values]
+    are_numbers = all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in numbers)
+    if len(numbers) not in (1, 3) or not are_numbers:
+        raise ValueError(f"{field} is {values!r}; it is one number, or one each for red, green and blue")
+    red, green, blue = numbers if len(numbers) == 3 else numbers * 3
+    return float(red), float(green), float(blue)
 
 
 def _scaled(batch: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:

@@ -1,6 +1,9 @@
 """Models of transformers: CLIP (PubMedCLIP), SigLIP (MedSigLIP) and SigLIP 2."""
 
 import json
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from torch import nn
 from robustmedclip.errors import InputError
 from robustmedclip.models.checkpoints import HUB, load_strictly, local_path, read_weights
 from robustmedclip.models.interface import VisionLanguageModel
-from robustmedclip.models.preprocessing import Preprocessing
+from robustmedclip.models.preprocessing import ChannelValues, Preprocessing, channel_values
 
 #: Model types of transformers with ``get_image_features`` and ``get_text_features`` over plain pixels.
 MODEL_TYPES = ("clip", "siglip")
@@ -22,18 +25,42 @@ _FILES = ("*.json", "*.txt", "*.model", "model*.safetensors")
 #: Pillow's numbers of the interpolations, which ``preprocessor_config.json`` has.
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}
 
+#: Image processors of transformers that do what their keys say and no more, in all spellings of their names.
+_PROCESSORS = re.compile(r"(CLIP|Bit|Siglip|ViT)(?:ImageProcessor(?:Fast|Pil)?|FeatureExtractor)")
+
+_OBEYED = frozenset(
+    {"do_center_crop", "do_normalize", "do_rescale", "do_resize"}
+    | {"crop_size", "image_mean", "image_std", "resample", "rescale_factor", "size"}
+)
+
+#: Keys that leave the pixels of grey and RGB images as they are: names of classes, layout and device of the output, what
+#: is done to other images (``do_convert_rgb``), and settings of what is refused when it is on (``pad_size``).
+_WITHOUT_EFFECT = frozenset(
+    {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class", "transformers_version"}
+    | {"data_format", "device", "disable_grouping", "input_data_format", "return_tensors", "use_fast"}
+    | {"default_to_square", "do_convert_rgb", "image_seq_length", "pad_size"}
+    | {"_processor_class", "_valid_processor_keys"}
+)
+
+_TOKENIZER_FILES = (
+    *("added_tokens.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"),
+    *("merges.txt", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model"),
+)
+
 _LORA_TARGETS = r"model\.vision_model\..+\.self_attn\.(q|k|v)_proj"
 
 
 class Towers(nn.Module):
     """Both towers behind open_clip's method names."""
 
+    model: Any
+
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
 
     @property
-    def visual(self) -> nn.Module:
+    def visual(self) -> Any:
         return self.model.vision_model
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -63,12 +90,13 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
     Returns
     -------
     VisionLanguageModel
-        In evaluation mode, its parameters frozen.
+        In evaluation mode, in float32 whatever the weights were saved in, its parameters frozen.
 
     Raises
     ------
     InputError
-        If the weights are missing, damaged, not finite, or don't fit the architecture, or it is another kind of model.
+        If the weights are missing, damaged, not finite, or don't fit the architecture, it is another kind of model, or
+        its tokenizer or preprocessing can't be read or not be followed.
     """
     folder = Path(model) if Path(model).is_dir() else local_path(f"{HUB}{model}", _FILES)
     name = name or model
@@ -78,20 +106,18 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
             f"{name} is a model of type {config.get('model_type')!r}; those of transformers that can be evaluated are "
             f"{', '.join(MODEL_TYPES)} (SigLIP 2 of a fixed resolution is of type siglip)"
         )
-    try:
-        network = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(folder))
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise InputError(f"The model {name} can't be loaded: {error}") from error
-    state = {}
+    network = _network(folder, name)
+    state: dict[str, torch.Tensor] = {}
     for file in [Path(weights)] if weights else _weight_files(folder, model):
         state |= read_weights(file)
     load_strictly(network, state, name)
+    text = network.config.text_config
+    towers: Any = Towers(network).requires_grad_(False).eval()
     return VisionLanguageModel(
         name=name,
-        network=Towers(network).requires_grad_(False).eval().to(memory_format=torch.channels_last),
-        tokenize=_Tokenize(tokenizer, network.config.text_config.max_position_embeddings),
-        preprocess=_preprocessing(_json(folder / "preprocessor_config.json"), name),
+        network=towers.to(memory_format=torch.channels_last),
+        tokenize=_tokenize(folder, text.max_position_embeddings, text.vocab_size),
+        preprocess=_preprocessing(folder, config["model_type"], network.config.vision_config.image_size),
         logit_scale=float(network.logit_scale.detach().exp()),
         lora_targets=_LORA_TARGETS,
     )
@@ -99,9 +125,22 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(f"The model in {file.parent} can't be loaded: {error}") from error
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"The model in {file.parent} can't be loaded: {file.name} can't be read: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"The model in {file.parent} can't be loaded: {file.name} holds no settings")
+    return content
+
+
+def _network(folder: Path, name: str) -> Any:
+    """The untrained network, in float32."""
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        build: Any = transformers.AutoModel.from_config
+        return build(config).float()
+    except Exception as error:  # a changed config.json fails wherever its values are used
+        raise InputError(f"The model {name} can't be loaded: {folder / 'config.json'}: {error}") from error
 
 
 def _weight_files(folder: Path, model: str) -> list[Path]:
@@ -121,37 +160,151 @@ class _Tokenize:
 
     tokenizer: Any
     length: int
+    vocabulary: int
+    folder: Path
 
     def __call__(self, texts: list[str]) -> torch.Tensor:
         encoded = self.tokenizer(
             texts, padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
         )
-        return encoded.input_ids
+        tokens: torch.Tensor = encoded.input_ids
+        if (largest := int(tokens.max())) >= self.vocabulary:
+            raise InputError(
+                f"The tokenizer in {self.folder} gives token {largest}, and the model has {self.vocabulary}: they are not "
+                f"of the same model, or changed. {_tokenizer_advice(self.folder)}"
+            )
+        return tokens
 
 
-def _preprocessing(settings: dict[str, Any], name: str) -> Preprocessing:
-    """transformers' ``preprocessor_config.json``: scale the shortest side and crop (CLIP), or squash (SigLIP)."""
-    size, crop = settings.get("size", {}), settings.get("crop_size")
+def _tokenize(folder: Path, length: int, vocabulary: int) -> _Tokenize:
+    for file in _tokenizer_files(folder):
+        if file.suffix == ".json":
+            _json(file)
     try:
-        if settings.get("do_center_crop"):
-            shortest = size if isinstance(size, int) else size["shortest_edge"]
-            target = (crop, crop) if isinstance(crop, int) else (crop["height"], crop["width"])
-            if target != (shortest, shortest):
-                raise ValueError(f"it scales to {shortest} and crops to {target}")
-            mode = "shortest"
-        else:
-            target, mode = (size["height"], size["width"]), "squash"
-        return Preprocessing(
-            size=target,
-            mean=tuple(settings["image_mean"]),
-            std=tuple(settings["image_std"]),
-            interpolation=_RESAMPLE[settings["resample"]],
-            resize_mode=mode,
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenize = _Tokenize(tokenizer, length, vocabulary, folder)
+        tokenize(["a"])
+    except InputError:
+        raise
+    except Exception as error:  # a changed file fails wherever its values are used
         raise InputError(
-            f"The model {name} can't be loaded: its preprocessor_config.json is not supported: {error!r}"
+            f"The model in {folder} can't be loaded, for its tokenizer: {error!r}. {_tokenizer_advice(folder)}"
         ) from error
+    return tokenize
+
+
+def _tokenizer_files(folder: Path) -> list[Path]:
+    return [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+
+
+def _tokenizer_advice(folder: Path) -> str:
+    return f"Get its files again: {', '.join(file.name for file in _tokenizer_files(folder)) or 'there are none'}"
+
+
+def _preprocessing(folder: Path, model_type: str, image_size: int) -> Preprocessing:
+    """What transformers' image processor of the folder does: scale the shortest side and crop, or squash."""
+    file, settings = _image_processor(folder)
+    try:
+        _check_keys(settings)
+        target, mode = _target(settings, crops=_kind(settings, model_type) in ("CLIP", "Bit"))
+        if target != (image_size, image_size):
+            raise ValueError(f"its images have {target} pixels, and those of config.json {(image_size, image_size)}")
+        mean, std = _statistics(settings)
+        if (resample := _required(settings, "resample")) not in _RESAMPLE:
+            raise ValueError(f"resample is {resample!r}; known are 2 (bilinear) and 3 (bicubic)")
+        return Preprocessing(size=target, mean=mean, std=std, interpolation=_RESAMPLE[resample], resize_mode=mode)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"The model in {folder} can't be loaded: {file.name} is not supported: {error}") from error
+
+
+def _image_processor(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The file with the settings of the images, and these: as transformers, the newer file first."""
+    newer, older = folder / "processor_config.json", folder / "preprocessor_config.json"
+    if newer.is_file() and isinstance(settings := _json(newer).get("image_processor"), dict):
+        return newer, settings
+    if older.is_file():
+        return older, _json(older)
+    raise InputError(
+        f"The model in {folder} can't be loaded: how it wants its images is not said, and not guessed. Get its "
+        "preprocessor_config.json, or its processor_config.json with an 'image_processor'"
+    )
+
+
+def _kind(settings: Mapping[str, Any], model_type: str) -> str:
+    """The family of image processors, which decides what is done where a key is missing."""
+    processor = settings.get("image_processor_type") or settings.get("feature_extractor_type")
+    if processor is None:
+        return {"clip": "CLIP", "siglip": "Siglip"}[model_type]
+    if not (match := _PROCESSORS.fullmatch(str(processor))):
+        raise ValueError(f"its image processor is {processor!r}; known are those of CLIP, Siglip, Bit and ViT")
+    return match[1]
+
+
+def _check_keys(settings: Mapping[str, Any]) -> None:
+    """Refuse every key that is neither obeyed nor without effect, unless it is switched off."""
+    unknown = [
+        f"{key}: {json.dumps(value)}"
+        for key, value in settings.items()
+        if key not in _OBEYED | _WITHOUT_EFFECT and value is not None and not (key.startswith("do_") and value is False)
+    ]
+    if unknown:
+        raise ValueError(
+            f"{', '.join(unknown)} may change the images in a way that is not known here. If the model was trained "
+            "without, delete it from the file"
+        )
+    if not _is_on(settings, "do_resize"):
+        raise ValueError("do_resize is false, and images have many sizes. Set it to true, with the size of the model")
+
+
+def _is_on(settings: Mapping[str, Any], key: str, default: bool = True) -> bool:
+    value = default if settings.get(key) is None else settings[key]
+    if not isinstance(value, bool):
+        raise ValueError(f"{key} is {value!r}; it is true or false")
+    return value
+
+
+def _required(settings: Mapping[str, Any], key: str) -> Any:
+    if settings.get(key) is None:
+        raise ValueError(f"{key} is missing. Take it from where the model was published")
+    return settings[key]
+
+
+def _target(settings: Mapping[str, Any], crops: bool) -> tuple[tuple[int, int], str]:
+    """Height and width after scaling, and how they are reached; `crops`: whether to, where ``do_center_crop`` is missing."""
+    size, is_cropped = _required(settings, "size"), _is_on(settings, "do_center_crop", crops)
+    if isinstance(size, dict) and size.keys() == {"shortest_edge"}:
+        size = size["shortest_edge"]
+    mode = "squash" if isinstance(size, dict) else "shortest"
+    target = _sides(size, "size")
+    if mode == "shortest" and not is_cropped:
+        raise ValueError(f"size is one side, {size}, without a crop (do_center_crop). Give 'height' and 'width'")
+    if is_cropped and (crop := _sides(_required(settings, "crop_size"), "crop_size")) != target:
+        raise ValueError(f"it scales to {target} and crops to {crop}; the two have to be equal")
+    return target, mode
+
+
+def _sides(value: Any, key: str) -> tuple[int, int]:
+    sides = value if isinstance(value, dict) else {"height": value, "width": value}
+    if sides.keys() != {"height", "width"} or not all(type(side) is int and side > 0 for side in sides.values()):
+        raise ValueError(f"{key} is {value!r}; it has 'height' and 'width' in whole pixels")
+    return sides["height"], sides["width"]
+
+
+def _statistics(settings: Mapping[str, Any]) -> tuple[ChannelValues, ChannelValues]:
+    """Mean and standard deviation on the scale [0, 1], whatever factor the pixels of [0, 255] are multiplied by."""
+    factor = settings.get("rescale_factor") or 1 / 255
+    if not isinstance(factor, int | float) or not 0 < factor < math.inf:
+        raise ValueError(f"rescale_factor is {factor!r}; it is a number above 0, in general 1/255")
+    white = 255 * factor if _is_on(settings, "do_rescale") else 255
+    mean, std = 0.0, 1.0
+    if _is_on(settings, "do_normalize"):
+        mean, std = _required(settings, "image_mean"), _required(settings, "image_std")
+    return _divided(channel_values(mean, "image_mean"), white), _divided(channel_values(std, "image_std"), white)
+
+
+def _divided(values: ChannelValues, divisor: float) -> ChannelValues:
+    red, green, blue = values
+    return red / divisor, green / divisor, blue / divisor
 
 
 def save_transformers(folder: Path, model: VisionLanguageModel) -> None:
@@ -164,8 +317,10 @@ def save_transformers(folder: Path, model: VisionLanguageModel) -> None:
     model : VisionLanguageModel
         Its attention is that of transformers: nothing has to be fused.
     """
-    model.network.model.save_pretrained(folder)
-    model.tokenize.tokenizer.save_pretrained(folder)
+    network: Any = model.network
+    tokenize: Any = model.tokenize
+    network.model.save_pretrained(folder)
+    tokenize.tokenizer.save_pretrained(folder)
     preprocess = model.preprocess
     height, width = preprocess.size
     cropped = preprocess.resize_mode == "shortest"
