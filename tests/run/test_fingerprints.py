@@ -44,7 +44,7 @@ def test_inputs_parameters_settings_and_code_count_down_the_line(monkeypatch):
 
 def test_the_code_of_every_metric_counts(monkeypatch):
     reached = []
-    monkeypatch.setattr("robustmedclip.run.fingerprints.code_hash", lambda modules: reached.extend(modules))
+    monkeypatch.setattr("robustmedclip.run.fingerprints.code_hash", reached.extend)
     scored = Pipeline([Node(bind(make, setting=metrics_named()), "source", "middle", name="first")])
     expected_fingerprints(scored, {"source": "a"}.__getitem__)
     families = ("classification", "ranking", "calibration")
