@@ -7,6 +7,7 @@ from robustmedclip.run.plan_hook import PlanHook
 from robustmedclip.run.preflight import PreflightHook
 from robustmedclip.run.progress_hook import ProgressHook
 from robustmedclip.run.runner_hook import RunnerHook
+from robustmedclip.run.session import BenchmarkSession
 from robustmedclip.run.tracking_hook import TrackingHook
 
 CONFIG_LOADER_CLASS = BenchmarkConfigLoader
@@ -18,6 +19,7 @@ CONFIG_LOADER_ARGS = {
         "mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"],
     },
 }
+SESSION_CLASS = BenchmarkSession
 DATA_CATALOG_CLASS = FingerprintedCatalog
 # Kedro calls the hooks that are to be tried first from the last to the first: before a pipeline runs, RunnerHook,
 # FingerprintHook, PreflightHook.

@@ -228,3 +228,13 @@ def test_a_project_that_is_moved_with_its_data_is_the_same(tmp_path):
     assert signature(tmp_path / "here") == signature(tmp_path / "there")
     (tmp_path / "there/data/cells/b/2.png").write_bytes(b"other")
     assert signature(tmp_path / "here") != signature(tmp_path / "there")
+
+
+def test_images_that_are_too_small_to_be_corrupted_are_found_before_anything_is_done(squares):
+    squares.data_set = squares.draw_squares(16, size=27)
+    squares.plan()
+    message = squares.refusal("corruption")
+    assert "raw squares: the test images have 27 x 27 px, and must be at least 28 px high and wide" in message
+    assert not list(squares.folder.glob("data/**/*"))
+    squares.run_here("ingestion")
+    assert "27 x 27 px" in squares.refusal("corruption", namespaces=["corruption"])

@@ -17,6 +17,7 @@ from robustmedclip.plan.entries import catalog_entries
 from robustmedclip.plan.plan import Plan
 from robustmedclip.plan.reading import read_plan
 from robustmedclip.progress import volume
+from robustmedclip.run.writable import name_problem
 
 
 class ConfigError(InputError):
@@ -57,9 +58,11 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         Raises
         ------
         ConfigError
-            If there is no such environment, or a file is too long.
+            If there is no such environment, a file is too long, or no file could be found because of the project's name.
         """
         self.project = project_folder(conf_source)
+        if problem := name_problem(self.project):
+            raise ConfigError(problem)
         super().__init__(conf_source, *args, **kwargs)
         conf = Path(self.conf_source)
         if self.env and conf.is_dir() and not (conf / self.env).is_dir():

@@ -1,11 +1,15 @@
 """Which nodes a run is asked for, and which of them it executes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from itertools import accumulate
 from typing import Any
 
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+
+from robustmedclip.errors import first_ten
 
 
 def nodes_to_run(run_params: Mapping[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> list[Node]:
@@ -18,3 +22,88 @@ def nodes_to_run(run_params: Mapping[str, Any], pipeline: Pipeline, catalog: Dat
 def stage_of(node: Node) -> str:
     """The stage of a node: the first part of its namespace."""
     return (node.namespace or node.name).partition(".")[0]
+
+
+def selection_problems(options: Mapping[str, Any], pipelines: Mapping[str, Pipeline]) -> list[str]:
+    """What is wrong with the choice of nodes of a run.
+
+    Parameters
+    ----------
+    options : mapping
+        Arguments of ``KedroSession.run``, by name.
+    pipelines : mapping
+        The pipelines of the session, by name.
+
+    Returns
+    -------
+    list of str
+        A line for each name that is not known, with the names that were probably meant; or a line that says why no node is
+        left.
+    """
+    names = [options["pipeline_name"]] if options.get("pipeline_name") else options.get("pipeline_names")
+    names = list(names or ["__default__"])
+    if problems := list(_unknown("--pipelines", names, pipelines.keys())):
+        return problems
+    pipeline = sum((pipelines[name] for name in names), Pipeline([]))
+    if not pipeline.nodes:
+        return [
+            f"{', '.join(names)}: nothing is to do under this plan, for no adaptation in it is trained. Add one to "
+            "'adaptations' in benchmark.yml, or choose another environment by --env"
+        ]
+    if problems := [
+        problem
+        for (option, argument), known in _known(pipeline).items()
+        for problem in _unknown(option, options.get(argument) or (), known)
+    ]:
+        return problems
+    return _empty_intersection(options, pipeline)
+
+
+def _known(pipeline: Pipeline) -> dict[tuple[str, str], Collection[str]]:
+    """What may be chosen, by option of the command line and argument of the session."""
+    nodes, entries = [node.name for node in pipeline.nodes], pipeline.datasets()
+    namespaces = {
+        prefix
+        for node in pipeline.nodes
+        if node.namespace
+        for prefix in accumulate(node.namespace.split("."), "{}.{}".format)
+    }
+    return {
+        ("--tags", "tags"): {tag for node in pipeline.nodes for tag in node.tags},
+        ("--nodes", "node_names"): nodes,
+        ("--from-nodes", "from_nodes"): nodes,
+        ("--to-nodes", "to_nodes"): nodes,
+        ("--namespaces", "namespaces"): namespaces,
+        ("--from-inputs", "from_inputs"): entries,
+        ("--to-outputs", "to_outputs"): entries,
+    }
+
+
+def _unknown(option: str, names: Iterable[str], known: Collection[str]) -> Iterator[str]:
+    for name in names:
+        if name not in known:
+            yield f"{option}: unknown {name!r}; {_hint(name, known)}"
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    """The names that were probably meant: those that end alike, else those that look alike."""
+    ordered = sorted(known)
+    if not ordered:
+        return "there are none: choose by --pipelines, --namespaces or --nodes"
+    likely = [other for other in ordered if other.endswith(f".{name}")] or get_close_matches(name, ordered, n=1)
+    if not likely:
+        return f"there are {first_ten(ordered)}"
+    others = f" ({len(likely)} names end in this)" if len(likely) > 1 else ""
+    return f"did you mean {likely[0]!r}?{others}"
+
+
+def _empty_intersection(options: Mapping[str, Any], pipeline: Pipeline) -> list[str]:
+    """That no node meets all options, if it is so; each alone is met."""
+    given = {argument: options.get(argument) for _, argument in _known(pipeline) if options.get(argument)}
+    namespaces = given.pop("namespaces", None)
+    try:
+        pipeline.filter(**given, node_namespaces=namespaces)
+    except ValueError:
+        chosen = [option for option, argument in _known(pipeline) if options.get(argument)]
+        return [f"{', '.join(chosen)}: no node meets all of them; leave one out"]
+    return []

@@ -37,13 +37,20 @@ def place_problems(places: Mapping[str, Path]) -> list[str]:
     return [f"{first_ten(affected)}: {problem}" for problem, affected in problems.items()]
 
 
-def _problem_with(path: Path) -> str | None:
+def name_problem(path: Path) -> str | None:
+    """Why Kedro, which looks for files by patterns, could not find those in a folder, if its name is a pattern."""
     for folder in reversed((path, *path.parents)):
         if character := _PATTERN.search(folder.name):
             return (
-                f"the name of the folder {folder} has the character {character[0]!r}, by which what is stored there could not "
-                "be found again: rename the folder"
+                f"the name of the folder {folder} has the character {character[0]!r}, by which files in it could not be "
+                "found: rename the folder"
             )
+    return None
+
+
+def _problem_with(path: Path) -> str | None:
+    if problem := name_problem(path):
+        return problem
     existing = path
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent

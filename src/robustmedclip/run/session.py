@@ -1,0 +1,39 @@
+"""A session that says what is wrong with the choice of nodes, in place of a traceback."""
+
+from inspect import signature
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+
+from robustmedclip.errors import InputError
+from robustmedclip.run.selection import selection_problems
+
+
+class SelectionError(InputError):
+    """No node can be chosen by the options of a run; the message says by which, and what was probably meant."""
+
+
+class BenchmarkSession(KedroSession):
+    """Kedro's session, which compares the options of a run with the pipelines of the plan before Kedro filters them."""
+
+    _options: dict[str, Any] | None = None
+
+    def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As Kedro's.
+
+        Raises
+        ------
+        SelectionError
+            If there is no such pipeline, node, namespace, tag or entry, or nothing is left to run.
+        """
+        self._options = signature(super().run).bind(*args, **kwargs).arguments
+        return super().run(*args, **kwargs)
+
+    def load_context(self) -> KedroContext:
+        """As Kedro's; in a run, raises as :meth:`run`, for it is here that pipelines are known and nothing has begun."""
+        context = super().load_context()
+        if self._options is not None and (problems := selection_problems(self._options, pipelines)):
+            raise SelectionError("Nothing was run:\n" + "\n".join(f"  - {problem}" for problem in problems))
+        return context

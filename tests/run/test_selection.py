@@ -1,0 +1,80 @@
+"""What a run says of options by which no node can be chosen."""
+
+import pytest
+from kedro.pipeline import Node, Pipeline
+from projects import Project
+
+from robustmedclip.run.selection import selection_problems
+
+
+def node(name: str, namespace: str, source: str, target: str) -> Node:
+    return Node(lambda value: value, source, target, name=name, namespace=namespace)
+
+
+INGESTION = Pipeline([node("ingest", f"ingestion.{name}", f"raw-{name}", f"test-{name}") for name in ("oct", "cells")])
+SCORING = Pipeline(
+    [node("score", f"evaluation.vit.{name}", f"test-{name}", f"logits-{name}") for name in ("oct", "cells")]
+)
+PIPELINES = {"ingestion": INGESTION, "evaluation": SCORING, "tuning": Pipeline([]), "__default__": INGESTION + SCORING}
+
+
+@pytest.mark.parametrize(
+    "options, problem",
+    [
+        ({"pipeline_names": ["ingestoin"]}, "--pipelines: unknown 'ingestoin'; did you mean 'ingestion'?"),
+        ({"pipeline_name": "ingestoin"}, "--pipelines: unknown 'ingestoin'; did you mean 'ingestion'?"),
+        ({"tags": ("x",)}, "--tags: unknown 'x'; there are none: choose by --pipelines, --namespaces or --nodes"),
+        (
+            {"node_names": ("score",)},
+            "--nodes: unknown 'score'; did you mean 'evaluation.vit.cells.score'? (2 names end in this)",
+        ),
+        ({"namespaces": ["evaluation.vti"]}, "--namespaces: unknown 'evaluation.vti'; did you mean 'evaluation.vit'?"),
+        ({"to_outputs": ["logits-otc"]}, "--to-outputs: unknown 'logits-otc'; did you mean 'logits-oct'?"),
+        (
+            {"pipeline_names": ["ingestion"], "from_nodes": ["zzz"]},
+            "--from-nodes: unknown 'zzz'; there are ingestion.cells.ingest, ingestion.oct.ingest",
+        ),
+        (
+            {"namespaces": ["ingestion"], "node_names": ["evaluation.vit.oct.score"]},
+            "--nodes, --namespaces: no node meets all of them; leave one out",
+        ),
+        (
+            {"pipeline_names": ["tuning"]},
+            "tuning: nothing is to do under this plan, for no adaptation in it is trained",
+        ),
+    ],
+)
+def test_a_choice_that_nothing_meets_is_named_with_what_was_probably_meant(options, problem):
+    (line,) = selection_problems(options, PIPELINES)
+    assert line.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"pipeline_names": ["tuning", "evaluation"]},
+        {"namespaces": ["evaluation.vit"], "to_outputs": ["logits-oct"]},
+        {"node_names": ["ingestion.oct.ingest"], "tags": ()},
+    ],
+)
+def test_a_choice_that_nodes_meet_is_no_problem(options):
+    assert selection_problems(options, PIPELINES) == []
+
+
+def test_every_name_is_reported_at_once():
+    assert len(selection_problems({"node_names": ["a", "b"], "to_outputs": ["c"]}, PIPELINES)) == 3
+
+
+def test_a_run_ends_in_the_message_alone(tmp_path):
+    project = Project(tmp_path)
+    project.configure({"data_sets": {"squares": project.draw_squares()}, "adaptations": {}})
+    for arguments, message in {
+        ("--pipelines", "evalution"): "unknown 'evalution'; did you mean 'evaluation'?",
+        ("--pipeline", "tuning"): "tuning: nothing is to do under this plan",
+        ("--tags", "x"): "--tags: unknown 'x'",
+    }.items():
+        done = project.run(*arguments)
+        said = " ".join((done.stdout + done.stderr).split())
+        assert done.returncode == 1 and message in said and "Traceback" not in said
+    assert not list(tmp_path.glob("data/**/*"))
