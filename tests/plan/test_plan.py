@@ -309,7 +309,6 @@ def test_sources_become_catalog_entries():
         ("read_togeter", True, "unknown 'read_togeter'; did you mean 'read_together'?"),
         ("check_only", True, "unknown 'check_only'; it is a command now: kedro check"),
         ("read_together", "perhaps", "read_together: expected true or false, found 'perhaps'"),
-        ("check_only", True, "unknown 'check_only'; it is a command now: kedro check"),
         ("evaluation", {"precision": "flaot32"}, "evaluation.precision: expected auto or float32, found 'flaot32'"),
         ("evaluation", {"precison": "auto"}, "evaluation: unknown 'precison'; did you mean 'precision'?"),
         ("evaluation", None, "evaluation: expected precision, found None"),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -119,7 +119,7 @@ class ArrayHeader:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_header(file: BinaryIO, size: int) -> ArrayHeader:
+def read_header(file: IO[bytes], size: int) -> ArrayHeader:
     """Read the header of a ``.npy`` of `size` bytes; nothing is allocated for the array.
 
     Raises
@@ -142,7 +142,7 @@ def read_header(file: BinaryIO, size: int) -> ArrayHeader:
     return header
 
 
-def read_npy(file: BinaryIO, path: str, largest: int) -> np.ndarray:
+def read_npy(file: IO[bytes], path: str, largest: int) -> np.ndarray:
     """Read a ``.npy`` of at most `largest` bytes, without pickles.
 
     Raises
@@ -176,7 +176,7 @@ class NpzArchive:
         From here and every method, naming the file, if it is damaged or would need a pickle.
     """
 
-    def __init__(self, file: BinaryIO, path: str):
+    def __init__(self, file: IO[bytes], path: str):
         self._path = path
         with naming(path):
             self._zip = zipfile.ZipFile(file)
@@ -223,11 +223,11 @@ class NpzArchive:
             return self.read(name)
         with naming(self._path, name):
             # The local header's name and extra field may differ in length from the central directory's.
-            self._zip.fp.seek(info.header_offset + 26)
-            name_length, extra_length = np.frombuffer(self._zip.fp.read(4), "<u2").tolist()
+            with open(self._path, "rb") as file:
+                file.seek(info.header_offset + 26)
+                name_length, extra_length = np.frombuffer(file.read(4), "<u2").tolist()
             start = info.header_offset + 30 + name_length + extra_length + header.start
-            order = "F" if header.fortran else "C"
-            return np.memmap(self._path, header.dtype, "r", start, header.shape, order=order)
+            return np.memmap(self._path, header.dtype, "r", start, header.shape, "F" if header.fortran else "C")
 
     def rows(self, name: str) -> Callable[[np.ndarray], np.ndarray]:
         """A function that reads the rows of a member: quick in ascending order, from the start again for others.
@@ -270,13 +270,13 @@ _HEADER_BYTES = 2**16
 _HEADER_READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
-def _array(file: BinaryIO, header: ArrayHeader) -> np.ndarray:
+def _array(file: IO[bytes], header: ArrayHeader) -> np.ndarray:
     flat = np.frombuffer(_exactly(file, header.nbytes), header.dtype, math.prod(header.shape))
     file.read(1)  # the end, where an archive verifies the checksum
     return flat.reshape(header.shape, order="F" if header.fortran else "C")
 
 
-def _exactly(file: BinaryIO, count: int) -> bytes:
+def _exactly(file: IO[bytes], count: int) -> bytes:
     data = file.read(count)
     if len(data) != count:
         raise EOFError(f"it ends {count - len(data)} bytes early")
