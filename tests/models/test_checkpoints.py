@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,113 @@ def test_code_in_a_pickle_does_not_run(tmp_path, zipped):
     with pytest.raises(InputError, match="holds Python objects, which could be code"):
         read_weights(tmp_path / "model.pth")
     assert not (tmp_path / "ran").exists()
+
+
+def resaved(file: Path, change, compression: int = zipfile.ZIP_STORED) -> None:
+    """The archive with every member given to `change`: name and content to content."""
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, change(name, content))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_small_file_that_declares_large_weights_is_refused_before_they_are_read(tmp_path, zipped):
+    """A stride of 0 makes of one value as many as it says, and all were compared with infinity."""
+    content = {"a": torch.ones(1).expand(2**42)}
+    torch.save(content, tmp_path / "model.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(InputError, match=r"larger than the file of \d+ bytes: a"):
+        read_weights(tmp_path / "model.pt")
+
+
+def test_a_compressed_archive_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(10**6)}, tmp_path / "model.pt")
+    resaved(tmp_path / "model.pt", lambda name, content: content, zipfile.ZIP_DEFLATED)
+    assert (tmp_path / "model.pt").stat().st_size < 10**5
+    with pytest.raises(InputError, match="is compressed.*torch.save, or as safetensors"):
+        read_weights(tmp_path / "model.pt")
+
+
+def test_an_archive_that_declares_more_than_it_holds_is_refused(tmp_path):
+    torch.save(WEIGHTS, tmp_path / "model.pt")
+    content = bytearray((tmp_path / "model.pt").read_bytes())
+    entry = content.index(b"PK\x01\x02", content.rindex(b"data/0") - 60)
+    content[entry + 20 : entry + 28] = (2**31).to_bytes(4, "little") * 2
+    (tmp_path / "model.pt").write_bytes(content)
+    with pytest.raises(InputError, match="damaged .*declares more than the file holds"):
+        read_weights(tmp_path / "model.pt")
+
+
+def test_values_of_the_next_record_are_not_taken_for_missing_ones(tmp_path):
+    torch.save(WEIGHTS, tmp_path / "model.pt")
+    resaved(tmp_path / "model.pt", lambda name, content: content[:4000] if name.endswith("data/0") else content)
+    with pytest.raises(InputError, match="damaged"):
+        read_weights(tmp_path / "model.pt")
+
+
+def test_weights_that_share_their_values_are_read(tmp_path):
+    shared = torch.arange(6.0)
+    torch.save({"a": shared, "b": shared, "c": shared[2:]}, tmp_path / "model.pt")
+    read = read_weights(tmp_path / "model.pt")
+    assert torch.equal(read["b"], shared) and torch.equal(read["c"], shared[2:])
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        torch.empty(3, device="meta"),
+        torch.eye(3).to_sparse(),
+        torch.ones(3).to(torch.float8_e4m3fn),
+        torch.ones(3, dtype=torch.complex64),
+    ],
+    ids=["left out", "sparse", "8 bits", "complex"],
+)
+def test_weights_that_are_not_plain_numbers_are_refused(tmp_path, weight):
+    torch.save({"a": weight}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="not plain numbers, .*: a. Save them as float32"):
+        read_weights(tmp_path / "model.pt")
+
+
+def test_a_flipped_bit_in_the_values_is_refused(tmp_path):
+    torch.save(WEIGHTS, tmp_path / "model.pt")
+    content = bytearray((tmp_path / "model.pt").read_bytes())
+    content[content.index(WEIGHTS["a"].numpy().tobytes()) + 402] ^= 1
+    (tmp_path / "model.pt").write_bytes(content)
+    with pytest.raises(InputError, match="damaged .*data/0 in it differs from its checksum|Bad CRC"):
+        read_weights(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_changed_bytes_of_a_checkpoint_end_in_weights_no_larger_than_the_file_or_in_a_refusal(tmp_path, zipped):
+    file = tmp_path / "model.pt"
+    weights = {"a": torch.arange(40.0), "b": torch.ones(3, 4)}
+    torch.save(weights, file, _use_new_zipfile_serialization=zipped)
+    original, draws = file.read_bytes(), random.Random(0)
+    kinds = {"read": 0, "refused": 0}
+    for _ in range(300):
+        content = bytearray(original)
+        for _ in range(draws.randint(1, 3)):
+            content[draws.randrange(len(content))] = draws.randrange(256)
+        file.write_bytes(content)
+        try:
+            read = read_weights(file)
+        except InputError as error:
+            assert str(file) in error.message
+            kinds["refused"] += 1
+        else:
+            assert sum(tensor.nbytes for tensor in read.values()) <= len(original)
+            kinds["read"] += 1
+    assert min(kinds.values()) > 10
+
+
+def test_integers_are_not_taken_for_weights(clip):
+    def quantised(weights):
+        weights["visual.proj"] = (weights["visual.proj"] * 127).to(torch.int8)
+
+    rewrite(clip, quantised)
+    with pytest.raises(InputError, match=r"1 of another kind of number \(visual\.proj torch\.int8 for torch\.float32"):
+        load_open_clip(f"local-dir:{clip}")
 
 
 def test_a_program_is_refused(tmp_path):

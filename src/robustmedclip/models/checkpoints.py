@@ -2,9 +2,12 @@
 
 import os
 import pickle
+import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from huggingface_hub import hf_hub_download, snapshot_download
@@ -15,10 +18,18 @@ from torch import nn
 
 from robustmedclip.errors import InputError
 
+T = TypeVar("T")
+
 HUB = "hf-hub:"
 
 #: Buffers of old transformers versions that hold 0, 1, 2, ...: newer ones compute them.
 _COMPUTED = ("position_ids", "relative_position_index")
+
+#: What weights are saved as; 8-bit floats and quantised integers need a scale that a plain checkpoint has no place for.
+_DTYPES = frozenset(
+    {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool}
+    | {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+)
 
 
 def local_path(source: str, patterns: Sequence[str]) -> Path:
@@ -63,7 +74,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     ----------
     path : Path
         A ``.safetensors`` file, or one written by ``torch.save``. It is mapped into memory, so that parts which
-        are not weights, such as an optimiser's state, are not read.
+        are not weights, such as an optimiser's state, take none. What it declares is compared with its size, and what
+        it holds with its checksums, before the values are used.
 
     Returns
     -------
@@ -73,11 +85,16 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     Raises
     ------
     InputError
-        If the file is missing, damaged, holds code or other objects, or has values that are not finite.
+        If the file is missing, damaged, compressed, declares more than it holds, holds code or other objects, or has
+        values that are not finite.
     """
     if not path.is_file():
         raise InputError(f"There is no weights file {path}")
-    weights = _tensors(_read(path), path)
+    is_safetensors = path.suffix == ".safetensors"
+    weights = _tensors(_from_safetensors(path) if is_safetensors else _from_torch(path), path)
+    _check_numbers(weights, path)
+    if not is_safetensors:
+        _check_storages(weights, path)
     weights = {name: tensor for name, tensor in weights.items() if not name.endswith(_COMPUTED)}
     bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if bad:
@@ -85,23 +102,17 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _read(path: Path) -> object:
-    damaged = f"{path} is damaged or cut off: get it again"
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{damaged} ({error})") from error
-    with path.open("rb") as file:
-        is_archive = file.read(2) == b"PK"
+def _from_safetensors(path: Path) -> object:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{_damaged(path)} ({error})") from error
+
+
+def _from_torch(path: Path) -> object:
+    is_archive = _is_archive(path)
     if is_archive:
-        if not zipfile.is_zipfile(path):
-            raise InputError(damaged)
-        if any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
-            raise InputError(
-                f"{path} is a TorchScript archive, a program with weights in it, and is not run. "
-                "Use a copy of the weights in safetensors: for OpenAI's CLIP, 'pretrained: openai'"
-            )
+        _check_archive(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
@@ -109,8 +120,75 @@ def _read(path: Path) -> object:
             f"{path} is not a file of tensors alone: it is damaged, or holds Python objects, which could be "
             f"code and are not loaded. Get it as safetensors, or from a source you trust ({_first_line(error)})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{damaged} ({_first_line(error)})") from error
+    except Exception as error:  # changed bytes fail wherever torch uses them
+        raise InputError(f"{_damaged(path)} ({_first_line(error)})") from error
+
+
+def _is_archive(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that has a program in it, declares more than the file holds, or differs from its checksums."""
+    members = _of_archive(path, zipfile.ZipFile.infolist)
+    if any("/code/" in member.filename for member in members):
+        raise InputError(
+            f"{path} is a TorchScript archive, a program with weights in it, and is not run. "
+            "Use a copy of the weights in safetensors: for OpenAI's CLIP, 'pretrained: openai'"
+        )
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise InputError(
+            f"{path} is compressed, so that its weights may be of any size, and is not read. Save it again with "
+            "torch.save, or as safetensors"
+        )
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise InputError(f"{_damaged(path)} (its directory declares more than the file holds)")
+    if changed := _of_archive(path, zipfile.ZipFile.testzip):
+        raise InputError(f"{_damaged(path)} ({changed} in it differs from its checksum)")
+
+
+def _record_sizes(path: Path) -> Counter[int]:
+    return Counter(member.file_size for member in _of_archive(path, zipfile.ZipFile.infolist))
+
+
+def _of_archive(path: Path, read: Callable[[zipfile.ZipFile], T]) -> T:
+    """What `read` returns of the archive; one that can't be read is refused."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return read(archive)
+    except (zipfile.BadZipFile, struct.error, EOFError, OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{_damaged(path)} ({_first_line(error)})") from error
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged or cut off: get it again"
+
+
+def _check_numbers(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    other = [
+        name
+        for name, tensor in weights.items()
+        if tensor.dtype not in _DTYPES or tensor.layout != torch.strided or tensor.device.type != "cpu"
+    ]
+    if other:
+        raise InputError(
+            f"The weights in {path} are not plain numbers, but sparse, quantised or left out: {_some(other)}. "
+            "Save them as float32"
+        )
+
+
+def _check_storages(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse tensors that are larger than the file, and, in an archive, whose storage is not one of its records."""
+    size = path.stat().st_size
+    larger = [name for name, tensor in weights.items() if tensor.nbytes > size]
+    if larger:
+        raise InputError(f"The weights in {path} are larger than the file of {size} bytes: {_some(larger)}")
+    storages = {tensor.data_ptr(): tensor.nbytes() for tensor in (t.untyped_storage() for t in weights.values())}
+    sizes = Counter(nbytes for nbytes in storages.values() if nbytes)
+    records = _record_sizes(path) if _is_archive(path) else sizes
+    if sizes.total() and (not sizes <= records or sum(sizes.elements()) > size):
+        raise InputError(f"{_damaged(path)} (its weights are not those that its directory declares)")
 
 
 def _tensors(content: object, path: Path) -> dict[str, torch.Tensor]:
@@ -135,7 +213,7 @@ def load_strictly(network: nn.Module, weights: Mapping[str, torch.Tensor], sourc
     Raises
     ------
     InputError
-        Naming the weights that are missing, left over, or of another shape.
+        Naming the weights that are missing, left over, of another shape, or integers in place of fractions.
     """
     expected = network.state_dict()
     problems = {
@@ -146,10 +224,16 @@ def load_strictly(network: nn.Module, weights: Mapping[str, torch.Tensor], sourc
             for name in expected
             if name in weights and weights[name].shape != expected[name].shape
         ],
+        "of another kind of number": [
+            f"{name} {weights[name].dtype} for {expected[name].dtype}"
+            for name in expected
+            if name in weights and expected[name].is_floating_point() and not weights[name].is_floating_point()
+        ],
     }
-    if found := [f"{len(names)} {what} ({_some(names)})" for what, names in problems.items() if names]:
+    named = [f"{len(names)} {what} ({_some(names)})" for what, names in problems.items() if names]
+    if named:
         raise InputError(
-            f"The weights in {source} can't be loaded, they are of another architecture: {'; '.join(found)}"
+            f"The weights in {source} can't be loaded, they are of another architecture: {'; '.join(named)}"
         )
     network.load_state_dict(weights)
 
