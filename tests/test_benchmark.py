@@ -264,7 +264,7 @@ def test_every_bad_model_is_reported_before_anything_is_done(fresh_project):
         folder: {"path": folder} for folder in ("empty", "truncated", "nan", "left_over", "lacking", "other", "code")
     }
     models["unreachable"] = {"model": "hf-hub:nobody/nothing"}
-    dataset = "robustmedclip.io.OpenCLIPDataset"
+    dataset = "open_clip"
     added = {name: {"source": {"type": dataset, **source}} for name, source in models.items()}
     fresh_project.configure(
         {**PLAN, "models": {"phantom_vit": {"source": {"type": dataset, "path": str(good)}}, **added}}

@@ -13,7 +13,7 @@ from robustmedclip.adaptation.methods.full import FullFineTuning
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.tuning import tune
 from robustmedclip.io import AdapterDataset, TrainingCheckpointDataset
-from robustmedclip.models.study_quirks import as_the_authors
+from robustmedclip.models.study_quirks import apply_study_quirks
 
 LOW_RANK = changed(LORA, epochs=4, batch_size=8)
 SCALED = changed(
@@ -108,9 +108,9 @@ def test_a_checkpoint_of_another_training_is_ignored(model, task, killed, change
         sets = [phantoms("oct", 5, 12), phantoms("blood", 5, 12)]
         task = (Samples(sets, model.preprocess), *task[1:])
     if change == "preprocessing":
-        model = as_the_authors(model, ["normalised_twice"])
+        model = apply_study_quirks(model, ["normalised_twice"])
     if change == "logit scale":
-        model = as_the_authors(model, ["no_logit_scale"])
+        model = apply_study_quirks(model, ["no_logit_scale"])
     trained = epochs_trained(monkeypatch)
     run(model, task, settings, killed, seed=int(change == "seed"))
     assert trained[0] == 1

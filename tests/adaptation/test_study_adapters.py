@@ -7,7 +7,7 @@ from pathlib import Path
 import peft
 import pytest
 import torch
-from kedro.io import AbstractDataset
+from model_sources import model_dataset
 from published import randomised, write_biomedclip, write_medclip, write_text_tower
 from safetensors.torch import save_file
 from torch import nn
@@ -18,7 +18,8 @@ from robustmedclip.adaptation.tuning import merge_adapter
 from robustmedclip.commands.import_model import import_model
 from robustmedclip.errors import InputError
 from robustmedclip.io import AdapterDataset
-from robustmedclip.models.open_clip import load_checkpoint, load_open_clip
+from robustmedclip.models.open_clip import load_open_clip
+from robustmedclip.models.published_checkpoint import load_checkpoint
 
 RANK = 3
 
@@ -152,12 +153,12 @@ def test_the_matrices_alone_lack_the_keys_and_say_so(vit, caplog):
 def test_the_resnet_of_model_pth_is_the_studys(resnet, text_tower):
     base, study, tuned = resnet
     entry = {
-        "type": "robustmedclip.io.CheckpointDataset",
+        "type": "checkpoint",
         "layout": "medclip",
         "weights": str(base),
         "text": str(text_tower),
     }
-    source = {"type": "robustmedclip.io.RobustMedCLIPDataset", "base": entry, "adapter": str(study)}
+    source = {"type": "robustmedclip", "base": entry, "adapter": str(study)}
     dataset = AbstractDataset.from_config("model-rmedclip", source)
     assert dataset.problems() == []
     assert len(dataset.signature()[1]) == 1 + 2 + len(list(text_tower.iterdir()))
@@ -204,19 +205,19 @@ def test_what_is_no_adapter_is_refused(tmp_path, vit):
 @pytest.mark.parametrize("family, side", [("vit", 160), ("resnet", 224)])
 def test_a_model_of_the_study_is_imported_with_its_adapter_merged(tmp_path, request, text_tower, family, side):
     base, study, tuned = request.getfixturevalue(family)
-    entry = {"type": "robustmedclip.io.OpenCLIPDataset", "path": str(base)}
+    entry = {"type": "open_clip", "path": str(base)}
     if family == "resnet":
         entry = {
-            "type": "robustmedclip.io.CheckpointDataset",
+            "type": "checkpoint",
             "layout": "medclip",
             "weights": str(base),
             "text": str(text_tower),
         }
     source = {
-        "type": "robustmedclip.io.RobustMedCLIPDataset",
+        "type": "robustmedclip",
         "base": entry,
         "adapter": str(study / "model.pth"),
     }
     imported = import_model(source, tmp_path / "robustmedclip")
-    model = AbstractDataset.from_config("model", imported).load()
+    model = model_dataset(imported).load()
     assert difference(model, tuned, side) < 1e-4

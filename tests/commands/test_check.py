@@ -63,7 +63,7 @@ def test_kedro_lists_the_commands_without_importing_torch_or_mlflow():
     code = "from robustmedclip.__main__ import main; main()"
     script = f"import sys; sys.argv[1:] = ['--help']\ntry:\n  {code}\nfinally:\n  print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert "import-model  Turn a published model into one local folder." in done.stdout
+    assert "import-model  Turn a published model into one local FOLDER" in done.stdout
     assert not {"torch", "mlflow"} & set(done.stdout.split())
 
 

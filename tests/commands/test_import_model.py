@@ -1,5 +1,6 @@
 """The import command: what it writes is the model, whole, in one folder, and loads with nothing else."""
 
+import re
 import shutil
 import socket
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from kedro.io import AbstractDataset
+from click.testing import CliRunner, Result
+from model_sources import model_dataset
 from published import (
     write_biomedclip,
     write_clip,
@@ -18,7 +20,7 @@ from published import (
     write_unimedclip,
 )
 
-from robustmedclip.commands.import_model import _parser, _source, import_model, main
+from robustmedclip.commands.import_model import import_model, import_model_command
 
 TEXTS = ["a chest x-ray of pneumonia", "normal"]
 
@@ -78,19 +80,24 @@ KINDS = [
 ]
 
 
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(import_model_command, list(map(str, arguments)))
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_imported_model_needs_nothing_but_its_folder(tmp_path, capsys, published, kind):
+def test_an_imported_model_needs_nothing_but_its_folder(tmp_path, published, kind):
     folder = tmp_path / "models" / "imported"
-    main([str(folder), *write(kind, published), "--licence", "CC-BY-4.0"])
-    entry = yaml.safe_load(capsys.readouterr().out.partition("\n\n")[2])["models"]["imported"]["source"]
+    entry = yaml.safe_load(
+        command(folder, *write(kind, published), "--licence", "CC-BY-4.0").output.partition("\n\n")[2]
+    )["models"]["imported"]["source"]
     card = (folder / "README.md").read_text()
     facts = yaml.safe_load(card.split("---")[1])
-    original = AbstractDataset.from_config("model", facts["source"]).load()
+    original = model_dataset(facts["source"]).load()
 
     moved = Path(shutil.move(folder, tmp_path / "elsewhere"))
     shutil.rmtree(published)
     entry = {key: value.replace(str(folder), str(moved)) for key, value in entry.items()}
-    model = AbstractDataset.from_config("model", entry).load()
+    model = model_dataset(entry).load()
 
     assert facts["license"] == "CC-BY-4.0"
     assert facts["content_hash"] == model.content_hash() == original.content_hash()
@@ -108,13 +115,10 @@ def test_nothing_is_left_of_an_import_that_fails(tmp_path, published):
         ["--path", str(published / "gone")],
         ["--path", str(published / "bert")],
     ):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(folder), *arguments])
-        assert stopped.value.code not in (0, None)
+        assert command(folder, *arguments).exit_code == 1
     arguments = write("clip", published)
     (published / "clip" / "open_clip_pytorch_model.bin").write_bytes(b"PK cut off")
-    with pytest.raises(SystemExit, match=rf"^{published}/clip/.* is damaged or cut off.*$"):
-        main([str(folder), *arguments])
+    assert re.fullmatch(rf"Error: {published}/clip/.* is damaged or cut off.*\n", command(folder, *arguments).output)
     assert not folder.parent.exists() or not list(folder.parent.iterdir())
 
 
@@ -126,10 +130,9 @@ def test_nothing_is_left_of_an_import_that_fails(tmp_path, published):
         (["--layout", "medclip"], "--layout needs --weights"),
     ],
 )
-def test_arguments_that_do_not_go_together_are_refused(capsys, arguments, message):
-    with pytest.raises(SystemExit):
-        main(["folder", *arguments])
-    assert capsys.readouterr().err.endswith(f"error: {message}\n")
+def test_arguments_that_do_not_go_together_are_refused(arguments, message):
+    result = command("folder", *arguments)
+    assert result.exit_code == 2 and result.output.endswith(f"Error: {message}\n")
 
 
 @pytest.mark.parametrize(
@@ -143,42 +146,47 @@ def test_arguments_that_do_not_go_together_are_refused(capsys, arguments, messag
     ],
 )
 def test_the_entry_has_a_name_that_the_plan_takes_and_a_path_that_works_from_anywhere(
-    tmp_path, monkeypatch, capsys, published, folder, name
+    tmp_path, monkeypatch, published, folder, name
 ):
     write("clip", published)
     monkeypatch.chdir(published)
-    main(["--path", "clip", "--", folder])
-    ((printed, model),) = yaml.safe_load(capsys.readouterr().out.partition("\n\n")[2])["models"].items()
+    ((printed, model),) = yaml.safe_load(command("--path", "clip", "--", folder).output.partition("\n\n")[2])[
+        "models"
+    ].items()
     assert printed == name
     monkeypatch.chdir(tmp_path)
-    assert AbstractDataset.from_config("model", model["source"]).problems() == []
+    assert model_dataset(model["source"]).problems() == []
 
 
 def test_a_path_in_the_project_is_given_from_its_root(monkeypatch, published):
     arguments = write("clip", published)
-    monkeypatch.setattr("robustmedclip.commands.import_model.find_kedro_project", lambda folder: published)
-    monkeypatch.setattr("robustmedclip.run.config.project_root", lambda: str(published))
-    parsed = _parser().parse_args([str(published / "imported"), *arguments])
-    source = _source(parsed)
-    assert source["path"] == "clip"
-    entry = import_model(source, parsed.folder)
-    assert entry["path"] == "imported"
-    assert AbstractDataset.from_config("model", entry).problems() == []
+    (published / "pyproject.toml").write_text(
+        "[tool.kedro]\npackage_name='x'\nproject_name='x'\nkedro_init_version='1.0'\n"
+    )
+    (published / "deeper").mkdir()
+    monkeypatch.chdir(published / "deeper")
+    entry = yaml.safe_load(command("../imported", *arguments).output.partition("\n\n")[2])["models"]["imported"][
+        "source"
+    ]
+    assert entry == {"type": "open_clip", "path": "imported"}
+    assert model_dataset(entry, root=str(published)).problems() == []
 
 
 @pytest.mark.parametrize("folder", ["file/models/imported", "file/imported"])
 def test_a_folder_that_cannot_be_made_is_named_in_one_line(tmp_path, published, folder):
     (tmp_path / "file").touch()
-    with pytest.raises(SystemExit, match=rf"^{tmp_path}/{folder} can't be written \(.*\): choose another folder.*$"):
-        main([str(tmp_path / folder), *write("clip", published)])
+    output = command(tmp_path / folder, *write("clip", published)).output
+    assert re.fullmatch(rf"Error: {tmp_path}/{folder} can't be written \(.*\): choose another folder.*\n", output)
 
 
 def test_an_entry_that_is_wrong_is_named_in_one_line(tmp_path):
-    with pytest.raises(SystemExit, match=r"^The catalog entry 'model' is wrong: hf-hub:a/b brings its own weights.*$"):
-        main([str(tmp_path / "imported"), "--model", "hf-hub:a/b", "--pretrained", "openai"])
+    output = command(tmp_path / "imported", "--model", "hf-hub:a/b", "--pretrained", "openai").output
+    assert re.fullmatch(
+        r"Error: The model is not described as it should be: hf-hub:a/b brings its own weights.*\n", output
+    )
 
 
 def test_a_folder_that_exists_is_kept(tmp_path, published):
     (tmp_path / "mine").mkdir()
     with pytest.raises(ValueError, match="exists already"):
-        import_model({"type": "robustmedclip.io.OpenCLIPDataset", "path": "x"}, tmp_path / "mine")
+        import_model({"type": "open_clip", "path": "x"}, tmp_path / "mine")

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from robustmedclip.errors import InputError
 from robustmedclip.models.checkpoints import read_weights
-from robustmedclip.models.open_clip import load_checkpoint, load_open_clip
+from robustmedclip.models.open_clip import load_open_clip
+from robustmedclip.models.published_checkpoint import load_checkpoint
 from robustmedclip.models.transformers_clip import load_transformers
 
 WEIGHTS = {"a": torch.arange(2000.0), "b": torch.ones(3, dtype=torch.float16)}

@@ -9,7 +9,7 @@ import open_clip
 import pytest
 import torch
 import transformers
-from kedro.io import AbstractDataset
+from model_sources import model_dataset
 from PIL import Image
 from published import (
     UNIMED_VISION,
@@ -25,7 +25,8 @@ from torch.nn import functional as F
 
 from robustmedclip.models.export import save_model
 from robustmedclip.models.interface import VisionLanguageModel
-from robustmedclip.models.open_clip import load_checkpoint, load_open_clip
+from robustmedclip.models.open_clip import load_open_clip
+from robustmedclip.models.published_checkpoint import load_checkpoint
 
 TEXTS = ["a chest x-ray of pneumonia", "normal"]
 
@@ -181,7 +182,7 @@ def export_and_load(model: VisionLanguageModel, folder: Path) -> VisionLanguageM
 def test_every_layout_is_a_catalog_entry(tmp_path, text_tower):
     write_pmcclip(tmp_path / "pmc_oa")
     entry = {
-        "type": "robustmedclip.io.CheckpointDataset",
+        "type": "checkpoint",
         "layout": "pmcclip",
         "weights": str(tmp_path / "pmc_oa"),
         "text": str(text_tower),
@@ -192,5 +193,5 @@ def test_every_layout_is_a_catalog_entry(tmp_path, text_tower):
     assert dataset.load().encode_text(TEXTS).shape == (2, 24)
     (tmp_path / "pmc_oa" / "text_encoder.pth").touch()
     assert dataset.signature() != signature
-    missing = AbstractDataset.from_config("model", {**entry, "weights": str(tmp_path / "gone")})
+    missing = model_dataset({**entry, "weights": str(tmp_path / "gone")})
     assert missing.problems() == [f"there is no {tmp_path / 'gone'}"]

@@ -6,13 +6,12 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from kedro.io import AbstractDataset
+from model_sources import model_dataset, open_clip_dataset
 from PIL import Image
 from torch.nn import functional as F
 
 import robustmedclip.models
 from robustmedclip.errors import InputError
-from robustmedclip.io import OpenCLIPDataset
 from robustmedclip.models.inference import BATCH_SIZE, image_logits
 from robustmedclip.models.interface import zero_shot_classifier
 from robustmedclip.models.open_clip import _settings_of, load_open_clip
@@ -128,33 +127,32 @@ def test_the_content_hash_follows_the_weights():
 
 SHIPPED = "src/robustmedclip/models/phantom_vit"
 WEIGHTS = f"{SHIPPED}/open_clip_model.safetensors"
-CHECKPOINT = {"type": "robustmedclip.io.CheckpointDataset", "layout": "unimedclip", "weights": WEIGHTS, "text": SHIPPED}
+CHECKPOINT = {"type": "checkpoint", "layout": "unimedclip", "weights": WEIGHTS, "text": SHIPPED}
 
 
 @pytest.mark.parametrize(
     "entry",
     [
-        {"type": "robustmedclip.io.OpenCLIPDataset", "path": SHIPPED},
-        {"type": "robustmedclip.io.OpenCLIPDataset", "model": "ViT-B-32", "pretrained": WEIGHTS},
+        {"type": "open_clip", "path": SHIPPED},
+        {"type": "open_clip", "model": "ViT-B-32", "pretrained": WEIGHTS},
         CHECKPOINT,
-        {"type": "robustmedclip.io.TransformersDataset", "model": SHIPPED, "weights": WEIGHTS},
-        {"type": "robustmedclip.io.RobustMedCLIPDataset", "base": CHECKPOINT, "adapter": SHIPPED},
-        {"type": "robustmedclip.io.AuthorsModelDataset", "model": CHECKPOINT, "switches": ["no_logit_scale"]},
+        {"type": "transformers", "model": SHIPPED, "weights": WEIGHTS},
+        {"type": "robustmedclip", "base": CHECKPOINT, "adapter": SHIPPED},
     ],
     ids=["path", "pretrained", "weights and text", "model", "base and adapter", "model of another"],
 )
 def test_relative_paths_are_those_from_the_projects_root(tmp_path, monkeypatch, entry):
-    dataset = AbstractDataset.from_config("model", entry)
+    dataset = model_dataset(entry)
     signature = dataset.signature()
     monkeypatch.chdir(tmp_path)
-    elsewhere = AbstractDataset.from_config("model", entry)
+    elsewhere = model_dataset(entry)
     assert elsewhere.problems() == [] and all(Path(path).exists() for path in elsewhere.paths())
     assert elsewhere.signature() == signature and len(signature[1]) > 0
 
 
 def test_missing_files_are_found_before_loading(tmp_path):
-    assert "there is no" in OpenCLIPDataset(path=str(tmp_path / "gone")).problems()[0]
-    assert "there is no" in OpenCLIPDataset(model="ViT-B-32", pretrained="models/gone.pt").problems()[0]
-    assert "open_clip_config.json" in OpenCLIPDataset(path=str(tmp_path)).problems()[0]
-    assert OpenCLIPDataset(path=str(FOLDER)).problems() == []
-    assert OpenCLIPDataset(model="ViT-B-32", pretrained="openai").problems() == []
+    assert "there is no" in open_clip_dataset(path=str(tmp_path / "gone")).problems()[0]
+    assert "there is no" in open_clip_dataset(model="ViT-B-32", pretrained="models/gone.pt").problems()[0]
+    assert "open_clip_config.json" in open_clip_dataset(path=str(tmp_path)).problems()[0]
+    assert open_clip_dataset(path=str(FOLDER)).problems() == []
+    assert open_clip_dataset(model="ViT-B-32", pretrained="openai").problems() == []

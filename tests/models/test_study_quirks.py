@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from model_sources import model_dataset
 from torch.nn import functional as F
 
 import robustmedclip.models
 from robustmedclip.errors import InputError
-from robustmedclip.io import AuthorsModelDataset
 from robustmedclip.models.batch_norm import with_statistics_of
 from robustmedclip.models.interface import zero_shot_classifier
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
-from robustmedclip.models.study_quirks import _SWITCHES, as_the_authors
-from robustmedclip.plan.reading import AUTHORS_SWITCHES
+from robustmedclip.models.study_quirks import _SWITCHES, apply_study_quirks
+from robustmedclip.models.study_switches import STUDY_SWITCHES
 
 SHIPPED = Path(robustmedclip.models.__file__).parent / "phantom_vit"
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
@@ -29,36 +29,36 @@ def model():
 
 
 def test_the_plan_knows_every_switch():
-    assert tuple(_SWITCHES) == AUTHORS_SWITCHES
+    assert tuple(_SWITCHES) == STUDY_SWITCHES
 
 
 def test_images_are_normalised_twice(model):
-    once, twice = model.preprocess(IMAGES), as_the_authors(model, ["normalised_twice"]).preprocess(IMAGES)
+    once, twice = model.preprocess(IMAGES), apply_study_quirks(model, ["normalised_twice"]).preprocess(IMAGES)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (model.preprocess.mean, model.preprocess.std))
     torch.testing.assert_close(twice, (once - mean) / std, atol=1e-5, rtol=1e-5)
 
 
 def test_images_of_every_model_are_normalised_as_those_of_clip(model):
     own = Preprocessing((64, 64), (0.5862785,) * 3, (0.27950088,) * 3, "bilinear", "pad", "L")
-    switched = as_the_authors(dataclasses.replace(model, preprocess=own), ["clip_normalisation"])
+    switched = apply_study_quirks(dataclasses.replace(model, preprocess=own), ["clip_normalisation"])
     assert switched.preprocess == Preprocessing((64, 64), CLIP_MEAN, CLIP_STD)
 
 
 def test_class_vectors_keep_their_length_but_not_their_direction(model):
     prompts = (["a cell", "a lesion"], ["{class_name}", "an image of {class_name}"], "x-ray")
-    raw = zero_shot_classifier(as_the_authors(model, ["text_not_normalised"]), *prompts)
+    raw = zero_shot_classifier(apply_study_quirks(model, ["text_not_normalised"]), *prompts)
     assert not torch.allclose(raw.norm(dim=-1), torch.ones(2), atol=1e-3)
     one = (["a cell", "a lesion"], ["{class_name}"], "x-ray")
-    raw = zero_shot_classifier(as_the_authors(model, ["text_not_normalised"]), *one)
+    raw = zero_shot_classifier(apply_study_quirks(model, ["text_not_normalised"]), *one)
     torch.testing.assert_close(F.normalize(raw, dim=-1), zero_shot_classifier(model, *one))
 
 
 def test_a_catalog_entry_switches_the_model_of_another(model):
-    entry = {"type": "robustmedclip.io.OpenCLIPDataset", "path": str(SHIPPED)}
-    dataset = AuthorsModelDataset(model=entry, switches=["no_logit_scale"])
+    entry = {"type": "open_clip", "path": str(SHIPPED)}
+    dataset = model_dataset(entry, switches=["no_logit_scale"])
     assert dataset.load().logit_scale == 1
     assert dataset.load().content_hash() == model.content_hash()
-    assert dataset.signature() != AuthorsModelDataset(model=entry, switches=["normalised_twice"]).signature()
+    assert dataset.signature() != model_dataset(entry, switches=["normalised_twice"]).signature()
     assert dataset.problems() == []
 
 
@@ -76,4 +76,4 @@ def test_batch_statistics_are_those_of_training_mode():
 
 def test_batch_statistics_need_batch_normalisation(model):
     with pytest.raises(InputError, match="no batch normalisation: take 'batch_statistics' out"):
-        as_the_authors(model, ["batch_statistics"])
+        apply_study_quirks(model, ["batch_statistics"])

@@ -10,7 +10,7 @@ import pytest
 import sentencepiece
 import torch
 import transformers
-from kedro.io import AbstractDataset
+from model_sources import model_dataset
 from PIL import Image
 from published import TEXT, VISION, randomised, write_transformers
 from safetensors.torch import load_file, save_file
@@ -50,8 +50,8 @@ def test_weights_come_from_a_file_too(tmp_path, published):
     file = shutil.move(folder / "model.safetensors", tmp_path / "tuned.safetensors")
     with pytest.raises(InputError, match=r"no model\.safetensors"):
         load_transformers(str(folder))
-    entry = {"type": "robustmedclip.io.TransformersDataset", "model": str(folder), "weights": str(file)}
-    model = AbstractDataset.from_config("model", entry).load()
+    entry = {"type": "transformers", "model": str(folder), "weights": str(file)}
+    model = model_dataset(entry).load()
     assert model.content_hash() == load_transformers(str(published)).content_hash()
 
 

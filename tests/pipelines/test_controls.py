@@ -19,7 +19,7 @@ from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import HeadDataset
 from robustmedclip.models.interface import zero_shot_classifier
 from robustmedclip.models.open_clip import load_open_clip
-from robustmedclip.models.study_quirks import as_the_authors
+from robustmedclip.models.study_quirks import apply_study_quirks
 from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import encode, score
@@ -142,7 +142,7 @@ def test_a_data_set_does_not_see_the_others(method, fitted, model, few_shots, po
 
 
 def test_a_model_with_batch_statistics_is_fitted_as_it_is_scored(few_shots, pools):
-    resnet = as_the_authors(load_open_clip(f"local-dir:{FOLDER.with_name('phantom_resnet')}"), ["batch_statistics"])
+    resnet = apply_study_quirks(load_open_clip(f"local-dir:{FOLDER.with_name('phantom_resnet')}"), ["batch_statistics"])
     head, _ = head_of(PROBE, resnet, few_shots, *pools)
     settings = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
     for pool in pools:

@@ -12,6 +12,7 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.io.core import Version
 from kedro.runner import SequentialRunner
+from model_sources import open_clip_dataset
 
 import robustmedclip.models
 from robustmedclip.adaptation.methods import Method
@@ -20,10 +21,11 @@ from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.images.pixels import rebatched
 from robustmedclip.images.sets import ImageSet
-from robustmedclip.io import CorruptedSetDataset, FeaturesDataset, LogitsDataset, OpenCLIPDataset
-from robustmedclip.models.open_clip import load_open_clip, new_open_clip
+from robustmedclip.io import CorruptedSetDataset, FeaturesDataset, LogitsDataset
+from robustmedclip.models.open_clip import load_open_clip
+from robustmedclip.models.open_clip_network import new_open_clip
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
-from robustmedclip.models.study_quirks import as_the_authors
+from robustmedclip.models.study_quirks import apply_study_quirks
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation import create_pipeline
 from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, score
@@ -110,9 +112,7 @@ def plan_of(*models: str, read_together: bool = False, **prompts) -> Plan:
             "data_sets": {"oct": {"modality": "OCT", "source": source, **prompts}},
             "corruptions": {"suite": "medimeta-c", "names": "all"},
             "templates": ["{class_name}"],
-            "models": {
-                name: {"source": {"type": "robustmedclip.io.OpenCLIPDataset", "path": FOLDER}} for name in models
-            },
+            "models": {name: {"source": {"type": "open_clip", "path": FOLDER}} for name in models},
             "seeds": [0],
             "baseline": models[0],
             "read_together": read_together,
@@ -128,7 +128,7 @@ def test_other_prompts_encode_nothing_again(tmp_path, corrupted, monkeypatch):
         {
             "features-vit-oct": FeaturesDataset(filepath=str(tmp_path / "f.npz"), version=version),
             "logits-vit-oct": LogitsDataset(filepath=str(tmp_path / "l.npz"), version=version),
-            "model-vit": OpenCLIPDataset(path=FOLDER),
+            "model-vit": open_clip_dataset(path=FOLDER),
             "corrupted-oct": MemoryDataset(corrupted),
         }
     )
@@ -231,7 +231,7 @@ def test_the_plan_gives_the_same_files_however_its_models_read(tmp_path, corrupt
         folder = tmp_path / str(read_together)
         catalog = {"corrupted-oct": MemoryDataset(corrupted, copy_mode="assign")}
         for name in ("vit", "resnet"):
-            catalog[f"model-{name}"] = OpenCLIPDataset(path=FOLDER.replace("vit", name))
+            catalog[f"model-{name}"] = open_clip_dataset(path=FOLDER.replace("vit", name))
             catalog[f"features-{name}-oct"] = FeaturesDataset(filepath=str(folder / f"features/{name}.npz"))
             catalog[f"logits-{name}-oct"] = LogitsDataset(filepath=str(folder / f"logits/{name}.npz"))
         catalog = DataCatalog({**catalog, "params:evaluation": MemoryDataset(FLOAT32)})
@@ -251,7 +251,7 @@ def test_the_plan_gives_the_same_files_however_its_models_read(tmp_path, corrupt
 
 @pytest.fixture
 def resnet():
-    return as_the_authors(load_open_clip(f"local-dir:{FOLDER.replace('vit', 'resnet')}"), ["batch_statistics"])
+    return apply_study_quirks(load_open_clip(f"local-dir:{FOLDER.replace('vit', 'resnet')}"), ["batch_statistics"])
 
 
 def test_batch_statistics_are_those_of_the_images_of_each_condition(resnet, corrupted):

@@ -27,7 +27,7 @@ PARAMETERS = {
     "data_sets": {"oct": {"modality": "OCT", "source": {"type": "robustmedclip.io.PhantomDataset", "anatomy": "oct"}}},
     "corruptions": {"suite": "medimeta-c", "names": ["contrast"]},
     "templates": ["{class_name}"],
-    "models": {"vit": {"source": {"type": "robustmedclip.io.OpenCLIPDataset", "path": str(FOLDER)}}},
+    "models": {"vit": {"source": {"type": "open_clip", "path": str(FOLDER)}}},
     "methods": {"nearest-mean": {"type": "nearest_mean.NearestClassMean", "sharpness": 30}},
     "adaptations": {"nearest": {"method": "nearest-mean", "models": ["vit"], "fractions": [0.4]}},
     "seeds": [3],

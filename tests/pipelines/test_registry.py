@@ -10,8 +10,8 @@ from kedro.config import OmegaConfigLoader
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Node, Pipeline
+from model_sources import open_clip_dataset
 
-from robustmedclip.io import OpenCLIPDataset
 from robustmedclip.pipelines import evaluation
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.fingerprints import expected_fingerprints
@@ -112,7 +112,7 @@ def test_missing_models_of_the_paper_are_named_all_at_once_and_where_they_are_fr
     models = config["benchmark"]["models"]
     catalog = FingerprintedCatalog(
         {
-            f"model-{name}": OpenCLIPDataset(path=str(tmp_path / name), origin=model["origin"])
+            f"model-{name}": open_clip_dataset(path=str(tmp_path / name), origin=model["origin"])
             for name, model in models.items()
         }
     )

@@ -206,9 +206,9 @@ def test_released_files_become_a_source():
     parameters["data_sets"]["own"]["corruptions"] = {"suite": "medimeta-c", "names": ["contrast"]}
     plan = read_plan(parameters)
     assert [data_set.released for data_set in plan.data_sets] == ["data/01_raw/MediMeta-C/blood", None]
-    entry = catalog_entries(plan)["released-blood"]
+    entry = catalog_entries(plan, "/project")["released-blood"]
     assert (entry["suite"], entry["filepath"]) == ("medimeta-c", "data/01_raw/MediMeta-C/blood")
-    assert "released-own" not in catalog_entries(plan)
+    assert "released-own" not in catalog_entries(plan, "/project")
 
 
 def test_a_data_set_may_belong_to_a_collection():
@@ -217,12 +217,12 @@ def test_a_data_set_may_belong_to_a_collection():
 
 
 def test_sources_become_catalog_entries():
-    sources = catalog_entries(read_plan(PARAMETERS))
+    sources = catalog_entries(read_plan(PARAMETERS), "/project")
     assert set(sources) == {"raw-blood", "raw-own", "model-clip", "model-other"}
     assert sources["raw-own"]["class_names"] == ["a", "b"]
     assert "origin" not in sources["model-clip"]
     origin = {"url": "https://example.org", "licence": "MIT"}
-    assert catalog_entries(read_plan(changed("models.clip.origin", origin)))["model-clip"]["origin"] == origin
+    assert catalog_entries(read_plan(changed("models.clip.origin", origin)), "/project")["model-clip"]["origin"] == origin
 
 
 @pytest.mark.parametrize(
@@ -387,11 +387,9 @@ def test_the_authors_protocol_switches_models_and_methods():
     parameters = changed("models.clip.authors", ["normalised_twice"])
     fixed, authors = (read_plan(parameters | {"protocol": name}) for name in ("fixed", "authors"))
     assert fixed == read_plan(parameters)
-    assert catalog_entries(fixed)["model-clip"] == catalog_entries(authors)["model-clip"]["model"] | {
-        "metadata": {"kedro-viz": {"layer": "models"}}
-    }
-    assert catalog_entries(authors)["model-clip"]["switches"] == ["normalised_twice"]
-    assert catalog_entries(authors)["model-other"] == catalog_entries(fixed)["model-other"]
+    entries = [catalog_entries(plan, "/project") for plan in (fixed, authors)]
+    assert entries[0]["model-clip"] | {"switches": ["normalised_twice"]} == entries[1]["model-clip"]
+    assert entries[0]["model-other"] == entries[1]["model-other"]
     assert [plan.adaptations[0].method.features for plan in (fixed, authors)] == ["unit", "raw"]
     chosen = "the test images choose the epoch of lora"
     assert authors.protocol_summary == f"authors (clip: normalised_twice), {chosen}"

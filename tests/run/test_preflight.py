@@ -15,11 +15,12 @@ import yaml
 from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from model_sources import open_clip_dataset
 from PIL import Image
 from projects import CLASSES, ROOT, Project
 
 from robustmedclip.errors import InputError
-from robustmedclip.io import FolderDataset, OpenCLIPDataset, PhantomDataset
+from robustmedclip.io import FolderDataset, PhantomDataset
 from robustmedclip.models.inference import BATCH_SIZE, encoding_speed, image_features
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.pipelines import evaluation
@@ -215,7 +216,7 @@ def test_a_project_that_is_moved_with_its_data_is_the_same(tmp_path):
     def signature(root: Path) -> object:
         source = {"name": "cells", "modality": "microscopy", "class_names": ["a", "b"]}
         folder = FolderDataset(filepath=str(root / "data/cells"), labels=None, **source)
-        model = OpenCLIPDataset(path=str(root / "data/model"))
+        model = open_clip_dataset(path=str(root / "data/model"))
         assert str(root) in str([folder.signature(), model.signature()])
         return [relative_to_project(dataset.signature(), root) for dataset in (folder, model)]
 

@@ -251,7 +251,7 @@ PARAMETERS = yaml.safe_load((ROOT / "conf/base/parameters/methods.yml").read_tex
     },
     "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},
     "templates": ["a {modality} image showing {class_name}", "{class_name}"],
-    "models": {"vit": {"source": {"type": "robustmedclip.io.OpenCLIPDataset", "path": str(VIT)}}},
+    "models": {"vit": {"source": {"type": "open_clip", "path": str(VIT)}}},
     "adaptations": {
         "lora": {"method": "lora", "models": "all", "fractions": [0.1, 0.5], "rank": 2},
         "probe": {"method": "linear-probe", "models": "all", "fractions": [0.1]},

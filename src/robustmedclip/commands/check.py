@@ -44,7 +44,7 @@ def check(env: str | None, params: str) -> None:
         runtime_params=OmegaConf.to_container(OmegaConf.from_dotlist(params.split(","))) if params else None,
         **settings.CONFIG_LOADER_ARGS,
     )
-    entries = catalog_entries(config.plan)
+    entries = catalog_entries(config.plan, config.project.as_posix())
     with chdir(project):
         checked = check_entries(entries, FingerprintedCatalog.from_config(entries, _credentials(config)).get)
     click.echo(as_text(checked))

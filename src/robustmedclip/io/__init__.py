@@ -8,13 +8,7 @@ from robustmedclip.io.files import FilesDataset
 from robustmedclip.io.head import HeadDataset
 from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.logits import LogitsDataset
-from robustmedclip.io.models import (
-    AuthorsModelDataset,
-    CheckpointDataset,
-    OpenCLIPDataset,
-    RobustMedCLIPDataset,
-    TransformersDataset,
-)
+from robustmedclip.io.models import ModelDataset
 from robustmedclip.io.sources.folder import FolderDataset
 from robustmedclip.io.sources.medimeta import MedIMetaDataset
 from robustmedclip.io.sources.npz_source import MedMNISTDataset, NpzDataset
@@ -23,8 +17,6 @@ from robustmedclip.io.sources.released_set import ReleasedSetDataset
 
 __all__ = [
     "AdapterDataset",
-    "AuthorsModelDataset",
-    "CheckpointDataset",
     "CorruptedSetDataset",
     "FeaturesDataset",
     "FilesDataset",
@@ -34,11 +26,9 @@ __all__ = [
     "LogitsDataset",
     "MedIMetaDataset",
     "MedMNISTDataset",
+    "ModelDataset",
     "NpzDataset",
-    "OpenCLIPDataset",
     "PhantomDataset",
     "ReleasedSetDataset",
-    "RobustMedCLIPDataset",
     "TrainingCheckpointDataset",
-    "TransformersDataset",
 ]

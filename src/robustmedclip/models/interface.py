@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from robustmedclip.errors import InputError
+from robustmedclip.models.formats.model_format import ModelFormat
 from robustmedclip.models.preprocessing import Preprocessing
 
 
@@ -32,6 +33,8 @@ class VisionLanguageModel:
         Factor of the cosine similarity. An additive bias, as SigLIP has, is the same for every class and left out.
     lora_targets : str
         Regular expression of the layers of the visual encoder that LoRA adapts.
+    format : type
+        The :class:`~robustmedclip.models.formats.ModelFormat` that it is written in.
     unit_text : bool
         Whether text features have unit length, as they should.
     batch_statistics : bool
@@ -46,6 +49,7 @@ class VisionLanguageModel:
     preprocess: Preprocessing
     logit_scale: float
     lora_targets: str
+    format: type[ModelFormat]
     unit_text: bool = True
     batch_statistics: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)

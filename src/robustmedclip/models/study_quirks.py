@@ -11,6 +11,7 @@ from robustmedclip.errors import InputError
 from robustmedclip.models.batch_norm import batch_norm_layers
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
+from robustmedclip.models.study_switches import STUDY_SWITCHES
 
 
 def _normalised_twice(model: VisionLanguageModel) -> VisionLanguageModel:
@@ -48,16 +49,16 @@ def _batch_statistics(model: VisionLanguageModel) -> VisionLanguageModel:
     return replace(model, batch_statistics=True)
 
 
-_SWITCHES: dict[str, Callable[[VisionLanguageModel], VisionLanguageModel]] = {
-    "normalised_twice": _normalised_twice,
-    "clip_normalisation": _clip_normalisation,
-    "text_not_normalised": _text_not_normalised,
-    "no_logit_scale": _no_logit_scale,
-    "batch_statistics": _batch_statistics,
-}
+_SWITCHES: dict[str, Callable[[VisionLanguageModel], VisionLanguageModel]] = dict(
+    zip(
+        STUDY_SWITCHES,
+        (_normalised_twice, _clip_normalisation, _text_not_normalised, _no_logit_scale, _batch_statistics),
+        strict=True,
+    )
+)
 
 
-def as_the_authors(model: VisionLanguageModel, switches: Iterable[str]) -> VisionLanguageModel:
+def apply_study_quirks(model: VisionLanguageModel, switches: Iterable[str]) -> VisionLanguageModel:
     """The model as the study's code treats it.
 
     Parameters
@@ -65,8 +66,7 @@ def as_the_authors(model: VisionLanguageModel, switches: Iterable[str]) -> Visio
     model : VisionLanguageModel
         The model.
     switches : iterable of str
-        ``normalised_twice``, ``clip_normalisation``, ``text_not_normalised``, ``no_logit_scale``, ``batch_statistics``; applied in
-        this order.
+        Some of :data:`~robustmedclip.models.study_switches.STUDY_SWITCHES`; applied in their order.
 
     Raises
     ------

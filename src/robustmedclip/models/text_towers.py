@@ -27,6 +27,15 @@ _DIFFERENCES = {
 }
 
 
+#: What is needed of a model on the hub beside its weights.
+SMALL_FILES = ("*.json", "text/*.json", "*.txt", "*.model")
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder has the files of a tokenizer."""
+    return any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt", "tokenizer_config.json"))
+
+
 def text_tower_config(name: str, folder: Path | None) -> dict[str, Any] | None:
     """transformers' configuration of a text tower, if it is known without a network.
 

@@ -14,11 +14,9 @@ from torch import nn
 
 from robustmedclip.errors import InputError
 from robustmedclip.models.checkpoints import HUB, load_strictly, local_path, read_weights
+from robustmedclip.models.formats.transformers import MODEL_TYPES, Transformers
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.preprocessing import ChannelValues, Preprocessing, channel_values
-
-#: Model types of transformers with ``get_image_features`` and ``get_text_features`` over plain pixels.
-MODEL_TYPES = ("clip", "siglip")
 
 _FILES = ("*.json", "*.txt", "*.model", "model*.safetensors")
 
@@ -120,6 +118,7 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
         preprocess=_preprocessing(folder, config["model_type"], network.config.vision_config.image_size),
         logit_scale=float(network.logit_scale.detach().exp()),
         lora_targets=_LORA_TARGETS,
+        format=Transformers,
     )
 
 

@@ -8,12 +8,15 @@ from robustmedclip.plan import names
 from robustmedclip.plan.plan import DataSet, Plan
 
 
-def catalog_entries(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Entries of the raw data, of released corrupted sets and of the models, by the names of :mod:`~robustmedclip.plan.names`."""
+def catalog_entries(plan: Plan, root: str) -> dict[str, dict[str, Any]]:
+    """Entries of the raw data, of released corrupted sets and of the models, by the names of the plan's entries.
+
+    `root` is the folder of the project, from which the paths of models count.
+    """
     entries = {names.raw(data_set.name): _raw(data_set) for data_set in plan.data_sets}
     entries |= {names.released(data_set.name): _released(data_set) for data_set in plan.data_sets if data_set.released}
     return entries | {
-        names.model(name): _model(source, plan.switches.get(name, ())) for name, source in plan.models.items()
+        names.model(name): _model(source, plan.switches.get(name, ()), root) for name, source in plan.models.items()
     }
 
 
@@ -37,10 +40,13 @@ def _released(data_set: DataSet) -> dict[str, Any]:
     return _in_layer(entry, "raw")
 
 
-def _model(source: Mapping[str, Any], switches: tuple[str, ...]) -> dict[str, Any]:
-    entry = dict(source)
+def _model(source: Mapping[str, Any], switches: tuple[str, ...], root: str) -> dict[str, Any]:
+    settings = {name: value for name, value in source.items() if name not in ("type", "origin")}
+    entry = {"type": "robustmedclip.io.ModelDataset", "format": source["type"], "settings": settings, "root": root}
     if switches:
-        entry = {"type": "robustmedclip.io.AuthorsModelDataset", "model": entry, "switches": list(switches)}
+        entry["switches"] = list(switches)
+    if "origin" in source:
+        entry["origin"] = source["origin"]
     return _in_layer(entry, "models")
 
 

@@ -8,6 +8,7 @@ from robustmedclip.corruptions.suites import suite
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics import METRICS, Metric, metrics_named
+from robustmedclip.models.study_switches import STUDY_SWITCHES
 from robustmedclip.plan.methods import method_of, under_protocol
 from robustmedclip.plan.plan import Adaptation, DataSet, Plan, collisions
 from robustmedclip.plan.problems import parsed, refuse, shown, unknown
@@ -21,14 +22,6 @@ from robustmedclip.plan.schema import (
     Procedure,
 )
 
-#: What the study's code does to a model: see :mod:`robustmedclip.models.study_quirks`.
-AUTHORS_SWITCHES = (
-    "normalised_twice",
-    "clip_normalisation",
-    "text_not_normalised",
-    "no_logit_scale",
-    "batch_statistics",
-)
 _REQUIRED = ("data_sets", "corruptions", "templates", "models", "seeds", "baseline")
 _KNOWN = (*dict.fromkeys((*_REQUIRED, *Procedure.model_fields)), "adaptations", "methods", *SETTINGS)
 #: Parameters of earlier releases, and what stands in their place.
@@ -181,7 +174,7 @@ def _synonym_problems(place: str, entry: DataSetEntry) -> Iterator[str]:
 
 def _model(name: Any, spec: Mapping[str, Any], problems: list[str]) -> ModelEntry | None:
     if entry := parsed(ModelEntry, f"models.{name}", spec, problems):
-        problems += unknown(f"models.{name}.authors", entry.authors, AUTHORS_SWITCHES)
+        problems += unknown(f"models.{name}.authors", entry.authors, STUDY_SWITCHES)
     return entry
 
 

@@ -95,7 +95,7 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
                 raise ConfigError(problem) from error
             raise
         if key == "catalog":
-            config = config | catalog_entries(self.plan)
+            config = config | catalog_entries(self.plan, self.project.as_posix())
         return config
 
     def _parameters(self) -> dict[str, Any]:

@@ -17,10 +17,9 @@ from scipy.special import softmax
 
 from robustmedclip.adaptation.guard import as_guard
 from robustmedclip.images.pixels import batches
+from robustmedclip.models.formats import load_model
 from robustmedclip.models.inference import BATCH_SIZE, image_logits
 from robustmedclip.models.interface import zero_shot_classifier
-from robustmedclip.models.open_clip import load_open_clip
-from robustmedclip.models.transformers_clip import load_transformers
 
 PROMPTS, GUARDS = "prompts.json", "guards.json"
 
@@ -32,8 +31,7 @@ class TunedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         """Load the weights."""
         folder = Path(context.artifacts["model"])
         prompts = json.loads((folder / PROMPTS).read_text())
-        of_transformers = (folder / "config.json").is_file()
-        model = load_transformers(str(folder)) if of_transformers else load_open_clip(f"local-dir:{folder}")
+        model = load_model(folder)
         self._classes = {name: prompt["class_names"] for name, prompt in prompts.items()}
         self._model, self._classifier = model, cache(lambda name: zero_shot_classifier(model, **prompts[name]))
         guards = json.loads((folder / GUARDS).read_text())

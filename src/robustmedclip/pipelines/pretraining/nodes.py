@@ -46,7 +46,7 @@ def pretrain_model(parameters: dict[str, Any], *corpora: ImageSet, name: str) ->
     """Train one model from scratch; its folder (configuration, weights, tokenizer, card) as bytes."""
     import torch
 
-    from robustmedclip.models.open_clip import new_open_clip, save_open_clip
+    from robustmedclip.models.open_clip_network import new_open_clip, save_open_clip
     from robustmedclip.models.preprocessing import Preprocessing
     from robustmedclip.pretraining import pretrain, train_tokenizer
     from robustmedclip.pretraining.captions import all_captions

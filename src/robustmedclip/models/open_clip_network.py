@@ -1,0 +1,228 @@
+"""Networks that open_clip builds: given exactly their weights, wrapped, and written again."""
+
+import copy
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.factory import convert_state_dict, convert_to_custom_text_state_dict
+from open_clip.hf_model import HFTextEncoder
+from open_clip.tokenizer import HFTokenizer
+from safetensors.torch import save_file
+
+from robustmedclip.errors import InputError
+from robustmedclip.models.attention import UnfusedAttention, UnfusedProjection, fuse_attention, unfuse_attention
+from robustmedclip.models.checkpoints import load_strictly
+from robustmedclip.models.formats.open_clip import CONFIG, OpenCLIP
+from robustmedclip.models.interface import VisionLanguageModel
+from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
+from robustmedclip.models.text_towers import text_tower_config
+
+logger = logging.getLogger(__name__)
+
+_LORA_TARGETS = {
+    UnfusedAttention: r"visual\..+\.attn\.(q|k|v)_proj",
+    UnfusedProjection: r"visual\..+\.qkv\.(q|k|v)_proj",
+}
+_RESNET_LORA_TARGETS = r"visual\.(trunk\.)?layer\d\.\d+\.conv\d"
+
+
+def assembled(
+    config: dict[str, Any],
+    weights: dict[str, torch.Tensor],
+    settings: Mapping[str, Any] | Preprocessing,
+    *,
+    tokenizer: str,
+    folder: Path | None,
+    name: str,
+    text_tower: Mapping[str, Any] | None = None,
+) -> VisionLanguageModel:
+    """Build the network, give it exactly these weights, and wrap it.
+
+    `settings` is open_clip's ``preprocess_cfg``, or the preprocessing itself; `tokenizer` is what
+    ``open_clip.get_tokenizer`` takes, or where a tokenizer of transformers lies; `text_tower` is added to the text
+    tower's configuration, which is looked for in `folder`.
+    """
+    try:
+        network = _network(config, folder, text_tower or {})
+        tokenize = _tokenizer(tokenizer, config)
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
+        raise InputError(
+            f"The model {name} can't be loaded: {error}. Its text tower and tokenizer come from "
+            f"{folder or tokenizer}; without a network, put the tokenizer's files beside the weights, and the text "
+            "tower's config.json into the folder 'text' there"
+        ) from error
+    load_strictly(network, _adjusted(network, weights), name)
+    network.visual = unfuse_attention(network.visual).to(memory_format=torch.channels_last)
+    return VisionLanguageModel(
+        name=name,
+        network=network.requires_grad_(False).eval(),
+        tokenize=_Trimmed(tokenize, network.text.config.pad_token_id) if _is_masked(network) else tokenize,
+        preprocess=settings if isinstance(settings, Preprocessing) else _preprocessing(settings, network, name),
+        logit_scale=float(network.logit_scale.detach().exp()),
+        lora_targets=_lora_targets(network.visual),
+        format=OpenCLIP,
+        config=config,
+    )
+
+
+def _network(config: dict[str, Any], folder: Path | None, text_tower: Mapping[str, Any]) -> torch.nn.Module:
+    config = copy.deepcopy(config)
+    text, vision = config["text_cfg"], config["vision_cfg"]
+    custom = config.pop("custom_text", False) or bool(text.get("hf_model_name"))
+    build = open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    if "timm_model_name" in vision:
+        vision["timm_model_pretrained"] = False
+    if not text.get("hf_model_name"):
+        return build(**config)
+    text["hf_model_pretrained"] = False
+    known = text_tower_config(text["hf_model_name"], folder)
+    if known is None:
+        return build(**config)
+    with tempfile.TemporaryDirectory() as local:
+        (Path(local) / "config.json").write_text(json.dumps({**known, **text_tower}))
+        text["hf_model_name"] = local
+        return build(**config)
+
+
+@dataclass(frozen=True)
+class _Trimmed:
+    """A tokenizer without the padding that all texts have, for a text tower that pays no attention to it."""
+
+    tokenizer: Any
+    padding: int
+
+    def __call__(self, texts: list[str]) -> torch.Tensor:
+        tokens = self.tokenizer(texts)
+        return tokens[:, : 1 + int((tokens != self.padding).any(0).nonzero().max())]
+
+
+def _is_masked(network: torch.nn.Module) -> bool:
+    return isinstance(getattr(network, "text", None), HFTextEncoder)
+
+
+def _tokenizer(source: str, config: dict[str, Any]) -> Any:
+    if source.startswith("local-dir:") or source in open_clip.list_models():
+        return open_clip.get_tokenizer(source)
+    return HFTokenizer(source, context_length=config["text_cfg"]["context_length"])
+
+
+def _adjusted(network: torch.nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of the layouts that open_clip itself knows, as the network has them."""
+    weights = convert_state_dict(network, weights)
+    if "positional_embedding" in weights and not hasattr(network, "positional_embedding"):
+        weights = convert_to_custom_text_state_dict(weights)
+    # Sizes that older checkpoints of OpenAI's layout carry beside the weights.
+    weights = {k: v for k, v in weights.items() if k not in ("input_resolution", "context_length", "vocab_size")}
+    for scalar in ("logit_scale", "logit_bias"):
+        if scalar in weights and getattr(network, scalar) is not None:
+            weights[scalar] = weights[scalar].reshape(getattr(network, scalar).shape)
+    return weights
+
+
+#: Keys of open_clip's ``preprocess_cfg``.
+PREPROCESSING_KEYS = ("size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color")
+
+
+def _preprocessing(settings: Mapping[str, Any], network: torch.nn.Module, name: str) -> Preprocessing:
+    """open_clip's ``preprocess_cfg``, every key of it obeyed or refused; what it lacks is as CLIP has it."""
+    side = network.visual.image_size
+    size = (side, side) if isinstance(side, int) else tuple(side)
+    settings = {key: value for key, value in settings.items() if value is not None}
+    if unknown := sorted(settings.keys() - set(PREPROCESSING_KEYS)):
+        raise _wrong_preprocessing(name, f"{', '.join(unknown)} are not known: {', '.join(PREPROCESSING_KEYS)} are")
+    if not settings.get("mean") or not settings.get("std"):
+        logger.warning("The model %s doesn't say how it wants its images normalised: as CLIP's, it is assumed", name)
+    wanted = settings.get("size") or size
+    if wanted != size and [wanted] * 2 != list(size) and list(wanted if isinstance(wanted, list) else ()) != list(size):
+        raise _wrong_preprocessing(
+            name, f"'size' is {wanted!r}, and the network takes images of {size[0]} x {size[1]} px"
+        )
+    try:
+        return Preprocessing(
+            size=size,
+            mean=_of_channels(settings.get("mean") or CLIP_MEAN),
+            std=_of_channels(settings.get("std") or CLIP_STD),
+            interpolation=settings.get("interpolation") or "bicubic",
+            resize_mode=settings.get("resize_mode") or "shortest",
+            mode=settings.get("mode") or "RGB",
+            fill_color=settings.get("fill_color") or 0,
+        )
+    except ValueError as error:
+        raise _wrong_preprocessing(name, str(error)) from error
+
+
+def _wrong_preprocessing(name: str, reason: str) -> InputError:
+    return InputError(f"The model {name} can't be loaded: of its preprocessing, {reason}")
+
+
+def _of_channels(value: Any) -> tuple[float, float, float]:
+    """A number for each channel; a single one is that of all three."""
+    numbers = [value] * 3 if isinstance(value, int | float) else list(value)
+    if len(numbers) == 1:
+        numbers *= 3
+    if len(numbers) != 3 or not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError(
+            f"a mean or standard deviation is {value!r}: expected one number, or one for each of 3 channels"
+        )
+    return numbers[0], numbers[1], numbers[2]
+
+
+def _lora_targets(visual: torch.nn.Module) -> str:
+    kinds = {type(module) for module in visual.modules()}
+    return next((targets for kind, targets in _LORA_TARGETS.items() if kind in kinds), _RESNET_LORA_TARGETS)
+
+
+def new_open_clip(model_config: dict) -> torch.nn.Module:
+    """An untrained network of open_clip's ``model_cfg``; its weights are drawn from torch's generator."""
+    return open_clip.model.CLIP(**model_config)
+
+
+def save_open_clip(folder: Path, network: torch.nn.Module, model_config: dict, preprocessing: Preprocessing) -> None:
+    """Write weights and configuration as a folder that ``local-dir:`` loads.
+
+    Parameters
+    ----------
+    folder : Path
+        Existing folder.
+    network : nn.Module
+        Built by open_clip from `model_config`; unfused attention is fused again in what is written.
+    model_config : dict
+        open_clip's ``model_cfg``.
+    preprocessing : Preprocessing
+        How the model wants its images.
+    """
+    size = preprocessing.size
+    settings = {**asdict(preprocessing), "size": size[0] if size[0] == size[1] else size}
+    del settings["guard"]
+    config = {"model_cfg": model_config, "preprocess_cfg": settings}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    weights = fuse_attention(copy.deepcopy(network, shared)).state_dict()
+    weights = {name: tensor.contiguous() for name, tensor in weights.items()}
+    save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+
+
+def save_model_of_open_clip(folder: Path, model: VisionLanguageModel) -> None:
+    """Write a model as a folder that loads without a network: both towers, tokenizer and preprocessing.
+
+    Parameters
+    ----------
+    folder : Path
+        Existing folder.
+    model : VisionLanguageModel
+        As loaded; an adapter, if it has one, is merged. Attention gets back the names and shapes of open_clip and timm.
+    """
+    save_open_clip(folder, model.network, dict(model.config), model.preprocess)
+    if hasattr(model.tokenize, "tokenizer"):
+        model.tokenize.tokenizer.save_pretrained(folder)
+    if "hf_model_name" in model.config["text_cfg"]:
+        (folder / "text").mkdir()
+        tower = model.network.text.config.to_dict()
+        (folder / "text" / "config.json").write_text(json.dumps(tower, indent=2) + "\n")

@@ -1,0 +1,10 @@
+"""Names of what the study's code does to models, known without torch; :mod:`~robustmedclip.models.study_quirks` does it."""
+
+#: In the order in which they are applied.
+STUDY_SWITCHES = (
+    "normalised_twice",
+    "clip_normalisation",
+    "text_not_normalised",
+    "no_logit_scale",
+    "batch_statistics",
+)
