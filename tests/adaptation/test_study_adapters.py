@@ -159,7 +159,7 @@ def test_the_resnet_of_model_pth_is_the_studys(resnet, text_tower):
         "text": str(text_tower),
     }
     source = {"type": "robustmedclip", "base": entry, "adapter": str(study)}
-    dataset = AbstractDataset.from_config("model-rmedclip", source)
+    dataset = model_dataset(source)
     assert dataset.problems() == []
     assert len(dataset.signature()[1]) == 1 + 2 + len(list(text_tower.iterdir()))
     assert difference(dataset.load(), tuned, 224) < 1e-4

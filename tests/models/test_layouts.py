@@ -187,7 +187,7 @@ def test_every_layout_is_a_catalog_entry(tmp_path, text_tower):
         "weights": str(tmp_path / "pmc_oa"),
         "text": str(text_tower),
     }
-    dataset = AbstractDataset.from_config("model-pmcclip", entry)
+    dataset = model_dataset(entry)
     assert dataset.problems() == []
     signature = dataset.signature()
     assert dataset.load().encode_text(TEXTS).shape == (2, 24)

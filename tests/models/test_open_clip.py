@@ -1,11 +1,14 @@
 """Shipped and local models: loading, parity with open_clip's own path, errors."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from kedro.io import DatasetError
 from model_sources import model_dataset, open_clip_dataset
 from PIL import Image
 from torch.nn import functional as F
@@ -18,6 +21,7 @@ from robustmedclip.models.open_clip import _settings_of, load_open_clip
 from robustmedclip.models.preprocessing import CLIP_MEAN
 
 FOLDER = Path(robustmedclip.models.__file__).parent / "phantom_vit"
+ROOT = Path(__file__).parents[2]
 CLASSES, TEMPLATES = ("drusen", "normal retina"), ("{class_name}", "a {modality} image showing {class_name}")
 
 
@@ -134,25 +138,82 @@ CHECKPOINT = {"type": "checkpoint", "layout": "unimedclip", "weights": WEIGHTS, 
     "entry",
     [
         {"type": "open_clip", "path": SHIPPED},
-        {"type": "open_clip", "model": "ViT-B-32", "pretrained": WEIGHTS},
+        {"type": "open_clip", "model": "ViT-B-32", "pretrained": WEIGHTS, "quick_gelu": True},
         CHECKPOINT,
         {"type": "transformers", "model": SHIPPED, "weights": WEIGHTS},
         {"type": "robustmedclip", "base": CHECKPOINT, "adapter": SHIPPED},
     ],
-    ids=["path", "pretrained", "weights and text", "model", "base and adapter", "model of another"],
+    ids=["path", "pretrained", "weights and text", "model", "base and adapter"],
 )
 def test_relative_paths_are_those_from_the_projects_root(tmp_path, monkeypatch, entry):
-    dataset = model_dataset(entry)
-    signature = dataset.signature()
+    signature = model_dataset(entry, root=str(ROOT)).signature()
     monkeypatch.chdir(tmp_path)
-    elsewhere = model_dataset(entry)
-    assert elsewhere.problems() == [] and all(Path(path).exists() for path in elsewhere.paths())
+    elsewhere = model_dataset(entry, root=str(ROOT))
+    assert elsewhere.problems() == []
     assert elsewhere.signature() == signature and len(signature[1]) > 0
+
+
+def test_a_path_in_the_package_is_found_wherever_it_is_installed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dataset = open_clip_dataset(path="package:models/phantom_vit")
+    assert (
+        dataset.problems() == []
+        and dataset.load().content_hash() == load_open_clip(f"local-dir:{FOLDER}").content_hash()
+    )
+
+
+def test_whether_weights_of_a_file_were_trained_with_quick_gelu_has_to_be_said(tmp_path):
+    """open_clip has ViT-B-32 with both activations, and a file doesn't say which it was trained with."""
+    file = tmp_path / "tuned.pt"
+    network = open_clip.create_model("ViT-B-32", pretrained=None)
+    torch.save(network.state_dict(), file)
+    silent = open_clip_dataset(model="ViT-B-32", pretrained=str(file))
+    assert "write 'quick_gelu: true'" in silent.problems()[0]
+    with pytest.raises(DatasetError, match="QuickGELU"):
+        silent.load()
+    activations = {}
+    for quick_gelu in (True, False):
+        model = open_clip_dataset(model="ViT-B-32", pretrained=str(file), quick_gelu=quick_gelu).load()
+        activations[quick_gelu] = type(model.network.visual.transformer.resblocks[0].mlp.gelu).__name__
+    assert activations == {True: "QuickGELU", False: "GELU"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"mean": [0.5, 0.5]}, "a mean or standard deviation is"),
+        ({"normalise": False}, "normalise are not known"),
+        ({"size": 32}, "'size' is 32, and the network takes images of 64 x 64 px"),
+        ({"interpolation": "nearest"}, "interpolation is 'nearest'"),
+    ],
+)
+def test_preprocessing_that_cannot_be_obeyed_is_refused(tmp_path, settings, problem):
+    folder = shutil.copytree(FOLDER, tmp_path / "model")
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["preprocess_cfg"] |= settings
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=problem):
+        load_open_clip(f"local-dir:{folder}")
+
+
+def test_one_mean_is_that_of_all_channels_and_none_is_said_to_be_clips(tmp_path, caplog):
+    folder = shutil.copytree(FOLDER, tmp_path / "model")
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["preprocess_cfg"] |= {"mean": 0.25, "std": [0.5]}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    preprocess = load_open_clip(f"local-dir:{folder}").preprocess
+    assert (preprocess.mean, preprocess.std) == ((0.25,) * 3, (0.5,) * 3) and not caplog.records
+    del config["preprocess_cfg"]
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    load_open_clip(f"local-dir:{folder}")
+    assert "as CLIP's, it is assumed" in caplog.text
 
 
 def test_missing_files_are_found_before_loading(tmp_path):
     assert "there is no" in open_clip_dataset(path=str(tmp_path / "gone")).problems()[0]
-    assert "there is no" in open_clip_dataset(model="ViT-B-32", pretrained="models/gone.pt").problems()[0]
+    assert (
+        "there is no" in open_clip_dataset(model="ViT-B-32", pretrained="models/gone.pt", quick_gelu=True).problems()[0]
+    )
     assert "open_clip_config.json" in open_clip_dataset(path=str(tmp_path)).problems()[0]
     assert open_clip_dataset(path=str(FOLDER)).problems() == []
     assert open_clip_dataset(model="ViT-B-32", pretrained="openai").problems() == []

@@ -222,7 +222,9 @@ def test_sources_become_catalog_entries():
     assert sources["raw-own"]["class_names"] == ["a", "b"]
     assert "origin" not in sources["model-clip"]
     origin = {"url": "https://example.org", "licence": "MIT"}
-    assert catalog_entries(read_plan(changed("models.clip.origin", origin)), "/project")["model-clip"]["origin"] == origin
+    assert (
+        catalog_entries(read_plan(changed("models.clip.origin", origin)), "/project")["model-clip"]["origin"] == origin
+    )
 
 
 @pytest.mark.parametrize(

@@ -77,14 +77,21 @@ def catalog_of(tmp_path, version: str) -> FingerprintedCatalog:
         ({"type": "robustmedclip.io.FolderDatset", "filepath": "x"}, "'FolderDatset' not found in 'robustmedclip.io'"),
         ({"type": "robustmedclip.io.FilesDataset", "filepath": "x", "pth": "y"}, "unexpected keyword argument 'pth'"),
         (
-            {"type": "open_clip", "path": "clip", "pretrained": "openai"},
+            {
+                "type": "robustmedclip.io.ModelDataset",
+                "format": "open_clip",
+                "settings": {"path": "clip", "pretrained": "openai"},
+            },
             "clip brings its own weights, and 'pretrained: openai' names others: leave 'pretrained' out",
         ),
         (
             {
-                "type": "robustmedclip",
-                "base": {"type": "open_clip", "model": "hf-hub:a/b", "pretrained": "x.pt"},
-                "adapter": "model.pth",
+                "type": "robustmedclip.io.ModelDataset",
+                "format": "robustmedclip",
+                "settings": {
+                    "base": {"type": "open_clip", "model": "hf-hub:a/b", "pretrained": "x.pt"},
+                    "adapter": "model.pth",
+                },
             },
             "hf-hub:a/b brings its own weights, and 'pretrained: x.pt' names others: leave 'pretrained' out",
         ),
