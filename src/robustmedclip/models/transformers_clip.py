@@ -31,8 +31,8 @@ _OBEYED = frozenset(
     | {"crop_size", "image_mean", "image_std", "resample", "rescale_factor", "size"}
 )
 
-#: Keys that leave the pixels of grey and RGB images as they are: names of classes, layout and device of the output, what
-#: is done to other images (``do_convert_rgb``), and settings of what is refused when it is on (``pad_size``).
+#: Keys that leave the pixels of grey and RGB images as they are: names of classes, layout and device of the output,
+#: what is done to other images (``do_convert_rgb``), and settings of what is refused when it is on (``pad_size``).
 _WITHOUT_EFFECT = frozenset(
     {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class", "transformers_version"}
     | {"data_format", "device", "disable_grouping", "input_data_format", "return_tensors", "use_fast"}
@@ -105,17 +105,19 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
             f"{', '.join(MODEL_TYPES)} (SigLIP 2 of a fixed resolution is of type siglip)"
         )
     network = _network(folder, name)
+    text, vision = network.config.text_config, network.config.vision_config
+    tokenize = _tokenize(folder, text.max_position_embeddings, text.vocab_size)
+    preprocess = _preprocessing(folder, config["model_type"], vision.image_size)
     state: dict[str, torch.Tensor] = {}
     for file in [Path(weights)] if weights else _weight_files(folder, model):
         state |= read_weights(file)
     load_strictly(network, state, name)
-    text = network.config.text_config
     towers: Any = Towers(network).requires_grad_(False).eval()
     return VisionLanguageModel(
         name=name,
         network=towers.to(memory_format=torch.channels_last),
-        tokenize=_tokenize(folder, text.max_position_embeddings, text.vocab_size),
-        preprocess=_preprocessing(folder, config["model_type"], network.config.vision_config.image_size),
+        tokenize=tokenize,
+        preprocess=preprocess,
         logit_scale=float(network.logit_scale.detach().exp()),
         lora_targets=_LORA_TARGETS,
         format=Transformers,
@@ -169,8 +171,8 @@ class _Tokenize:
         tokens: torch.Tensor = encoded.input_ids
         if (largest := int(tokens.max())) >= self.vocabulary:
             raise InputError(
-                f"The tokenizer in {self.folder} gives token {largest}, and the model has {self.vocabulary}: they are not "
-                f"of the same model, or changed. {_tokenizer_advice(self.folder)}"
+                f"The tokenizer in {self.folder} gives token {largest}, and the model has {self.vocabulary}: they are "
+                f"not of the same model, or changed. {_tokenizer_advice(self.folder)}"
             )
         return tokens
 
@@ -269,7 +271,7 @@ def _required(settings: Mapping[str, Any], key: str) -> Any:
 
 
 def _target(settings: Mapping[str, Any], crops: bool) -> tuple[tuple[int, int], str]:
-    """Height and width after scaling, and how they are reached; `crops`: whether to, where ``do_center_crop`` is missing."""
+    """Height and width after scaling, and how they are reached; `crops` is ``do_center_crop`` where it is missing."""
     size, is_cropped = _required(settings, "size"), _is_on(settings, "do_center_crop", crops)
     if isinstance(size, dict) and size.keys() == {"shortest_edge"}:
         size = size["shortest_edge"]
