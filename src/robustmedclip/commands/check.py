@@ -16,7 +16,7 @@ from robustmedclip.errors import InputError
 from robustmedclip.images.corrupted import ReleasedSet
 from robustmedclip.images.pixels import batches
 from robustmedclip.images.sets import ImageSet
-from robustmedclip.io.sources.source import is_source
+from robustmedclip.io.external import is_external
 from robustmedclip.pipelines.ingestion.nodes import ingest
 from robustmedclip.plan import names
 from robustmedclip.plan.entries import catalog_entries
@@ -83,14 +83,15 @@ def as_text(checked: Iterable[tuple[str, str, str]]) -> str:
 
 
 def _checked(dataset: Any, pixels: bool) -> tuple[str, str]:
-    if is_source(dataset) and (absent := dataset.missing()):
-        return "missing", absent
+    external = is_external(dataset)
     try:
-        if problems := dataset.problems() if hasattr(dataset, "problems") else []:
+        if external and (absent := dataset.missing()):
+            return "missing", absent
+        if external and (problems := dataset.problems()):
             return ("missing" if problems[0].startswith("there is no ") else "damaged"), "; ".join(problems)
         if not pixels:
             return "present", ""
-        loaded = dataset.verified() if hasattr(dataset, "verified") else dataset.load()
+        loaded = dataset.verified() if external else dataset.load()
         if isinstance(loaded, ReleasedSet):
             return "present", f"{len(loaded.shapes)} conditions"
         return "present", _read_splits(loaded)

@@ -8,6 +8,7 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 
+from robustmedclip.io.external import is_external
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.fingerprints import expected_fingerprints, signature_fingerprint
 
@@ -52,7 +53,7 @@ def input_fingerprint(name: str, catalog: FingerprintedCatalog, project: Path) -
     if name == "parameters" or name.startswith("params:"):
         return catalog.load(name)
     dataset = catalog.get(name)
-    if hasattr(dataset, "signature"):
+    if is_external(dataset):
         return signature_fingerprint(dataset, relative_to_project(dataset.signature(), project))
     return catalog.stored_fingerprint(name)
 

@@ -10,6 +10,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 
 from robustmedclip.errors import InputError
+from robustmedclip.io.external import is_external
 from robustmedclip.plan.names import spoken
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.config import BenchmarkConfigLoader
@@ -80,7 +81,7 @@ def input_problems(
     problems, stored = [], set()
     for name in sorted(pipeline.inputs()):
         dataset = catalog.get(name)
-        if hasattr(dataset, "problems"):
+        if is_external(dataset):
             problems += [f"{spoken(name)}: {problem}" for problem in dataset.problems()]
         elif not catalog.exists(name):
             problems.append(f"{spoken(name)} does not exist; the pipeline '{maker_of(name)}' makes it")

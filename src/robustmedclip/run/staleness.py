@@ -9,6 +9,7 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 
 from robustmedclip.errors import first_ten
+from robustmedclip.io.external import is_external
 from robustmedclip.plan.names import spoken
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.fingerprint_hook import input_fingerprint
@@ -72,7 +73,7 @@ def _expected(making: Pipeline, catalog: FingerprintedCatalog, project: Path) ->
     missing = []
 
     def fingerprint(name: str) -> Any:
-        if hasattr(dataset := catalog.get(name), "missing") and dataset.missing():
+        if is_external(dataset := catalog.get(name)) and dataset.missing():
             missing.append(name)
             return UNKNOWN
         return input_fingerprint(name, catalog, project)
