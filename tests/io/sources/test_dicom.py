@@ -187,6 +187,8 @@ def report(sop_class: str, **tags) -> io.BytesIO:
         (dicom(GREY, SOPClassUID=pydicom.uid.RTDoseStorage), "levels are doses"),
         (dicom(GREY, SOPClassUID=pydicom.uid.SegmentationStorage), "pixels are labels"),
         (dicom(GREY, "PALETTE COLOR"), "brings no palette"),
+        (dicom(COLOUR, "YBR_ICT"), "YBR_ICT and not JPEG 2000"),
+        (dicom(GREY, PixelData=b""), "without pixels"),
         (dicom(DEEP, bits=12, HighBit=15), "the highest bit 15 of 12"),
         (dicom(GREY, RescaleSlope="0", RescaleIntercept="0"), "slope 0"),
         (dicom(GREY, PresentationLUTShape="INVERSE"), "asks to be shown inverted"),

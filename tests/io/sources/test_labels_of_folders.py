@@ -361,3 +361,20 @@ def test_a_long_table_is_checked_in_time_that_grows_with_its_length(table):
 
     seconds(1000)
     assert min(seconds(80_000) for _ in range(2)) < 24 * min(seconds(10_000) for _ in range(3))
+
+
+def test_a_folder_that_can_not_be_listed_is_refused_whatever_is_included(classes, monkeypatch):
+    scan = os.scandir
+
+    def denied(path):
+        if str(path).endswith("cat"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    assert "cat can't be listed" in "; ".join(source(classes, include=["*.png"]).problems())
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    assert "file can't be listed (Not a directory)" in "; ".join(source(tmp_path / "file").problems())

@@ -5,6 +5,7 @@ import pytest
 from robustmedclip.io import ImageSetDataset, PhantomDataset
 from robustmedclip.io.sources import SOURCES
 from robustmedclip.io.sources.source import Source, is_source
+from robustmedclip.io.versioned import SourceError
 from robustmedclip.pipelines.ingestion.nodes import ingest_and_describe
 from robustmedclip.plugins import plugged_in
 
@@ -36,3 +37,19 @@ def test_what_a_source_says_of_its_images_goes_into_the_stored_sets_and_the_data
         stored = ImageSetDataset(filepath=str(tmp_path / f"{images.split}.npz"))
         stored.save(images)
         assert stored.load().synthetic and stored.load().release is None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"size": True}, "size must lie between 28 and 1024 px, not True"),
+        ({"seed": "x"}, "seed must be a whole number"),
+        ({"counts": {"train": True, "test": 9}}, "counts must map splits to whole numbers"),
+    ],
+)
+def test_settings_of_phantoms_that_can_not_be_are_refused(change, reason):
+    settings = {"anatomy": "blood", "domain": "hospital", "counts": {"train": 16, "test": 16}, "seed": 0} | change
+    source = PhantomDataset(name="x", modality="m", **settings)
+    assert reason in source.problems()[0]
+    with pytest.raises(SourceError, match=reason):
+        source.load()

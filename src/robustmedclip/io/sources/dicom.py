@@ -14,7 +14,8 @@ PADDED = "name a padding value: its pixels are shown as black"
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _PALETTE = "PALETTE COLOR"
-_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_JPEG_2000_COLOUR = ("YBR_ICT", "YBR_RCT")
+_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", *_JPEG_2000_COLOUR)
 _REQUIRED = (
     "Rows",
     "Columns",
@@ -136,12 +137,19 @@ def _check_pixels(dataset: Any) -> None:
         raise ImageFileError("has colours of more than 8 bits: convert it to 8 bits")
     if int(dataset.get("HighBit") or bits - 1) != bits - 1:
         raise ImageFileError(f"has the highest bit {dataset.HighBit} of {bits} stored ones: save it with {bits - 1}")
+    if photometric in _JPEG_2000_COLOUR and "JPEG 2000" not in _syntax_name(dataset):
+        raise ImageFileError(f"is {photometric} and not JPEG 2000, which contradict each other: save it as RGB")
     if photometric == _PALETTE and "RedPaletteColorLookupTableDescriptor" not in dataset:
         raise ImageFileError("is PALETTE COLOR and brings no palette: save it as RGB")
     if dataset.get("PixelPresentation") in ("COLOR", "MIXED"):
         raise ImageFileError("shows some levels in colour (PixelPresentation): save it as RGB")
     if photometric == "MONOCHROME2" and dataset.get("PresentationLUTShape") == "INVERSE":
         raise ImageFileError("is MONOCHROME2 and asks to be shown inverted: save it one way")
+
+
+def _syntax_name(dataset: Any) -> str:
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    return syntax.name if syntax else ""
 
 
 def _grey(dataset: Any, window: Window | None) -> np.ndarray:
@@ -242,7 +250,7 @@ def _decoded(dataset: Any) -> np.ndarray:
         JPEG2000TransferSyntaxes,
     )
 
-    if "PixelData" not in dataset:
+    if not dataset.get("PixelData"):
         raise ImageFileError("is a DICOM file without pixels, or with levels that are not whole numbers")
     if not dataset.file_meta.get("TransferSyntaxUID"):
         if dataset["PixelData"].is_undefined_length:

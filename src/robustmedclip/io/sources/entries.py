@@ -65,7 +65,7 @@ class Entries:
         Regular files, also where links lead to; to ``size``, ``mtime`` and what else the filesystem says; ``identity`` is the
         same for two paths to one file.
     refused : dict
-        What can't be read, to the reason as the end of a sentence.
+        What can't be read, to the reason as the end of a sentence; folders end with ``/``.
     skipped : dict
         What is not read, to the reason as a noun: ``hidden``.
     """
@@ -90,7 +90,7 @@ def local_entries(folder: str) -> Entries:
             with os.scandir(os.path.join(folder, place)) as scan:
                 children = sorted(scan, key=lambda child: child.name)
         except OSError as error:
-            entries.refused[place or "."] = f"can't be listed ({error.strerror})"
+            entries.refused[f"{place}/"] = f"can't be listed ({error.strerror})"
             continue
         if place and not children:
             entries.skipped[place] = "empty folder"
@@ -143,7 +143,7 @@ def skip_other_files(entries: Entries) -> None:
 def skip_by_patterns(entries: Entries, include: Sequence[str], exclude: Sequence[str]) -> None:
     """Skip what the settings ``include`` and ``exclude`` leave out."""
     for path in [*entries.files, *entries.refused]:
-        if not is_chosen(path, include, exclude):
+        if not is_chosen(path, () if path.endswith("/") else include, exclude):
             entries.skip(path, "left out by 'include' or 'exclude'")
 
 

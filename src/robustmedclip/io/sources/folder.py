@@ -173,7 +173,11 @@ class FolderDataset(SourceDataset):
     def _refused(self, entries: Entries, files: Collection[str]) -> list[str]:
         """What can't be read of folders of classes; of a folder with a CSV file, what is among its `files`."""
         refused = sorted(entries.refused.items())
-        return [f"{self._path / path} {reason}" for path, reason in refused if self._labels is None or path in files]
+        return [
+            f"{self._path / path.rstrip('/')} {reason}"
+            for path, reason in refused
+            if self._labels is None or path in files
+        ]
 
     def _unmatched(self, entries: Entries) -> list[str]:
         """Patterns that no file matches: a slip of the pen would go unseen."""

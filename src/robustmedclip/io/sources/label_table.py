@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from robustmedclip.errors import first_ten
+from robustmedclip.io.sources.spelling import appearance
 
 COLUMNS = ("file", "label", "split")
 LARGEST_TABLE = 2**30
@@ -57,7 +58,7 @@ def _text(content: bytes) -> str:
 def _check_columns(columns: list[str]) -> None:
     if len(columns) == 1 and (separator := next((mark for mark in _SEPARATORS if mark in columns[0]), None)):
         raise ValueError(f"its columns are separated by {_SEPARATORS[separator]}: save it with commas")
-    meant = {column: column.strip().lower() for column in columns if column not in COLUMNS}
+    meant = {column: appearance(column).lower() for column in columns if column not in COLUMNS}
     if renamed := [f"{column!r} to {name!r}" for column, name in meant.items() if name in COLUMNS]:
         raise ValueError(f"rename its column {first_ten(renamed)}")
     if twice := sorted({column for column in columns if columns.count(column) > 1}):

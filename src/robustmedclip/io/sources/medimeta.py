@@ -112,8 +112,10 @@ class MedIMetaDataset(SourceDataset):
         if self._fs.exists(str(self._path / "images.hdf5")):
             return _hdf5_images(self._open(self._path / "images.hdf5"), str(self._path / "images.hdf5"), count)
         names = [f"{row:06d}.tiff" for row in range(count)]
-        if missing := sorted(set(names) - set(self._entries("images").files)):
-            paths = [str(self._path / "images" / name) for name in missing]
+        entries = self._entries("images")
+        if missing := sorted(set(names) - set(entries.files)):
+            reasons = {name: f" ({reason})" for name, reason in entries.refused.items()}
+            paths = [f"{self._path / 'images' / name}{reasons.get(name, '')}" for name in missing]
             raise SourceError(f"there is neither {self._path / 'images.hdf5'} nor {first_ten(paths)}")
         return image_files(self._fs, [str(self._path / "images" / name) for name in names], PixelReader())
 
@@ -142,6 +144,8 @@ class MedIMetaDataset(SourceDataset):
 
 def _scalar(value: Any) -> str:
     """A value of a YAML file as text; lists that name each other could be endless as text."""
+    if isinstance(value, bool):
+        raise SourceError(f"info.yaml has {value} in place of text, as YAML takes yes, no, on and off: quote it")
     if not isinstance(value, str | int | float):
         raise TypeError(f"a {type(value).__name__} in place of text")
     return str(value)

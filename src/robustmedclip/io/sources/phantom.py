@@ -7,6 +7,7 @@ import numpy as np
 from kedro.io import AbstractDataset
 
 from robustmedclip.images.sets import ImageSet
+from robustmedclip.io.versioned import SourceError
 
 
 class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
@@ -61,7 +62,9 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
         self.metadata = metadata
 
     def load(self) -> dict[str, ImageSet]:
-        """Draw all splits."""
+        """Draw all splits; raises ``SourceError`` with what is wrong with the settings."""
+        if problems := self.problems():
+            raise SourceError(f"Data set '{self._fields['name']}': {'; '.join(problems)}")
         from robustmedclip.phantoms import ANATOMIES, DOMAINS, Domain, draw_phantoms
 
         settings = self._settings
@@ -119,8 +122,10 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
             problems.append(f"unknown field of a domain: {', '.join(sorted(unknown))}")
         if settings["class_names"] and len(settings["class_names"]) != classes:
             problems.append(f"{len(settings['class_names'])} class names for {classes} classes")
-        counts, size = settings["counts"], settings["size"]
-        if not isinstance(counts, Mapping) or not all(isinstance(count, int) for count in counts.values()):
+        counts, size, seed = settings["counts"], settings["size"], settings["seed"]
+        if type(seed) is not int or seed < 0:
+            problems.append(f"seed must be a whole number from 0, not {seed!r}")
+        if not isinstance(counts, Mapping) or not all(type(count) is int for count in counts.values()):
             problems.append(
                 f"counts must map splits to whole numbers of images, as {{train: 600, test: 100}}, not {counts!r}"
             )
@@ -128,7 +133,7 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
             for split in ("train", "test"):
                 if counts.get(split, 0) < classes:
                     problems.append(f"counts.{split} must be at least {classes}, one image per class")
-        if not isinstance(size, int) or not 28 <= size <= 1024:
+        if type(size) is not int or not 28 <= size <= 1024:
             problems.append(f"size must lie between 28 and 1024 px, not {size!r}")
         return problems
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 def lookalikes(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     """Those of the names that look like a known one, to ``looks like 'é', spelled in another Unicode form``."""
-    looks = {name: _appearance(name).casefold() for name in names}
+    looks = {name: appearance(name).casefold() for name in names}
     wanted = set(looks.values())
-    seen = {look: other for other in known if (look := _appearance(other).casefold()) in wanted}
+    seen = {look: other for other in known if (look := appearance(other).casefold()) in wanted}
     return {
         name: f"looks like {seen[look]!r}, {difference(name, seen[look])}"
         for name, look in looks.items()
@@ -19,7 +19,7 @@ def lookalikes(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
 def same_looking(names: Iterable[str]) -> list[tuple[str, str]]:
     """Pairs of names that differ and can't be told apart by eye; upper and lower case can."""
     first: dict[str, str] = {}
-    return [(seen, name) for name in names if (seen := first.setdefault(_appearance(name), name)) != name]
+    return [(seen, name) for name in names if (seen := first.setdefault(appearance(name), name)) != name]
 
 
 def difference(name: str, other: str) -> str:
@@ -35,7 +35,7 @@ def difference(name: str, other: str) -> str:
     return "but for spaces or a variant of a character"
 
 
-def _appearance(name: str) -> str:
+def appearance(name: str) -> str:
     """A name as it looks: canonical and compatible forms, without what does not show, spaces alike."""
     if name.isascii() and name.isprintable():
         return " ".join(name.replace("\\", "/").split())

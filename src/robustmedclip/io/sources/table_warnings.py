@@ -32,7 +32,7 @@ def table_warnings(table: pd.DataFrame, drawn: bool) -> Iterator[str]:
     drawn : bool
         Whether the splits were drawn here.
     """
-    others = [str(column) for column in table.columns if column not in COLUMNS]
+    others = [str(column) for column in table.columns if column and column not in COLUMNS]
     groups = [name for name in others if name == SUBFOLDER or _GROUP.fullmatch(name.strip())]
     for name in groups:
         yield from _both_sides(table, name, drawn)
