@@ -12,6 +12,7 @@ from robustmedclip.adaptation.lora import with_lora
 from robustmedclip.adaptation.memory import activation_bytes, checkpoint_activations
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.tuning import tune
+from robustmedclip.models.formats.transformers import Transformers
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 from robustmedclip.models.transformers_clip import Towers
@@ -24,7 +25,9 @@ def of_transformers() -> VisionLanguageModel:
     network = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=16))
     targets = r"model\.vision_model\..+\.self_attn\.(q|k|v)_proj"
     preprocess = Preprocessing((32, 32), CLIP_MEAN, CLIP_STD)
-    return VisionLanguageModel("clip", Towers(network).requires_grad_(False).eval(), None, preprocess, 100.0, targets)
+    return VisionLanguageModel(
+        "clip", Towers(network).requires_grad_(False).eval(), None, preprocess, 100.0, targets, Transformers
+    )
 
 
 @pytest.fixture(scope="module", params=["open_clip", "transformers"])

@@ -9,6 +9,7 @@ import torch
 import robustmedclip.models
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.models.attention import unfuse_attention
+from robustmedclip.models.formats.open_clip import OpenCLIP
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
@@ -26,7 +27,7 @@ def load(name: str) -> VisionLanguageModel:
     network.visual = unfuse_attention(network.visual).to(memory_format=torch.channels_last)
     preprocessing = Preprocessing(size=(224, 224), mean=CLIP_MEAN, std=CLIP_STD)
     targets = r"visual\..+\.attn\.(q|k|v)_proj"
-    return VisionLanguageModel(name, network, open_clip.get_tokenizer(name), preprocessing, 100.0, targets)
+    return VisionLanguageModel(name, network, open_clip.get_tokenizer(name), preprocessing, 100.0, targets, OpenCLIP)
 
 
 def noise(side: int, count: int, classes: int) -> ImageSet:

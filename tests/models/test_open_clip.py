@@ -1,14 +1,11 @@
 """Shipped and local models: loading, parity with open_clip's own path, errors."""
 
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import open_clip
 import pytest
 import torch
-from kedro.io import DatasetError
 from model_sources import model_dataset, open_clip_dataset
 from PIL import Image
 from torch.nn import functional as F
@@ -160,53 +157,6 @@ def test_a_path_in_the_package_is_found_wherever_it_is_installed(tmp_path, monke
         dataset.problems() == []
         and dataset.load().content_hash() == load_open_clip(f"local-dir:{FOLDER}").content_hash()
     )
-
-
-def test_whether_weights_of_a_file_were_trained_with_quick_gelu_has_to_be_said(tmp_path):
-    """open_clip has ViT-B-32 with both activations, and a file doesn't say which it was trained with."""
-    file = tmp_path / "tuned.pt"
-    network = open_clip.create_model("ViT-B-32", pretrained=None)
-    torch.save(network.state_dict(), file)
-    silent = open_clip_dataset(model="ViT-B-32", pretrained=str(file))
-    assert "write 'quick_gelu: true'" in silent.problems()[0]
-    with pytest.raises(DatasetError, match="QuickGELU"):
-        silent.load()
-    activations = {}
-    for quick_gelu in (True, False):
-        model = open_clip_dataset(model="ViT-B-32", pretrained=str(file), quick_gelu=quick_gelu).load()
-        activations[quick_gelu] = type(model.network.visual.transformer.resblocks[0].mlp.gelu).__name__
-    assert activations == {True: "QuickGELU", False: "GELU"}
-
-
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
-        ({"mean": [0.5, 0.5]}, "a mean or standard deviation is"),
-        ({"normalise": False}, "normalise are not known"),
-        ({"size": 32}, "'size' is 32, and the network takes images of 64 x 64 px"),
-        ({"interpolation": "nearest"}, "interpolation is 'nearest'"),
-    ],
-)
-def test_preprocessing_that_cannot_be_obeyed_is_refused(tmp_path, settings, problem):
-    folder = shutil.copytree(FOLDER, tmp_path / "model")
-    config = json.loads((folder / "open_clip_config.json").read_text())
-    config["preprocess_cfg"] |= settings
-    (folder / "open_clip_config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=problem):
-        load_open_clip(f"local-dir:{folder}")
-
-
-def test_one_mean_is_that_of_all_channels_and_none_is_said_to_be_clips(tmp_path, caplog):
-    folder = shutil.copytree(FOLDER, tmp_path / "model")
-    config = json.loads((folder / "open_clip_config.json").read_text())
-    config["preprocess_cfg"] |= {"mean": 0.25, "std": [0.5]}
-    (folder / "open_clip_config.json").write_text(json.dumps(config))
-    preprocess = load_open_clip(f"local-dir:{folder}").preprocess
-    assert (preprocess.mean, preprocess.std) == ((0.25,) * 3, (0.5,) * 3) and not caplog.records
-    del config["preprocess_cfg"]
-    (folder / "open_clip_config.json").write_text(json.dumps(config))
-    load_open_clip(f"local-dir:{folder}")
-    assert "as CLIP's, it is assumed" in caplog.text
 
 
 def test_missing_files_are_found_before_loading(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from torch.optim.swa_utils import update_bn
 
 from robustmedclip.adaptation.samples import Samples
-from robustmedclip.models.batch_norm import own_statistics
+from robustmedclip.models.batch_norm import running_statistics
 from robustmedclip.models.inference import BATCH_SIZE
 from robustmedclip.models.interface import VisionLanguageModel
 
@@ -44,7 +44,7 @@ def adapted_statistics(
     dict
         Name in the network's state to tensor ``(channels,)``; empty for a model without such layers.
     """
-    untuned = {name: value for name, value in own_statistics(model.network).items() if value.is_floating_point()}
+    untuned = {name: value for name, value in running_statistics(model.network).items() if value.is_floating_point()}
     if not untuned:
         return {}
     members = [rng.permutation(inside)[:_MOST] for inside in samples.members() if len(inside)]

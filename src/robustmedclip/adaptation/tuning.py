@@ -23,7 +23,7 @@ from robustmedclip.adaptation.task import Task, class_vectors
 from robustmedclip.adaptation.training import train
 from robustmedclip.adaptation.training_state import Trainable
 from robustmedclip.errors import InputError
-from robustmedclip.models.batch_norm import own_statistics
+from robustmedclip.models.batch_norm import running_statistics
 from robustmedclip.models.interface import VisionLanguageModel
 
 
@@ -155,7 +155,7 @@ def _statistics(
 ) -> dict[str, torch.Tensor]:
     """Statistics of batch normalisation that the adapter holds: name in the network's state to value."""
     if method.batch_norm == "batch":
-        return own_statistics(model.network)
+        return running_statistics(model.network)
     if method.batch_norm == "adapted":
         return adapted_statistics(model, training, np.random.default_rng(derived_seed(seed, "batch normalisation")))
     return {}

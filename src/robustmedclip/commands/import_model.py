@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import yaml
@@ -14,10 +14,7 @@ from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 
 from robustmedclip.errors import InputError
-from robustmedclip.models.formats import FORMATS, ModelFormat, model_format
-
-if TYPE_CHECKING:
-    from robustmedclip.models.interface import VisionLanguageModel
+from robustmedclip.models.formats import ModelFormat, format_name, load_model, model_format
 
 _EXAMPLES = """\b
 Examples:
@@ -82,20 +79,14 @@ def _written(folder: Path, source: ModelFormat, described: dict[str, Any], licen
         save_model(staged, model, described, licence)
         content_hash, saved_format = model.content_hash(), model.format
         del model
-        if _loaded(saved_format, staged).content_hash() != content_hash:
+        if load_model(staged, format_name(saved_format)).content_hash() != content_hash:
             raise InputError(f"What was written to {staged} is not what was loaded: is the disk sound?")
         staged.chmod(0o755)
         staged.rename(folder)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
-    kind = next((short for short, path in FORMATS.items() if path.endswith(f".{saved_format.__name__}")), None)
-    name = kind or f"{saved_format.__module__}.{saved_format.__qualname__}"
-    return {"type": name, **saved_format.saved_as(_from_root(folder))}
-
-
-def _loaded(saved_format: type[ModelFormat], folder: Path) -> "VisionLanguageModel":
-    return saved_format(**saved_format.saved_as(str(folder))).load()
+    return {"type": format_name(saved_format), **saved_format.saved_as(_from_root(folder))}
 
 
 def _root() -> Path:

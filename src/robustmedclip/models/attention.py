@@ -1,7 +1,7 @@
 """Attention whose query, key and value projections are layers of their own, so that they can be adapted."""
 
 import torch
-from timm.layers import Attention
+from timm.layers.attention import Attention
 from timm.models.swin_transformer import WindowAttention
 from torch import nn
 from torch.nn import functional as F
@@ -58,7 +58,7 @@ class UnfusedAttention(nn.Module):
         return fused
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.num_heads, -1).transpose(1, 2)
 
 
 class UnfusedProjection(nn.Module):

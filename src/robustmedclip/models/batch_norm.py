@@ -1,6 +1,7 @@
 """Batch normalisation of the visual encoder: its statistics, and how to set them to those of images."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,16 +13,16 @@ from robustmedclip.models.interface import VisionLanguageModel
 STATISTICS_IMAGES = 128
 
 
-def batch_norm_layers(network: nn.Module) -> dict[str, nn.Module]:
+def batch_norm_layers(network: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
     """Layers of batch normalisation of the visual encoder that use running statistics, by their names in `network`."""
     return {
         f"visual.{name}": layer
-        for name, layer in network.visual.named_modules()
+        for name, layer in network.get_submodule("visual").named_modules()
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None
     }
 
 
-def own_statistics(network: nn.Module) -> dict[str, torch.Tensor]:
+def running_statistics(network: nn.Module) -> dict[str, torch.Tensor]:
     """Running statistics of the visual encoder, and counts of their batches: name in the network's state to tensor."""
     return {
         f"{name}.{statistic}": value
@@ -55,7 +56,7 @@ def statistics_rows(images: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).permutation(images)[:STATISTICS_IMAGES])
 
 
-def _take_statistics(layer: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+def _take_statistics(layer: Any, inputs: tuple[torch.Tensor]) -> None:
     """Set a layer's statistics to those of its input, of all positions of all images, as training mode does."""
     (activations,) = inputs
     variance, mean = torch.var_mean(activations.float(), [0, *range(2, activations.ndim)], correction=0)

@@ -49,7 +49,7 @@ class VisionLanguageModel:
     preprocess: Preprocessing
     logit_scale: float
     lora_targets: str
-    format: type[ModelFormat] = ModelFormat
+    format: type[ModelFormat]
     unit_text: bool = True
     batch_statistics: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)

@@ -62,18 +62,18 @@ class Layout:
         InputError
             If files are missing, can't be read, or hold something else.
         """
-        found = [path] if path.is_file() else [_one(path, pattern) for pattern in self.files]
-        if len(found) != len(self.files):
+        files = [path] if path.is_file() else [_only_file(path, pattern) for pattern in self.files]
+        if len(files) != len(self.files):
             raise InputError(f"{path} is one file of a model of {len(self.files)}: give the folder that holds them")
         try:
-            return self.convert([read_weights(file) for file in found])
+            return self.convert([read_weights(file) for file in files])
         except KeyError as error:
             raise InputError(
                 f"The weights in {path} can't be loaded: they lack {error}, as another model would"
             ) from error
 
 
-def _one(folder: Path, pattern: str) -> Path:
+def _only_file(folder: Path, pattern: str) -> Path:
     files = sorted(file for suffix in pattern.split("|") for file in folder.glob(suffix))
     if len(files) != 1:
         names = ", ".join(file.name for file in files) or "none"
@@ -139,8 +139,8 @@ def pmcclip(parts: list[Weights]) -> Converted:
     the last hidden state of its first token, among 77 of which none is masked, padding neither; images have CLIP's
     mean and standard deviation. BERT's pooling layer had no part in it.
     """
-    image, text, projection = parts
-    (projection,) = projection.values()
+    image, text, projections = parts
+    (projection,) = projections.values()
     blocks = [len({name.split(".")[1] for name in image if name.startswith(f"layer{i}.")}) for i in (1, 2, 3, 4)]
     width = image["layer1.0.conv1.weight"].shape[0]
     grid = round((image["attnpool.positional_embedding"].shape[0] - 1) ** 0.5)

@@ -70,17 +70,19 @@ def load_open_clip(
     config = open_clip.get_model_config(model)
     if config is None:
         raise InputError(f"open_clip has no model {model!r}; it has {', '.join(open_clip.list_models())}")
-    weights, settings = _named_weights(model, pretrained)
+    state, settings = _named_weights(model, pretrained)
     if quick_gelu is not None:
         config = {**config, "quick_gelu": quick_gelu}
-    return assembled(config, weights, settings, tokenizer=model, folder=None, name=name or f"{model} ({pretrained})")
+    return assembled(config, state, settings, tokenizer=model, folder=None, name=name or f"{model} ({pretrained})")
 
 
 def _from_folder(folder: Path, weights: Path, tokenizer: str, name: str) -> VisionLanguageModel:
     file = folder / CONFIG
     try:
         content = json.loads(file.read_text())
-        config, settings = content["model_cfg"], content.get("preprocess_cfg", {})
+        config, settings = content["model_cfg"], content.get("preprocess_cfg") or {}
+        if not isinstance(config, dict) or not isinstance(settings, dict):
+            raise TypeError("model_cfg or preprocess_cfg holds no settings")
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(
             f"The model in {folder} can't be loaded: {file} is not a configuration of open_clip ({error})"
@@ -115,7 +117,7 @@ def _settings_of(model: str) -> dict[str, Any]:
     """The preprocessing of all weights that open_clip knows of a model; where they differ, or it knows none, CLIP's."""
     known = [get_pretrained_cfg(model, tag) for tag in open_clip.list_pretrained_tags_by_model(model)]
     settings = [_preprocessing_in(config) for config in known]
-    if settings and all(one == settings[0] for one in settings):
+    if settings and all(other == settings[0] for other in settings):
         return settings[0]
     logger.warning(
         "The weights are a file, which doesn't say how %s wants its images: they are prepared as CLIP's. If it was trained "

@@ -23,6 +23,7 @@ from robustmedclip.models.formats.open_clip import CONFIG, OpenCLIP
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 from robustmedclip.models.text_towers import text_tower_config
+from robustmedclip.models.tokenizers import CheckedTokenizer, checked_tokenizer, save_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -51,19 +52,22 @@ def assembled(
     """
     try:
         network = _network(config, folder, text_tower or {})
-        tokenize = _tokenizer(tokenizer, config)
-    except (OSError, ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
+        tokenize = _checked_tokenizer(tokenizer, config, network)
+    except InputError:
+        raise
+    except Exception as error:  # a changed configuration fails wherever its values are used
         raise InputError(
             f"The model {name} can't be loaded: {error}. Its text tower and tokenizer come from "
             f"{folder or tokenizer}; without a network, put the tokenizer's files beside the weights, and the text "
             "tower's config.json into the folder 'text' there"
         ) from error
     load_strictly(network, _adjusted(network, weights), name)
-    network.visual = unfuse_attention(network.visual).to(memory_format=torch.channels_last)
+    unfused: Any = unfuse_attention(network.visual)
+    network.visual = unfused.to(memory_format=torch.channels_last)
     return VisionLanguageModel(
         name=name,
         network=network.requires_grad_(False).eval(),
-        tokenize=_Trimmed(tokenize, network.text.config.pad_token_id) if _is_masked(network) else tokenize,
+        tokenize=tokenize,
         preprocess=settings if isinstance(settings, Preprocessing) else _preprocessing(settings, network, name),
         logit_scale=float(network.logit_scale.detach().exp()),
         lora_targets=_lora_targets(network.visual),
@@ -72,7 +76,7 @@ def assembled(
     )
 
 
-def _network(config: dict[str, Any], folder: Path | None, text_tower: Mapping[str, Any]) -> torch.nn.Module:
+def _network(config: dict[str, Any], folder: Path | None, text_tower: Mapping[str, Any]) -> Any:
     config = copy.deepcopy(config)
     text, vision = config["text_cfg"], config["vision_cfg"]
     custom = config.pop("custom_text", False) or bool(text.get("hf_model_name"))
@@ -107,6 +111,18 @@ def _is_masked(network: torch.nn.Module) -> bool:
     return isinstance(getattr(network, "text", None), HFTextEncoder)
 
 
+def _checked_tokenizer(source: str, config: dict[str, Any], network: Any) -> CheckedTokenizer:
+    """The tokenizer at `source`, without needless padding where the text tower masks it."""
+
+    def build() -> Any:
+        tokenizer = _tokenizer(source, config)
+        return _Trimmed(tokenizer, network.text.config.pad_token_id) if _is_masked(network) else tokenizer
+
+    text = getattr(network, "text", network)
+    folder = Path(source.removeprefix("local-dir:"))
+    return checked_tokenizer(build, getattr(text, "config", text).vocab_size, folder if folder.is_dir() else None)
+
+
 def _tokenizer(source: str, config: dict[str, Any]) -> Any:
     if source.startswith("local-dir:") or source in open_clip.list_models():
         return open_clip.get_tokenizer(source)
@@ -130,29 +146,26 @@ def _adjusted(network: torch.nn.Module, weights: dict[str, torch.Tensor]) -> dic
 PREPROCESSING_KEYS = ("size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color")
 
 
-def _preprocessing(settings: Mapping[str, Any], network: torch.nn.Module, name: str) -> Preprocessing:
+def _preprocessing(settings: Mapping[str, Any], network: Any, name: str) -> Preprocessing:
     """open_clip's ``preprocess_cfg``, every key of it obeyed or refused; what it lacks is as CLIP has it."""
     side = network.visual.image_size
     size = (side, side) if isinstance(side, int) else tuple(side)
     settings = {key: value for key, value in settings.items() if value is not None}
     if unknown := sorted(settings.keys() - set(PREPROCESSING_KEYS)):
         raise _wrong_preprocessing(name, f"{', '.join(unknown)} are not known: {', '.join(PREPROCESSING_KEYS)} are")
-    if not settings.get("mean") or not settings.get("std"):
+    if not {"mean", "std"} <= settings.keys():
         logger.warning("The model %s doesn't say how it wants its images normalised: as CLIP's, it is assumed", name)
-    wanted = settings.get("size") or size
-    if wanted != size and [wanted] * 2 != list(size) and list(wanted if isinstance(wanted, list) else ()) != list(size):
+    wanted = settings.get("size", list(size))
+    if (wanted, wanted) != size and wanted != list(size):
         raise _wrong_preprocessing(
             name, f"'size' is {wanted!r}, and the network takes images of {size[0]} x {size[1]} px"
         )
     try:
         return Preprocessing(
             size=size,
-            mean=_of_channels(settings.get("mean") or CLIP_MEAN),
-            std=_of_channels(settings.get("std") or CLIP_STD),
-            interpolation=settings.get("interpolation") or "bicubic",
-            resize_mode=settings.get("resize_mode") or "shortest",
-            mode=settings.get("mode") or "RGB",
-            fill_color=settings.get("fill_color") or 0,
+            mean=settings.get("mean", CLIP_MEAN),
+            std=settings.get("std", CLIP_STD),
+            **{key: settings[key] for key in settings.keys() - {"size", "mean", "std"}},
         )
     except ValueError as error:
         raise _wrong_preprocessing(name, str(error)) from error
@@ -160,18 +173,6 @@ def _preprocessing(settings: Mapping[str, Any], network: torch.nn.Module, name: 
 
 def _wrong_preprocessing(name: str, reason: str) -> InputError:
     return InputError(f"The model {name} can't be loaded: of its preprocessing, {reason}")
-
-
-def _of_channels(value: Any) -> tuple[float, float, float]:
-    """A number for each channel; a single one is that of all three."""
-    numbers = [value] * 3 if isinstance(value, int | float) else list(value)
-    if len(numbers) == 1:
-        numbers *= 3
-    if len(numbers) != 3 or not all(isinstance(number, int | float) for number in numbers):
-        raise ValueError(
-            f"a mean or standard deviation is {value!r}: expected one number, or one for each of 3 channels"
-        )
-    return numbers[0], numbers[1], numbers[2]
 
 
 def _lora_targets(visual: torch.nn.Module) -> str:
@@ -220,9 +221,8 @@ def save_model_of_open_clip(folder: Path, model: VisionLanguageModel) -> None:
         As loaded; an adapter, if it has one, is merged. Attention gets back the names and shapes of open_clip and timm.
     """
     save_open_clip(folder, model.network, dict(model.config), model.preprocess)
-    if hasattr(model.tokenize, "tokenizer"):
-        model.tokenize.tokenizer.save_pretrained(folder)
+    save_tokenizer(model.tokenize, folder)
     if "hf_model_name" in model.config["text_cfg"]:
         (folder / "text").mkdir()
-        tower = model.network.text.config.to_dict()
-        (folder / "text" / "config.json").write_text(json.dumps(tower, indent=2) + "\n")
+        network: Any = model.network
+        (folder / "text" / "config.json").write_text(json.dumps(network.text.config.to_dict(), indent=2) + "\n")

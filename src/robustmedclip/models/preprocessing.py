@@ -64,6 +64,8 @@ class Preprocessing:
                 raise ValueError(f"{field} is {getattr(self, field)!r}; known are {', '.join(known)}")
         for field in ("mean", "std"):
             object.__setattr__(self, field, channel_values(getattr(self, field), field))
+        if type(self.fill_color) is not int or not 0 <= self.fill_color <= 255:
+            raise ValueError(f"fill_color is {self.fill_color!r}; it is a level of grey, from 0 to 255")
         if min(self.std) <= 0:
             raise ValueError(f"std is {self.std}; a standard deviation is above 0")
 

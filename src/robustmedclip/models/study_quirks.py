@@ -10,15 +10,16 @@ from dataclasses import replace
 from robustmedclip.errors import InputError
 from robustmedclip.models.batch_norm import batch_norm_layers
 from robustmedclip.models.interface import VisionLanguageModel
-from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD
+from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, channel_values
 from robustmedclip.models.study_switches import STUDY_SWITCHES
 
 
 def _normalised_twice(model: VisionLanguageModel) -> VisionLanguageModel:
     """CLIP's images: the loader normalises them, then the model does (dataset.py:503, models.py:46)."""
     channels = list(zip(model.preprocess.mean, model.preprocess.std, strict=True))
-    mean, std = tuple(m + s * m for m, s in channels), tuple(s * s for _, s in channels)
-    return replace(model, preprocess=replace(model.preprocess, mean=mean, std=std))
+    mean, std = [m + s * m for m, s in channels], [s * s for _, s in channels]
+    twice = replace(model.preprocess, mean=channel_values(mean, "mean"), std=channel_values(std, "std"))
+    return replace(model, preprocess=twice)
 
 
 def _clip_normalisation(model: VisionLanguageModel) -> VisionLanguageModel:

@@ -17,7 +17,7 @@ CLINICALBERT = "emilyalsentzer/Bio_ClinicalBERT"
 
 #: What the text towers of the medical models differ in from BERT base (Devlin et al. 2019, arXiv:1810.04805,
 #: section 3; transformers' BertConfig), by their name on the hub. The first two are older names of the third.
-_DIFFERENCES = {
+_DIFFERENCES: dict[str, dict[str, Any]] = {
     "microsoft/BiomedNLP-PubMedBERT-base-uncased-abstract": {},
     "microsoft/BiomedNLP-PubMedBERT-base-uncased-abstract-fulltext": {},
     BIOMEDBERT: {},
@@ -57,7 +57,7 @@ def text_tower_config(name: str, folder: Path | None) -> dict[str, Any] | None:
             if "hidden_size" in config:
                 return config
     if name in _DIFFERENCES:
-        return BertConfig(**_DIFFERENCES[name]).to_dict()
+        return BertConfig.from_dict(_DIFFERENCES[name]).to_dict()
     return None
 
 

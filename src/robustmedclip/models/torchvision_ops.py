@@ -49,13 +49,15 @@ def declare_missing_ops(folder: Path) -> Any:
         return None
     import torch
 
+    ops: Any = torch.ops
     for library in folder.glob("_C*"):
         try:
-            torch.ops.load_library(str(library))
+            ops.load_library(str(library))
             return None
         except OSError:
             continue
-    declarations = torch.library.Library("torchvision", "FRAGMENT")
+    library_of_ops: Any = torch.library.Library
+    declarations = library_of_ops("torchvision", "FRAGMENT")
     for op in _MISSING_OPS:
         declarations.define(op)
     return declarations

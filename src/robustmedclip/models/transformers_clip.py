@@ -17,6 +17,7 @@ from robustmedclip.models.checkpoints import HUB, load_strictly, local_path, rea
 from robustmedclip.models.formats.transformers import MODEL_TYPES, Transformers
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.preprocessing import ChannelValues, Preprocessing, channel_values
+from robustmedclip.models.tokenizers import CheckedTokenizer, checked_tokenizer, read_json, save_tokenizer
 
 _FILES = ("*.json", "*.txt", "*.model", "model*.safetensors")
 
@@ -38,11 +39,6 @@ _WITHOUT_EFFECT = frozenset(
     | {"data_format", "device", "disable_grouping", "input_data_format", "return_tensors", "use_fast"}
     | {"default_to_square", "do_convert_rgb", "image_seq_length", "pad_size"}
     | {"_processor_class", "_valid_processor_keys"}
-)
-
-_TOKENIZER_FILES = (
-    *("added_tokens.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"),
-    *("merges.txt", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model"),
 )
 
 _LORA_TARGETS = r"model\.vision_model\..+\.self_attn\.(q|k|v)_proj"
@@ -98,7 +94,7 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
     """
     folder = Path(model) if Path(model).is_dir() else local_path(f"{HUB}{model}", _FILES)
     name = name or model
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     if config.get("model_type") not in MODEL_TYPES:
         raise InputError(
             f"{name} is a model of type {config.get('model_type')!r}; those of transformers that can be evaluated are "
@@ -106,7 +102,7 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
         )
     network = _network(folder, name)
     text, vision = network.config.text_config, network.config.vision_config
-    tokenize = _tokenize(folder, text.max_position_embeddings, text.vocab_size)
+    tokenize = _tokenizer(folder, text.max_position_embeddings, text.vocab_size)
     preprocess = _preprocessing(folder, config["model_type"], vision.image_size)
     state: dict[str, torch.Tensor] = {}
     for file in [Path(weights)] if weights else _weight_files(folder, model):
@@ -122,16 +118,6 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
         lora_targets=_LORA_TARGETS,
         format=Transformers,
     )
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"The model in {file.parent} can't be loaded: {file.name} can't be read: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"The model in {file.parent} can't be loaded: {file.name} holds no settings")
-    return content
 
 
 def _network(folder: Path, name: str) -> Any:
@@ -156,50 +142,25 @@ def _weight_files(folder: Path, model: str) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class _Tokenize:
+class _Padded:
     """Padded to the full length, as CLIP and SigLIP were trained, without a mask."""
 
     tokenizer: Any
     length: int
-    vocabulary: int
-    folder: Path
 
     def __call__(self, texts: list[str]) -> torch.Tensor:
         encoded = self.tokenizer(
             texts, padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
         )
         tokens: torch.Tensor = encoded.input_ids
-        if (largest := int(tokens.max())) >= self.vocabulary:
-            raise InputError(
-                f"The tokenizer in {self.folder} gives token {largest}, and the model has {self.vocabulary}: they are "
-                f"not of the same model, or changed. {_tokenizer_advice(self.folder)}"
-            )
         return tokens
 
 
-def _tokenize(folder: Path, length: int, vocabulary: int) -> _Tokenize:
-    for file in _tokenizer_files(folder):
-        if file.suffix == ".json":
-            _json(file)
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        tokenize = _Tokenize(tokenizer, length, vocabulary, folder)
-        tokenize(["a"])
-    except InputError:
-        raise
-    except Exception as error:  # a changed file fails wherever its values are used
-        raise InputError(
-            f"The model in {folder} can't be loaded, for its tokenizer: {error!r}. {_tokenizer_advice(folder)}"
-        ) from error
-    return tokenize
+def _tokenizer(folder: Path, length: int, vocabulary: int) -> CheckedTokenizer:
+    def build() -> _Padded:
+        return _Padded(transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False), length)
 
-
-def _tokenizer_files(folder: Path) -> list[Path]:
-    return [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
-
-
-def _tokenizer_advice(folder: Path) -> str:
-    return f"Get its files again: {', '.join(file.name for file in _tokenizer_files(folder)) or 'there are none'}"
+    return checked_tokenizer(build, vocabulary, folder)
 
 
 def _preprocessing(folder: Path, model_type: str, image_size: int) -> Preprocessing:
@@ -221,10 +182,10 @@ def _preprocessing(folder: Path, model_type: str, image_size: int) -> Preprocess
 def _image_processor(folder: Path) -> tuple[Path, dict[str, Any]]:
     """The file with the settings of the images, and these: as transformers, the newer file first."""
     newer, older = folder / "processor_config.json", folder / "preprocessor_config.json"
-    if newer.is_file() and isinstance(settings := _json(newer).get("image_processor"), dict):
+    if newer.is_file() and isinstance(settings := read_json(newer).get("image_processor"), dict):
         return newer, settings
     if older.is_file():
-        return older, _json(older)
+        return older, read_json(older)
     raise InputError(
         f"The model in {folder} can't be loaded: how it wants its images is not said, and not guessed. Get its "
         "preprocessor_config.json, or its processor_config.json with an 'image_processor'"
@@ -319,9 +280,8 @@ def save_transformers(folder: Path, model: VisionLanguageModel) -> None:
         Its attention is that of transformers: nothing has to be fused.
     """
     network: Any = model.network
-    tokenize: Any = model.tokenize
     network.model.save_pretrained(folder)
-    tokenize.tokenizer.save_pretrained(folder)
+    save_tokenizer(model.tokenize, folder)
     preprocess = model.preprocess
     height, width = preprocess.size
     cropped = preprocess.resize_mode == "shortest"

@@ -153,6 +153,7 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
     """
     from robustmedclip.adaptation.tuning import merge_adapter
     from robustmedclip.models.export import save_model
+    from robustmedclip.models.formats import format_name
 
     place = {name: place for place, name in enumerate(catalog.load("leaderboard")["model"])}
     tuned = [model for model in plan.tuned_models if model.method and model.method.can_be_served]
@@ -191,6 +192,7 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
             name="best_adapter",
             python_model=str(Path(serving.__file__).with_name("served_model.py")),
             artifacts={"model": str(folder)},
+            model_config={"format": format_name(model.format)},
             signature=signature,
             input_example=(np.array(tests[first].images[:1]), {"data_set": first}),
             pip_requirements=[f"robustmedclip=={version('robustmedclip')}"],

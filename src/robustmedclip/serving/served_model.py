@@ -31,7 +31,7 @@ class TunedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         """Load the weights."""
         folder = Path(context.artifacts["model"])
         prompts = json.loads((folder / PROMPTS).read_text())
-        model = load_model(folder)
+        model = load_model(folder, (context.model_config or {}).get("format"))
         self._classes = {name: prompt["class_names"] for name, prompt in prompts.items()}
         self._model, self._classifier = model, cache(lambda name: zero_shot_classifier(model, **prompts[name]))
         guards = json.loads((folder / GUARDS).read_text())

@@ -10,7 +10,7 @@ from robustmedclip.plugins import plugged_in
 if TYPE_CHECKING:
     from robustmedclip.models.interface import VisionLanguageModel
 
-__all__ = ["FORMATS", "FORMER_NAMES", "ModelFormat", "format_class", "load_model", "model_format"]
+__all__ = ["FORMATS", "FORMER_NAMES", "ModelFormat", "format_class", "format_name", "load_model", "model_format"]
 
 #: Short names of the formats that ship; any other is named by its dotted path.
 FORMATS = {
@@ -41,6 +41,12 @@ def format_class(name: str) -> type[ModelFormat]:
     return found
 
 
+def format_name(kind: type[ModelFormat]) -> str:
+    """The name by which :func:`format_class` finds a format: a short name, or the dotted path."""
+    path = f"{kind.__module__}.{kind.__qualname__}"
+    return next((short for short, dotted in FORMATS.items() if dotted == path), path)
+
+
 def model_format(source: Mapping[str, Any], root: str = "") -> ModelFormat:
     """The format of a ``source``: ``type`` and its settings.
 
@@ -62,14 +68,22 @@ def model_format(source: Mapping[str, Any], root: str = "") -> ModelFormat:
     return format_class(source["type"])(root=root, **settings)
 
 
-def load_model(folder: Path | str) -> "VisionLanguageModel":
-    """The model in a folder of a format that ships.
+def load_model(folder: Path | str, kind: str | None = None) -> "VisionLanguageModel":
+    """The model in a folder.
+
+    Parameters
+    ----------
+    folder : Path or str
+        As the ``save`` of a format wrote it.
+    kind : str, optional
+        Name of the format; by default that of those that ship which recognises the folder.
 
     Raises
     ------
     InputError
         If the weights are missing or wrong; a folder that no format recognises is taken for one of open_clip.
     """
-    formats = [format_class(name) for name in FORMATS]
-    recognised = next((known for known in formats if known.recognises(Path(folder))), formats[0])
-    return recognised(**recognised.saved_as(str(folder))).load()
+    if kind is None:
+        kind = next((name for name in FORMATS if format_class(name).recognises(Path(folder))), "open_clip")
+    chosen = format_class(kind)
+    return chosen(**chosen.saved_as(str(folder))).load()
