@@ -152,6 +152,14 @@ def test_a_palette_gives_its_colours(bits, shift):
     np.testing.assert_array_equal(read(dicom(GREY, "PALETTE COLOR", **palette(bits, shift)), None), expected)
 
 
+def test_a_palette_of_an_odd_number_of_colours_is_padded_and_gives_its_colours():
+    names, index = ("Red", "Green", "Blue"), np.minimum(GREY, 9)
+    tags = {f"{name}PaletteColorLookupTableDescriptor": [3, 0, 8] for name in names}
+    tags |= {f"{name}PaletteColorLookupTableData": bytes([10, 20, 30, 0]) for name in names}
+    colours = np.array([10, 20, 30], np.uint8)[np.minimum(index, 2)]
+    np.testing.assert_array_equal(read(dicom(index, "PALETTE COLOR", **tags), None), np.dstack([colours] * 3))
+
+
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, pydicom.uid.ExplicitVRLittleEndian])
 def test_dicom_without_its_preamble_is_read(syntax):
     content = dicom(GREY, syntax=syntax).getvalue()

@@ -350,7 +350,7 @@ def test_sizes_that_can_not_be_are_refused(table, size):
 
 
 def test_a_long_table_is_checked_in_time_that_grows_with_its_length(table):
-    """Eight times the rows take about eight times the time, not 64."""
+    """A table 32 times as long takes far from 1,024 times as long."""
 
     def seconds(rows: int) -> float:
         lines = [f"images/{i}.png,{'dog' if i % 2 else 'cat'},{'train' if i % 3 else 'test'}" for i in range(rows)]
@@ -360,7 +360,7 @@ def test_a_long_table_is_checked_in_time_that_grows_with_its_length(table):
         return time.process_time() - started
 
     seconds(1000)
-    assert min(seconds(80_000) for _ in range(2)) < 24 * min(seconds(10_000) for _ in range(3))
+    assert seconds(160_000) < 200 * min(seconds(5_000) for _ in range(3))
 
 
 def test_a_folder_that_can_not_be_listed_is_refused_whatever_is_included(classes, monkeypatch):

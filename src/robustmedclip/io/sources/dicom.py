@@ -232,10 +232,14 @@ def _through_palette(indices: np.ndarray, dataset: Any) -> np.ndarray:
     """The colours of a palette, 8 bits: of wider entries the highest 8, unless they hold no more than 8."""
     from pydicom.pixels.processing import apply_color_lut
 
+    entries, first, _ = dataset.RedPaletteColorLookupTableDescriptor
+    for name in ("Red", "Green", "Blue"):
+        data = dataset.get(f"{name}PaletteColorLookupTableData") or b""
+        if entries % 2 and len(data) == entries + 1:  # 8 bits an entry, and a byte to make the length even
+            setattr(dataset, f"{name}PaletteColorLookupTableData", data[:entries])
     colours = apply_color_lut(indices, dataset)[..., :3]
     if colours.dtype == np.uint8:
         return colours
-    entries, first, _ = dataset.RedPaletteColorLookupTableDescriptor
     table = apply_color_lut(np.arange(first, first + (entries or 2**16)), dataset)
     return (colours >> 8 if table.max() > 255 else colours).astype(np.uint8)
 
