@@ -1,10 +1,12 @@
 """The import command: what it writes is the model, whole, in one folder, and loads with nothing else."""
 
+import json
 import re
 import shutil
 import socket
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 import yaml
@@ -128,6 +130,7 @@ def test_nothing_is_left_of_an_import_that_fails(tmp_path, published):
         (["--layout", "medclip", "--weights", "w", "--pretrained", "openai"], "--pretrained does not go with --layout"),
         (["--path", "p", "--text", "t"], "--text does not go with --path"),
         (["--layout", "medclip"], "--layout needs --weights"),
+        (["--path", "p", "--quick-gelu"], "--quick-gelu does not go with --path"),
     ],
 )
 def test_arguments_that_do_not_go_together_are_refused(arguments, message):
@@ -190,3 +193,24 @@ def test_a_folder_that_exists_is_kept(tmp_path, published):
     (tmp_path / "mine").mkdir()
     with pytest.raises(ValueError, match="exists already"):
         import_model({"type": "open_clip", "path": "x"}, tmp_path / "mine")
+
+
+def test_an_activation_that_a_file_does_not_say_is_asked_for(tmp_path):
+    (tmp_path / "tuned.pt").touch()
+    arguments = [str(tmp_path / "imported"), "--model", "ViT-B-32", "--pretrained", str(tmp_path / "tuned.pt")]
+    assert "(--quick-gelu or --no-quick-gelu to import it)" in command(*arguments).output
+    for option in ("--quick-gelu", "--no-quick-gelu"):
+        assert "tuned.pt is damaged or cut off" in command(*arguments, option).output
+
+
+@pytest.mark.parametrize("option", ["--quick-gelu", "--no-quick-gelu"])
+def test_the_activation_is_part_of_what_is_written(tmp_path, published, option):
+    write("clip", published)
+    config = json.loads((published / "clip/open_clip_config.json").read_text())["model_cfg"]
+    (published / "tiny-resnet.json").write_text(json.dumps(config))
+    open_clip.add_model_config(published / "tiny-resnet.json")
+    weights = str(published / "clip/open_clip_pytorch_model.bin")
+    result = command(str(tmp_path / "imported"), "--model", "tiny-resnet", "--pretrained", weights, option)
+    assert result.exit_code == 0, result.output
+    written = json.loads((tmp_path / "imported/open_clip_config.json").read_text())
+    assert written["model_cfg"]["quick_gelu"] is (option == "--quick-gelu")

@@ -1,9 +1,11 @@
 """A model format of a user's own: the example of the how-to, from a module outside the package."""
 
+import json
 import re
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from model_sources import model_dataset
 
 from robustmedclip.commands.import_model import import_model
 from robustmedclip.errors import InputError
-from robustmedclip.models.formats import format_class, format_name, load_model, model_format
+from robustmedclip.models.formats import FORMER_NAMES, format_class, format_name, load_model, model_format
 from robustmedclip.models.inference import image_logits
 from robustmedclip.models.interface import zero_shot_classifier
 
@@ -110,3 +112,28 @@ def test_a_wrong_name_is_said(source, change, message):
 def test_an_unknown_setting_is_said(source):
     with pytest.raises(TypeError, match="unexpected keyword argument 'pth'"):
         model_dataset({**source, "pth": "x"})
+
+
+def test_it_is_served_by_the_name_of_its_format(tmp_path, source):
+    from robustmedclip.serving.served_model import GUARDS, PROMPTS, TunedModel
+
+    model = model_format(source, str(tmp_path)).load()
+    folder = tmp_path / "served"
+    folder.mkdir()
+    model.format.save(folder, model)
+    prompts = {"class_names": ["drusen", "normal"], "templates": ["{class_name}"], "modality": "OCT"}
+    (folder / PROMPTS).write_text(json.dumps({"oct": prompts}))
+    (folder / GUARDS).write_text("{}")
+    served = TunedModel()
+    context = SimpleNamespace(artifacts={"model": str(folder)}, model_config={"format": format_name(model.format)})
+    served.load_context(context)
+    images = np.random.default_rng(0).integers(0, 256, (5, 40, 40, 3), np.uint8)
+    classifier = zero_shot_classifier(model, **prompts)
+    logits = np.concatenate(list(image_logits(model, classifier, [images])))
+    predicted = served.predict(context, images, {"data_set": "oct"})
+    np.testing.assert_allclose(predicted, torch.from_numpy(logits).double().softmax(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("former, name", FORMER_NAMES.items())
+def test_the_names_of_earlier_releases_go_on(former, name):
+    assert format_class(former) is format_class(name)

@@ -26,7 +26,12 @@ Examples:
 """
 
 #: The options that name a model, and what goes with each.
-_KINDS = {"path": (), "model": ("pretrained",), "layout": ("weights", "text"), "transformers": ("weights",)}
+_KINDS = {
+    "path": (),
+    "model": ("pretrained", "quick_gelu"),
+    "layout": ("weights", "text"),
+    "transformers": ("weights",),
+}
 
 
 def import_model(source: Mapping[str, Any], folder: Path, licence: str | None = None) -> dict[str, Any]:
@@ -106,7 +111,7 @@ def _name(folder: Path) -> str:
     return name if name[:1].isalpha() and name != "all" else f"model_{name}".strip("_")
 
 
-def _source(options: Mapping[str, str | None]) -> dict[str, Any]:
+def _source(options: Mapping[str, str | bool | None]) -> dict[str, Any]:
     """The source that the options describe.
 
     Raises
@@ -118,9 +123,9 @@ def _source(options: Mapping[str, str | None]) -> dict[str, Any]:
     if len(kinds) != 1:
         raise click.UsageError(f"Give one of {', '.join(f'--{kind}' for kind in _KINDS)}")
     (kind,) = kinds
-    for name in ("pretrained", "weights", "text"):
+    for name in ("pretrained", "quick_gelu", "weights", "text"):
         if options.get(name) is not None and name not in _KINDS[kind]:
-            raise click.UsageError(f"--{name} does not go with --{kind}")
+            raise click.UsageError(f"--{name.replace('_', '-')} does not go with --{kind}")
     if kind == "layout" and options.get("weights") is None:
         raise click.UsageError("--layout needs --weights")
     given = {name: _located(name, value) for name, value in options.items() if value is not None}
@@ -132,9 +137,9 @@ def _source(options: Mapping[str, str | None]) -> dict[str, Any]:
     return source if adapter is None else {"type": "robustmedclip", "base": source, "adapter": adapter}
 
 
-def _located(name: str, value: str) -> str:
+def _located(name: str, value: str | bool) -> str | bool:
     """The value of an option, a path as sources have it."""
-    if name in ("model", "layout") or value.startswith(("hf-hub:", "package:")):
+    if isinstance(value, bool) or name in ("model", "layout") or value.startswith(("hf-hub:", "package:")):
         return value
     is_path = name in ("path", "weights", "adapter") or os.path.exists(value)
     return _from_root(value) if is_path else value
@@ -147,11 +152,16 @@ def _located(name: str, value: str) -> str:
 @click.option("--layout", help="Layout of a published checkpoint: unimedclip, medclip or pmcclip.")
 @click.option("--transformers", help="Folder, or name on the hub, of a CLIP or SigLIP of transformers.")
 @click.option("--pretrained", help="With --model: weights file, or tag of open_clip.")
+@click.option(
+    "--quick-gelu/--no-quick-gelu",
+    default=None,
+    help="With a weights file in --pretrained: whether it was trained with the activation QuickGELU, as OpenAI's CLIP.",
+)
 @click.option("--weights", help="With --layout or --transformers: weights file, folder or hf-hub: name.")
 @click.option("--text", help="With --layout: folder, or name on the hub, of the text tower's tokenizer.")
 @click.option("--adapter", help="RobustMedCLIP's model.pth or lora_weights.safetensors, to merge into the model.")
 @click.option("--licence", help="Licence of the weights, to be noted in the folder.")
-def import_model_command(folder: Path, licence: str | None, **options: str | None) -> None:
+def import_model_command(folder: Path, licence: str | None, **options: str | bool | None) -> None:
     """Turn a published model into one local FOLDER that loads with no network; it must not exist."""
     try:
         source = import_model(_source(options), folder, licence)

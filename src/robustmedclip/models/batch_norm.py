@@ -52,7 +52,7 @@ def with_statistics_of(model: VisionLanguageModel, images: np.ndarray) -> Vision
 
 
 def statistics_rows(images: int) -> np.ndarray:
-    """Which of so many images :func:`with_statistics_of` looks at: all, or of more the same ones each time, ascending."""
+    """Which of so many images :func:`with_statistics_of` looks at, ascending: all, or of more the same each time."""
     return np.sort(np.random.default_rng(0).permutation(images)[:STATISTICS_IMAGES])
 
 

@@ -17,10 +17,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from robustmedclip.errors import InputError
+from robustmedclip.models.formats.model_format import HUB
 
 T = TypeVar("T")
-
-HUB = "hf-hub:"
 
 #: Buffers of old transformers versions that hold 0, 1, 2, ...: newer ones compute them.
 _COMPUTED = ("position_ids", "relative_position_index")

@@ -38,7 +38,7 @@ class VisionLanguageModel:
     unit_text : bool
         Whether text features have unit length, as they should.
     batch_statistics : bool
-        Whether batch normalisation has, in the evaluation, the statistics of the images that are scored, not the model's own.
+        Whether batch normalisation has, in the evaluation, the statistics of the scored images, not the model's.
     config : mapping
         open_clip's ``model_cfg``; empty for a model of transformers, whose network knows its own.
     """
@@ -125,8 +125,8 @@ def zero_shot_classifier(
     """
     if unknown := set(synonyms) - set(class_names):
         raise InputError(
-            f"{data_set or modality}: synonyms of {', '.join(map(repr, sorted(unknown)))}, which is no class; the classes "
-            f"are {', '.join(map(repr, class_names))}"
+            f"{data_set or modality}: synonyms of {', '.join(map(repr, sorted(unknown)))}, which is no class; "
+            f"the classes are {', '.join(map(repr, class_names))}"
         )
     fields = {"modality": modality} | ({"data_set": data_set} if data_set else {})
     vectors = []
@@ -142,7 +142,8 @@ def zero_shot_classifier(
     for class_name, vector in zip(class_names, vectors, strict=True):
         if (other := first.setdefault(vector.cpu().numpy().tobytes(), class_name)) != class_name:
             raise InputError(
-                f"{data_set or modality}: the prompts of {other!r} and {class_name!r} are the same to {model.name}: they are equal, "
-                "or differ only behind the tokens that it reads. Shorten the templates or the names, or give 'synonyms'"
+                f"{data_set or modality}: the prompts of {other!r} and {class_name!r} are the same to {model.name}: "
+                "they are equal, or differ only behind the tokens that it reads. Shorten the templates or the names, "
+                "or give 'synonyms'"
             )
     return F.normalize(classifier, dim=-1) if model.unit_text else classifier

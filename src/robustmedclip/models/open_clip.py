@@ -10,7 +10,8 @@ import torch
 from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg
 
 from robustmedclip.errors import InputError
-from robustmedclip.models.checkpoints import HUB, local_path, read_weights
+from robustmedclip.models.checkpoints import local_path, read_weights
+from robustmedclip.models.formats.model_format import HUB
 from robustmedclip.models.formats.open_clip import CONFIG
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.open_clip_network import assembled
@@ -120,8 +121,8 @@ def _settings_of(model: str) -> dict[str, Any]:
     if settings and all(other == settings[0] for other in settings):
         return settings[0]
     logger.warning(
-        "The weights are a file, which doesn't say how %s wants its images: they are prepared as CLIP's. If it was trained "
-        "otherwise, give a folder with %s in place of the file",
+        "The weights are a file, which doesn't say how %s wants its images: they are prepared as CLIP's. If it was "
+        "trained otherwise, give a folder with %s in place of the file",
         model,
         CONFIG,
     )

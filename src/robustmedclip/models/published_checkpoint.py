@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from robustmedclip.errors import InputError
-from robustmedclip.models.checkpoints import HUB, local_path
+from robustmedclip.models.checkpoints import local_path
+from robustmedclip.models.formats.model_format import HUB
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.layouts import LAYOUTS
 from robustmedclip.models.open_clip_network import assembled

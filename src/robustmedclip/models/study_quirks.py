@@ -1,7 +1,7 @@
 """What the study's code does to models that its description does not say, as named switches.
 
-The code is BioMedIA-MBZUAI/RobustMedCLIP at 5676e60 (arXiv:2505.15425). To compare with its published numbers, a model is
-given the switches that the code applied to it.
+The code is BioMedIA-MBZUAI/RobustMedCLIP at 5676e60 (arXiv:2505.15425). To compare with its published numbers, a model
+is given the switches that the code applied to it.
 """
 
 from collections.abc import Callable, Iterable
@@ -41,11 +41,12 @@ def _no_logit_scale(model: VisionLanguageModel) -> VisionLanguageModel:
 
 
 def _batch_statistics(model: VisionLanguageModel) -> VisionLanguageModel:
-    """A ResNet's batch normalisation: with the statistics of the images in the batch, up to 2048 of one condition in random
-    order, for ``eval()`` is never called (models.py:69, evaluate.py:78)."""
+    """A ResNet's batch normalisation: with the statistics of the images in the batch, up to 2048 of one condition in
+    random order, for ``eval()`` is never called (models.py:69, evaluate.py:78)."""
     if not batch_norm_layers(model.network):
         raise InputError(
-            f"{model.name} has no batch normalisation: take 'batch_statistics' out of the model's 'authors' in benchmark.yml"
+            f"{model.name} has no batch normalisation: take 'batch_statistics' out of the model's 'authors' in "
+            "benchmark.yml"
         )
     return replace(model, batch_statistics=True)
 

@@ -1,4 +1,4 @@
-"""Names of what the study's code does to models, known without torch; :mod:`~robustmedclip.models.study_quirks` does it."""
+"""Names of what the study's code does to models, known without torch; see :mod:`robustmedclip.models.study_quirks`."""
 
 #: In the order in which they are applied.
 STUDY_SWITCHES = (

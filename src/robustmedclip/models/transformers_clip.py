@@ -13,7 +13,8 @@ import transformers
 from torch import nn
 
 from robustmedclip.errors import InputError
-from robustmedclip.models.checkpoints import HUB, load_strictly, local_path, read_weights
+from robustmedclip.models.checkpoints import load_strictly, local_path, read_weights
+from robustmedclip.models.formats.model_format import HUB
 from robustmedclip.models.formats.transformers import MODEL_TYPES, Transformers
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.preprocessing import ChannelValues, Preprocessing, channel_values

@@ -48,8 +48,8 @@ class OpenCLIP(ModelFormat):
             )
         if self.quick_gelu is not None and not self._weights:
             raise ValueError(
-                f"'quick_gelu' goes with a file of weights in 'pretrained'; the activation of {self.path or self.model} "
-                "is known without it: leave it out"
+                f"'quick_gelu' goes with a file of weights in 'pretrained'; the activation of "
+                f"{self.path or self.model} is known without it: leave it out"
             )
         if self.quick_gelu not in (None, True, False):
             raise ValueError(f"'quick_gelu' must be true or false, not {self.quick_gelu!r}")
@@ -70,9 +70,9 @@ class OpenCLIP(ModelFormat):
             problems.append(f"{self._folder} has no {CONFIG}")
         if self.quick_gelu is None and self._weights and _has_two_activations(self.model or ""):
             problems.append(
-                f"{self._weights} doesn't say whether it was trained with the activation QuickGELU, and {self.model} is "
-                "known with and without: write 'quick_gelu: true' (OpenAI's CLIP, and what is tuned from it) or "
-                "'quick_gelu: false' beside 'pretrained'"
+                f"{self._weights} doesn't say whether it was trained with the activation QuickGELU, and {self.model} "
+                "is known with and without: write 'quick_gelu: true' (OpenAI's CLIP, and what is tuned from it) or "
+                "'quick_gelu: false' beside 'pretrained' (--quick-gelu or --no-quick-gelu to import it)"
             )
         return problems
 
@@ -89,7 +89,7 @@ class OpenCLIP(ModelFormat):
 
     @classmethod
     def save(cls, folder: Path, model: "VisionLanguageModel") -> None:
-        """Write configuration, weights and tokenizer, and the configuration of a text tower of transformers in ``text``."""
+        """Write configuration, weights and tokenizer, and in ``text`` the configuration of a tower of transformers."""
         from robustmedclip.models.open_clip_network import save_model_of_open_clip
 
         save_model_of_open_clip(folder, model)
