@@ -137,13 +137,17 @@ def zero_shot_classifier(
         except KeyError as error:
             raise InputError(f"A prompt template has {{{error.args[0]}}}, which is not given") from error
         vectors.append(model.encode_text(prompts).mean(0))
+    _check_different(class_names, vectors, data_set or modality, model.name)
     classifier = torch.stack(vectors)
+    return F.normalize(classifier, dim=-1) if model.unit_text else classifier
+
+
+def _check_different(class_names: Sequence[str], vectors: Sequence[torch.Tensor], place: str, model: str) -> None:
+    """Refuse classes that have the same vector."""
     first: dict[bytes, str] = {}
     for class_name, vector in zip(class_names, vectors, strict=True):
         if (other := first.setdefault(vector.cpu().numpy().tobytes(), class_name)) != class_name:
             raise InputError(
-                f"{data_set or modality}: the prompts of {other!r} and {class_name!r} are the same to {model.name}: "
-                "they are equal, or differ only behind the tokens that it reads. Shorten the templates or the names, "
-                "or give 'synonyms'"
+                f"{place}: the prompts of {other!r} and {class_name!r} are the same to {model}: they are equal, or differ "
+                "only behind the tokens that it reads. Shorten the templates or the names, or give 'synonyms'"
             )
-    return F.normalize(classifier, dim=-1) if model.unit_text else classifier
