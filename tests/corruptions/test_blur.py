@@ -62,7 +62,8 @@ def zoomed(image, factor):
     return enlarged[trim : trim + side, trim : trim + side]
 
 
-#: Factors that zoom blur averages, by the last and the step: as published, with the extra one that rounding adds to the first.
+#: Factors that zoom blur averages, by the last and the step: as published, with the extra one that rounding adds to the
+#: first.
 ZOOMS = {
     (1.11, 0.01): np.arange(1, 1.11, 0.01),
     (1.15, 0.01): np.arange(1, 1.16, 0.01),

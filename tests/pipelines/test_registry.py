@@ -129,8 +129,8 @@ def test_building_the_pipelines_does_not_import_torch():
         "import sys; from pathlib import Path;"
         "from kedro.framework.startup import bootstrap_project;"
         f"bootstrap_project(Path({str(ROOT)!r}));"
-        "from kedro.framework.project import pipelines, settings; from robustmedclip.run.config import BenchmarkConfigLoader;"
-        f"BenchmarkConfigLoader({str(ROOT / 'conf')!r}, env='base', **settings.CONFIG_LOADER_ARGS); dict(pipelines);"
-        "sys.exit('torch' in sys.modules)"
+        "from kedro.framework.project import pipelines, settings; from robustmedclip.run.config import "
+        f"BenchmarkConfigLoader;BenchmarkConfigLoader({str(ROOT / 'conf')!r}, env='base', "
+        "**settings.CONFIG_LOADER_ARGS); dict(pipelines);sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

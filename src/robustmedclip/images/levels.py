@@ -49,8 +49,8 @@ class LevelSummary:
         sentences = []
         if self.high - self.low < SMALLEST_SPAN:
             sentences.append(
-                f"the levels lie between {self.low} and {self.high}, and those of images from 0 to 255: scale them, or they are "
-                "seen as black or grey"
+                f"the levels lie between {self.low} and {self.high}, and those of images from 0 to 255: scale them, or "
+                "they are seen as black or grey"
             )
         if self.constant:
             named = [f"{sample_id} ({level})" for sample_id, level in self.constant.items()]

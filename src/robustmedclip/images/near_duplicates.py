@@ -1,8 +1,8 @@
 """Images that show the same picture, found by perceptual hashes.
 
 The hash is that of C. Zauner, Implementation and benchmarking of perceptual image hash functions (thesis, Hagenberg
-2010), section 3.2.2: signs of the low frequencies of a discrete cosine transform about their median. It takes the lowest
-16 x 16 frequencies where the thesis takes 8 x 8, because medical images of one kind look alike.
+2010), section 3.2.2: signs of the low frequencies of a discrete cosine transform about their median. It takes the
+lowest 16 x 16 frequencies where the thesis takes 8 x 8, because medical images of one kind look alike.
 
 Collections made from the same source frame its images in other ways: MedMNIST cuts the central 200 of 360 pixels of a
 blood cell, and the central square of an X-ray or OCT scan, which MedIMeta pads with black to a square. Each image
@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 #: Images that differ in at most this many of the 256 bits count as the same picture. Among 300,000 pairs of different
-#: phantoms the closest differ in 44 (chest X-rays 50); the same image after JPEG of quality 60, a change of brightness or a
-#: detour over 28 px in 20 at most, after a change of framing and a detour over 28 px in 26.
+#: phantoms the closest differ in 44 (chest X-rays 50); the same image after JPEG of quality 60, a change of brightness
+#: or a detour over 28 px in 20 at most, after a change of framing and a detour over 28 px in 26.
 LARGEST_DISTANCE = 36
 FRAMINGS = ("whole", "centre", "content")
 HASH_BYTES = 32
@@ -64,8 +64,8 @@ def pixel_digests(images: np.ndarray) -> list[str]:
 def nearest(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each hash of `first` the one of `second` that differs in the fewest bits.
 
-    The distances are a product of matrices of -1 and 1, block by block, so that time and memory don't depend on how alike
-    the images are.
+    The distances are a product of matrices of -1 and 1, block by block, so that time and memory don't depend on how
+    alike the images are.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ def nearest(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarr
     Returns
     -------
     rows, distances : ndarray
-        int64 ``(N,)``: row in `second`, the first of several; and number of bits that differ, 256 where nothing matches.
+        int64 ``(N,)``: row in `second`, the first of several; and number of bits that differ, 256 where nothing
+        matches.
     """
     rows, distances = np.zeros(len(first), np.int64), np.full(len(first), 8 * HASH_BYTES)
     for ours, our_signs in _signs(first):

@@ -148,6 +148,6 @@ def _check_different(class_names: Sequence[str], vectors: Sequence[torch.Tensor]
     for class_name, vector in zip(class_names, vectors, strict=True):
         if (other := first.setdefault(vector.cpu().numpy().tobytes(), class_name)) != class_name:
             raise InputError(
-                f"{place}: the prompts of {other!r} and {class_name!r} are the same to {model}: they are equal, or differ "
-                "only behind the tokens that it reads. Shorten the templates or the names, or give 'synonyms'"
+                f"{place}: the prompts of {other!r} and {class_name!r} are the same to {model}: they are equal, or "
+                "differ only behind the tokens that it reads. Shorten the templates or the names, or give 'synonyms'"
             )

@@ -1,7 +1,7 @@
 """The thorax of a child as a chest radiograph projects it: soft tissue, bones, heart, lungs and their vessels.
 
-Every part is drawn in the patient's frame ``(v, u)``, float arrays of the image's size: v down, u to the right of the image,
-which is the patient's left; the midline is u = 0.
+Every part is drawn in the patient's frame ``(v, u)``, float arrays of the image's size: v down, u to the right of the
+image, which is the patient's left; the midline is u = 0.
 """
 
 from dataclasses import dataclass

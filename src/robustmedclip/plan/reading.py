@@ -84,8 +84,8 @@ def refuse_shapes(parameters: Mapping[str, Any], missing: Sequence[str], problem
     for (key, name), spec in named.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "all":
             problems.append(
-                f"{key}.{name}: a name starts with a lower-case letter, goes on with such letters, digits and underscores, "
-                "and is not 'all'"
+                f"{key}.{name}: a name starts with a lower-case letter, goes on with such letters, digits and "
+                "underscores, and is not 'all'"
             )
         if not isinstance(spec, Mapping):
             problems.append(f"{key}.{name}: expected settings, found {shown(spec)}")
@@ -156,8 +156,8 @@ def _corruption_problems(
         yield f"{place}.label_map: it numbers the classes of released files, and 'released' is missing"
     if entry is not None and chosen.modalities is not None and entry.modality not in chosen.modalities:
         yield (
-            f"{place}.suite: the corruptions of {corruptions.suite} are those of {', '.join(sorted(chosen.modalities))}, "
-            f"and the modality of '{data_set}' is {entry.modality!r}"
+            f"{place}.suite: the corruptions of {corruptions.suite} are those of "
+            f"{', '.join(sorted(chosen.modalities))}, and the modality of '{data_set}' is {entry.modality!r}"
         )
     if entry is not None and entry.classes is not None and corruptions.label_map is not None:
         yield from unknown(f"{place}.label_map", corruptions.label_map.values(), entry.classes)
@@ -241,8 +241,8 @@ def _adaptation(
         problems.append(f"{place}.fractions: '{entry.method}' sees no labelled image; leave 'fractions' out")
     if method.needs_validation and 1 in fractions:
         problems.append(
-            f"{place}.fractions: 1 leaves no image of the training pool for validation, which '{entry.method}' chooses by: "
-            "choose at most 0.5, so that there are as many for validation as to learn from"
+            f"{place}.fractions: 1 leaves no image of the training pool for validation, which '{entry.method}' chooses "
+            "by: choose at most 0.5, so that there are as many for validation as to learn from"
         )
     models = tuple(parameters["models"]) if entry.models == "all" else entry.models
     return Adaptation(name=name, method_name=entry.method, models=models, fractions=fractions, method=method)

@@ -143,8 +143,8 @@ class FingerprintedCatalog(DataCatalog):
         if damaged := damaged_files(filesystem_of(dataset), folder, _record(dataset, folder).get("blake2b", {})):
             files = ", ".join(f"{folder}/{name}" for name in damaged[:10])
             raise SourceError(
-                f"'{ds_name}' is damaged: {files} {'are' if len(damaged) > 1 else 'is'} not what was written. Check the "
-                f"disk, delete {folder}, and go on with --only-missing-outputs"
+                f"'{ds_name}' is damaged: {files} {'are' if len(damaged) > 1 else 'is'} not what was written. Check "
+                f"the disk, delete {folder}, and go on with --only-missing-outputs"
             )
         self._verified.add(folder)
 

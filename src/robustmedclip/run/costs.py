@@ -38,8 +38,8 @@ def shape_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan) -> l
         shape = test_shape(data_set.name, outputs, catalog)
         if shape and min(shape[1:3]) < SMALLEST_SIDE:
             problems.append(
-                f"{names.spoken(names.raw(data_set.name))}: the test images have {shape[1]} x {shape[2]} px, and must be at "
-                f"least {SMALLEST_SIDE} px high and wide to be corrupted: get them in a larger size, or leave the data set out"
+                f"{names.spoken(names.raw(data_set.name))}: the test images have {shape[1]} x {shape[2]} px, and must "
+                f"be at least {SMALLEST_SIDE} px high and wide to be corrupted: get them in a larger size, or leave the data set out"
             )
     return problems
 

@@ -47,8 +47,8 @@ def input_fingerprint(name: str, catalog: FingerprintedCatalog, project: Path) -
     Returns
     -------
     object
-        Of a parameter its value, of a source its signature and the code that reads it, of any other entry the fingerprint
-        that is stored with it, if any.
+        Of a parameter its value, of a source its signature and the code that reads it, of any other entry the
+        fingerprint that is stored with it, if any.
     """
     if name == "parameters" or name.startswith("params:"):
         return catalog.load(name)

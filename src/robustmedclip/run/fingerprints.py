@@ -1,8 +1,8 @@
 """Fingerprints: what an intermediate is made of, as a hash.
 
 The fingerprint of a node's output covers the fingerprints of its inputs, the values of its parameters and settings, and
-the code that makes it (:mod:`robustmedclip.run.code_hash`): that of the node's function, of whatever is plugged into it, and
-of the dataset that writes it.
+the code that makes it (:mod:`robustmedclip.run.code_hash`): that of the node's function, of whatever is plugged into
+it, and of the dataset that writes it.
 """
 
 import dataclasses
@@ -43,10 +43,11 @@ def expected_fingerprints(
         The pipeline.
     input_fingerprint : callable
         Name of an input of the pipeline to something that JSON can say and that changes with its content; for what
-        another pipeline made, its fingerprint, so that a stage alone and all of them expect the same. :data:`UNKNOWN` of
-        what is not there any more.
+        another pipeline made, its fingerprint, so that a stage alone and all of them expect the same. :data:`UNKNOWN`
+        of what is not there any more.
     stored_fingerprint : callable, optional
-        Name of an entry to the fingerprint that it has, if any: what is made of unknown inputs is taken as it is stored.
+        Name of an entry to the fingerprint that it has, if any: what is made of unknown inputs is taken as it is
+        stored.
     dataset_class : callable, optional
         Name of an entry to the class of its dataset, if it has one.
 

@@ -12,8 +12,8 @@ class PlanHook:
     """Gives Kedro the pipelines of the plan of the session that begins.
 
     Kedro holds one set of pipelines per process. It makes a session's context right before it runs one of them, so that
-    each session, of several in a notebook or a service, gets those of its own plan; sessions that run at the same time, in
-    threads, need processes of their own. It is tried first, for the hooks of plug-ins ask Kedro for the pipelines.
+    each session, of several in a notebook or a service, gets those of its own plan; sessions that run at the same time,
+    in threads, need processes of their own. It is tried first, for the hooks of plug-ins ask Kedro for the pipelines.
     """
 
     @hook_impl(tryfirst=True)

@@ -29,8 +29,9 @@ class PreflightError(InputError):
 class PreflightHook:
     """Checks every source of a run, and every place that it writes to, before any work is spent.
 
-    It comes before kedro-mlflow, which makes its database as soon as there is a context, and a run of it before a pipeline
-    runs; and after :class:`~robustmedclip.run.fingerprint_hook.FingerprintHook`, by which the catalog knows what exists.
+    It comes before kedro-mlflow, which makes its database as soon as there is a context, and a run of it before a
+    pipeline runs; and after :class:`~robustmedclip.run.fingerprint_hook.FingerprintHook`, by which the catalog knows
+    what exists.
     """
 
     @hook_impl(tryfirst=True)
@@ -63,8 +64,8 @@ class PreflightHook:
         _refuse(disk_problems(nodes, catalog, plan, project) or model_problems(nodes, catalog, plan, evaluation))
         if plan.seen_corruptions:
             logger.warning(
-                "The tuning trains on corruptions that are scored (%s): there, the tuned models' figures do not say how "
-                "they do on corruptions new to them. To mend it, take them out of 'corruptions' of the method",
+                "The tuning trains on corruptions that are scored (%s): there, the tuned models' figures do not say "
+                "how they do on corruptions new to them. To mend it, take them out of 'corruptions' of the method",
                 ", ".join(plan.seen_corruptions),
             )
 

@@ -37,8 +37,8 @@ def selection_problems(options: Mapping[str, Any], pipelines: Mapping[str, Pipel
     Returns
     -------
     list of str
-        A line for each name that is not known, with the names that were probably meant; or a line that says why no node is
-        left.
+        A line for each name that is not known, with the names that were probably meant; or a line that says why no node
+        is left.
     """
     names = [options["pipeline_name"]] if options.get("pipeline_name") else options.get("pipeline_names")
     names = list(names or ["__default__"])

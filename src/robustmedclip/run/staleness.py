@@ -50,9 +50,9 @@ def stale_problems(names: set[str], catalog: FingerprintedCatalog, project: Path
     upstream = pipelines["benchmark"].to_outputs(*stale).all_outputs() & expected.keys()
     makers = {maker_of(name) for name in upstream if catalog.stored_fingerprint(name) != expected[name]}
     return [
-        f"{first_ten(map(spoken, stale))}: of another plan, source or code than the present one, or never finished. To make "
-        f"{'them' if len(stale) > 1 else 'it'} anew: kedro run --pipelines {','.join(filter(makers.__contains__, pipelines))}; "
-        "or, for all that is stale: kedro run --pipeline benchmark --only-missing-outputs, with the same --env and --params"
+        f"{first_ten(map(spoken, stale))}: of another plan, source or code than the present one, or never finished. To "
+        f"make {'them' if len(stale) > 1 else 'it'} anew: kedro run --pipelines "
+        f"{','.join(filter(makers.__contains__, pipelines))}; or, for all that is stale: kedro run --pipeline benchmark --only-missing-outputs, with the same --env and --params"
     ]
 
 

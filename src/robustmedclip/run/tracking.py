@@ -66,8 +66,8 @@ def log_report(catalog: DataCatalog, outputs: Collection[str]) -> None:
 class LiveCurves:
     """Shows the curves of trainings while they run, each in the child run of its cell.
 
-    Child runs are opened by the first epoch that is late enough to be worth it; rows are collected, and sent at most every few
-    seconds. :func:`log_models` goes on with these runs; those that it does not see are to be closed.
+    Child runs are opened by the first epoch that is late enough to be worth it; rows are collected, and sent at most
+    every few seconds. :func:`log_models` goes on with these runs; those that it does not see are to be closed.
 
     Parameters
     ----------

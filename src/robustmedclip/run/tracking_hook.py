@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class TrackingHook:
     """Adds to the MLflow run of kedro-mlflow: what was run, the tables and figures, a child run per model.
 
-    kedro-mlflow opens the run before a pipeline runs, and closes it after: this hook comes after it in the first place, and
-    before it in the second.
+    kedro-mlflow opens the run before a pipeline runs, and closes it after: this hook comes after it in the first place,
+    and before it in the second.
     """
 
     def __init__(self) -> None:

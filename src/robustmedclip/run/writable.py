@@ -42,8 +42,8 @@ def name_problem(path: Path) -> str | None:
     for folder in reversed((path, *path.parents)):
         if character := _PATTERN.search(folder.name):
             return (
-                f"the name of the folder {folder} has the character {character[0]!r}, by which files in it could not be "
-                "found: rename the folder"
+                f"the name of the folder {folder} has the character {character[0]!r}, by which files in it could not "
+                "be found: rename the folder"
             )
     return None
 

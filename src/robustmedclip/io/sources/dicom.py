@@ -128,8 +128,8 @@ def _check_pixels(dataset: Any) -> None:
     samples = int(dataset.SamplesPerPixel)
     if photometric not in (*_GREY, _PALETTE, *_COLOUR) or (photometric in _COLOUR) != (samples == 3):
         raise ImageFileError(
-            f"has the photometric interpretation {photometric} with {samples} samples per pixel, which is not read: save it "
-            "as RGB or MONOCHROME2"
+            f"has the photometric interpretation {photometric} with {samples} samples per pixel, which is not read: "
+            "save it as RGB or MONOCHROME2"
         )
     if int(dataset.BitsAllocated) not in (8, 16, 32) or not 1 <= bits <= int(dataset.BitsAllocated):
         raise ImageFileError(f"stores {bits} bits of {dataset.BitsAllocated}: only 8, 16 or 32 allocated bits are read")

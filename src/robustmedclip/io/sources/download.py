@@ -40,7 +40,8 @@ def download(url: str, target: Path, md5: str) -> None:
     Raises
     ------
     OSError or http.client.HTTPException
-        If the server does not deliver it, it is another file than expected, or there is no space or no right to write it.
+        If the server does not deliver it, it is another file than expected, or there is no space or no right to write
+        it.
     """
     if target.exists():
         if md5_of(target) == md5:

@@ -62,8 +62,8 @@ class Entries:
     Attributes
     ----------
     files : dict
-        Regular files, also where links lead to; to ``size``, ``mtime`` and what else the filesystem says; ``identity`` is the
-        same for two paths to one file.
+        Regular files, also where links lead to; to ``size``, ``mtime`` and what else the filesystem says; ``identity``
+        is the same for two paths to one file.
     refused : dict
         What can't be read, to the reason as the end of a sentence; folders end with ``/``.
     skipped : dict

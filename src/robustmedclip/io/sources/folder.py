@@ -55,12 +55,13 @@ class FolderDataset(SourceDataset):
 
     Their labels come from a CSV file with the columns ``file`` (path inside the folder), ``label`` (class name) and
     optionally ``split`` (``train``, ``val`` or ``test``); or, with ``labels: null``, from the names of folders:
-    ``<split>/<class>/<file>`` or ``<class>/<file>``. Without splits, 70 % of each class go to ``train`` and
-    30 % to ``test``, chosen by a hash of the file name, and the log says so; it also names columns that nothing reads, and warns
-    of patients in training and test alike.
+    ``<split>/<class>/<file>`` or ``<class>/<file>``. Without splits, 70 % of each class go to ``train`` and 30 % to
+    ``test``, chosen by a hash of the file name, and the log says so; it also names columns that nothing reads, and
+    warns of patients in training and test alike.
 
-    In folders of classes every file is an image, or the data set is refused; what is skipped is counted in the log: hidden
-    files, those of operating systems, text, tables and documents by their suffix, and what `include` and `exclude` leave out.
+    In folders of classes every file is an image, or the data set is refused; what is skipped is counted in the log:
+    hidden files, those of operating systems, text, tables and documents by their suffix, and what `include` and
+    `exclude` leave out.
 
     Parameters
     ----------
@@ -70,11 +71,12 @@ class FolderDataset(SourceDataset):
         Side in pixels to bring every image to: the largest centred square, scaled (bicubic).
         Needed only where the images differ in size.
     window : mapping, optional
-        Levels of files of more than 8 bits, and of DICOM whose levels are rescaled: ``{center, width}`` or ``{low, high}``,
-        as in :class:`~robustmedclip.io.sources.levels.Window`. Other files of 8 bits are taken as they are.
+        Levels of files of more than 8 bits, and of DICOM whose levels are rescaled: ``{center, width}`` or
+        ``{low, high}``, as in :class:`~robustmedclip.io.sources.levels.Window`. Other files of 8 bits are taken as they
+        are.
     include, exclude : list of str, optional
-        Patterns of the shell, as ``*_mask*`` or ``scans/*.png``: only images that match one of `include`, and none that matches
-        one of `exclude`; compared with the path inside the folder, and with its last part.
+        Patterns of the shell, as ``*_mask*`` or ``scans/*.png``: only images that match one of `include`, and none that
+        matches one of `exclude`; compared with the path inside the folder, and with its last part.
     **source
         As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` is needed.
     """
@@ -230,8 +232,8 @@ class FolderDataset(SourceDataset):
         where = PurePosixPath(posixpath.normpath(self._path / (self._labels or "")))
         if not where.is_relative_to(self._path):
             yield (
-                f"'labels: {self._labels}' lies outside the folder {self._path}: move it there, or let 'filepath' be a folder "
-                "that holds both, with the names of the files in the CSV to match"
+                f"'labels: {self._labels}' lies outside the folder {self._path}: move it there, or let 'filepath' be a "
+                "folder that holds both, with the names of the files in the CSV to match"
             )
         elif not self._fs.exists(str(where)):
             yield f"there is no {'file' if self._labels else 'folder'} {where}"

@@ -24,8 +24,8 @@ Result = TypeVar("Result")
 def image_files(filesystem: AbstractFileSystem, paths: Sequence[str], reader: PixelReader) -> LazyImages:
     """The images of some files, one each; their headers are read now, their pixels when they are used.
 
-    Grey images among coloured ones get three equal channels. The log says of how many files something was obeyed that a user
-    should know: transparency, orientation, a colour profile, padding.
+    Grey images among coloured ones get three equal channels. The log says of how many files something was obeyed that a
+    user should know: transparency, orientation, a colour profile, padding.
 
     Parameters
     ----------

@@ -50,8 +50,8 @@ def renamed_classes(names: Sequence[str], wanted: Sequence[str] | None, where: s
     """
     if wanted is None and all(name.isdigit() for name in names):
         raise SourceError(
-            f"the classes of {where} are called {first_ten(names)}, which says nothing in a prompt: give their names in 'classes' "
-            "in benchmark.yml, in this order"
+            f"the classes of {where} are called {first_ten(names)}, which says nothing in a prompt: give their names "
+            "in 'classes' in benchmark.yml, in this order"
         )
     if wanted is None:
         return tuple(names)

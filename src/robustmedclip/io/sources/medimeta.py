@@ -32,9 +32,9 @@ _FILTERS = {1, 2, 3, 32000}
 class MedIMetaDataset(SourceDataset):
     """One task of one collection of MedIMeta (arXiv:2404.16000); loads ``{split: ImageSet}``.
 
-    The folder ``<filepath>/<id>`` holds ``info.yaml``, ``splits/<split>.txt``, ``task_labels/<task>.npy`` and the images as
-    ``images.hdf5`` (read if it is there) or ``images/<index>.tiff``. Class names and the order of the label ids are
-    those of ``info.yaml``.
+    The folder ``<filepath>/<id>`` holds ``info.yaml``, ``splits/<split>.txt``, ``task_labels/<task>.npy`` and the
+    images as ``images.hdf5`` (read if it is there) or ``images/<index>.tiff``. Class names and the order of the label
+    ids are those of ``info.yaml``.
 
     Parameters
     ----------
@@ -45,7 +45,8 @@ class MedIMetaDataset(SourceDataset):
     task : str
         One of its tasks with one label per image, e.g. ``cell class``.
     **source
-        As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` replaces the names of ``info.yaml``.
+        As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` replaces the names of
+        ``info.yaml``.
     """
 
     def __init__(self, *, filepath: str, id: str, task: str, **source: Any):

@@ -31,10 +31,11 @@ _SIZES = (28, 64, 128, 224)
 class NpzDataset(SourceDataset):
     """Images in one ``.npz``; loads ``{split: ImageSet}``.
 
-    The keys are ``<split>_images`` (uint8 ``(N, H, W)`` or ``(N, H, W, 3)``) and ``<split>_labels`` (whole numbers ``(N,)``
-    or ``(N, 1)``, counted from 0 in the order of the plan's ``classes``), for the splits ``train``, ``test`` and, if there
-    is one, ``val``: as ``numpy.savez`` or ``numpy.savez_compressed`` write them. ``<split>_ids`` (text ``(N,)``), where there
-    is one, names the images, for instance by their files: an image's noise depends on its name. Other keys are not read.
+    The keys are ``<split>_images`` (uint8 ``(N, H, W)`` or ``(N, H, W, 3)``) and ``<split>_labels`` (whole numbers
+    ``(N,)`` or ``(N, 1)``, counted from 0 in the order of the plan's ``classes``), for the splits ``train``, ``test``
+    and, if there is one, ``val``: as ``numpy.savez`` or ``numpy.savez_compressed`` write them. ``<split>_ids`` (text
+    ``(N,)``), where there is one, names the images, for instance by their files: an image's noise depends on its name.
+    Other keys are not read.
 
     Parameters
     ----------
@@ -82,7 +83,8 @@ def _sample_ids(archive: NpzArchive, split: str, count: int, path: str) -> list[
 class MedMNISTDataset(NpzDataset):
     """A single-label 2D collection of MedMNIST; loads ``{split: ImageSet}``.
 
-    Class names, their order, addresses and checksums are those of the medmnist package (doi:10.1038/s41597-022-01721-8).
+    Class names, their order, addresses and checksums are those of the medmnist package
+    (doi:10.1038/s41597-022-01721-8).
 
     Parameters
     ----------
@@ -126,8 +128,8 @@ class MedMNISTDataset(NpzDataset):
     def load(self) -> dict[str, ImageSet]:
         """The splits, without their pixels; downloads the file if that is wanted and needed.
 
-        They carry the ``release`` (``bloodmnist_224``) if the file has its published checksum; the log warns if a split has
-        not as many images as MedMNIST says, and says so of a file that is otherwise another one.
+        They carry the ``release`` (``bloodmnist_224``) if the file has its published checksum; the log warns if a split
+        has not as many images as MedMNIST says, and says so of a file that is otherwise another one.
         """
         if self._download and not self.problems():
             self._fetch()

@@ -25,18 +25,18 @@ _OTHER_FORMATS = {
 class PixelReader:
     """How an image file becomes pixels.
 
-    Whatever a file says about how it is to be seen is obeyed, or the file is refused with the reason: EXIF orientation, colour
-    profile, gamma, palette and transparency of a picture; slope and intercept, modality lookup table, padding, palette and
-    colour space of a DICOM file. Its window alone is a choice of the viewer, and never applied.
+    Whatever a file says about how it is to be seen is obeyed, or the file is refused with the reason: EXIF orientation,
+    colour profile, gamma, palette and transparency of a picture; slope and intercept, modality lookup table, padding,
+    palette and colour space of a DICOM file. Its window alone is a choice of the viewer, and never applied.
 
     Attributes
     ----------
     size : int, optional
         Side in pixels to bring every image to: the largest centred square, scaled (bicubic).
     window : Window, optional
-        Levels of grey files of more than 8 bits, and of DICOM whose levels are rescaled or signed; it is needed for them,
-        and applies after slope and intercept. Other files of 8 bits, DICOM too, are taken as they are. A window that a
-        DICOM file suggests for its display is never applied.
+        Levels of grey files of more than 8 bits, and of DICOM whose levels are rescaled or signed; it is needed for
+        them, and applies after slope and intercept. Other files of 8 bits, DICOM too, are taken as they are. A window
+        that a DICOM file suggests for its display is never applied.
     """
 
     size: int | None = None

@@ -15,8 +15,8 @@ _GROUP = re.compile(
     re.IGNORECASE,
 )
 _MASK = re.compile(
-    r"(?P<image>.+?)[ _.-]*[ _.-](mask|masks|seg|segm|segmentation|label|labels|gt|groundtruth|ground_truth|annotation|contour|roi)"
-    r"[ _-]?\d*",
+    r"(?P<image>.+?)[ _.-]*[ "
+    r"_.-](mask|masks|seg|segm|segmentation|label|labels|gt|groundtruth|ground_truth|annotation|contour|roi)[ _-]?\d*",
     re.IGNORECASE,
 )
 _MASK_FOLDER = re.compile(r"(masks?|segmentations?|labels?|annotations?|ground[ _-]?truth|gt)", re.IGNORECASE)
@@ -40,8 +40,8 @@ def table_warnings(table: pd.DataFrame, drawn: bool) -> Iterator[str]:
         yield f"columns that nothing reads: {first_ten(unread)}"
     if masks := mask_names(table["file"].tolist()):
         yield (
-            f"{len(masks)} files are called as masks are ({first_ten(masks)}), and count as images of their class: if they are "
-            "masks, leave them out, as with 'exclude: [\"*_mask*\"]'"
+            f"{len(masks)} files are called as masks are ({first_ten(masks)}), and count as images of their class: if "
+            "they are masks, leave them out, as with 'exclude: [\"*_mask*\"]'"
         )
 
 
@@ -73,7 +73,7 @@ def _both_sides(table: pd.DataFrame, column: str, drawn: bool) -> Iterator[str]:
         how = "the split was drawn by image" if drawn else "the splits are as given"
         what = "of the folders inside classes" if column == SUBFOLDER else f"values of the column {column!r}"
         yield (
-            f"{len(shared)} of the {len(test)} {what} in the test split are also in the training pool ({first_ten(shared)}): if "
-            f"they are patients, the figures look better than they are; {how}, so give each image its split in a CSV file, with all "
-            "images of a patient on one side"
+            f"{len(shared)} of the {len(test)} {what} in the test split are also in the training pool "
+            f"({first_ten(shared)}): if they are patients, the figures look better than they are; {how}, so give each "
+            "image its split in a CSV file, with all images of a patient on one side"
         )
