@@ -1,4 +1,4 @@
-"""Random checkpoints in the layouts in which the models were published: real names, files and depth of nesting, small widths."""
+"""Random checkpoints in the layouts of the published models: real names, files and depth of nesting, small widths."""
 
 import json
 import string
@@ -133,7 +133,7 @@ UNIMED_VISION = {
 
 
 def write_unimedclip(file: Path, text_tower: Path) -> nn.Module:
-    """UniMed-CLIP's file: a training checkpoint, with the text tower under another name and a prefix before all names."""
+    """UniMed-CLIP's file: a training checkpoint, its text tower under another name, a prefix before all names."""
     text = {
         "hf_model_name": str(text_tower),
         "hf_proj_type": "mlp",

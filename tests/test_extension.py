@@ -1,4 +1,4 @@
-"""The how-to pages of the docs: five things of a user's own, added by YAML alone, and the benchmark that runs with them."""
+"""The how-to pages: five things of a user's own, added by YAML alone, and the benchmark that runs with them."""
 
 import os
 import re

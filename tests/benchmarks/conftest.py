@@ -1,4 +1,4 @@
-"""Prints, after the tables of pytest-benchmark, how many times faster than the reference we are, and peaks of memory."""
+"""Prints, after the tables of pytest-benchmark, how many times faster than the reference we are, and memory peaks."""
 
 import pytest
 from subjects import NAMES, load

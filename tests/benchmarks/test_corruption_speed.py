@@ -1,4 +1,6 @@
-"""Speed of the corruptions at 224 px on one core, beside the published packages: ``pytest tests/benchmarks --benchmark-only``.
+"""Time of the corruptions at 224 px on one core, beside the published packages.
+
+``pytest tests/benchmarks --benchmark-only`` runs it.
 
 :mod:`references` says how to install the packages. Where Wand or ImageMagick is missing, motion blur is left out of
 the lists of medmnist-c on both sides; the name of the group says so.

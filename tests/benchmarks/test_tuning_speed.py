@@ -1,4 +1,4 @@
-"""A training beside a bare loop, of peft or of all weights, on tensors that are ready: the same model, layers, batch size and steps."""
+"""A training beside a bare loop, of peft or of all weights, on tensors that are ready: same model, layers and steps."""
 
 import copy
 import time

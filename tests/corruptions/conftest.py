@@ -12,7 +12,7 @@ from robustmedclip.corruptions import SEVERITIES
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrise `case` by (suite, dataset, name, severity), one for each value of the kernels in the file's ORACLES."""
+    """Parametrise `case` by (suite, dataset, name, severity): each value of the kernels in the file's ORACLES."""
     if "case" not in metafunc.fixturenames:
         return
     cases = {}

@@ -20,8 +20,8 @@ from robustmedclip.corruptions import (
 #: One list for each corruption of a suite.
 KERNELS = list({(suite, name): (suite, dataset, name) for suite, dataset, name in CASES}.values())
 RANDOM_NAMES = {
-    "gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "glass_blur", "motion_blur", "snow", "frost", "fog",
-    "elastic_transform", "spatter", "stain_deposit", "bubble", "characters",
+    "gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "glass_blur", "motion_blur", "snow", "frost",
+    "fog", "elastic_transform", "spatter", "stain_deposit", "bubble", "characters",
 }  # fmt: skip
 RANDOM = [case for case in KERNELS if case[2] in RANDOM_NAMES]
 DETERMINISTIC = [case for case in KERNELS if case[2] not in RANDOM_NAMES]
@@ -259,13 +259,22 @@ def test_corrupted_images_are_the_same_bytes_as_ever(suite, dataset, name, diges
         ({"severity": 3.0}, "not 3.0"),
         ({"severity": "3"}, "not '3'"),
         ({"severity": None}, "not None"),
-        ({"name": "gausian_noise"}, "unknown corruption 'gausian_noise' of suite 'medimeta-c'; did you mean 'gaussian_noise'?"),
+        (
+            {"name": "gausian_noise"},
+            "unknown corruption 'gausian_noise' of suite 'medimeta-c'; did you mean 'gaussian_noise'?",
+        ),
         ({"name": "xyz"}, "unknown corruption 'xyz' of suite 'medimeta-c'; known are gaussian_noise, .*contrast"),
         ({"name": "fog"}, "unknown corruption 'fog' of suite 'medimeta-c'"),
-        ({"name": "gaussian_noise", "suite": "medmnist-c", "dataset": "bloodmnist"}, "unknown corruption .* 'medmnist-c'"),
+        (
+            {"name": "gaussian_noise", "suite": "medmnist-c", "dataset": "bloodmnist"},
+            "unknown corruption .* 'medmnist-c'",
+        ),
         ({"suite": "imagenet"}, "unknown corruption suite 'imagenet'; did you mean 'imagenet-c'"),
         ({"suite": "medmnist-c"}, "medmnist-c has a list per data set: choose dataset among pathmnist, .*organsmnist"),
-        ({"suite": "medmnist-c", "dataset": "blodmnist"}, "no list for data set 'blodmnist'; did you mean 'bloodmnist'"),
+        (
+            {"suite": "medmnist-c", "dataset": "blodmnist"},
+            "no list for data set 'blodmnist'; did you mean 'bloodmnist'",
+        ),
         ({"sample_ids": []}, "0 sample ids for 1 images"),
         ({"sample_ids": ["a", "b"]}, "2 sample ids for 1 images"),
         ({"grey": "gray"}, "grey must be 'native' or 'reference', not 'gray'"),

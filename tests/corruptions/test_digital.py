@@ -78,7 +78,7 @@ def test_elastic_transform(pictures, severity):
 
 
 def displacement(moved, ramps):
-    """Standard deviation in pixels and correlation over 1/64 of the side, away from the border, of what moved two ramps."""
+    """Standard deviation in pixels, and correlation over 1/64 of the side, of the field that moved two ramps."""
     margin, lag = len(ramps) // 8, round(len(ramps) / 64)
     slopes = np.gradient(ramps.astype(float), axis=0).mean((0, 1)) + np.gradient(ramps.astype(float), axis=1).mean(
         (0, 1)

@@ -1,4 +1,4 @@
-"""The severity tables against a second copy of the published constants, and against the package where it is installed."""
+"""The severity tables against a second copy of the published constants, and the package where it is installed."""
 
 import numpy as np
 import pytest
@@ -135,7 +135,8 @@ def test_zoom_factors(suite):
 def test_medmnist_c_has_twelve_lists_of_131_corruptions():
     assert {dataset: len(severities("medmnist-c", dataset)) for dataset in MEDMNIST_DATASETS} == {
         "pathmnist": 11, "bloodmnist": 11, "dermamnist": 15, "retinamnist": 8, "tissuemnist": 8, "octmnist": 6,
-        "breastmnist": 7, "chestmnist": 13, "pneumoniamnist": 13, "organamnist": 13, "organcmnist": 13, "organsmnist": 13,
+        "breastmnist": 7, "chestmnist": 13, "pneumoniamnist": 13, "organamnist": 13, "organcmnist": 13,
+        "organsmnist": 13,
     }  # fmt: skip
 
 

@@ -89,7 +89,10 @@ def test_synonyms_and_templates_are_one_ensemble():
 
 def test_classes_that_the_model_cannot_tell_apart_are_named():
     model = load_open_clip(f"local-dir:{FOLDER}")
-    long = "the upper lobe of the left lung, seen from the front in a patient who lies on the right side, with some contrast"
+    long = (
+        "the upper lobe of the left lung, seen from the front in a patient who lies on the right side, "
+        "with some contrast"
+    )
     for names in (["a tumour", "normal", "A tumour"], [f"{long} and a tumour", "normal", f"{long} and none"]):
         with pytest.raises(
             InputError, match=f"oct: the prompts of '{names[0]}' and '{names[2]}' are the same to phantom_vit"

@@ -58,7 +58,8 @@ class LevelSummary:
         if self.two_valued:
             named = [f"{sample_id} ({low} and {high})" for sample_id, (low, high) in self.two_valued.items()]
             sentences.append(
-                f"{len(named)} images have two levels alone, as masks do: {first_ten(named)}. Leave masks out (of a folder: 'exclude')"
+                f"{len(named)} images have two levels alone, as masks do: {first_ten(named)}. "
+                "Leave masks out (of a folder: 'exclude')"
             )
         return sentences
 

@@ -161,7 +161,7 @@ class Plan:
 
     @property
     def protocol_summary(self) -> str:
-        """The protocol; under ``authors`` what of their code is in use, what test images choose, and the pool, if not whole."""
+        """The protocol in a line: the study's switches in use, what test images choose, and the pool, if not whole."""
         summary = self.protocol
         if self.protocol == "authors":
             used = [f"{name}: {', '.join(switches)}" for name, switches in self.switches.items()]

@@ -149,7 +149,8 @@ def _corruption_problems(
         yield from unknown(f"{place}.dataset", [dataset], chosen.datasets)
     elif dataset is not None and dataset not in chosen.datasets:
         known = ", ".join(chosen.datasets)
-        yield f"{place}: {corruptions.suite} has no list for '{data_set}': set 'dataset' to the one to use, among {known}"
+        missing = f"{corruptions.suite} has no list for '{data_set}'"
+        yield f"{place}: {missing}: set 'dataset' to the one to use, among {known}"
     elif corruptions.names != "all":
         yield from unknown(f"{place}.names", corruptions.names, chosen.corruptions(dataset))
     if corruptions.label_map is not None and corruptions.released is None:

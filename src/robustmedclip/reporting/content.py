@@ -204,7 +204,8 @@ def _warnings(synthetic: Sequence[str], setting: Setting) -> list[Note]:
 #: Precisions, as sentences.
 _PRECISIONS = {
     "float32": "Images were encoded in float32.",
-    "auto": "Images were encoded in bfloat16 where the hardware is faster with it, else in float32; the page says in which.",
+    "auto": "Images were encoded in bfloat16 where the hardware is faster with it, else in float32; "
+    "the page says in which.",
 }
 
 

@@ -1,4 +1,4 @@
-"""A catalog that can tell a stale entry from a fresh one and a damaged one from a whole, and leaves nothing half-written."""
+"""A catalog that tells stale entries from fresh ones, damaged from whole ones, and leaves none half-written."""
 
 import errno
 import json
@@ -150,7 +150,7 @@ class FingerprintedCatalog(DataCatalog):
 
 
 def _record(dataset: Any, folder: str) -> dict[str, Any]:
-    """Fingerprint and checksums of a version; empty if it was never finished, or by a release that kept no checksums."""
+    """Fingerprint and checksums of a version; empty if it was never finished, or written before checksums were."""
     filesystem, path = filesystem_of(dataset), f"{folder}/{_SIDECAR}"
     if not filesystem.exists(path):
         return {}

@@ -39,7 +39,8 @@ def shape_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan) -> l
         if shape and min(shape[1:3]) < SMALLEST_SIDE:
             problems.append(
                 f"{names.spoken(names.raw(data_set.name))}: the test images have {shape[1]} x {shape[2]} px, and must "
-                f"be at least {SMALLEST_SIDE} px high and wide to be corrupted: get them in a larger size, or leave the data set out"
+                f"be at least {SMALLEST_SIDE} px high and wide to be corrupted: get them in a larger size, "
+                "or leave the data set out"
             )
     return problems
 
@@ -149,7 +150,7 @@ def _inputs(node: Node, kind: str) -> list[str]:
 
 
 def test_shape(data_set: str, outputs: Collection[str], catalog: DataCatalog) -> tuple[int, ...] | None:
-    """Shape of a data set's test images: of those that are stored, unless the run makes them anew; else what the source tells."""
+    """Shape of a data set's test images: as stored, unless the run makes them anew, else as the source tells."""
     with suppress(DatasetError, InputError, OSError):
         if (entry := names.test(data_set)) not in outputs and catalog.exists(entry):
             shape: tuple[int, ...] = catalog.load(entry).images.shape

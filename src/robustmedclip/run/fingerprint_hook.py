@@ -59,7 +59,7 @@ def input_fingerprint(name: str, catalog: FingerprintedCatalog, project: Path) -
 
 
 def relative_to_project(signature: Any, project: Path) -> Any:
-    """A signature in which paths in the project are relative, so that moving the project with its data changes nothing."""
+    """The signature with paths in the project relative: moving the project with its data changes nothing."""
     if isinstance(signature, Mapping):
         return {key: relative_to_project(value, project) for key, value in signature.items()}
     if isinstance(signature, list | tuple):

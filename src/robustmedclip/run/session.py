@@ -32,7 +32,7 @@ class BenchmarkSession(KedroSession):
         return super().run(*args, **kwargs)
 
     def load_context(self) -> KedroContext:
-        """As Kedro's; in a run, raises as :meth:`run`, for it is here that pipelines are known and nothing has begun."""
+        """As Kedro's; raises as :meth:`run`, since here the pipelines are known and nothing has begun."""
         context = super().load_context()
         if self._options is not None and (problems := selection_problems(self._options, pipelines)):
             raise SelectionError("Nothing was run:\n" + "\n".join(f"  - {problem}" for problem in problems))

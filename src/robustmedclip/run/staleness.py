@@ -49,10 +49,11 @@ def stale_problems(names: set[str], catalog: FingerprintedCatalog, project: Path
         return []
     upstream = pipelines["benchmark"].to_outputs(*stale).all_outputs() & expected.keys()
     makers = {maker_of(name) for name in upstream if catalog.stored_fingerprint(name) != expected[name]}
+    them, stages = "them" if len(stale) > 1 else "it", ",".join(filter(makers.__contains__, pipelines))
     return [
-        f"{first_ten(map(spoken, stale))}: of another plan, source or code than the present one, or never finished. To "
-        f"make {'them' if len(stale) > 1 else 'it'} anew: kedro run --pipelines "
-        f"{','.join(filter(makers.__contains__, pipelines))}; or, for all that is stale: kedro run --pipeline benchmark --only-missing-outputs, with the same --env and --params"
+        f"{first_ten(map(spoken, stale))}: of another plan, source or code than the present one, or never finished. "
+        f"To make {them} anew: kedro run --pipelines {stages}; or, for all that is stale: kedro run --pipeline benchmark "
+        "--only-missing-outputs, with the same --env and --params"
     ]
 
 

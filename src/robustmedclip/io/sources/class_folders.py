@@ -18,7 +18,7 @@ _MEANT = {
 
 
 def class_folder_table(files: Iterable[str]) -> pd.DataFrame:
-    """Columns ``file``, ``label``, ``split`` (where folders name them) and, where classes have folders, :data:`SUBFOLDER`.
+    """Columns ``file``, ``label``, ``split`` (where folders name them) and, in folders of classes, :data:`SUBFOLDER`.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ def class_folder_table(files: Iterable[str]) -> pd.DataFrame:
     if splits and classes:
         raise ValueError(
             f"{first_ten(sorted(splits))} beside {first_ten(sorted(classes))}: name the splits train, val and test"
-            f"{f' (rename {advice})' if advice else ''}, and put the folders of classes into them; or have folders of classes alone"
+            f"{f' (rename {advice})' if advice else ''}, and put the folders of classes into them; "
+            "or have folders of classes alone"
         )
     if classes and len(first) > 1 and all(meant_split(name) for name in classes):
         raise ValueError(f"its folders look like splits: rename {advice}")

@@ -183,7 +183,7 @@ def _rescaled(stored: np.ndarray, dataset: Any) -> np.ndarray:
 
 
 def _rescale(dataset: Any) -> tuple[float, float]:
-    """Slope and intercept: of the functional groups of an enhanced file, or of the file; 1 and 0 where there is none."""
+    """Slope and intercept: of an enhanced file's functional groups, or of the file; 1 and 0 where there is none."""
     places = [dataset]
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for group in dataset.get(groups) or ():
@@ -271,7 +271,7 @@ def _decoded(dataset: Any) -> np.ndarray:
 
 
 def _jpeg_colours(dataset: Any) -> np.ndarray:
-    """RGB of a JPEG frame: as its markers (JFIF, Adobe) say, or, where it has none, as the photometric interpretation does."""
+    """RGB of a JPEG frame: by its markers (JFIF, Adobe), or, where it has none, by the photometric interpretation."""
     from pydicom.encaps import get_frame
 
     picture = Image.open(BytesIO(get_frame(dataset.PixelData, 0, number_of_frames=1)), formats=("JPEG",))

@@ -67,7 +67,7 @@ def md5_of(path: Path) -> str:
 
 
 def _continued(url: str, partial: Path) -> bool:
-    """Append the rest of the file; False if some of it arrived and the connection broke off, an error if nothing did."""
+    """Append the rest of the file; False if the connection broke off after some of it, an error if nothing arrived."""
     with open(partial, "ab") as file:
         start = file.tell()
         headers = {"User-Agent": "robustmedclip"} | ({"Range": f"bytes={start}-"} if start else {})

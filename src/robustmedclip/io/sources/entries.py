@@ -187,7 +187,7 @@ def skipped_line(entries: Entries) -> str:
 
 
 def require_regular(filesystem: AbstractFileSystem, path: str, local: bool) -> None:
-    """Raise ``SourceError`` if a path leads to a pipe, socket, device or folder, which would hang or fail when it is opened."""
+    """Raise ``SourceError`` if a path leads to a pipe, socket, device or folder: opening it would hang or fail."""
     if local:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):

@@ -43,7 +43,7 @@ SMALLEST_SIDE, LARGEST_SIDE = 28, 4096
 
 @dataclass(frozen=True)
 class _Labels:
-    """A table with the columns ``file``, ``label``, ``split`` and any others; what lies in the folder; and what to say."""
+    """A table with the columns ``file``, ``label``, ``split`` and others; what lies in the folder; what to say."""
 
     table: pd.DataFrame
     entries: Entries
@@ -103,9 +103,9 @@ class FolderDataset(SourceDataset):
         return self._checked()[1]
 
     def test_shape(self) -> tuple[int, int, int, int]:
-        """Shape of the test images, ``(N, H, W, C)``, if all are as large as the first of ten, and in colour if one of them is.
+        """Shape of the test images, ``(N, H, W, C)``, as far as ten of them tell.
 
-        0 x 0 if one of them is damaged.
+        0 x 0 unless all ten are as large as the first and none is damaged; in colour if one of them is.
         """
         table = self._read_labels(self._entries()).table
         some = table["file"].iloc[:: -(-len(table) // 10)]
@@ -145,7 +145,8 @@ class FolderDataset(SourceDataset):
                 f"column 'split' in {self._path / self._labels}" if self._labels else f"folder train in {self._path}"
             )
             logger.info(
-                "Data set '%s': there is no %s, so %d images were drawn to train on and %d to test on, 70 and 30 %% of each class",
+                "Data set '%s': there is no %s, so %d images were drawn to train on and %d to test on, "
+                "70 and 30 %% of each class",
                 self._name,
                 lacking,
                 *labels.table["split"].value_counts()[["train", "test"]],

@@ -73,7 +73,7 @@ class _Files:
             raise ImageFileError(f"can't be read ({error})") from error
 
     def pixels(self, path: str, shape: tuple[int, int, int]) -> np.ndarray:
-        """Pixels that fit into an array of the shape; raises ``SourceError`` naming what is wrong with this and other files."""
+        """Pixels that fit into an array of the shape; ``SourceError`` names what is wrong with this and other files."""
         try:
             pixels = self.apply(self.reader.pixels, path)
         except ImageFileError:

@@ -129,7 +129,7 @@ def _bits(image: Image.Image, file: BinaryIO) -> int:
 
 
 def _over_black(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours with their opacity (uint8, ``(H, W)``) over black; ``ImageFileError`` if opacity alone makes the picture."""
+    """Colours with their opacity (uint8, ``(H, W)``) over black; ``ImageFileError`` if only the opacity varies."""
     visible = colours[alpha > 0]
     if not len(visible):
         raise ImageFileError("is transparent throughout: save it without transparency")
@@ -154,7 +154,7 @@ def _to_srgb(image: Image.Image) -> Conversion | None:
 
 @lru_cache(maxsize=8)
 def _profile_conversion(profile: bytes, mode: str) -> Conversion | None:
-    """The conversion from an ICC profile to sRGB; None where it changes no level by more than 3, or the profile is broken."""
+    """The conversion from an ICC profile to sRGB; None if it changes no level by more than 3, or is broken."""
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if source.profile.xcolor_space.strip() != {"L": "GRAY"}.get(mode, mode):

@@ -40,7 +40,7 @@ class Source(Protocol):
         """Whether the images are drawn by a program, not acquired."""
 
     def load(self) -> dict[str, ImageSet]:
-        """``{split: ImageSet}`` for ``train``, ``test`` and, if there is one, ``val``; pixels are read when they are used.
+        """``{split: ImageSet}`` for ``train``, ``test`` and, if there is one, ``val``; pixels are read on use.
 
         Raises
         ------

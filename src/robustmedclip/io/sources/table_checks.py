@@ -38,7 +38,8 @@ def table_problems(table: pd.DataFrame, entries: Entries, class_names: Sequence[
     yield from _label_problems(table, class_names, where)
     if wrong := sorted(set(table["split"].unique()) - set(SPLITS)):
         advice = renamed_splits(wrong)
-        yield f"{where} has splits other than train, val and test: {first_ten(wrong)}{f' (rename {advice})' if advice else ''}"
+        remedy = f" (rename {advice})" if advice else ""
+        yield f"{where} has splits other than train, val and test: {first_ten(wrong)}{remedy}"
     for part, splits in PARTS.items():
         if problem := absence(part, table["label"][table["split"].isin(splits)].unique().tolist(), class_names):
             yield f"{where} {problem}"

@@ -10,13 +10,14 @@ from robustmedclip.io.sources.class_folders import SUBFOLDER
 from robustmedclip.io.sources.label_table import COLUMNS
 
 _GROUP = re.compile(
-    r"(patient|subject|group|case|participant|person|donor|animal|mouse|study|exam|visit|specimen|slide|biopsy|lesion|eye|"
+    r"(patient|subject|group|case|participant|person|donor|animal|mouse|study|exam|visit|"
+    r"specimen|slide|biopsy|lesion|eye|"
     r"source[ _-]?image|mrn|pid)s?([ _-]?(id|ids|no|nr|num|number|name|key|uid|code|hash))?",
     re.IGNORECASE,
 )
 _MASK = re.compile(
-    r"(?P<image>.+?)[ _.-]*[ "
-    r"_.-](mask|masks|seg|segm|segmentation|label|labels|gt|groundtruth|ground_truth|annotation|contour|roi)[ _-]?\d*",
+    r"(?P<image>.+?)[ _.-]*[ _.-]"
+    r"(mask|masks|seg|segm|segmentation|label|labels|gt|groundtruth|ground_truth|annotation|contour|roi)[ _-]?\d*",
     re.IGNORECASE,
 )
 _MASK_FOLDER = re.compile(r"(masks?|segmentations?|labels?|annotations?|ground[ _-]?truth|gt)", re.IGNORECASE)

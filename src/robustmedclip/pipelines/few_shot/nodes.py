@@ -40,7 +40,8 @@ def draw_few_shots(
             if not ids:
                 raise InputError(
                     f"Data set '{pool.name}': every image of {class_name!r} in the training pool is also in a test "
-                    "split; the table 'duplicates' lists them. Repair the splits, or leave one of the data sets out of the plan."
+                    "split; the table 'duplicates' lists them. Repair the splits, "
+                    "or leave one of the data sets out of the plan."
                 )
             shots = max(1, round(fraction * len(ids)))
             held_out = min(shots, len(ids) - shots)
