@@ -13,7 +13,7 @@ from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import CorruptedSetDataset, FeaturesDataset, LogitsDataset
 from robustmedclip.models.inference import BATCH_SIZE
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
-from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, score
+from robustmedclip.pipelines.evaluation.nodes import encode, encode_with_each, score
 
 #: Processor time, so that other work on the machine counts for little.
 pytestmark = pytest.mark.benchmark(timer=time.process_time)
@@ -70,7 +70,7 @@ def test_two_models_that_read_together_beside_each_by_itself(benchmark, tmp_path
     stored = FeaturesDataset(filepath=str(tmp_path / "f.npz"))
 
     def together():
-        for features in encode_together(corrupted, FLOAT32, *models, names=names):
+        for features in encode_with_each(corrupted, FLOAT32, *models, names=names):
             stored.save(features)
 
     def apart():

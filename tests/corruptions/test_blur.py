@@ -218,9 +218,9 @@ def test_lengths_scale_with_the_shorter_side(scaled_picture, key, severity):
     made = corrupt(scaled_picture[None], name, severity, suite=suite, dataset=dataset, seed=0)[0].astype(int)
     value = severities(suite, dataset)[name][severity - 1]
 
-    def share_of_errors(scale):
+    def fraction_of_errors(scale):
         draws = Draws(0, *key, severity, "0")
         return (np.abs(made - SCALED[key](scaled_picture, value, scale, draws)) > 1).mean()
 
-    assert share_of_errors(min(scaled_picture.shape[:2]) / 224) < 1e-3
-    assert share_of_errors(1) > 0.1
+    assert fraction_of_errors(min(scaled_picture.shape[:2]) / 224) < 1e-3
+    assert fraction_of_errors(1) > 0.1

@@ -12,8 +12,8 @@ from robustmedclip.corruptions import SEVERITIES, corrupt, severities
 from robustmedclip.corruptions.draws import Draws
 
 
-def pixelate(picture: Image.Image, share: float) -> Image.Image:
-    small = [int(side * share) for side in picture.size]
+def pixelate(picture: Image.Image, fraction: float) -> Image.Image:
+    small = [int(side * fraction) for side in picture.size]
     return picture.resize(small, Image.Resampling.BOX).resize(picture.size, Image.Resampling.BOX)
 
 

@@ -32,11 +32,11 @@ def test_law(name, severity):
     assert distance(name, severity, severity % 5 + 1) > 2 * bound
 
 
-@pytest.mark.parametrize(("grey", "share"), [("native", 1), ("reference", 0.6686)])
-def test_gaussian_noise_of_grey_images(grey, share):
+@pytest.mark.parametrize(("grey", "fraction"), [("native", 1), ("reference", 0.6686)])
+def test_gaussian_noise_of_grey_images(grey, fraction):
     image = np.full((1, SIDE, SIDE, 1), LEVEL, np.uint8)
     noisy = corrupt(image, "gaussian_noise", 1, suite="imagenet-c", seed=0, grey=grey)
-    assert noisy.std() == pytest.approx(255 * 0.08 * share, rel=0.01)
+    assert noisy.std() == pytest.approx(255 * 0.08 * fraction, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"])

@@ -93,7 +93,7 @@ def test_every_corruption_is_drawn():
 
 
 @pytest.mark.parametrize(("probability", "lowest", "highest"), [(0, 0, 0), (0.25, 30, 70), (1, 200, 200)])
-def test_probability_is_the_share_of_corrupted_images(probability, lowest, highest):
+def test_probability_is_the_fraction_of_corrupted_images(probability, lowest, highest):
     torch.manual_seed(0)
     transform = RandomCorruption(names=["contrast"], probability=probability)
     corrupted = sum(not np.array_equal(transform(PIXELS), PIXELS) for _ in range(200))

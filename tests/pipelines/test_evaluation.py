@@ -28,7 +28,7 @@ from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessin
 from robustmedclip.models.study_quirks import apply_study_quirks
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation import create_pipeline
-from robustmedclip.pipelines.evaluation.nodes import encode, encode_together, score
+from robustmedclip.pipelines.evaluation.nodes import encode, encode_with_each, score
 from robustmedclip.plan.plan import Plan
 from robustmedclip.plan.reading import read_plan
 from robustmedclip.run.catalog import FingerprintedCatalog
@@ -179,14 +179,14 @@ def spool(tmp_path, monkeypatch):
 def test_models_that_read_together_give_the_bytes_of_each_by_itself(tmp_path, corrupted, model, other, storage):
     stored = CorruptedSetDataset(filepath=str(tmp_path / "oct"))
     stored.save(replace(corrupted, storage=storage))
-    together = encode_together(stored.load(), FLOAT32, model, other, names=("vit", "other"))
-    for one, features in zip((model, other), together, strict=True):
-        alone = encode(one, stored.load(), FLOAT32, name="alone")
-        paths = [tmp_path / "together.npz", tmp_path / "alone.npz"]
-        for path, made in zip(paths, (features, alone), strict=True):
-            FeaturesDataset(filepath=str(path)).save(made)
+    of_each = encode_with_each(stored.load(), FLOAT32, model, other, names=("vit", "other"))
+    for encoder, beside_the_other in zip((model, other), of_each, strict=True):
+        alone = encode(encoder, stored.load(), FLOAT32, name="alone")
+        paths = [tmp_path / "beside.npz", tmp_path / "alone.npz"]
+        for path, features in zip(paths, (beside_the_other, alone), strict=True):
+            FeaturesDataset(filepath=str(path)).save(features)
         assert paths[0].read_bytes() == paths[1].read_bytes()
-    assert [features.rows.shape[1] for features in together] == [96, 24]
+    assert [features.rows.shape[1] for features in of_each] == [96, 24]
 
 
 def test_models_that_read_together_read_each_condition_once(corrupted, model, other, monkeypatch):
@@ -197,7 +197,7 @@ def test_models_that_read_together_read_each_condition_once(corrupted, model, ot
         return read(corrupted, condition, batch_size)
 
     monkeypatch.setattr(CorruptedSet, "read", counted)
-    encode_together(corrupted, FLOAT32, model, other, names=("vit", "other"))
+    encode_with_each(corrupted, FLOAT32, model, other, names=("vit", "other"))
     assert conditions == list(CONDITIONS)
 
 
@@ -206,8 +206,8 @@ def test_large_features_wait_on_disk_until_they_are_stored_and_leave_nothing(spo
     def mapped() -> int:
         return sum(str(spool) in line for line in Path("/proc/self/maps").read_text().splitlines())
 
-    together = encode_together(corrupted, FLOAT32, model, other, names=("vit", "other"))
-    assert all(isinstance(part, np.memmap) for features in together for part in features.batches())
+    of_each = encode_with_each(corrupted, FLOAT32, model, other, names=("vit", "other"))
+    assert all(isinstance(part, np.memmap) for features in of_each for part in features.batches())
     assert mapped() == 2
     assert not list(spool.iterdir())
     del together
@@ -223,7 +223,7 @@ def test_small_features_wait_in_memory(tmp_path, corrupted, model, monkeypatch):
 def test_a_temporary_folder_without_space_is_named_before_much_is_encoded(spool, corrupted, model, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(InputError, match=rf"'oct' take 0 MB under {spool} until .* set TMPDIR"):
-        encode_together(corrupted, FLOAT32, model, names=("vit",))
+        encode_with_each(corrupted, FLOAT32, model, names=("vit",))
 
 
 def test_the_plan_gives_the_same_files_however_its_models_read(tmp_path, corrupted):

@@ -21,7 +21,7 @@ from projects import CLASSES, ROOT, Project
 
 from robustmedclip.errors import InputError
 from robustmedclip.io import FolderDataset, PhantomDataset
-from robustmedclip.models.inference import BATCH_SIZE, encoding_speed, image_features
+from robustmedclip.models.inference import BATCH_SIZE, image_features, images_per_second
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.pipelines import evaluation
 from robustmedclip.plan.plan import Plan
@@ -179,7 +179,7 @@ def test_data_sets_of_unknown_size_are_named(context, monkeypatch, caplog):
     assert "encodes 144,000 images" in text and "not counted: phantom_chest, whose size is not known" in text
 
 
-def test_the_speed_is_that_of_batches_beside_each_other(monkeypatch):
+def test_images_per_second_are_that_of_batches_beside_each_other(monkeypatch):
     model = load_open_clip(f"local-dir:{ROOT}/src/robustmedclip/models/phantom_vit")
     seconds, calls = iter(np.arange(0, 100, 0.5)), []
 
@@ -191,9 +191,9 @@ def test_the_speed_is_that_of_batches_beside_each_other(monkeypatch):
     monkeypatch.setattr("robustmedclip.models.inference.time.monotonic", lambda: next(seconds))
     list(image_features(model, [np.zeros((1, 64, 64, 3), np.uint8)]))
     calls.clear()
-    speed = encoding_speed(model)
+    rate = images_per_second(model)
     assert set(calls) == {BATCH_SIZE}
-    assert speed == BATCH_SIZE * len(calls) * 4 / 5 / 0.5
+    assert rate == BATCH_SIZE * len(calls) * 4 / 5 / 0.5
 
 
 def test_layers_that_cannot_be_adapted_are_found_before_anything_is_done(context):

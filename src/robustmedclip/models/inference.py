@@ -106,7 +106,7 @@ def image_features_of_each(
         yield from map_ahead(encoded, parts, streams)
 
 
-def encoding_speed(model: VisionLanguageModel, precision: torch.dtype = torch.float32) -> float:
+def images_per_second(model: VisionLanguageModel, precision: torch.dtype = torch.float32) -> float:
     """Images that :func:`image_features` encodes per second, measured in a second or in one round of batches."""
     batch = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, *model.preprocess.size, 3), np.uint8)
     for rounds in (1, 4):

@@ -169,11 +169,11 @@ def _lobed(counts: tuple[int, ...], sweep: _Range, reach: _Range, radius: _Range
     return outline
 
 
-def _round(share: _Range, offset: float, notch: _Range) -> _Outline:
+def _round(fraction: _Range, offset: float, notch: _Range) -> _Outline:
     """Nucleus of one piece: its radius, how far it lies off centre, and the depth of its dent."""
 
     def outline(rng: np.random.Generator, subtle: bool, v: np.ndarray, u: np.ndarray) -> np.ndarray:
-        extent, shift = rng.uniform(*share), rng.normal(0, offset)
+        extent, shift = rng.uniform(*fraction), rng.normal(0, offset)
         depth = rng.uniform(*notch) * (0.3 if subtle else 1)
         body = _ellipse(v, u, (shift, 0.0), (extent * rng.uniform(0.85, 1.0), extent))
         length, width = rng.uniform(0.5, 0.7), rng.uniform(0.22, 0.42)

@@ -250,13 +250,13 @@ def _branch(
 ) -> np.ndarray:
     """A vessel with two daughters; `heading` is measured from the outward horizontal, down positive."""
     shadow = np.zeros((), np.float32)
-    for offset, begin, share in ((0.0, 0.0, 1.0), (-0.5, 0.35, 0.6), (0.45, 0.5, 0.55)):
+    for offset, begin, fraction in ((0.0, 0.0, 1.0), (-0.5, 0.35, 0.6), (0.45, 0.5, 0.55)):
         turn = heading + offset * rng.uniform(0.6, 1.3)
         foot = (
             start[0] + begin * length * sin(heading),
             start[1] + side * begin * length * cos(heading),
         )
         angle = turn if side == LEFT else pi - turn
-        piece = tube(v, u, size, foot, angle, share * length, width * (1 - 0.7 * begin), rng.uniform(-0.7, 0.7))
+        piece = tube(v, u, size, foot, angle, fraction * length, width * (1 - 0.7 * begin), rng.uniform(-0.7, 0.7))
         shadow = np.maximum(shadow, (1 - 0.5 * begin) * piece)
     return shadow

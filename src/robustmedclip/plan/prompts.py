@@ -7,7 +7,11 @@ from typing import Any
 
 def template_problems(place: str, templates: Any) -> Iterator[str]:
     """What is wrong with a list of prompt templates, a line per problem; `place` says where it is."""
-    if not isinstance(templates, list | tuple) or not templates or not all(isinstance(one, str) for one in templates):
+    if (
+        not isinstance(templates, list | tuple)
+        or not templates
+        or not all(isinstance(template, str) for template in templates)
+    ):
         yield f"{place}: expected a list of prompt templates, found {templates!r}"
         return
     known = dict.fromkeys(("class_name", "modality", "data_set"), "")

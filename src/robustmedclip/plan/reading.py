@@ -192,11 +192,11 @@ def _adaptations(parameters: Mapping[str, Any], problems: list[str]) -> Iterator
         problems.append(f"methods: expected names mapped to settings, found {shown(methods)}")
         methods = None
     valid = {name for name, values in (methods or {}).items() if _is_valid(f"methods.{name}", values, problems)}
-    found = [
+    adaptations = [
         _adaptation(f"adaptations.{name}", name, spec, parameters, methods, valid, problems)
         for name, spec in (parameters.get("adaptations") or {}).items()
     ]
-    return (adaptation for adaptation in found if adaptation)
+    return (adaptation for adaptation in adaptations if adaptation)
 
 
 def _is_valid(place: str, values: Any, problems: list[str]) -> bool:
@@ -206,7 +206,7 @@ def _is_valid(place: str, values: Any, problems: list[str]) -> bool:
         return False
     protocols = ("fixed", "authors") if isinstance(values, Mapping) else ("fixed",)
     settings = [under_protocol(values, protocol) if isinstance(values, Mapping) else values for protocol in protocols]
-    return all([method_of(place, one, problems) is not None for one in settings])
+    return all([method_of(place, entry, problems) is not None for entry in settings])
 
 
 def _adaptation(

@@ -90,7 +90,7 @@ def model_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan, eval
     outputs = outputs_of(nodes)
     cells = [cell for node in nodes for cell in product(_inputs(node, "model"), _inputs(node, "corrupted"))]
     counts = _image_counts({data_set for _, data_set in cells}, outputs, catalog, plan)
-    problems, seconds, speeds = [], 0.0, []
+    problems, seconds, rates = [], 0.0, []
     for model in sorted({model for node in nodes for model in _inputs(node, "model")}):
         try:
             loaded = catalog.load(names.model(model))
@@ -102,22 +102,22 @@ def model_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan, eval
         if images := sum(counts.get(data_set, 0) for name, data_set in cells if name == model):
             per_second = images_per_second(loaded, evaluation)
             seconds += images / per_second
-            speeds.append(f"{model} {per_second:.3g} images/s")
+            rates.append(f"{model} {per_second:.3g} images/s")
         del loaded
     if not problems and seconds >= 60:
-        _log_cost(cells, counts, seconds, speeds)
+        _log_cost(cells, counts, seconds, rates)
     return problems
 
 
 def _log_cost(
-    cells: Sequence[tuple[str, str]], counts: Mapping[str, int], seconds: float, speeds: Sequence[str]
+    cells: Sequence[tuple[str, str]], counts: Mapping[str, int], seconds: float, rates: Sequence[str]
 ) -> None:
     unknown = sorted({data_set for _, data_set in cells} - set(counts))
     logger.info(
         "The evaluation encodes %s images, in about %s on this machine (%s)%s",
         f"{sum(counts.get(data_set, 0) for _, data_set in cells):,}",
         duration(seconds),
-        ", ".join(speeds),
+        ", ".join(rates),
         f"; not counted: {', '.join(unknown)}, whose size is not known" if unknown else "",
     )
 

@@ -61,12 +61,12 @@ def _making(names: set[str], catalog: FingerprintedCatalog) -> tuple[Pipeline, s
     """What makes the entries, and those of them that can be judged: that only nodes of the benchmark make."""
     benchmark = pipelines.get("benchmark", Pipeline([]))
     others = {node for pipeline in pipelines.values() for node in pipeline.nodes} - set(benchmark.nodes)
-    made_by_others = {name for node in others for name in node.outputs}
-    judged = {name for name in names & (benchmark.all_outputs() - made_by_others) if catalog.is_fingerprinted(name)}
+    other_outputs = {name for node in others for name in node.outputs}
+    judged = {name for name in names & (benchmark.all_outputs() - other_outputs) if catalog.is_fingerprinted(name)}
     if not judged:
         return Pipeline([]), judged
     nodes = benchmark.to_outputs(*judged).nodes
-    return Pipeline([node for node in nodes if not made_by_others.intersection(node.outputs)]), judged
+    return Pipeline([node for node in nodes if not other_outputs.intersection(node.outputs)]), judged
 
 
 def _expected(making: Pipeline, catalog: FingerprintedCatalog, project: Path) -> Mapping[str, Any]:

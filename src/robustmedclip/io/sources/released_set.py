@@ -74,14 +74,14 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
             return [absent]
         files = list(dict.fromkeys(map(self._files.file, self._conditions)))
         missing = [file.relative_to(self._folder).as_posix() for file in files if not file.is_file()]
-        found = [f"{self._folder} lacks {', '.join(missing)}"] if missing else []
+        problems = [f"{self._folder} lacks {', '.join(missing)}"] if missing else []
         for condition in self._conditions:
             if self._files.file(condition).is_file():
                 try:
                     self._files.shape(condition)
                 except InputError as error:
-                    found.append(str(error))
-        return list(dict.fromkeys(found))
+                    problems.append(str(error))
+        return list(dict.fromkeys(problems))
 
     def signature(self) -> list[Any]:
         """Names, sizes and modification times of the files."""

@@ -37,8 +37,8 @@ def format_class(name: str) -> type[ModelFormat]:
     InputError
         If there is none, with the name that was probably meant.
     """
-    found: type[ModelFormat] = plugged_in(FORMER_NAMES.get(name, name), FORMATS, "model format")
-    return found
+    model_format: type[ModelFormat] = plugged_in(FORMER_NAMES.get(name, name), FORMATS, "model format")
+    return model_format
 
 
 def format_name(kind: type[ModelFormat]) -> str:

@@ -171,8 +171,8 @@ def _unique_rows(images: Images, channels: int) -> dict[str, int]:
 def _fitting_map(numbers: np.ndarray, labels: np.ndarray, test: ImageSet) -> dict[int, str]:
     """Label in the files to class name, if that makes `numbers` the `labels`; else empty."""
     pairs = sorted(set(zip(numbers.tolist(), labels.tolist(), strict=True)))
-    one_to_one = len(pairs) == len({there for there, _ in pairs}) == len({here for _, here in pairs})
-    return {there: test.class_names[here] for there, here in pairs} if one_to_one else {}
+    is_bijection = len(pairs) == len({there for there, _ in pairs}) == len({here for _, here in pairs})
+    return {there: test.class_names[here] for there, here in pairs} if is_bijection else {}
 
 
 def _remedy(fitting: Mapping[int, str], numbers: np.ndarray, place: str) -> str:

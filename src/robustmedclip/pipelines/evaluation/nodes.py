@@ -27,10 +27,10 @@ def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *
     return _features(model, corrupted, rows, precision)
 
 
-def encode_together(
+def encode_with_each(
     corrupted: CorruptedSet, parameters: Mapping[str, Any], *models: Any, names: Sequence[str]
 ) -> list[Features]:
-    """What :func:`encode` makes of each model, of images that are read once for all of them."""
+    """Image features by each model, as :func:`encode` gives them; the images are read once for all models."""
     from robustmedclip.models.inference import image_features_of_each, move_to_device
 
     *_, precision = [move_to_device(model, parameters["precision"]) for model in models]
@@ -41,9 +41,9 @@ def encode_together(
 
 def images_per_second(model: Any, parameters: Mapping[str, Any]) -> float:
     """Images that :func:`encode` encodes per second with a model, measured."""
-    from robustmedclip.models.inference import encoding_speed, move_to_device
+    from robustmedclip.models import inference
 
-    return encoding_speed(model, move_to_device(model, parameters["precision"]))
+    return inference.images_per_second(model, inference.move_to_device(model, parameters["precision"]))
 
 
 def _features_by_condition(model: Any, corrupted: CorruptedSet, precision: Any, name: str) -> Iterator[np.ndarray]:

@@ -8,7 +8,7 @@ from kedro.pipeline import Node, Pipeline
 from robustmedclip.adaptation.methods import Method
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.pipelines.bind import bind
-from robustmedclip.pipelines.evaluation.nodes import encode, encode_and_score, encode_together, score
+from robustmedclip.pipelines.evaluation.nodes import encode, encode_and_score, encode_with_each, score
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import DataSet, EvaluatedModel, Plan
 
@@ -23,7 +23,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
     """
     side_by_side = tuple(filter(plan.reads_with_others, plan.models))
     apart = [model for model in plan.models if model not in side_by_side]
-    encoding = [_encoding_together(side_by_side, data_set) for data_set in plan.data_sets if side_by_side]
+    encoding = [_encoding_with_each(side_by_side, data_set) for data_set in plan.data_sets if side_by_side]
     encoding += starmap(_encoding, product(apart, plan.data_sets))
     return Pipeline([*encoding, *starmap(_scoring, product(plan.evaluated_models, plan.data_sets))])
 
@@ -38,10 +38,10 @@ def _encoding(model: str, data_set: DataSet) -> Node:
     )
 
 
-def _encoding_together(models: tuple[str, ...], data_set: DataSet) -> Node:
+def _encoding_with_each(models: tuple[str, ...], data_set: DataSet) -> Node:
     """Its namespace is that of a model ``all``, a name that no model has."""
     return Node(
-        bind(encode_together, names=models),
+        bind(encode_with_each, names=models),
         inputs=[names.corrupted(data_set.name), "params:evaluation", *map(names.model, models)],
         outputs=[names.features(model, data_set.name) for model in models],
         name="encode",
