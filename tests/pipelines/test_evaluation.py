@@ -210,7 +210,7 @@ def test_large_features_wait_on_disk_until_they_are_stored_and_leave_nothing(spo
     assert all(isinstance(part, np.memmap) for features in of_each for part in features.batches())
     assert mapped() == 2
     assert not list(spool.iterdir())
-    del together
+    del of_each
     assert mapped() == 0
 
 

@@ -13,7 +13,7 @@ _CHUNK_BYTES = 2**25
 
 
 class ImageSetDataset(AtomicDataset[ImageSet]):
-    """An :class:`~robustmedclip.images.sets.ImageSet`, written chunk by chunk; its pixels are read when they are used."""
+    """An :class:`~robustmedclip.images.sets.ImageSet`, written chunk by chunk; its pixels are read when used."""
 
     def _write(self, path: Path, data: ImageSet) -> None:
         shape = data.images.shape

@@ -52,8 +52,8 @@ def stale_problems(names: set[str], catalog: FingerprintedCatalog, project: Path
     them, stages = "them" if len(stale) > 1 else "it", ",".join(filter(makers.__contains__, pipelines))
     return [
         f"{first_ten(map(spoken, stale))}: of another plan, source or code than the present one, or never finished. "
-        f"To make {them} anew: kedro run --pipelines {stages}; or, for all that is stale: kedro run --pipeline benchmark "
-        "--only-missing-outputs, with the same --env and --params"
+        f"To make {them} anew: kedro run --pipelines {stages}; or, for all that is stale: kedro run --pipeline "
+        "benchmark --only-missing-outputs, with the same --env and --params"
     ]
 
 
