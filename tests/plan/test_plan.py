@@ -51,9 +51,8 @@ def test_a_key_that_starts_with_an_underscore_is_the_users_own():
 
 
 @pytest.fixture
-def load(tmp_path, monkeypatch):
+def load(tmp_path):
     """What a loader says with a file in ``conf/local`` and some ``--params``."""
-    monkeypatch.setattr(BenchmarkConfigLoader, "latest", None)
     shutil.copytree(CONF / "base", tmp_path / "base")
     (tmp_path / "local").mkdir()
 

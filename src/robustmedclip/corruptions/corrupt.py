@@ -1,14 +1,20 @@
-"""The one function that corrupts images."""
+"""The one function that corrupts images.
+
+On another device than the CPU, the corruptions whose kernel has a form for it are made there: noise, blur, tone, pixelate
+and black corners. The random numbers and the results are the same but for rounding: noise and tone give the same bytes,
+the others differ by one grey level in a few places. What has no such form is made on the CPU.
+"""
 
 from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.kernels import devices
-from robustmedclip.corruptions.kernels.kernel import device_form
+from robustmedclip.corruptions.kernels.kernel import Kernel, device_form
 from robustmedclip.corruptions.suites import SEVERITIES, Suite
 from robustmedclip.corruptions.suites import suite as suite_of
 
@@ -50,14 +56,10 @@ def corrupt(
     sample_ids : sequence of str, optional
         One per image; by default ``"0"``, ``"1"``, ...
     grey : str
-        How images with one channel are corrupted: ``native``, as grey images; or ``reference``, as medmnistc
-        does: as colour images with three equal channels, which are then converted to luminance, so that
-        noise, for instance, is weaker by a third.
+        How images with one channel are corrupted: ``native``, as grey images; or ``reference``, as medmnistc does: as
+        three equal channels, which are then converted to luminance, so that noise, for instance, is weaker by a third.
     device : str
-        ``cpu``, or another device of torch, such as ``cuda`` or ``cuda:1``, for the corruptions whose kernel has a form
-        for it: noise, blur, tone, pixelate and black corners. The random numbers and the results are the same but
-        for rounding: noise and tone give the same bytes, the others differ by one grey level in a few places. The
-        others are made on the CPU.
+        ``cpu``, or another device of torch, such as ``cuda`` or ``cuda:1``.
 
     Returns
     -------
@@ -67,34 +69,47 @@ def corrupt(
     Raises
     ------
     ValueError
-        If the suite, data set, corruption, severity or grey mode is unknown, the images are not a uint8 array
-        ``(N, H, W, 1 or 3)`` of at least 28 px, there are not as many sample ids as images, or torch has no
-        such device on this machine.
+        If a name, the severity, the grey mode or the device is unknown, or images or sample ids are not as stated.
     """
-    if type(severity) is bool or not isinstance(severity, Integral) or severity not in SEVERITIES:
-        raise ValueError(f"severity must be 1, 2, 3, 4 or 5, not {severity!r}")
+    _check_settings(severity, grey)
     severity, suite = int(severity), suite_of(suite)
     corruption = suite.corruption(name, dataset)
-    if grey not in GREY_MODES:
-        raise ValueError(f"grey must be 'native' or 'reference', not {grey!r}")
     _check_images(images)
-    ids = [str(index) for index in range(len(images))] if sample_ids is None else list(sample_ids)
-    if len(ids) != len(images):
-        raise ValueError(f"{len(ids)} sample ids for {len(images)} images")
+    ids = _checked_ids(sample_ids, len(images))
     draws = [Draws(seed, suite.name, dataset or "", name, severity, sample_id) for sample_id in ids]
     value, as_colour = corruption.values[severity - 1], grey == "reference" and images.shape[-1] == 1
     if device != "cpu":
         devices.check_device(device)
         if len(images) and (form := device_form(corruption.kernel)):
             return devices.corrupted_batch(form, images, draws, value, as_colour=as_colour, device=device)
+    return _on_the_cpu(corruption.kernel, images, draws, value, as_colour)
+
+
+def _on_the_cpu(kernel: Kernel, images: np.ndarray, draws: Sequence[Draws], value: Any, as_colour: bool) -> np.ndarray:
+    """The images, corrupted one by one; `as_colour` as three equal channels, and made grey again."""
     corrupted = np.empty_like(images, order="C")
     for image, result, image_draws in zip(images, corrupted, draws, strict=True):
         source = np.repeat(image, 3, axis=-1) if as_colour else np.ascontiguousarray(image)
-        pixels = corruption.kernel(source, image_draws, value)
+        pixels = kernel(source, image_draws, value)
         if as_colour:
             pixels = np.asarray(Image.fromarray(pixels).convert("L"))
         result[:] = pixels.reshape(image.shape)
     return corrupted
+
+
+def _check_settings(severity: int, grey: str) -> None:
+    if type(severity) is bool or not isinstance(severity, Integral) or severity not in SEVERITIES:
+        raise ValueError(f"severity must be 1, 2, 3, 4 or 5, not {severity!r}")
+    if grey not in GREY_MODES:
+        raise ValueError(f"grey must be 'native' or 'reference', not {grey!r}")
+
+
+def _checked_ids(sample_ids: Sequence[str] | None, count: int) -> list[str]:
+    """One id per image: those given, or ``"0"``, ``"1"``, ..."""
+    ids = [str(index) for index in range(count)] if sample_ids is None else list(sample_ids)
+    if len(ids) != count:
+        raise ValueError(f"{len(ids)} sample ids for {count} images")
+    return ids
 
 
 def _check_images(images: np.ndarray) -> None:

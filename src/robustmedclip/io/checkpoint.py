@@ -84,7 +84,7 @@ def _checksum(history: Sequence[Mapping[str, float]], arrays: Mapping[str, np.nd
     digest = hashlib.blake2b(json.dumps(history).encode(), digest_size=16)
     for name, array in sorted(arrays.items()):
         digest.update(f"{name}|{array.dtype}|{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

@@ -59,15 +59,15 @@ def load_open_clip(
     """
     if model.startswith("local-dir:"):
         folder = Path(model.removeprefix("local-dir:"))
-        weights = _weights_in(folder)
-        if weights is None:
+        file = _weights_in(folder)
+        if file is None:
             raise InputError(f"The model in {folder} can't be loaded: it has none of {', '.join(_WEIGHTS)}")
-        return _from_folder(folder, weights, model, name or folder.name)
+        return _from_folder(folder, file, model, name or folder.name)
     if model.startswith(HUB):
         folder = local_path(model, SMALL_FILES)
-        weights = _weights_in(folder) or _downloaded(model)
+        file = _weights_in(folder) or _downloaded(model)
         tokenizer = f"local-dir:{folder}" if has_tokenizer(folder) else model
-        return _from_folder(folder, weights, tokenizer, name or model.removeprefix(HUB))
+        return _from_folder(folder, file, tokenizer, name or model.removeprefix(HUB))
     config = open_clip.get_model_config(model)
     if config is None:
         raise InputError(f"open_clip has no model {model!r}; it has {', '.join(open_clip.list_models())}")

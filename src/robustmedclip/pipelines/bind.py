@@ -7,6 +7,8 @@ from typing import Any
 
 def bind(function: Callable, **settings: Any) -> partial:
     """``partial(function, **settings)`` with the name of `function`, for the names that Kedro shows."""
-    bound = update_wrapper(partial(function, **settings), function)
+    bound: Any = partial(function, **settings)
+    update_wrapper(bound, function)
     del bound.__wrapped__  # else inspection would ask for the settings again
-    return bound
+    result: partial = bound
+    return result

@@ -90,14 +90,13 @@ def pretrain(
     optimiser = _optimiser(network, head, learning_rate, weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * steps, pct_start=0.1)
     network.train()
-    losses = []
+    losses: list[float] = []
     for epoch in range(epochs):
         order, total = rng.permutation(len(groups)), 0.0
         for step in range(steps):
             batch = order[step * batch_size : (step + 1) * batch_size]
             tokens, text_groups = texts()
-            labels = torch.from_numpy(groups[batch])
-            loss = _loss(network, head, pixels(batch), labels, tokens, text_groups)
+            loss = _loss(network, head, pixels(batch), torch.from_numpy(groups[batch]), tokens, text_groups)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
@@ -50,8 +50,6 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         in which ``#``, ``%`` and blanks are encoded.
     """
 
-    latest: ClassVar["BenchmarkConfigLoader | None"] = None
-
     def __init__(self, conf_source: str, *args: Any, **kwargs: Any):
         """As Kedro's.
 
@@ -71,7 +69,6 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         for file in (*self._files(self.base_env), *self._files(self.env or self.default_run_env)):
             if file.stat().st_size > _LONGEST_FILE:
                 raise ConfigError(f"{file} has {volume(file.stat().st_size)}: no file of the configuration is so long")
-        BenchmarkConfigLoader.latest = self
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         """As Kedro's.
@@ -146,18 +143,3 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
 def _changed(settings: Any, new: Any) -> Any:
     """Settings with those that are new; whatever is no settings is taken as it is."""
     return {**settings, **new} if isinstance(settings, Mapping) and isinstance(new, Mapping) else new
-
-
-def current_config() -> BenchmarkConfigLoader:
-    """The loader that was made last; without one, that of the default environment."""
-    if BenchmarkConfigLoader.latest is None:
-        from kedro.framework.project import settings
-
-        folder = project_folder(settings.CONF_SOURCE)
-        return BenchmarkConfigLoader(str(folder / settings.CONF_SOURCE), **settings.CONFIG_LOADER_ARGS)
-    return BenchmarkConfigLoader.latest
-
-
-def project_root() -> str:
-    """Folder of the project of the loader that was made last; without one, of the working directory."""
-    return (BenchmarkConfigLoader.latest.project if BenchmarkConfigLoader.latest else project_folder("conf")).as_posix()
