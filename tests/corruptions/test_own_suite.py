@@ -102,5 +102,5 @@ def test_its_random_numbers_are_not_those_of_another_suite(my_suite, test_set):
 def test_a_path_to_something_else_is_named():
     with pytest.raises(ValueError, match="'my_study.suite.dead_columns' is no corruption suite but of type function"):
         corruptions("my_study.suite.dead_columns")
-    with pytest.raises(InputError, match="the module 'my_suite' has no 'MY_SUTE'"):
-        corruptions("my_suite.MY_SUTE")
+    with pytest.raises(InputError, match="the module 'my_study.suite' has no 'MY_SUTE'"):
+        corruptions("my_study.suite.MY_SUTE")

@@ -1,7 +1,7 @@
 """The one function that corrupts images.
 
-On another device than the CPU, the corruptions whose kernel has a form for it are made there: noise, blur, tone, pixelate
-and black corners. The random numbers and the results are the same but for rounding: noise and tone give the same bytes,
+On another device than the CPU, the corruptions whose kernel has a form for it are made there: noise, blur, tone,
+pixelate and black corners. The random numbers and the results are the same but for rounding: noise and tone give the same bytes,
 the others differ by one grey level in a few places. What has no such form is made on the CPU.
 """
 
@@ -71,10 +71,9 @@ def corrupt(
     ValueError
         If a name, the severity, the grey mode or the device is unknown, or images or sample ids are not as stated.
     """
-    _check_settings(severity, grey)
-    severity, suite = int(severity), suite_of(suite)
+    severity, suite = _checked_severity(severity), suite_of(suite)
     corruption = suite.corruption(name, dataset)
-    _check_images(images)
+    _check_images(images, grey)
     ids = _checked_ids(sample_ids, len(images))
     draws = [Draws(seed, suite.name, dataset or "", name, severity, sample_id) for sample_id in ids]
     value, as_colour = corruption.values[severity - 1], grey == "reference" and images.shape[-1] == 1
@@ -97,11 +96,10 @@ def _on_the_cpu(kernel: Kernel, images: np.ndarray, draws: Sequence[Draws], valu
     return corrupted
 
 
-def _check_settings(severity: int, grey: str) -> None:
+def _checked_severity(severity: int) -> int:
     if type(severity) is bool or not isinstance(severity, Integral) or severity not in SEVERITIES:
         raise ValueError(f"severity must be 1, 2, 3, 4 or 5, not {severity!r}")
-    if grey not in GREY_MODES:
-        raise ValueError(f"grey must be 'native' or 'reference', not {grey!r}")
+    return int(severity)
 
 
 def _checked_ids(sample_ids: Sequence[str] | None, count: int) -> list[str]:
@@ -112,7 +110,9 @@ def _checked_ids(sample_ids: Sequence[str] | None, count: int) -> list[str]:
     return ids
 
 
-def _check_images(images: np.ndarray) -> None:
+def _check_images(images: np.ndarray, grey: str) -> None:
+    if grey not in GREY_MODES:
+        raise ValueError(f"grey must be 'native' or 'reference', not {grey!r}")
     if not isinstance(images, np.ndarray):
         raise ValueError(f"images must be a NumPy array, not {type(images).__name__}")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):

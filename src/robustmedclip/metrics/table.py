@@ -154,17 +154,10 @@ def score_benchmark(
     runs = arranged(logits, baseline)
     models, data_sets = (sorted({key[axis] for key in runs}) for axis in (0, 1))
     firsts = [runs[baseline, data_set][0] for data_set in data_sets]
-    corruptions = sorted({c.corruption for run in firsts for c in run.conditions} - {CLEAN.corruption})
-    scene = Scene(
-        corruptions=corruptions,
-        sizes=np.array([len(run.labels) for run in firsts]),
-        reference=np.stack([reference_errors((references or {}).get(name, {}), corruptions) for name in data_sets]),
-        seen=seen,
-    )
+    scene = _scene(firsts, [(references or {}).get(name, {}) for name in data_sets], seen)
     setting = _Setting(metrics_named() if metrics is None else tuple(metrics), scene, resamples, seed)
-    parts = groups(firsts, collections or {})
+    parts, base = groups(firsts, collections or {}), None
     of_models: dict[str, _Scored] = {}
-    base = None
     for model in sorted(models, key=lambda name: name != baseline):
         of_models[model] = _score_model([runs[model, data_set] for data_set in data_sets], firsts, base, parts, setting)
         base = base or of_models[model].grid
@@ -172,6 +165,17 @@ def score_benchmark(
         _table(row for model in models for row in of_models[model].rows),
         pd.DataFrame({model: of_models[model].mce for model in models}),
         _table(row for model in models for row in of_models[model].seed_rows),
+    )
+
+
+def _scene(firsts: Sequence[Logits], references: Sequence[Mapping[str, float]], seen: Sequence[str]) -> Scene:
+    """What all models of a benchmark share; `firsts` and `references` have one item per data set."""
+    corruptions = sorted({c.corruption for run in firsts for c in run.conditions} - {CLEAN.corruption})
+    return Scene(
+        corruptions=corruptions,
+        sizes=np.array([len(run.labels) for run in firsts]),
+        reference=np.stack([reference_errors(errors, corruptions) for errors in references]),
+        seen=seen,
     )
 
 

@@ -1,8 +1,12 @@
 """A catalog that tells stale entries from fresh ones, damaged from whole ones, and leaves none half-written."""
 
 import errno
+import getpass
+import hashlib
 import json
 import logging
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,9 +171,8 @@ def _writing_alone(name: str, dataset: Any) -> Iterator[None]:
     if not is_local(dataset):
         yield
         return
-    entry = Path(entry_path(dataset))
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(entry.with_name(f".{entry.name}.lock"))
+    entry = os.path.realpath(entry_path(dataset))
+    lock = FileLock(_lock_folder() / f"{hashlib.blake2b(entry.encode(), digest_size=16).hexdigest()}.lock")
     try:
         lock.acquire(timeout=_SECONDS_IN_SILENCE)
     except Timeout:
@@ -179,6 +182,13 @@ def _writing_alone(name: str, dataset: Any) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _lock_folder() -> Path:
+    """A folder outside the project, the same for all runs of this user on this machine."""
+    folder = Path(tempfile.gettempdir()) / f"robustmedclip-{getpass.getuser()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _is_disk_full(error: BaseException) -> bool:
