@@ -1,4 +1,4 @@
-"""A table of labels is checked in time that grows with its length, no faster: its rows in one table, beside 32 tables."""
+"""A table of labels is checked in time that grows with its length: in one table, beside 32 tables of the same rows."""
 
 import pytest
 

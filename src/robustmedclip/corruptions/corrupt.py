@@ -1,8 +1,8 @@
 """The one function that corrupts images.
 
 On another device than the CPU, the corruptions whose kernel has a form for it are made there: noise, blur, tone,
-pixelate and black corners. The random numbers and the results are the same but for rounding: noise and tone give the same bytes,
-the others differ by one grey level in a few places. What has no such form is made on the CPU.
+pixelate and black corners. The random numbers and the results are the same but for rounding: noise and tone give the
+same bytes, the others differ by one grey level in a few places. What has no such form is made on the CPU.
 """
 
 from collections.abc import Sequence

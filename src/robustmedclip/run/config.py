@@ -46,7 +46,7 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
     Attributes
     ----------
     project : Path
-        The project's folder. In the configuration, ``${project_root:}`` is its path and ``${project_uri:}`` its address,
+        The project's folder. In the configuration, ``${project_root:}`` is its path, ``${project_uri:}`` its address,
         in which ``#``, ``%`` and blanks are encoded.
     """
 
@@ -56,7 +56,7 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         Raises
         ------
         ConfigError
-            If there is no such environment, a file is too long, or no file could be found because of the project's name.
+            If there is no such environment, a file is too long, or the project's name keeps files from being found.
         """
         self.project = project_folder(conf_source)
         if problem := name_problem(self.project):
@@ -96,10 +96,10 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         return config
 
     def _parameters(self) -> dict[str, Any]:
-        """The parameters, with the methods of base and those of ``--params``, of which each replaces its own value alone.
+        """The parameters, with the methods of base and those of ``--params``; each replaces its own value alone.
 
-        Kedro would let the ``methods`` of an environment replace all methods, and so would ``--params methods.lora.epochs=1``,
-        where the environment in use has none.
+        Kedro would let the ``methods`` of an environment replace all methods, and so would
+        ``--params methods.lora.epochs=1``, where the environment in use has none.
         """
         files = copy(self)
         files.runtime_params = {}
