@@ -200,6 +200,11 @@ def test_one_bit_and_white_as_low_are_levels_of_black_and_white():
         (io.BytesIO(b"\x1f\x8b" + bytes(200)), "packed with gzip"),
         (io.BytesIO(b"PK\x03\x04" + bytes(200)), "zip archive"),
         (io.BytesIO(b"\0\0\0\x18ftypheic" + bytes(200)), "phones.*convert it"),
+        (io.BytesIO(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"), "git lfs pull"),
+        (io.BytesIO(b"\x93NUMPY" + bytes(200)), "array of NumPy: save it as a picture"),
+        (io.BytesIO(b"\x89PNG\r\n\x1a\n" + bytes(200)), "PNG whose beginning is damaged"),
+        (io.BytesIO(b"\xff\xd8\xff" + bytes(200)), "JPEG whose beginning is damaged"),
+        (io.BytesIO(), "is empty"),
         (picture(RNG.integers(0, 4096, (8, 12), np.uint16), "PNG", transparency=3), "transparent: save it without"),
     ],
 )

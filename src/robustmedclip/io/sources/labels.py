@@ -36,7 +36,8 @@ def checked_labels(labels: np.ndarray, classes: int, where: str) -> np.ndarray:
     if labels.dtype.kind not in "iu" or labels.ndim not in (1, 2) or labels.size != len(labels):
         raise SourceError(f"{where}: labels must be whole numbers, one per image, not {labels.dtype} {labels.shape}")
     if outside := np.unique(labels[(labels < 0) | (labels >= classes)]).tolist():
-        raise SourceError(f"{where}: the labels {first_ten(map(str, outside))} lie outside the {classes} classes")
+        shown = first_ten(map(str, outside))
+        raise SourceError(f"{where}: the labels {shown} lie outside the {classes} classes, which count from 0")
     return labels.reshape(-1).astype(np.int64)
 
 

@@ -18,6 +18,10 @@ _OTHER_FORMATS = {
     b"PK\x03\x04": "is a zip archive: unpack it",
     b"%PDF": "is a PDF: save its pictures as files of their own",
     b"\x89HDF": "is an HDF5 file: save its pictures as files of their own",
+    b"version https://git-lfs": "stands for a file in Git LFS: fetch it with 'git lfs pull'",
+    b"\x93NUMPY": "is an array of NumPy: save it as a picture, or all of them in an npz file",
+    b"\x89PNG\r\n\x1a\n": "is a PNG whose beginning is damaged",
+    b"\xff\xd8\xff": "is a JPEG whose beginning is damaged",
 }
 
 
@@ -92,6 +96,8 @@ def _any_damage(file: BinaryIO) -> Iterator[None]:
 def _other_format(file: BinaryIO) -> str:
     file.seek(0)
     start = file.read(32)
+    if not start:
+        return "is empty"
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"avif"):
         return "is HEIC or AVIF, as phones save photographs: convert it to JPEG or PNG"
     known = next((reason for magic, reason in _OTHER_FORMATS.items() if start.startswith(magic)), None)
