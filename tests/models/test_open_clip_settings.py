@@ -175,3 +175,18 @@ def test_tokens_that_a_text_tower_does_not_have_are_refused(tmp_path):
     model = load_open_clip(f"local-dir:{tmp_path / 'model'}")
     with pytest.raises(InputError, match=r"gives token \d+, and the model has 60.*tokenizer_config\.json"):
         model.encode_text(["pneumonia299"])
+
+
+@pytest.mark.parametrize("tower", ["vision_cfg", "text_cfg"])
+def test_more_layers_than_weights_are_refused_before_they_are_built(tmp_path, tower):
+    folder = changed_folder(tmp_path, lambda content: content["model_cfg"][tower].update(layers=10**6))
+    with pytest.raises(InputError, match=f"{tower} asks for 1000000 layers, and there are .* weights"):
+        load_open_clip(f"local-dir:{folder}")
+
+
+def test_a_configuration_that_is_not_utf_8_is_refused_with_its_file(tmp_path):
+    folder = Path(shutil.copytree(FOLDER, tmp_path / "model"))
+    file = folder / "open_clip_config.json"
+    file.write_bytes(file.read_text().encode("utf-16"))
+    with pytest.raises(InputError, match="open_clip_config.json is not a configuration of open_clip"):
+        load_open_clip(f"local-dir:{folder}")

@@ -84,7 +84,7 @@ def _from_folder(folder: Path, weights: Path, tokenizer: str, name: str) -> Visi
         config, settings = content["model_cfg"], content.get("preprocess_cfg") or {}
         if not isinstance(config, dict) or not isinstance(settings, dict):
             raise TypeError("model_cfg or preprocess_cfg holds no settings")
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"The model in {folder} can't be loaded: {file} is not a configuration of open_clip ({error})"
         ) from error

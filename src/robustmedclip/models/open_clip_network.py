@@ -51,6 +51,7 @@ def assembled(
     tower's configuration, which is looked for in `folder`.
     """
     try:
+        _check_layers(config, len(weights), name)
         network = _network(config, folder, text_tower or {})
         tokenize = _checked_tokenizer(tokenizer, config, network)
     except InputError:
@@ -74,6 +75,16 @@ def assembled(
         format=OpenCLIP,
         config=config,
     )
+
+
+def _check_layers(config: Mapping[str, Any], weights: int, name: str) -> None:
+    """Refuse more layers than there are weights, before memory is spent on them."""
+    for tower in ("vision_cfg", "text_cfg"):
+        layers = config[tower].get("layers")
+        if isinstance(layers, int) and layers > weights:
+            raise InputError(
+                f"The model {name} can't be loaded: {tower} asks for {layers} layers, and there are {weights} weights"
+            )
 
 
 def _network(config: dict[str, Any], folder: Path | None, text_tower: Mapping[str, Any]) -> Any:
