@@ -1,6 +1,7 @@
 """What a finished benchmark leaves in the active MLflow run."""
 
 import json
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -26,6 +27,8 @@ from robustmedclip.metrics import error_by_severity, model_rows, summary
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import EvaluatedModel, Plan
 from robustmedclip.reporting.figures import model_summary
+
+logger = logging.getLogger(__name__)
 
 #: Entry of the catalog to its folder among the artifacts.
 ARTIFACTS = {
@@ -149,7 +152,8 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
 def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
     """Log the tuned encoder with the lowest mCE, with its adapter merged, as an MLflow model of the active run.
 
-    Of several seeds it is the first of the plan. Without any tuned encoder, nothing is logged.
+    Of several seeds it is the first of the plan. Without any tuned encoder, or if its format can't be saved, nothing is
+    logged.
     """
     from robustmedclip.adaptation.tuning import merge_adapter
     from robustmedclip.models.export import save_model
@@ -162,6 +166,9 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
     best = min(tuned, key=lambda model: place[model.name])
     adapter = catalog.load(str(best.artefact))
     model = merge_adapter(catalog.load(names.model(best.base)), adapter)
+    if not model.format.can_be_saved():
+        logger.warning("'%s' is not logged: %s has no 'save'", best.cell, format_name(model.format))
+        return
     tests = {data_set.name: catalog.load(names.corrupted(data_set.name)).clean for data_set in plan.data_sets}
     prompts = {
         data_set.name: {

@@ -13,6 +13,7 @@ from kedro.io.core import get_protocol_and_path
 
 from robustmedclip.errors import InputError
 from robustmedclip.images.sets import ImageSet
+from robustmedclip.io.external import External
 from robustmedclip.io.sources.entries import Entries, local_entries, remote_entries
 from robustmedclip.io.sources.labels import PARTS, absence
 from robustmedclip.io.versioned import SourceError
@@ -32,7 +33,7 @@ _STAMPS = (
 
 
 @runtime_checkable
-class Source(Protocol):
+class Source(External, Protocol):
     """An entry of the catalog that images come from: what preflight, fingerprints and data cards may ask of it."""
 
     @property
@@ -48,12 +49,6 @@ class Source(Protocol):
             Naming each file or setting that is wrong, and what to do.
         """
 
-    def problems(self) -> list[str]:
-        """What would make :meth:`load` fail, each with what to do; found without reading pixels."""
-
-    def missing(self) -> str | None:
-        """What is not there, and where to get it, if anything is not."""
-
     def verified(self) -> dict[str, ImageSet]:
         """As :meth:`load`, after every check of the files that needs no pixels, checksums too; fetches nothing."""
 
@@ -62,9 +57,6 @@ class Source(Protocol):
 
     def test_shape(self) -> tuple[int, int, int, int]:
         """Shape of the test images, ``(N, H, W, C)``, as far as it shows without reading pixels."""
-
-    def signature(self) -> Any:
-        """What the images depend on, in a form that JSON can say: settings, and name, size and time of each file."""
 
 
 def is_source(entry: object) -> TypeGuard[Source]:

@@ -68,6 +68,11 @@ class ModelFormat(ABC):
         """
         raise InputError(f"{model.name} can't be written: {cls.__qualname__} has no 'save'")
 
+    @classmethod
+    def can_be_saved(cls) -> bool:
+        """Whether the format has a :meth:`save` of its own."""
+        return cls.save.__func__ is not ModelFormat.save.__func__  # type: ignore[attr-defined]
+
     def problems(self) -> list[str]:
         """What would make :meth:`load` fail although all paths exist, found without reading the weights."""
         return [
