@@ -264,6 +264,12 @@ def test_the_same_results_give_the_same_page(page):
     assert written(images, ["clip", "clip_lora_k10", "other"], synthetic=["cells"]) == page
 
 
+def test_the_page_does_not_change_with_the_order_in_which_parameters_are_given():
+    images, extra = [image_set("cells", ("round", "long"))], {"seeds": [0], "baseline": "clip"}
+    pages = [written(images, ["clip", "other"], extra=dict(order(extra.items()))) for order in (list, reversed)]
+    assert pages[0] == pages[1]
+
+
 def test_what_the_plan_says_of_an_origin_stands_on_the_card(page):
     assert f"Source: home of cells; {escape(HOSTILE)}." in page
 

@@ -106,7 +106,7 @@ def page(
         cards=cards,
         cells=_cells,
         weights=_cells(Table("What was scored", weights, weights)),
-        settings=yaml.safe_dump(dict(parameters), sort_keys=False, width=100),
+        settings=yaml.safe_dump(dict(sorted(parameters.items())), sort_keys=False, width=100),
         versions={"Python": python_version(), **{name: version(name) for name in _PACKAGES}},
     )
 
