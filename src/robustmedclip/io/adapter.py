@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from safetensors.numpy import load_file, save_file
 
 from robustmedclip.adaptation.artefacts import Adapter
-from robustmedclip.io.versioned import AtomicDataset
+from robustmedclip.io.versioned import AtomicDataset, entry_path, filesystem_of
 
 _CONFIG, _ADAPTER, _ENCODER = "adapter_config.json", "adapter_model.safetensors", "visual.safetensors"
 
@@ -23,10 +23,11 @@ class AdapterDataset(AtomicDataset[Adapter]):
     def save(self, data: Adapter) -> None:
         """Write `data`; the checkpoints of its training, which are beside the entry, go."""
         super().save(data)
-        for path in self._fs.ls(str(self._filepath.parent), detail=False):
-            if PurePosixPath(path).name.startswith(f".{self._filepath.name}.partial-"):
+        filesystem, entry = filesystem_of(self), PurePosixPath(entry_path(self))
+        for path in filesystem.ls(str(entry.parent), detail=False):
+            if PurePosixPath(path).name.startswith(f".{entry.name}.partial-"):
                 with suppress(FileNotFoundError):  # another run may train the same
-                    self._fs.rm(path)
+                    filesystem.rm(path)
 
     def _write(self, path: Path, data: Adapter) -> None:
         path.mkdir(parents=True)

@@ -18,7 +18,7 @@ from robustmedclip.images.pixels import batches
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io.corrupted_files import CorruptedFiles
 from robustmedclip.io.npz import Stream, read_npz, write_npz
-from robustmedclip.io.versioned import AtomicDataset, remove, require_space
+from robustmedclip.io.versioned import AtomicDataset, entry_path, is_local, remove, require_space, save_path
 from robustmedclip.progress import track
 
 _CHUNK = 64
@@ -36,10 +36,10 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
 
     def save(self, data: CorruptedSet) -> None:
         """Write `data`; the entry appears whole or not at all."""
-        if self._protocol != "file":
+        if not is_local(self):
             super().save(data)
             return
-        target, folder = Path(self._get_save_path()), Path(self._filepath)
+        target, folder = Path(save_path(self)), Path(entry_path(self))
         staged = folder.with_name(f".{folder.name}.partial-{self.fingerprint or _key(data)}")
         for other in folder.parent.glob(f".{folder.name}.partial-*"):
             if other != staged:
@@ -54,7 +54,7 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
 
     def partial_bytes(self) -> int:
         """Size of the files that an interrupted run has left to go on with."""
-        folder = Path(self._filepath)
+        folder = Path(entry_path(self))
         files = folder.parent.glob(f".{folder.name}.partial-*/**/*.npz")
         return sum(file.stat().st_size for file in files)
 

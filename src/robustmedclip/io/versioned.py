@@ -131,6 +131,11 @@ def load_folder(dataset: AbstractVersionedDataset) -> str:
     return str(PurePosixPath(load_path(dataset)).parent)
 
 
+def save_path(dataset: AbstractVersionedDataset) -> str:
+    """Where the next version is saved; raises DatasetError if it is there already."""
+    return str(dataset._get_save_path())
+
+
 def save_folder(dataset: AbstractVersionedDataset) -> str:
     """Folder of the version that would be saved."""
     version = dataset.resolve_save_version()
