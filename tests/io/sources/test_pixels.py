@@ -116,7 +116,7 @@ def test_a_size_takes_the_largest_centred_square():
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
-        (io.BytesIO(b""), "in no format"),
+        (io.BytesIO(b""), "is empty"),
         (io.BytesIO(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), "in no format"),
         (big_png(60000, 60000), "3600000000 pixels"),
         (big_png(9000, 9000), "9000 x 9000"),
