@@ -7,6 +7,7 @@ from pathlib import Path
 import peft
 import pytest
 import torch
+from content import content_of
 from model_sources import model_dataset
 from published import randomised, write_biomedclip, write_medclip, write_text_tower
 from safetensors.torch import save_file
@@ -161,7 +162,7 @@ def test_the_resnet_of_model_pth_is_the_studys(resnet, text_tower):
     source = {"type": "robustmedclip", "base": entry, "adapter": str(study)}
     dataset = model_dataset(source)
     assert dataset.problems() == []
-    assert len(dataset.signature()[1]) == 1 + 2 + len(list(text_tower.iterdir()))
+    assert sum(map(len, content_of(dataset)[1])) == 1 + 2 + len(list(text_tower.iterdir()))
     assert difference(dataset.load(), tuned, 224) < 1e-4
 
 

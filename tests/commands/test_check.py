@@ -1,5 +1,6 @@
 """``kedro check``: what it says, and that it leaves nothing behind."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -8,6 +9,8 @@ from importlib import import_module
 import click
 import pytest
 from projects import ROOT, Project
+
+from robustmedclip.run.contents import Contents
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,17 @@ def test_a_damaged_image_is_named_and_the_status_is_1(project):
     image.write_bytes(content)
     assert done.returncode == 1
     assert "raw squares" in done.stdout and "damaged" in done.stdout and "7.png" in done.stdout
+
+
+def test_an_image_that_is_not_what_was_first_taken_is_named(project):
+    image = project.folder / "squares/7.png"
+    Contents(project.folder).checksums("raw-squares", [str(project.folder / "squares")])
+    content, status = image.read_bytes(), image.stat()
+    image.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    done = project.python("robustmedclip check")
+    image.write_bytes(content)
+    assert done.returncode == 1 and f"'raw squares' is probably damaged: {image} (taken on" in done.stdout
 
 
 def test_parameters_and_environments_are_those_of_a_run(project):

@@ -9,6 +9,7 @@ import open_clip
 import pytest
 import torch
 import transformers
+from content import content_of
 from model_sources import model_dataset
 from PIL import Image
 from published import (
@@ -189,9 +190,9 @@ def test_every_layout_is_a_catalog_entry(tmp_path, text_tower):
     }
     dataset = model_dataset(entry)
     assert dataset.problems() == []
-    signature = dataset.signature()
+    content = content_of(dataset)
     assert dataset.load().encode_text(TEXTS).shape == (2, 24)
-    (tmp_path / "pmc_oa" / "text_encoder.pth").touch()
-    assert dataset.signature() != signature
+    (tmp_path / "pmc_oa" / "text_encoder.pth").write_bytes(b"")
+    assert content_of(dataset) != content
     missing = model_dataset({**entry, "weights": str(tmp_path / "gone")})
     assert missing.problems() == [f"there is no {tmp_path / 'gone'}"]

@@ -1,6 +1,7 @@
 """What is found and said before a run begins: stale inputs, and what it costs."""
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from content import content_of
 from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
@@ -96,6 +98,30 @@ def test_a_run_says_when_there_is_nothing_to_do_and_logs_nothing(squares, caplog
     with caplog.at_level(logging.INFO, "robustmedclip.run"):
         squares.run_here("ingestion", only_missing_outputs=True)
     assert "Everything is up to date: nothing was run" in caplog.text
+
+
+def test_a_copy_of_a_project_without_the_times_of_its_files_is_up_to_date(squares, caplog, tmp_path_factory):
+    squares.run_here("ingestion")
+    copy = tmp_path_factory.mktemp("copy") / "project"
+    shutil.copytree(squares.folder, copy, copy_function=shutil.copyfile, symlinks=True)
+    squares.folder = copy
+    before, _ = squares.versions(), caplog.clear()
+    with caplog.at_level(logging.INFO, "robustmedclip.run"):
+        squares.run_here("ingestion", only_missing_outputs=True)
+    assert "Everything is up to date: nothing was run" in caplog.text and squares.versions() == before
+
+
+def test_a_damaged_image_of_the_usual_size_and_time_is_named_before_anything_is_done(squares):
+    squares.run_here("ingestion")
+    file = squares.folder / "squares/3.png"
+    status, content = file.stat(), bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    before = squares.versions()
+    for pipeline in ("ingestion", "corruption"):
+        assert f"'raw squares' is probably damaged: {file} (taken on" in squares.refusal(pipeline)
+    assert squares.versions() == before
 
 
 def test_a_version_that_was_not_finished_is_not_read_unless_it_is_asked_for(squares):
@@ -212,23 +238,23 @@ def test_layers_that_cannot_be_adapted_are_found_before_anything_is_done(context
     assert problems_of_models(context, nodes("tuning", "phantom_vit"), plan) == problems[1:]
 
 
-def test_a_project_that_is_moved_with_its_data_is_the_same(tmp_path):
-    def signature(root: Path) -> object:
+def test_a_project_that_is_copied_with_its_data_is_the_same_whatever_the_times(tmp_path):
+    def fingerprint(root: Path) -> object:
         source = {"name": "cells", "modality": "microscopy", "class_names": ["a", "b"]}
         folder = FolderDataset(filepath=str(root / "data/cells"), labels=None, **source)
         model = open_clip_dataset(path=str(root / "data/model"))
         assert str(root) in str([folder.signature(), model.signature()])
-        return [relative_to_project(dataset.signature(), root) for dataset in (folder, model)]
+        return [relative_to_project(content_of(dataset), root) for dataset in (folder, model)]
 
     for name in ("a/1.png", "b/2.png"):
         (file := tmp_path / "here/data/cells" / name).parent.mkdir(parents=True)
         Image.new("L", (32, 32)).save(file)
     (tmp_path / "here/data/model").mkdir()
     (tmp_path / "here/data/model/weights.bin").write_bytes(b"1")
-    shutil.copytree(tmp_path / "here", tmp_path / "there")
-    assert signature(tmp_path / "here") == signature(tmp_path / "there")
+    shutil.copytree(tmp_path / "here", tmp_path / "there", copy_function=shutil.copyfile)
+    assert fingerprint(tmp_path / "here") == fingerprint(tmp_path / "there")
     (tmp_path / "there/data/cells/b/2.png").write_bytes(b"other")
-    assert signature(tmp_path / "here") != signature(tmp_path / "there")
+    assert fingerprint(tmp_path / "here") != fingerprint(tmp_path / "there")
 
 
 def test_images_that_are_too_small_to_be_corrupted_are_found_before_anything_is_done(squares):
@@ -236,6 +262,6 @@ def test_images_that_are_too_small_to_be_corrupted_are_found_before_anything_is_
     squares.plan()
     message = squares.refusal("corruption")
     assert "raw squares: the test images have 27 x 27 px, and must be at least 28 px high and wide" in message
-    assert not list(squares.folder.glob("data/**/*"))
+    assert squares.versions() == set()
     squares.run_here("ingestion")
     assert "27 x 27 px" in squares.refusal("corruption", namespaces=["corruption"])

@@ -23,6 +23,7 @@ from robustmedclip.plan.entries import catalog_entries
 from robustmedclip.progress import track
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.config import BenchmarkConfigLoader
+from robustmedclip.run.contents import Contents
 
 _BATCH = 64
 
@@ -46,7 +47,8 @@ def check(env: str | None, params: str) -> None:
     )
     entries = catalog_entries(config.plan, config.project.as_posix())
     with chdir(project):
-        checked = check_entries(entries, FingerprintedCatalog.from_config(entries, _credentials(config)).get)
+        catalog = FingerprintedCatalog.from_config(entries, _credentials(config))
+        checked = check_entries(entries, catalog.get, Contents(config.project))
     click.echo(as_text(checked))
     raise click.exceptions.Exit(any(status != "present" for _, status, _ in checked))
 
@@ -58,7 +60,9 @@ def _credentials(config: BenchmarkConfigLoader) -> dict[str, Any] | None:
         return None
 
 
-def check_entries(entries: Iterable[str], entry: Callable[[str], Any]) -> list[tuple[str, str, str]]:
+def check_entries(
+    entries: Iterable[str], entry: Callable[[str], Any], contents: Contents
+) -> list[tuple[str, str, str]]:
     """Read everything in some entries of the catalog once, pixels and checksums included; nothing is written.
 
     Parameters
@@ -67,13 +71,18 @@ def check_entries(entries: Iterable[str], entry: Callable[[str], Any]) -> list[t
         Sources of images, released corrupted sets and models; of models only what they say of themselves is asked.
     entry : callable
         Name to dataset.
+    contents : Contents
+        What was recorded of the files when they were first taken.
 
     Returns
     -------
     list of (str, str, str)
         Name, status (``present``, ``missing`` or ``damaged``) and what was found, an entry each.
     """
-    return [(name, *_checked(entry(name), pixels=name != names.model(names.parts(name)[1]))) for name in entries]
+    return [
+        (name, *_checked(name, entry(name), contents, pixels=name != names.model(names.parts(name)[1])))
+        for name in entries
+    ]
 
 
 def as_text(checked: Iterable[tuple[str, str, str]]) -> str:
@@ -82,24 +91,24 @@ def as_text(checked: Iterable[tuple[str, str, str]]) -> str:
     return tabulate(rows, ["entry", "status", "found"], tablefmt="plain")
 
 
-def _checked(dataset: Any, pixels: bool) -> tuple[str, str]:
+def _checked(name: str, dataset: Any, contents: Contents, pixels: bool) -> tuple[str, str]:
     external = is_external(dataset)
     try:
         if external and (absent := dataset.missing()):
             return "missing", absent
         if external and (problems := dataset.problems()):
             return ("missing" if problems[0].startswith("there is no ") else "damaged"), "; ".join(problems)
-        if not pixels:
-            return "present", ""
-        loaded = dataset.verified() if external else dataset.load()
-        if isinstance(loaded, ReleasedSet):
-            return "present", f"{len(loaded.shapes)} conditions"
-        return "present", _read_splits(loaded)
+        if external and (damage := contents.damage(name, dataset.paths())):
+            return "damaged", damage
+        return "present", _read(dataset.verified() if external else dataset.load()) if pixels else ""
     except (InputError, OSError) as error:
         return "damaged", getattr(error, "message", str(error))
 
 
-def _read_splits(splits: dict[str, ImageSet]) -> str:
+def _read(splits: ReleasedSet | dict[str, ImageSet]) -> str:
+    """What was found in a source, after reading its pixels."""
+    if isinstance(splits, ReleasedSet):
+        return f"{len(splits.shapes)} conditions"
     for image_set in ingest(splits):
         count = -(-len(image_set) // _BATCH)
         for _ in zip(

@@ -14,7 +14,10 @@ class External(Protocol):
         """What is not there, and where to get it, if anything is not."""
 
     def signature(self) -> Any:
-        """What its content depends on, in a form that JSON can say."""
+        """What its content depends on beside local files, in a form that JSON can say."""
+
+    def paths(self) -> list[str]:
+        """Local files and folders that its content is in, whether they exist or not."""
 
 
 def is_external(entry: object) -> TypeGuard[External]:

@@ -62,23 +62,21 @@ class ModelDataset(AbstractDataset[None, "VisionLanguageModel"]):
 
     def problems(self) -> list[str]:
         """What would make :meth:`load` fail, found without reading the weights."""
-        absent = [path for path in self._format.paths() if not Path(path).exists()]
+        absent = [path for path in self.paths() if not Path(path).exists()]
         return [f"there is no {path}{self._where()}" for path in absent] or self._format.problems()
 
     def missing(self) -> str | None:
         """What to do if none of its files is there."""
-        paths = self._format.paths()
+        paths = self.paths()
         return self.problems()[0] if paths and not any(Path(path).exists() for path in paths) else None
 
     def signature(self) -> Any:
-        """What the model depends on: its settings, and name, size and time of each file."""
-        files = [
-            file
-            for path in self._format.paths()
-            for file in (Path(path), *sorted(Path(path).rglob("*")))
-            if file.is_file()
-        ]
-        return [self._describe(), [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]]
+        """What the model depends on beside its files: its settings."""
+        return self._describe()
+
+    def paths(self) -> list[str]:
+        """Its local files and folders."""
+        return self._format.paths()
 
     def _describe(self) -> dict[str, Any]:
         kind = type(self._format)

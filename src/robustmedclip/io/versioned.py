@@ -80,8 +80,8 @@ class AtomicDataset(AbstractVersionedDataset[T, T], Generic[T]):
         """Write `data`; the entry appears whole or not at all."""
         target = get_filepath_str(self._get_save_path(), self._protocol)
         if self._protocol == "file":
-            with _staged(Path(target)) as staged:
-                self._write(staged, data)
+            with staged(Path(target)) as path:
+                self._write(path, data)
         else:
             with tempfile.TemporaryDirectory() as folder:
                 local = Path(folder) / PurePosixPath(target).name
@@ -154,16 +154,16 @@ def is_local(dataset: AbstractVersionedDataset) -> bool:
 
 
 @contextmanager
-def _staged(target: Path) -> Iterator[Path]:
+def staged(target: Path) -> Iterator[Path]:
     """A path beside `target` that becomes `target` on success and vanishes on failure."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    staged = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    remove(staged)
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    remove(partial)
     try:
-        yield staged
-        os.replace(staged, target)
+        yield partial
+        os.replace(partial, target)
     except BaseException:
-        remove(staged)
+        remove(partial)
         raise
 
 

@@ -18,6 +18,7 @@ from kedro.io import DataCatalog, DatasetError
 from kedro.io.core import Version, VersionNotFoundError
 
 from robustmedclip.errors import InputError
+from robustmedclip.io.external import is_external
 from robustmedclip.io.versioned import (
     AtomicDataset,
     SourceError,
@@ -29,6 +30,7 @@ from robustmedclip.io.versioned import (
     save_folder,
 )
 from robustmedclip.run.checksums import checksums, damaged_files
+from robustmedclip.run.contents import Contents
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,8 @@ class FingerprintedCatalog(DataCatalog):
 
     #: Expected fingerprint of each entry of the pipeline about to run.
     fingerprints: Mapping[str, str] = {}
+    #: Checksums of the sources and models of the project.
+    contents: Contents | None = None
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -88,6 +92,8 @@ class FingerprintedCatalog(DataCatalog):
             dataset = self.get(ds_name, version=Version(version, None) if version else None)
             if is_versioned(dataset):
                 self._verify(ds_name, dataset)
+            elif self.contents and is_external(dataset):
+                self.contents.verify(ds_name, dataset.paths())
             return super().load(ds_name, version)
         except DatasetError as error:
             if cause := _first(error, lambda reason: isinstance(reason, InputError)):

@@ -10,6 +10,7 @@ from kedro.pipeline import Pipeline
 
 from robustmedclip.io.external import is_external
 from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.contents import Contents
 from robustmedclip.run.fingerprints import expected_fingerprints, signature_fingerprint
 
 
@@ -27,6 +28,7 @@ class FingerprintHook:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: FingerprintedCatalog) -> None:
         """Set the fingerprints of all that the pipeline makes."""
+        catalog.contents = Contents(self._project)
         catalog.fingerprints = expected_fingerprints(
             pipeline, lambda name: input_fingerprint(name, catalog, self._project), dataset_class=catalog.writer_of
         )
@@ -47,14 +49,16 @@ def input_fingerprint(name: str, catalog: FingerprintedCatalog, project: Path) -
     Returns
     -------
     object
-        Of a parameter its value, of a source its signature and the code that reads it, of any other entry the
-        fingerprint that is stored with it, if any.
+        Of a parameter its value, of a source its signature, the code that reads it and the checksums of its files, of
+        any other entry the fingerprint that is stored with it, if any.
     """
     if name == "parameters" or name.startswith("params:"):
         return catalog.load(name)
     dataset = catalog.get(name)
     if is_external(dataset):
-        return signature_fingerprint(dataset, relative_to_project(dataset.signature(), project))
+        assert catalog.contents is not None
+        signature = relative_to_project(dataset.signature(), project)
+        return [*signature_fingerprint(dataset, signature), catalog.contents.checksums(name, dataset.paths())]
     return catalog.stored_fingerprint(name)
 
 

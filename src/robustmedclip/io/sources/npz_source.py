@@ -175,10 +175,14 @@ class MedMNISTDataset(NpzDataset):
         return info["n_samples"]["test"], self._size, self._size, info["n_channels"]
 
     def signature(self) -> Any:
-        """What the images depend on: settings and the file's time and size, or its official checksum."""
+        """What the images depend on beside a file that is there: settings, and the official checksum of a download."""
         if self._download and not self._settings_problem():
             return [self._describe(), self._official_md5()]
         return super().signature()
+
+    def paths(self) -> list[str]:
+        """The file, unless it is one to be downloaded."""
+        return [] if self._download else super().paths()
 
     def _splits(self) -> dict[str, ImageSet]:
         splits, info = self._archive_splits(self._checked_class_names()), self._info()

@@ -148,6 +148,10 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
         """What the images depend on."""
         return [self._fields, self._settings]
 
+    def paths(self) -> list[str]:
+        """None: phantoms are drawn."""
+        return []
+
     def save(self, data: None) -> None:
         """Phantoms are drawn, not saved."""
         raise NotImplementedError("PhantomDataset is a source: it can't be saved to")

@@ -55,9 +55,9 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
     def verified(self) -> ReleasedSet:
         """As :meth:`load`, after reading every file once and comparing its checksums."""
         released = self.load()
-        for file in sorted(set(map(self._files.file, self._conditions))):
+        for file in self.paths():
             with open(file, "rb") as opened:
-                NpzArchive(opened, str(file)).verify()
+                NpzArchive(opened, file).verify()
         return released
 
     def save(self, data: None) -> None:
@@ -83,11 +83,13 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
                     problems.append(str(error))
         return list(dict.fromkeys(problems))
 
-    def signature(self) -> list[Any]:
-        """Names, sizes and modification times of the files."""
-        files = sorted(set(map(self._files.file, self._conditions)))
-        stats = [file.stat() if file.exists() else None for file in files]
-        return [[str(file), stat and [stat.st_size, stat.st_mtime_ns]] for file, stat in zip(files, stats, strict=True)]
+    def signature(self) -> Any:
+        """Where the files are, and the conditions that are read."""
+        return [self._folder.as_posix(), list(map(str, self._conditions))]
+
+    def paths(self) -> list[str]:
+        """The files of the conditions."""
+        return sorted({str(self._files.file(condition)) for condition in self._conditions})
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._folder.as_posix(), "conditions": len(self._conditions)}

@@ -18,7 +18,7 @@ from robustmedclip.io.sources.entries import Entries, local_entries, remote_entr
 from robustmedclip.io.sources.labels import PARTS, absence
 from robustmedclip.io.versioned import SourceError
 
-#: What changes with a file, as filesystems call it, the surest first: local, SFTP and GCS; S3; Azure; others; memory.
+#: What changes with a remote file, as filesystems call it, the surest first: SFTP and GCS; S3; Azure; others; memory.
 _STAMPS = (
     "mtime",
     "ETag",
@@ -161,11 +161,17 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         return count, height, width, channels
 
     def signature(self) -> Any:
-        """What the images depend on: settings, and name, size and time (or what stands for it) of each file."""
+        """What the images depend on beside local files: settings; name, size and stamp of each remote file."""
+        if self._protocol == "file":
+            return self._describe()
         path = str(self._path)
         files = {"": self._fs.info(path)} if self._fs.isfile(path) else self._entries().files
         listing = [[str(self._path / name), info["size"], _stamp(info)] for name, info in sorted(files.items())]
         return [self._describe(), listing]
+
+    def paths(self) -> list[str]:
+        """The file or folder, if it is local."""
+        return [str(self._path)] if self._protocol == "file" else []
 
     def save(self, data: None) -> None:
         """Sources are read, not saved."""
