@@ -61,7 +61,7 @@ class Metric:
     bounds: tuple[float, float]
     decimals: int
     source: str
-    values: Values = field(repr=False)
+    values: Values = field(repr=False, compare=False)  # a copy sent to another process is the same metric
     leaderboard: tuple[Literal["clean", "corrupted"], ...] = ("clean", "corrupted")
     table: str | None = "further_metrics"
 
