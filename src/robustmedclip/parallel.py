@@ -1,12 +1,40 @@
-"""Work in threads, in order and a bounded number of steps ahead."""
+"""Work in threads: how many there are to be, and their results in order, a bounded number of steps ahead."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def cores() -> int:
+    """How many cores this process is to use: ``OMP_NUM_THREADS``, else all that it may use."""
+    if (threads := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(threads) > 0:
+        return int(threads)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def in_one_thread() -> Iterator[None]:
+    """Let torch and linear algebra work in one thread inside.
+
+    Threads share out sums, such as those of the gradients of layer normalisation and of LoRA's factors: how many there
+    are changes the order of the terms, and so the last bits.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def map_ahead(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:

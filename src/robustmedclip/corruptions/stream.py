@@ -1,6 +1,5 @@
 """Corrupting more images than fit into memory, while they are used."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from robustmedclip.corruptions.corrupt import corrupt
 from robustmedclip.images.conditions import Condition
 from robustmedclip.images.pixels import Images, batches, rebatched
 from robustmedclip.images.sets import ImageSet
-from robustmedclip.parallel import map_ahead
+from robustmedclip.parallel import cores, map_ahead
 
 #: Fewest images that a thread is given: with fewer, handing them over would count.
 _LEAST_IMAGES = 10
@@ -70,8 +69,7 @@ def corrupted_batches(
     def corrupted(part: tuple[np.ndarray, Sequence[str]]) -> np.ndarray:
         return corrupt(part[0], name, severity, sample_ids=part[1], **settings)
 
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    size = batch_size
+    workers, size = cores(), batch_size
     if settings.get("device", "cpu") == "cpu":
         workers = workers if min(images.shape[1:3]) >= _LEAST_SIDE else 1
         # A batch is shared out: else most of many cores would have nothing to do towards the end of the images.

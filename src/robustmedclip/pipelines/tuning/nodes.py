@@ -11,6 +11,7 @@ from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.methods import Method
 from robustmedclip.adaptation.task import Task
 from robustmedclip.images.sets import ImageSet
+from robustmedclip.parallel import in_one_thread
 from robustmedclip.pipelines.few_shot.nodes import chosen
 
 
@@ -59,5 +60,6 @@ def fit(
         )
         for pool, test in zip_longest(pools, tests)
     ]
-    artefact, history = method.fit(model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
+    with in_one_thread():
+        artefact, history = method.fit(model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
     return artefact, pd.DataFrame(history)
