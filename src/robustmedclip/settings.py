@@ -17,6 +17,7 @@ CONFIG_LOADER_ARGS = {
     "config_patterns": {
         "parameters": ["parameters*", "parameters*/**", "**/parameters*", "benchmark*"],
         "mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"],
+        "distributed": ["distributed*"],
     },
 }
 SESSION_CLASS = BenchmarkSession

@@ -1,8 +1,14 @@
-"""Node functions with their settings filled in."""
+"""Node functions with their settings filled in, and nodes that may do without some inputs."""
 
 from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any
+
+from kedro.pipeline.node import Node
+
+from robustmedclip.plan import names
+
+_MAY_LACK = "may-lack-"
 
 
 def bind(function: Callable, **settings: Any) -> partial:
@@ -12,3 +18,13 @@ def bind(function: Callable, **settings: Any) -> partial:
     del bound.__wrapped__  # else inspection would ask for the settings again
     result: partial = bound
     return result
+
+
+def without(*kinds: str) -> set[str]:
+    """Tags of a node that may lack inputs of some kinds: each that could not be made is None then."""
+    return {f"{_MAY_LACK}{kind}" for kind in kinds}
+
+
+def may_lack(node: Node, entry: str) -> bool:
+    """Whether a node runs without one of its inputs, if that could not be made."""
+    return f"{_MAY_LACK}{names.parts(entry)[0]}" in node.tags

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,21 @@ class FingerprintedCatalog(DataCatalog):
         except DatasetError as error:
             raise SourceError(f"The catalog entry '{key}' is wrong: {' '.join(str(error).split())}") from error
 
+    def part(self, names: Iterable[str]) -> "FingerprintedCatalog":
+        """A catalog of some of the entries, that can be sent to another process."""
+        part = type(self)({name: self[name] for name in names})
+        part.fingerprints = {name: self.fingerprints[name] for name in part.keys() if name in self.fingerprints}
+        part.contents = self.contents
+        part._validator_specs = {name: spec for name, spec in self._validator_specs.items() if name in part}
+        return part
+
+    def is_saved(self, ds_name: str) -> bool:
+        """Whether the very version that would be saved is there, finished."""
+        dataset: Any = self[ds_name]
+        if not is_versioned(dataset) or ds_name not in self.fingerprints:
+            return False
+        return _record(dataset, save_folder(dataset)).get("fingerprint") == self.fingerprints[ds_name]
+
     def is_fingerprinted(self, ds_name: str) -> bool:
         """Whether a run leaves a fingerprint beside an entry: whether it is versioned."""
         return is_versioned(self.get(ds_name))
@@ -107,9 +122,11 @@ class FingerprintedCatalog(DataCatalog):
             return
         folder, expected = save_folder(dataset), self.fingerprints.get(ds_name)
         with _writing_alone(ds_name, dataset):
-            if expected is not None and _record(dataset, folder).get("fingerprint") == expected:
+            if self.is_saved(ds_name):
                 logger.info("Another run has finished '%s' meanwhile: it is taken as it is", ds_name)
                 return
+            if expected is not None and filesystem_of(dataset).exists(folder):  # of a worker that died
+                filesystem_of(dataset).rm(folder, recursive=True)
             if isinstance(dataset, AtomicDataset):
                 dataset.fingerprint = expected
             self._save_new_version(ds_name, data, filesystem_of(dataset), folder, expected)

@@ -60,7 +60,7 @@ class ProgressHook:
             "[%d/%d] %s: %s%s",
             self._done,
             max(self._total, self._done),
-            _title(node),
+            node_title(node),
             duration(seconds) if seconds >= 1 else f"{1000 * seconds:.0f} ms",
             self._time_left(),
         )
@@ -68,7 +68,7 @@ class ProgressHook:
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Say where the report is, or that nothing was to do."""
-        if not self._done:
+        if not self._total:
             logger.info("Everything is up to date: nothing was run")
         if "report_page" in pipeline.all_outputs():
             page: Any = catalog["report_page"]
@@ -84,7 +84,7 @@ class ProgressHook:
         return f", {duration(rest)} left of this stage" if rest >= 1 else ""
 
 
-def _title(node: Node) -> str:
+def node_title(node: Node) -> str:
     """The cell of the matrix, or the node where the stage has no cells: ``evaluation · clip · oct``."""
     parts = node.name.split(".")
     return " · ".join(parts[:-1] if len(parts) > 2 else parts)

@@ -16,7 +16,10 @@ class SelectionError(InputError):
 
 
 class BenchmarkSession(KedroSession):
-    """Kedro's session, which compares the options of a run with the pipelines of the plan before Kedro filters them."""
+    """Kedro's session, which compares the options of a run with the pipelines of the plan before Kedro filters them.
+
+    A runner that has a method ``prepare`` is given the context by it, before anything else happens.
+    """
 
     _options: dict[str, Any] | None = None
 
@@ -36,4 +39,6 @@ class BenchmarkSession(KedroSession):
         context = super().load_context()
         if self._options is not None and (problems := selection_problems(self._options, pipelines)):
             raise SelectionError("Nothing was run:\n" + "\n".join(f"  - {problem}" for problem in problems))
+        if prepare := getattr((self._options or {}).get("runner"), "prepare", None):
+            prepare(context)
         return context

@@ -63,14 +63,16 @@ def _problem_with(path: Path) -> str | None:
 
 def tracking_places(settings: Mapping[str, Any], project: Path) -> dict[str, Path]:
     """Where MLflow writes, by ``mlflow.yml``: its database and its artifacts, as far as they lie on this machine."""
-    uri = (settings.get("server") or {}).get("mlflow_tracking_uri") or ""
     experiment = (settings.get("tracking") or {}).get("experiment") or {}
     artifacts = (experiment.get("create_experiment_kwargs") or {}).get("artifact_location") or ""
-    places = {}
-    for address in filter(None, (uri, artifacts)):
-        if (path := _local_path(address, project)) is not None:
-            places[f"{path.name} of MLflow"] = path
-    return places
+    paths = (tracking_store(settings, project), _local_path(artifacts, project) if artifacts else None)
+    return {f"{path.name} of MLflow": path for path in paths if path is not None}
+
+
+def tracking_store(settings: Mapping[str, Any], project: Path) -> Path | None:
+    """The file or folder in which MLflow keeps its runs, by ``mlflow.yml``; None if that is a server's business."""
+    uri = (settings.get("server") or {}).get("mlflow_tracking_uri") or ""
+    return _local_path(uri, project) if uri else None
 
 
 def _local_path(address: str, project: Path) -> Path | None:

@@ -1,0 +1,74 @@
+"""What a worker does: it gets to know the project when it starts, and runs one node at a time.
+
+``dask worker --preload robustmedclip.run.distributed.worker [PROJECT] [--threads N]``
+"""
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from kedro.framework.hooks.manager import _NullPluginManager
+from kedro.framework.project import configure_project
+from kedro.framework.startup import bootstrap_project
+from kedro.pipeline.node import Node
+from kedro.runner.task import Task
+from kedro.utils import find_kedro_project
+
+from robustmedclip.errors import InputError
+from robustmedclip.parallel import cores
+from robustmedclip.run.catalog import FingerprintedCatalog
+
+
+class Outcome(NamedTuple):
+    """How a node ended: after how many seconds, and what a user has to mend, if it failed by that."""
+
+    seconds: float
+    problem: str | None = None
+
+
+@click.command()
+@click.argument("project", required=False, type=click.Path(path_type=Path))
+@click.option("--threads", type=click.IntRange(min=1))
+def dask_setup(worker: Any, project: Path | None, threads: int | None) -> None:
+    """Make a worker know a project, by default that around its working directory; Dask calls it when a worker starts.
+
+    Raises
+    ------
+    InputError
+        If there is no project, or the worker would run several nodes at a time.
+    """
+    if worker.state.nthreads != 1:
+        raise InputError(f"A worker runs one node at a time: start it with --nthreads 1, not {worker.state.nthreads}")
+    folder = project or find_kedro_project(Path.cwd())
+    if folder is None:
+        raise InputError(f"No project is around {Path.cwd()}: start the worker in the project's folder")
+    os.environ["OMP_NUM_THREADS"] = str(threads or cores())
+    configure_project(bootstrap_project(Path(folder)).package_name)
+    for name in ("", "kedro", "robustmedclip", "distributed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    import torch
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+def run_node(node: Node, catalog: FingerprintedCatalog, run_id: str | None) -> Outcome:
+    """Load the inputs of a node, run it, and save its outputs; no hook is called, and nothing is tracked.
+
+    What a worker has saved that died right after is not made again. What another try won't mend is returned rather than
+    raised.
+    """
+    from kedro.framework.project import PACKAGE_NAME
+
+    if PACKAGE_NAME is None:
+        return Outcome(0, f"The worker does not know the project: start it with --preload {__name__}")
+    if all(map(catalog.is_saved, node.outputs)):
+        return Outcome(0)
+    started = time.monotonic()
+    try:
+        Task(node, catalog, is_async=False, hook_manager=_NullPluginManager(), run_id=run_id).execute()
+    except InputError as error:
+        return Outcome(time.monotonic() - started, error.message)
+    return Outcome(time.monotonic() - started)
