@@ -88,7 +88,7 @@ def check_entries(
 def as_text(checked: Iterable[tuple[str, str, str]]) -> str:
     """The result of :func:`check_entries` for people: a line per entry."""
     rows = [(names.spoken(name), *rest) for name, *rest in checked]
-    return tabulate(rows, ["entry", "status", "found"], tablefmt="plain")
+    return str(tabulate(rows, ["entry", "status", "found"], tablefmt="plain"))
 
 
 def _checked(name: str, dataset: Any, contents: Contents, pixels: bool) -> tuple[str, str]:

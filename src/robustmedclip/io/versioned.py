@@ -28,6 +28,7 @@ from robustmedclip.errors import InputError
 from robustmedclip.progress import volume
 
 T = TypeVar("T")
+AnyVersionedDataset = AbstractVersionedDataset[Any, Any]
 
 
 class SourceError(InputError, DatasetError):
@@ -99,23 +100,23 @@ class AtomicDataset(AbstractVersionedDataset[T, T], Generic[T]):
         return self._read(local)
 
     def _exists(self) -> bool:
-        return self._fs.exists(get_filepath_str(self._get_load_path(), self._protocol))
+        return bool(self._fs.exists(get_filepath_str(self._get_load_path(), self._protocol)))
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "protocol": self._protocol, "version": self._version}
 
 
-def is_versioned(dataset: object) -> TypeGuard[AbstractVersionedDataset]:
+def is_versioned(dataset: object) -> TypeGuard[AnyVersionedDataset]:
     """Whether a dataset keeps a version per run."""
     return isinstance(dataset, AbstractVersionedDataset) and dataset._version is not None
 
 
-def entry_path(dataset: AbstractVersionedDataset) -> str:
+def entry_path(dataset: AnyVersionedDataset) -> str:
     """Path of a versioned dataset on its filesystem, without a version."""
     return str(dataset._filepath)
 
 
-def load_path(dataset: AbstractVersionedDataset) -> str:
+def load_path(dataset: AnyVersionedDataset) -> str:
     """Path of the version that would be loaded.
 
     Raises
@@ -126,29 +127,29 @@ def load_path(dataset: AbstractVersionedDataset) -> str:
     return str(dataset._get_load_path())
 
 
-def load_folder(dataset: AbstractVersionedDataset) -> str:
+def load_folder(dataset: AnyVersionedDataset) -> str:
     """Folder of the version that would be loaded; raises as :func:`load_path`."""
     return str(PurePosixPath(load_path(dataset)).parent)
 
 
-def save_path(dataset: AbstractVersionedDataset) -> str:
+def save_path(dataset: AnyVersionedDataset) -> str:
     """Where the next version is saved; raises DatasetError if it is there already."""
     return str(dataset._get_save_path())
 
 
-def save_folder(dataset: AbstractVersionedDataset) -> str:
+def save_folder(dataset: AnyVersionedDataset) -> str:
     """Folder of the version that would be saved."""
     version = dataset.resolve_save_version()
     assert version is not None
     return str(PurePosixPath(dataset._get_versioned_path(version)).parent)
 
 
-def filesystem_of(dataset: AbstractVersionedDataset) -> AbstractFileSystem:
+def filesystem_of(dataset: AnyVersionedDataset) -> AbstractFileSystem:
     """The filesystem that a versioned dataset lies on."""
     return getattr(dataset, "_fs", None) or LocalFileSystem(auto_mkdir=True)
 
 
-def is_local(dataset: AbstractVersionedDataset) -> bool:
+def is_local(dataset: AnyVersionedDataset) -> bool:
     """Whether a versioned dataset lies on a disk of this machine."""
     return getattr(dataset, "_protocol", "file") == "file"
 

@@ -114,7 +114,7 @@ class _Trimmed:
     padding: int
 
     def __call__(self, texts: list[str]) -> torch.Tensor:
-        tokens = self.tokenizer(texts)
+        tokens: torch.Tensor = self.tokenizer(texts)
         return tokens[:, : 1 + int((tokens != self.padding).any(0).nonzero().max())]
 
 
@@ -191,12 +191,15 @@ def _lora_targets(visual: torch.nn.Module) -> str:
     return next((targets for kind, targets in _LORA_TARGETS.items() if kind in kinds), _RESNET_LORA_TARGETS)
 
 
-def new_open_clip(model_config: dict) -> torch.nn.Module:
+def new_open_clip(model_config: dict[str, Any]) -> torch.nn.Module:
     """An untrained network of open_clip's ``model_cfg``; its weights are drawn from torch's generator."""
-    return open_clip.model.CLIP(**model_config)
+    network: torch.nn.Module = open_clip.model.CLIP(**model_config)
+    return network
 
 
-def save_open_clip(folder: Path, network: torch.nn.Module, model_config: dict, preprocessing: Preprocessing) -> None:
+def save_open_clip(
+    folder: Path, network: torch.nn.Module, model_config: dict[str, Any], preprocessing: Preprocessing
+) -> None:
     """Write weights and configuration as a folder that ``local-dir:`` loads.
 
     Parameters

@@ -53,7 +53,7 @@ def text_tower_config(name: str, folder: Path | None) -> dict[str, Any] | None:
     """
     for file in (folder / "text" / "config.json", folder / "config.json") if folder else ():
         if file.is_file():
-            config = json.loads(file.read_text())
+            config: dict[str, Any] = json.loads(file.read_text())
             if "hidden_size" in config:
                 return config
     if name in _DIFFERENCES:

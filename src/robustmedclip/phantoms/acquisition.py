@@ -106,4 +106,5 @@ def acquire(scene: np.ndarray, rng: np.random.Generator, domain: Domain, nominal
     for _ in range(3):
         image = np.clip(image * (target / np.maximum(image.mean((0, 1)), 1e-3)), 0, 1)
     noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(*domain.noise)
-    return (np.clip(image + noise * np.sqrt(0.25 + image), 0, 1) * 255 + 0.5).astype(np.uint8)
+    levels: np.ndarray = np.clip(image + noise * np.sqrt(0.25 + image), 0, 1) * 255 + 0.5
+    return levels.astype(np.uint8)

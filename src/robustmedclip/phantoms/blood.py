@@ -107,7 +107,8 @@ def draw(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
     disc = rng.normal(0, 0.06), rng.normal(0, 0.06), rng.uniform(*extent)
     scene = paint(rng, _red_cells(rng, disc, size), subtle, disc, size)
     stain = rng.uniform(0.75, 1.3) * np.exp(rng.normal(0, 0.1, 3))
-    return np.clip(scene, 0.01, 1).astype(np.float32) ** stain.astype(np.float32)
+    image: np.ndarray = np.clip(scene, 0.01, 1).astype(np.float32) ** stain.astype(np.float32)
+    return image
 
 
 def _red_cells(rng: np.random.Generator, disc: _Disc, size: int) -> np.ndarray:
@@ -133,7 +134,8 @@ def _red_cells(rng: np.random.Generator, disc: _Disc, size: int) -> np.ndarray:
     colours = np.asarray(((0.95, 0.88, 0.86), (0.08, 0.33, 0.30))) + rng.normal(0, 0.018, (2, 3))
     plasma, haemoglobin = colours.astype(np.float32)
     shade = 1 + 0.012 * smooth_noise(rng, size, 1.0)
-    return shade[..., None] * plasma * np.exp(-density[..., None] * haemoglobin)
+    scene: np.ndarray = shade[..., None] * plasma * np.exp(-density[..., None] * haemoglobin)
+    return scene
 
 
 def _ellipse(v: np.ndarray, u: np.ndarray, centre: _Range, radii: _Range, angle: float = 0.0) -> np.ndarray:

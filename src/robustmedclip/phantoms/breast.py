@@ -64,7 +64,8 @@ def draw(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
     for _ in range(rng.integers(0, 3)):
         film = film + _strand(rng, size, np.zeros(2), 0.8)
     film = _edge_anatomy(rng, film, mass) + 0.012 * smooth_noise(rng, size, 0.035)
-    return (1 - np.exp(-rng.uniform(1.1, 1.5) * np.clip(film, 0, None)))[..., None].astype(np.float32)
+    image: np.ndarray = (1 - np.exp(-rng.uniform(1.1, 1.5) * np.clip(film, 0, None)))[..., None]
+    return image.astype(np.float32)
 
 
 def _polar(size: int, centre: np.ndarray, radii: tuple[float, float], angle: float) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +89,8 @@ def _tube(
     radius = width * (1 - taper * t)
     drawn = np.maximum(radius, 0.8 / size)
     past_end = along - t * length
-    return np.exp(-0.7 * (across * across + past_end * past_end) / (drawn * drawn)) * (radius / drawn)
+    profile: np.ndarray = np.exp(-0.7 * (across * across + past_end * past_end) / (drawn * drawn)) * (radius / drawn)
+    return profile
 
 
 def _dots(size: int, points: np.ndarray, radii: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -97,7 +99,8 @@ def _dots(size: int, points: np.ndarray, radii: np.ndarray, weights: np.ndarray)
     drawn = np.maximum(radii, 0.9 / size)[:, None]
     rows = np.exp(-(((y[:, 0] - points[:, :1]) / drawn) ** 2))
     columns = np.exp(-(((x[0] - points[:, 1:]) / drawn) ** 2))
-    return ((weights * (radii / drawn[:, 0]) ** 2)[:, None] * rows).T @ columns
+    blobs: np.ndarray = ((weights * (radii / drawn[:, 0]) ** 2)[:, None] * rows).T @ columns
+    return blobs
 
 
 def _tissue(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -109,7 +112,8 @@ def _tissue(rng: np.random.Generator, size: int) -> np.ndarray:
     patchy = np.clip(0.6 + 0.5 * smooth_noise(rng, size, 0.5), 0, 1.3)
     ligaments = np.exp(-((coarse / 0.13) ** 2)) + 0.7 * np.exp(-((fine / 0.2) ** 2))
     strands = rng.uniform(0.07, 0.16) * patchy * (0.5 + 0.5 * gland) * ligaments
-    return rng.uniform(0.09, 0.18) + rng.uniform(0.2, 0.45) * gland + strands + 0.03 * gland * fine
+    tissue: np.ndarray = rng.uniform(0.09, 0.18) + rng.uniform(0.2, 0.45) * gland + strands + 0.03 * gland * fine
+    return tissue
 
 
 def _arrange(
@@ -198,14 +202,17 @@ def _outline(rng: np.random.Generator, theta: np.ndarray, amplitude: float, firs
     outline = np.ones_like(theta)
     for harmonic, (height, phase) in enumerate(irregular(rng, amplitude, 4).tolist(), start=first):
         outline += height * np.cos(harmonic * theta + phase)
-    return np.maximum(outline, 0.3)
+    radius: np.ndarray = np.maximum(outline, 0.3)
+    return radius
 
 
 def _popcorn(rng: np.random.Generator, size: int, centre: np.ndarray, extent: float) -> np.ndarray:
     """Coarse calcifications of an involuting fibroadenoma."""
     count = rng.integers(3, 9)
     points = centre + rng.normal(0, 0.25 * extent, 2) + rng.normal(0, 0.22 * extent, (count, 2))
-    return np.minimum(_dots(size, points, rng.uniform(0.025, 0.06, count), rng.uniform(0.4, 1.0, count)), 0.9)
+    radii, weights = rng.uniform(0.025, 0.06, count), rng.uniform(0.4, 1.0, count)
+    calcifications: np.ndarray = np.minimum(_dots(size, points, radii, weights), 0.9)
+    return calcifications
 
 
 def _microcalcifications(rng: np.random.Generator, size: int, centre: np.ndarray, core: float) -> np.ndarray:
@@ -228,11 +235,13 @@ def _edge_anatomy(rng: np.random.Generator, film: np.ndarray, mass: np.ndarray) 
     ahead, aside = y * sin(angle) + x * cos(angle), y * cos(angle) - x * sin(angle)
     if kind == "pectoral":
         muscle = coverage(near + 0.08 * aside * aside - ahead, size, 0.03)
-        return film + mass + muscle * rng.uniform(0.14, 0.3) * (1 + 0.06 * np.cos(34 * ahead + 3 * aside))
-    if kind == "skin":
+        film = film + mass + muscle * rng.uniform(0.14, 0.3) * (1 + 0.06 * np.cos(34 * ahead + 3 * aside))
+    elif kind == "skin":
         depth = near - 0.22 * aside * aside - ahead
         inside = coverage(-depth, size, 0.006)
         subcutaneous = np.clip(depth / 0.3, 0.0, 1)
         skin = 0.22 * np.exp(-(((depth - 0.025) / 0.025) ** 2))
-        return inside * (0.12 + (film - 0.12) * (0.3 + 0.7 * subcutaneous) + mass + skin) + 0.02
-    return film + mass
+        film = inside * (0.12 + (film - 0.12) * (0.3 + 0.7 * subcutaneous) + mass + skin) + 0.02
+    else:
+        film = film + mass
+    return film

@@ -82,15 +82,16 @@ def draw(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
     attenuation = np.maximum(attenuation, _devices(rng, size))
     attenuation += rng.uniform(0.004, 0.014) * smooth_noise(rng, size, 0.06, octaves=2)
     exposure, latitude = rng.uniform(1.0, 1.5), rng.uniform(0.8, 1.5)
-    film = np.tanh(exposure * np.maximum(attenuation, 0))
-    return (film**latitude).astype(np.float32)[..., None]
+    film: np.ndarray = np.tanh(exposure * np.maximum(attenuation, 0)) ** latitude
+    return film.astype(np.float32)[..., None]
 
 
 def _no_disease(
     rng: np.random.Generator, thorax: anatomy.Thorax, v: np.ndarray, u: np.ndarray, size: int
 ) -> np.ndarray:
     """Share of the air replaced in a healthy lung: a faint uneven haze of breath and posture."""
-    return np.clip(rng.uniform(0.0, 0.07) * (1 + smooth_noise(rng, size, 0.5)), 0, 0.2)
+    haze: np.ndarray = np.clip(rng.uniform(0.0, 0.07) * (1 + smooth_noise(rng, size, 0.5)), 0, 0.2)
+    return haze
 
 
 def _consolidation(
@@ -105,7 +106,8 @@ def _consolidation(
     fill = np.maximum(fill, (rng.random() < 0.15) * 0.8 * density * second)
     meniscus = rng.uniform(0.08, 0.22) * (rng.random() < 0.3) * np.clip(side * u - 0.2, 0, 0.5) / 0.4
     effusion = coverage(anatomy.diaphragm(thorax, u) - meniscus - v, size, 0.02) * (meniscus > 0)
-    return np.maximum(np.maximum(fill, 0.9 * effusion), _no_disease(rng, thorax, v, u, size))
+    replaced: np.ndarray = np.maximum(np.maximum(fill, 0.9 * effusion), _no_disease(rng, thorax, v, u, size))
+    return replaced
 
 
 def _focus(
@@ -162,7 +164,8 @@ def _interstitial_disease(
             ring = np.exp(-((anatomy.radius(v, u, centre, (bore, bore)) - 1.2) ** 2) / 0.25)
             cuffs = np.maximum(cuffs, ring)
     opacity = zone * (0.6 * network * (0.35 + 0.65 * patches) + 0.35 * patches + 0.4 * cuffs)
-    return np.maximum(np.clip(severity * opacity, 0, 0.85), _no_disease(rng, thorax, v, u, size))
+    replaced: np.ndarray = np.maximum(np.clip(severity * opacity, 0, 0.85), _no_disease(rng, thorax, v, u, size))
+    return replaced
 
 
 def _devices(rng: np.random.Generator, size: int) -> np.ndarray:

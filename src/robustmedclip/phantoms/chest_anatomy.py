@@ -87,12 +87,14 @@ def tube(
     radius = width * (1 - taper * t)
     drawn = np.maximum(radius, 0.7 / size)
     past_end = np.abs(along - t * length)
-    return np.exp(-0.7 * (across * across + past_end * past_end) / (drawn * drawn)) * (radius / drawn)
+    shadow: np.ndarray = np.exp(-0.7 * (across * across + past_end * past_end) / (drawn * drawn)) * (radius / drawn)
+    return shadow
 
 
 def _side_width(thorax: Thorax, u: np.ndarray) -> np.ndarray:
     """Half-width of the thorax on each pixel's side: the side turned to the detector looks narrower."""
-    return thorax.width * (1 + 0.1 * thorax.turn * np.sign(u))
+    width: np.ndarray = thorax.width * (1 + 0.1 * thorax.turn * np.sign(u))
+    return width
 
 
 def _wall(thorax: Thorax, v: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -105,7 +107,8 @@ def diaphragm(thorax: Thorax, u: np.ndarray) -> np.ndarray:
     """Height of the diaphragm: two domes, the right one pushed up by the liver."""
     off_centre = np.abs(u) - 0.3
     drop = np.where(off_centre > 0, 1.7, 0.6) * off_centre * off_centre
-    return thorax.dome + np.where(u > 0, 0.05, 0.0) + drop
+    height: np.ndarray = thorax.dome + np.where(u > 0, 0.05, 0.0) + drop
+    return height
 
 
 def lung(thorax: Thorax, v: np.ndarray, u: np.ndarray, size: int) -> np.ndarray:
@@ -165,7 +168,8 @@ def abdomen(rng: np.random.Generator, thorax: Thorax, v: np.ndarray, u: np.ndarr
     bubble = radius(v, u, centre, (rng.uniform(0.05, 0.11), rng.uniform(0.08, 0.16)), rng.normal(0, 0.3))
     gas = rng.uniform(0.0, 0.25) * coverage((bubble - 1) * 0.08, size, 0.012)
     bowel = smooth_noise(rng, size, 0.22, octaves=2)
-    return organs * (liver - gas - 0.05 * np.clip(bowel - 0.6, 0, 1) * (below > 0.15))
+    density: np.ndarray = organs * (liver - gas - 0.05 * np.clip(bowel - 0.6, 0, 1) * (below > 0.15))
+    return density
 
 
 def bones(rng: np.random.Generator, thorax: Thorax, v: np.ndarray, u: np.ndarray, size: int) -> np.ndarray:
@@ -198,7 +202,8 @@ def bones(rng: np.random.Generator, thorax: Thorax, v: np.ndarray, u: np.ndarray
         hang = pi / 2 - side * rng.uniform(-0.2, 0.15)
         edge = (thorax.apex + 0.18, side * rng.uniform(0.56, 0.7))
         scapulae = np.maximum(scapulae, tube(v, u, size, edge, hang, 0.5, 0.02, side * 0.15, taper=0.4))
-    return ribs + rim + spine + rng.uniform(0.08, 0.15) * clavicles + rng.uniform(0.0, 0.07) * scapulae
+    skeleton: np.ndarray = ribs + rim + spine + rng.uniform(0.08, 0.15) * clavicles + rng.uniform(0.0, 0.07) * scapulae
+    return skeleton
 
 
 def _ribs(phase: np.ndarray, half_width: float, spacing: float, size: int) -> np.ndarray:
@@ -206,7 +211,8 @@ def _ribs(phase: np.ndarray, half_width: float, spacing: float, size: int) -> np
     from_centre = np.abs(phase - np.round(phase))
     band = coverage((from_centre - half_width) * spacing, size, 0.008)
     cortex = np.exp(-(((from_centre - half_width + 0.05) / 0.07) ** 2))
-    return (0.75 * band + 0.25 * cortex * band) * (np.round(phase) >= 0) * (np.round(phase) <= 10)
+    ribs: np.ndarray = (0.75 * band + 0.25 * cortex * band) * (np.round(phase) >= 0) * (np.round(phase) <= 10)
+    return ribs
 
 
 def airway(rng: np.random.Generator, thorax: Thorax, v: np.ndarray, u: np.ndarray, size: int) -> np.ndarray:
@@ -216,7 +222,8 @@ def airway(rng: np.random.Generator, thorax: Thorax, v: np.ndarray, u: np.ndarra
     trachea = tube(v, u, size, (-1.0, shift), pi / 2, carina + 1.0, 0.04, taper=0.0)
     right = tube(v, u, size, (carina, shift), 2.2, 0.2, 0.03, taper=0.3)
     left = tube(v, u, size, (carina, shift), 0.75, 0.24, 0.026, taper=0.3)
-    return rng.uniform(0.06, 0.16) * np.maximum(trachea, np.maximum(right, left))
+    lucency: np.ndarray = rng.uniform(0.06, 0.16) * np.maximum(trachea, np.maximum(right, left))
+    return lucency
 
 
 def hilum(thorax: Thorax, side: int) -> tuple[float, float]:

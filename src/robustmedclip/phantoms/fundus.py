@@ -86,7 +86,8 @@ class _Eye:
 
     def place(self, points: np.ndarray) -> np.ndarray:
         """From the vascular frame to the picture."""
-        return self.disc + points @ self.axes
+        placed: np.ndarray = self.disc + points @ self.axes
+        return placed
 
 
 def draw(rng: Generator, label: int, size: int) -> np.ndarray:
@@ -143,7 +144,8 @@ def _retina(rng: Generator, eye: _Eye, size: int) -> np.ndarray:
     macula = rng.uniform(0.25, 0.5) * np.exp(-from_macula) + 0.12 * np.exp(-0.15 * from_macula)
     density = (mottle + falloff)[..., None] + macula[..., None] * np.array((0.75, 1.0, 0.9), np.float32)
     reflex = rng.uniform(0.0, 0.12) * (rng.random() < 0.4) * np.exp(-25 * from_macula)
-    return colour * np.exp(-density) + reflex[..., None]
+    background: np.ndarray = colour * np.exp(-density) + reflex[..., None]
+    return background
 
 
 def _optic_disc(rng: Generator, eye: _Eye, image: np.ndarray, size: int) -> np.ndarray:
@@ -265,7 +267,8 @@ def _photograph(rng: Generator, eye: _Eye, image: np.ndarray, size: int) -> np.n
     image = blend(image, (0.82, 0.66, 0.5), np.clip(flare + has_cataract * rng.uniform(0, 0.28), 0, 0.6))
     half_height = rng.uniform(0.68, 0.88) if is_cropped else 1.1
     window = coverage(radius - eye.aperture, size) * coverage(np.abs(y) - half_height, size)
-    return np.clip(image * (rng.uniform(0.85, 1.05) * window[..., None]), 0, 1)
+    photograph: np.ndarray = np.clip(image * (rng.uniform(0.85, 1.05) * window[..., None]), 0, 1)
+    return photograph
 
 
 def _sites(rng: Generator, eye: _Eye, count: int) -> np.ndarray:
@@ -275,7 +278,8 @@ def _sites(rng: Generator, eye: _Eye, count: int) -> np.ndarray:
     distance = 0.78 * np.sqrt(rng.uniform(0.02, 1, candidates))
     sites = distance[:, None] * np.stack([0.85 * np.sin(angle), np.cos(angle)], axis=1)
     off_disc = np.hypot(*(sites - eye.disc).T) > 1.5 * eye.disc_radius
-    return sites[off_disc & (np.hypot(*(sites - eye.macula).T) > 0.1)][:count]
+    visible: np.ndarray = sites[off_disc & (np.hypot(*(sites - eye.macula).T) > 0.1)]
+    return visible[:count]
 
 
 def _blobs(rng: Generator, eye: _Eye, canvas: np.ndarray, centres: np.ndarray, radii: _Range, stretch: float) -> None:
@@ -303,7 +307,8 @@ def _layer(canvas: np.ndarray, size: int) -> np.ndarray:
 
 def _pixels(canvas: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Points as OpenCV wants them: ``(x, y)`` in sixteenths of a pixel."""
-    return np.rint(((points[..., ::-1] + 1) / 2 * len(canvas) - 0.5) * 16).astype(np.int32)
+    sixteenths: np.ndarray = np.rint(((points[..., ::-1] + 1) / 2 * len(canvas) - 0.5) * 16)
+    return sixteenths.astype(np.int32)
 
 
 def _lines(canvas: np.ndarray, pixels: np.ndarray, width: float) -> None:
@@ -317,4 +322,5 @@ def _fill(canvas: np.ndarray, outline: np.ndarray) -> None:
 
 def _absorb(image: np.ndarray, density: Sequence[float], layer: np.ndarray) -> np.ndarray:
     """Filter the light through a layer of blood or pigment."""
-    return image * np.exp(-layer[..., None] * np.asarray(density, np.float32))
+    filtered: np.ndarray = image * np.exp(-layer[..., None] * np.asarray(density, np.float32))
+    return filtered

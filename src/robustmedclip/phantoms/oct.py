@@ -86,11 +86,13 @@ def draw(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
     scan = _reflectivity(rng, retina, size)
     scan *= _shadows(rng, size)
     speckle = 1 + 0.22 * smooth_noise(rng, size, 0.05) + 0.1 * smooth_noise(rng, size, 0.1, aspect=3.0)
-    return np.clip(scan * np.clip(speckle, 0.2, 2), 0, 1)[..., None].astype(np.float32)
+    image: np.ndarray = np.clip(scan * np.clip(speckle, 0.2, 2), 0, 1)[..., None]
+    return image.astype(np.float32)
 
 
 def _columns(size: int) -> np.ndarray:
-    return grid(size)[1][0]
+    columns: np.ndarray = grid(size)[1][0]
+    return columns
 
 
 def _bump(x: np.ndarray, centre: float, width: float) -> np.ndarray:
@@ -197,7 +199,8 @@ def _reflectivity(rng: np.random.Generator, retina: _Retina, size: int) -> np.nd
     scan = scan * (1 - deposit) + rng.uniform(0.35, 0.6) * deposit
     scan = scan * (1 - inside) + layers * inside
     scan = scan * (1 - retina.fluid) + 0.06 * retina.fluid
-    return scan * (1 - retina.bright) + 0.85 * retina.bright
+    reflectivity: np.ndarray = scan * (1 - retina.bright) + 0.85 * retina.bright
+    return reflectivity
 
 
 def _shadows(rng: np.random.Generator, size: int) -> np.ndarray:

@@ -145,11 +145,11 @@ def _window(low: float, high: float, size: int) -> slice:
 
 def curve(*control: tuple[float, float], samples: int = 24) -> np.ndarray:
     """Points of the Bezier curve with the given ``(y, x)`` control points, ``(samples, 2)``."""
-    points = np.repeat(np.asarray(control, np.float32)[:, None], samples, axis=1)
+    points: np.ndarray = np.repeat(np.asarray(control, np.float32)[:, None], samples, axis=1)
     t = np.linspace(0, 1, samples, dtype=np.float32)[:, None]
     while len(points) > 1:
         points = points[:-1] * (1 - t) + points[1:] * t
-    return points[0]
+    return points.reshape(samples, 2)
 
 
 def smooth_noise(
@@ -201,4 +201,5 @@ def _cubic_weights(position: np.ndarray, knots: int) -> np.ndarray:
 
 def blend(image: np.ndarray, colour: float | tuple[float, ...] | np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Paint `colour` over `image` ``(H, W, C)`` where `mask` ``(H, W)`` is 1; returns a new array."""
-    return image + (np.asarray(colour, np.float32) - image) * mask[..., None]
+    painted: np.ndarray = image + (np.asarray(colour, np.float32) - image) * mask[..., None]
+    return painted

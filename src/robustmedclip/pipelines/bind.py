@@ -11,13 +11,12 @@ from robustmedclip.plan import names
 _MAY_LACK = "may-lack-"
 
 
-def bind(function: Callable, **settings: Any) -> partial:
+def bind(function: Callable[..., Any], **settings: Any) -> partial[Any]:
     """``partial(function, **settings)`` with the name of `function`, for the names that Kedro shows."""
-    bound: Any = partial(function, **settings)
+    bound = partial(function, **settings)
     update_wrapper(bound, function)
-    del bound.__wrapped__  # else inspection would ask for the settings again
-    result: partial = bound
-    return result
+    delattr(bound, "__wrapped__")  # else inspection would ask for the settings again
+    return bound
 
 
 def without(*kinds: str) -> set[str]:

@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 def maker_of(name: str) -> str:
     """The pipeline that makes an entry."""
-    return next(stage for stage, pipeline in pipelines.items() if name in pipeline.all_outputs())
+    registered: Mapping[str, Pipeline] = pipelines
+    return next(stage for stage, pipeline in registered.items() if name in pipeline.all_outputs())
 
 
 def stale_problems(names: set[str], catalog: FingerprintedCatalog, project: Path) -> list[str]:

@@ -22,7 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from robustmedclip import serving
-from robustmedclip.io.versioned import filesystem_of, load_path
+from robustmedclip.io.versioned import filesystem_of, is_versioned, load_path
 from robustmedclip.metrics import error_by_severity, model_rows, summary
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import EvaluatedModel, Plan
@@ -216,9 +216,9 @@ def log_values(run_id: str, values: Sequence[Value]) -> None:
 
 
 def _load_version(catalog: DataCatalog, entry: str) -> str | None:
-    """The version of an entry that would be loaded."""
-    dataset: Any = catalog[entry]
-    return dataset.resolve_load_version()
+    """The version of an entry that would be loaded; None if it keeps none."""
+    dataset = catalog[entry]
+    return dataset.resolve_load_version() if is_versioned(dataset) else None
 
 
 def _known(model: EvaluatedModel) -> dict[str, object]:

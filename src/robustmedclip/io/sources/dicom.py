@@ -217,7 +217,8 @@ def _is_padding(raw: np.ndarray, dataset: Any) -> np.ndarray | None:
         return None
     whole = 2 ** (8 * raw.dtype.itemsize)
     first, length = padding[0], padding[1] - padding[0]
-    return (raw.astype(np.int64) - first) % whole <= length
+    is_padding: np.ndarray = (raw.astype(np.int64) - first) % whole <= length
+    return is_padding
 
 
 def _is_square(dataset: Any) -> bool:

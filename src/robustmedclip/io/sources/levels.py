@@ -61,7 +61,8 @@ class Window:
         scaled = (levels.astype(np.float64) - self.low) * (255 / (self.high - self.low))
         if not np.isfinite(scaled).all():
             raise ImageFileError("holds levels that are not finite numbers")
-        return np.rint(scaled.clip(0, 255)).astype(np.uint8)
+        rounded: np.ndarray = np.rint(scaled.clip(0, 255))
+        return rounded.astype(np.uint8)
 
 
 def required(window: Window | None) -> Window:

@@ -122,7 +122,7 @@ def _bits(image: Image.Image, file: BinaryIO) -> int:
     if image.format == "PNG":  # the depth in the IHDR chunk
         position = file.tell()
         file.seek(24)
-        depth = file.read(1)[0]
+        depth: int = file.read(1)[0]
         file.seek(position)
         return depth
     return 8
@@ -136,7 +136,8 @@ def _over_black(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     if alpha.min() < alpha.max() and (visible == visible[0]).all():
         raise ImageFileError("holds its picture in its transparency alone: save it as levels of grey")
     opacity = alpha if colours.ndim == 2 else alpha[..., None]
-    return ((colours.astype(np.uint16) * opacity + 127) // 255).astype(np.uint8)
+    over_black: np.ndarray = (colours.astype(np.uint16) * opacity + 127) // 255
+    return over_black.astype(np.uint8)
 
 
 def _to_srgb(image: Image.Image) -> Conversion | None:

@@ -55,7 +55,8 @@ class PixelReader:
             If the header shows that the file can't be read.
         """
         with _any_damage(file):
-            header = (dicom if _is_dicom(file) else pictures).header(file, self.window)
+            read_header = dicom.header if _is_dicom(file) else pictures.header
+            header = read_header(file, self.window)
         return replace(header, shape=(self.size, self.size, header.shape[2])) if self.size else header
 
     def shape(self, file: BinaryIO) -> tuple[int, int, int]:
@@ -72,7 +73,8 @@ class PixelReader:
             window, or its levels don't stand for brightness or colour.
         """
         with _any_damage(file):
-            pixels = (dicom if _is_dicom(file) else pictures).pixels(file, self.window)
+            read_pixels = dicom.pixels if _is_dicom(file) else pictures.pixels
+            pixels = read_pixels(file, self.window)
             if self.size:
                 picture = Image.fromarray(pixels)
                 pixels = np.asarray(ImageOps.fit(picture, (self.size, self.size), Image.Resampling.BICUBIC))

@@ -79,7 +79,7 @@ class DaskRunner(AbstractRunner):
     def _run(
         self,
         pipeline: Pipeline,
-        catalog: CatalogProtocol,
+        catalog: CatalogProtocol[Any, Any],
         hook_manager: "PluginManager | None" = None,
         run_id: str | None = None,
     ) -> None:
