@@ -182,6 +182,14 @@ def test_models_that_read_together_cost_what_they_cost_apart(context, monkeypatc
     assert together == apart != ""
 
 
+def test_cells_in_shards_cost_what_they_cost_whole(context, monkeypatch, caplog):
+    plan = context.config_loader.plan
+    in_shards = replace(plan, data_sets=tuple(replace(data_set, shards=7) for data_set in plan.data_sets))
+    pipelines = [evaluation.create_pipeline(each) for each in (plan, in_shards)]
+    whole, split = (cost(context, pipeline.nodes, monkeypatch, caplog, 100) for pipeline in pipelines)
+    assert split == whole != ""
+
+
 @pytest.mark.parametrize("stage, per_second", [("evaluation", 3001), ("tuning", 1), ("ingestion", 1)])
 def test_of_a_short_evaluation_or_none_nothing_is_said(context, monkeypatch, caplog, stage, per_second):
     assert cost(context, nodes(stage), monkeypatch, caplog, per_second) == ""

@@ -51,7 +51,10 @@ def move_to_device(model: VisionLanguageModel, precision: str) -> torch.dtype:
 
 
 def image_features(
-    model: VisionLanguageModel, batches: Iterable[np.ndarray], precision: torch.dtype = torch.float32
+    model: VisionLanguageModel,
+    batches: Iterable[np.ndarray],
+    precision: torch.dtype = torch.float32,
+    place: int = 0,
 ) -> Iterator[np.ndarray]:
     """Features of a stream of images, a few batches at a time.
 
@@ -66,17 +69,23 @@ def image_features(
         uint8 ``(n, H, W, C)``, all of one size; `n` need not be the same.
     precision : dtype
         Of the matrix products; what is between them stays float32.
+    place : int
+        Of the first image in its pass, below :data:`BATCH_SIZE`: where a stream is cut out of a longer one, that which
+        the image has in the longer one; its features have the same bytes then.
 
     Yields
     ------
     ndarray
         float32 ``(<=BATCH_SIZE, D)``: unit features, in the order of the images.
     """
-    yield from (features for (features,) in image_features_of_each([model], batches, precision))
+    yield from (features for (features,) in image_features_of_each([model], batches, precision, place))
 
 
 def image_features_of_each(
-    models: Sequence[VisionLanguageModel], batches: Iterable[np.ndarray], precision: torch.dtype = torch.float32
+    models: Sequence[VisionLanguageModel],
+    batches: Iterable[np.ndarray],
+    precision: torch.dtype = torch.float32,
+    place: int = 0,
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """What :func:`image_features` makes of a stream of images with each of several models; the stream is read once.
 
@@ -84,7 +93,7 @@ def image_features_of_each(
     ----------
     models : sequence of VisionLanguageModel
         All on one device; their input sizes and widths may differ.
-    batches, precision
+    batches, precision, place
         As in :func:`image_features`.
 
     Yields
@@ -95,15 +104,14 @@ def image_features_of_each(
     device = models[0].device
 
     @torch.inference_mode()
-    def encoded(part: tuple[np.ndarray, int]) -> tuple[np.ndarray, ...]:
-        images, count = part
+    def encoded(part: tuple[np.ndarray, slice]) -> tuple[np.ndarray, ...]:
+        images, rows = part
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            return tuple(model.encode_image(model.preprocess(images, device))[:count].cpu().numpy() for model in models)
+            return tuple(model.encode_image(model.preprocess(images, device))[rows].cpu().numpy() for model in models)
 
-    parts = ((_filled(batch), len(batch)) for batch in rebatched(batches, BATCH_SIZE))
     streams = _streams(device)
     with cores_divided(streams if device.type == "cpu" else 1):
-        yield from map_ahead(encoded, parts, streams)
+        yield from map_ahead(encoded, _full_batches(batches, place), streams)
 
 
 def images_per_second(model: VisionLanguageModel, precision: torch.dtype = torch.float32) -> float:
@@ -133,7 +141,9 @@ def cores_divided(parts: int) -> Iterator[None]:
         torch.set_num_threads(cores)
 
 
-def class_logits(features: Iterable[np.ndarray], classifier: torch.Tensor, logit_scale: float) -> Iterator[np.ndarray]:
+def class_logits(
+    features: Iterable[np.ndarray], classifier: torch.Tensor, logit_scale: float, place: int = 0
+) -> Iterator[np.ndarray]:
     """Logits of a stream of features.
 
     Parameters
@@ -144,6 +154,8 @@ def class_logits(features: Iterable[np.ndarray], classifier: torch.Tensor, logit
         Unit class vectors, float32 ``(classes, D)``.
     logit_scale : float
         Factor of the cosine similarity.
+    place : int
+        As in :func:`image_features`.
 
     Yields
     ------
@@ -151,7 +163,7 @@ def class_logits(features: Iterable[np.ndarray], classifier: torch.Tensor, logit
         float32 ``(<=BATCH_SIZE, classes)``.
     """
     classes = classifier.cpu().T
-    yield from in_full_batches(features, lambda batch: (logit_scale * torch.from_numpy(batch) @ classes).numpy())
+    yield from in_full_batches(features, lambda batch: (logit_scale * torch.from_numpy(batch) @ classes).numpy(), place)
 
 
 def image_logits(
@@ -161,14 +173,27 @@ def image_logits(
     return class_logits(image_features(model, batches), classifier, model.logit_scale)
 
 
-def in_full_batches(parts: Iterable[np.ndarray], function: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
-    """What `function` makes of the rows of all parts, :data:`BATCH_SIZE` at a time, zeros after the last ones."""
-    for batch in rebatched(parts, BATCH_SIZE):
-        yield function(_filled(batch))[: len(batch)]
+def in_full_batches(
+    parts: Iterable[np.ndarray], function: Callable[[np.ndarray], np.ndarray], place: int = 0
+) -> Iterator[np.ndarray]:
+    """What `function` makes of the rows of all parts, :data:`BATCH_SIZE` at a time, zeros before and after them."""
+    for batch, rows in _full_batches(parts, place):
+        yield function(batch)[rows]
 
 
-def _filled(batch: np.ndarray) -> np.ndarray:
-    """The batch with zeros after it, up to :data:`BATCH_SIZE` rows, as an array of its own."""
-    filled = np.zeros((BATCH_SIZE, *batch.shape[1:]), batch.dtype)
-    filled[: len(batch)] = batch
-    return filled
+def _full_batches(parts: Iterable[np.ndarray], place: int) -> Iterator[tuple[np.ndarray, slice]]:
+    """Arrays of :data:`BATCH_SIZE` rows, and which of them are those of the parts; the first is at `place`."""
+    for batch in rebatched(_after_zeros(parts, place), BATCH_SIZE):
+        filled = np.zeros((BATCH_SIZE, *batch.shape[1:]), batch.dtype)
+        filled[: len(batch)] = batch
+        yield filled, slice(place, len(batch))
+        place = 0
+
+
+def _after_zeros(parts: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    """The parts, after `count` rows of zeros."""
+    for part in parts:
+        if count:
+            yield np.zeros((count, *part.shape[1:]), part.dtype)
+            count = 0
+        yield part

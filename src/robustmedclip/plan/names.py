@@ -76,6 +76,12 @@ def logits(cell: str, data_set: str) -> str:
     return f"logits-{cell}-{data_set}"
 
 
+def shard(entry: str, number: int) -> str:
+    """A part of an entry of features or logits, from 1: ``logits_shard-<cell>-<data set>-1``."""
+    kind, of = parts(entry)
+    return f"{kind}_shard-{of}-{number}"
+
+
 def spoken(entry: str) -> str:
     """An entry as messages name it: ``corrupted phantom_oct``."""
     return entry.replace("-", " ", 1)

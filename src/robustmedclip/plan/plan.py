@@ -6,7 +6,7 @@ The plan alone decides the fan-out. It is made once a session, by :func:`robustm
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import Any
 
 from robustmedclip.adaptation.methods import Method
@@ -26,7 +26,7 @@ class DataSet:
     ``suite_dataset`` the data set whose list of corruptions is used, where the suite has one for each. ``released`` is
     the folder of released files that are used instead of generated ones, and ``label_map`` says which label in them is
     which class, where that is not the order of the classes. ``origin`` says where the images come from, as far as it is
-    known: ``url``, ``size``, ``licence``, ``citation``.
+    known: ``url``, ``size``, ``licence``, ``citation``. ``shards`` is how many parts its conditions are evaluated in.
     """
 
     name: str
@@ -44,6 +44,13 @@ class DataSet:
     collection: str | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    shards: int = 1
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """The conditions of each shard, a slice of all of them; their lengths differ by one at most."""
+        ends = [len(self.conditions) * shard // self.shards for shard in range(self.shards + 1)]
+        return tuple(starmap(slice, pairwise(ends)))
 
 
 @dataclass(frozen=True)

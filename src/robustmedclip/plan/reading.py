@@ -113,6 +113,11 @@ def _data_set(name: Any, spec: Mapping[str, Any], parameters: Mapping[str, Any],
         return None
     known = suite(corruptions.suite).corruptions(dataset)
     chosen_names = tuple(known) if corruptions.names == "all" else corruptions.names
+    conditions = (CLEAN, *(Condition(name, severity) for name in chosen_names for severity in range(1, 6)))
+    shards = entry.shards or parameters.get("shards", 1)
+    if shards > len(conditions):
+        problems.append(f"{place}: {shards} shards are more than its {len(conditions)} conditions can be split into")
+        return None
     return DataSet(
         name=name,
         modality=entry.modality,
@@ -122,13 +127,14 @@ def _data_set(name: Any, spec: Mapping[str, Any], parameters: Mapping[str, Any],
         suite_dataset=dataset,
         grey=corruptions.grey,
         storage=corruptions.storage,
-        conditions=(CLEAN, *(Condition(name, severity) for name in chosen_names for severity in range(1, 6))),
+        conditions=conditions,
         released=corruptions.released.replace("{data_set}", name) if corruptions.released else None,
         label_map=corruptions.label_map,
         class_names=entry.classes,
         collection=entry.collection,
         origin=entry.origin.facts(),
         synonyms={class_name: tuple(others) for class_name, others in entry.synonyms.items()},
+        shards=shards,
     )
 
 

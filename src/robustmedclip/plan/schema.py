@@ -43,6 +43,10 @@ def _is_fraction(value: Any) -> bool:
     return is_number(value) and 0 < value <= 1
 
 
+def _is_count(value: Any) -> bool:
+    return is_number(value, int) and value >= 1
+
+
 def _is_label(value: Any) -> bool:
     return type(value) is int and value >= 0
 
@@ -129,6 +133,7 @@ class DataSetEntry(Entry):
     ] = {}
     templates: Annotated[tuple[str, ...] | None, BeforeValidator(_checked_templates)] = None
     corruptions: Any = None
+    shards: Annotated[Count | None, _or_none("an integer of 1 or more", _is_count)] = None
     origin: Origin = Origin()
 
 
@@ -173,6 +178,7 @@ class Procedure(Entry):
         ),
     ] = POOL_SPLITS
     read_together: Flag = False
+    shards: Count = 1
     metrics: Annotated[
         tuple[str, ...] | None, _or_none("a list of different metrics", lambda value: is_set_of(value, is_text))
     ] = None

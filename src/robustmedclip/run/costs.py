@@ -88,7 +88,7 @@ def model_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan, eval
     from robustmedclip.pipelines.evaluation.nodes import images_per_second
 
     outputs = outputs_of(nodes)
-    cells = [cell for node in nodes for cell in product(_inputs(node, "model"), _inputs(node, "corrupted"))]
+    cells = _encoded_cells(nodes)
     counts = _image_counts({data_set for _, data_set in cells}, outputs, catalog, plan)
     problems, seconds, rates = [], 0.0, []
     for model in sorted({model for node in nodes for model in _inputs(node, "model")}):
@@ -107,6 +107,16 @@ def model_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan, eval
     if not problems and seconds >= 60:
         _log_cost(cells, counts, seconds, rates)
     return problems
+
+
+def _encoded_cells(nodes: Sequence[Node]) -> list[tuple[str, str]]:
+    """Model and data set of each cell whose images are encoded, once for all of its shards."""
+    cells = [
+        (node.namespace, *cell)
+        for node in nodes
+        for cell in product(_inputs(node, "model"), _inputs(node, "corrupted"))
+    ]
+    return [(model, data_set) for _, model, data_set in dict.fromkeys(cells)]
 
 
 def _log_cost(

@@ -1,6 +1,7 @@
 """Nodes of the evaluation."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,30 +14,59 @@ from robustmedclip.metrics.logits import Logits
 from robustmedclip.models.features import Features, collected
 from robustmedclip.progress import track
 
+#: All conditions of a test set.
+ALL = slice(0, None)
 
-def encode(model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str) -> Features:
-    """Image features of one model on one data set under every condition."""
+
+def encode(
+    model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str, shard: slice = ALL
+) -> Features:
+    """Image features of one model on one data set under every condition, or under those of a shard."""
     from robustmedclip.models.inference import image_features, move_to_device
 
-    precision = move_to_device(model, parameters["precision"])
+    precision, place = move_to_device(model, parameters["precision"]), _place(corrupted, shard)
+    corrupted = _under(corrupted, shard)
     if model.batch_statistics:
         parts = _features_by_condition(model, corrupted, precision, name)
     else:
-        parts = image_features(model, _images(corrupted, name), precision)
+        parts = image_features(model, _images(corrupted, name), precision, place)
     (rows,) = _collected(((part,) for part in parts), corrupted)
     return _features(model, corrupted, rows, precision)
 
 
 def encode_with_each(
-    corrupted: CorruptedSet, parameters: Mapping[str, Any], *models: Any, names: Sequence[str]
+    corrupted: CorruptedSet, parameters: Mapping[str, Any], *models: Any, names: Sequence[str], shard: slice = ALL
 ) -> list[Features]:
     """Image features by each model, as :func:`encode` gives them; the images are read once for all models."""
     from robustmedclip.models.inference import image_features_of_each, move_to_device
 
     *_, precision = [move_to_device(model, parameters["precision"]) for model in models]
-    parts = image_features_of_each(models, _images(corrupted, ", ".join(names)), precision)
+    place, corrupted = _place(corrupted, shard), _under(corrupted, shard)
+    parts = image_features_of_each(models, _images(corrupted, ", ".join(names)), precision, place)
     streams = _collected(parts, corrupted)
     return [_features(model, corrupted, rows, precision) for model, rows in zip(models, streams, strict=True)]
+
+
+def join_features(*shards: Features) -> Features:
+    """Features under all conditions, of those of the shards in their order; raises as :func:`join_logits`."""
+    _require_one_precision([shard.precision for shard in shards], shards[0].data_set)
+    conditions = tuple(condition for shard in shards for condition in shard.conditions)
+    parts = ((part,) for shard in shards for part in shard.batches())
+    (rows,) = collected(parts, len(conditions) * len(shards[0].labels), shards[0].data_set)
+    return replace(shards[0], conditions=conditions, rows=rows)
+
+
+def join_logits(*shards: Logits) -> Logits:
+    """Logits under all conditions, of those of the shards in their order.
+
+    Raises
+    ------
+    InputError
+        If machines of several kinds encoded the images, each in the precision that is fast on it.
+    """
+    _require_one_precision([shard.attributes["precision"] for shard in shards], shards[0].data_set)
+    conditions = tuple(condition for shard in shards for condition in shard.conditions)
+    return replace(shards[0], conditions=conditions, logits=np.concatenate([shard.logits for shard in shards]))
 
 
 def images_per_second(model: Any, parameters: Mapping[str, Any]) -> float:
@@ -44,6 +74,18 @@ def images_per_second(model: Any, parameters: Mapping[str, Any]) -> float:
     from robustmedclip.models import inference
 
     return inference.images_per_second(model, inference.move_to_device(model, parameters["precision"]))
+
+
+def _under(corrupted: CorruptedSet, shard: slice) -> CorruptedSet:
+    """The test set under the conditions of a shard alone."""
+    return replace(corrupted, conditions=corrupted.conditions[shard])
+
+
+def _place(corrupted: CorruptedSet, shard: slice) -> int:
+    """Place of the first image of a shard in its pass through a model, were all conditions encoded in a row."""
+    from robustmedclip.models.inference import BATCH_SIZE
+
+    return shard.start * len(corrupted.clean) % BATCH_SIZE
 
 
 def _features_by_condition(model: Any, corrupted: CorruptedSet, precision: Any, name: str) -> Iterator[np.ndarray]:
@@ -103,6 +145,7 @@ def score(
     attributes: Mapping[str, Any],
     templates: Sequence[str],
     synonyms: Mapping[str, Sequence[str]],
+    place: int = 0,
 ) -> Logits:
     """Logits of the image features of one data set under every condition.
 
@@ -122,6 +165,8 @@ def score(
         What tables say of it.
     templates, synonyms
         Prompts of the data set.
+    place : int
+        Without a head: as in :func:`robustmedclip.models.inference.image_features`.
 
     Raises
     ------
@@ -131,7 +176,7 @@ def score(
     if head is not None:
         logits = method.logits(_classifier(head, features, name), features.batches())
     else:
-        logits = _zero_shot_logits(model, features, method.prompts(templates), synonyms)
+        logits = _zero_shot_logits(model, features, method.prompts(templates), synonyms, place)
     cube = np.concatenate(list(logits)).reshape(len(features.conditions), len(features.labels), -1)
     _require_finite(cube, features, name)
     weights = features.weights if head is None else head.content_hash()
@@ -156,6 +201,7 @@ def encode_and_score(
     *,
     method: Method,
     name: str,
+    shard: slice = ALL,
     **facts: Any,
 ) -> Logits:
     """Logits of a model with its adapter, as :func:`score`.
@@ -163,12 +209,12 @@ def encode_and_score(
     Its features are not kept: other prompts would have led to another adapter.
     """
     adapted = method.adapted(model, adapter, corrupted.clean.name)
-    features = encode(adapted, corrupted, parameters, name=name)
-    return score(features, adapted, method=method, name=name, **facts)
+    features = encode(adapted, corrupted, parameters, name=name, shard=shard)
+    return score(features, adapted, method=method, name=name, place=_place(corrupted, shard), **facts)
 
 
 def _zero_shot_logits(
-    model: Any, features: Features, templates: Sequence[str], synonyms: Mapping[str, Sequence[str]]
+    model: Any, features: Features, templates: Sequence[str], synonyms: Mapping[str, Sequence[str]], place: int
 ) -> Iterator[np.ndarray]:
     """Logits of features, with the class vectors that the model makes of the prompts."""
     from robustmedclip.models.inference import best_device, class_logits
@@ -183,7 +229,7 @@ def _zero_shot_logits(
         data_set=features.data_set,
         synonyms=synonyms,
     )
-    return class_logits(features.batches(), classifier, model.logit_scale)
+    return class_logits(features.batches(), classifier, model.logit_scale, place)
 
 
 def _classifier(head: Head, features: Features, name: str) -> Mapping[str, np.ndarray]:
@@ -199,6 +245,14 @@ def _classifier(head: Head, features: Features, name: str) -> Mapping[str, np.nd
             f"{list(features.class_names)}: fit it again, by the pipeline 'tuning'"
         )
     return head.classifiers[features.data_set]
+
+
+def _require_one_precision(precisions: Sequence[str], data_set: str) -> None:
+    if len(different := sorted(set(precisions))) > 1:
+        raise InputError(
+            f"The shards of '{data_set}' were encoded in {' and '.join(different)}, by machines of different kinds: "
+            "set 'precision: float32' of 'evaluation' in the parameters, or leave machines of one kind in the cluster"
+        )
 
 
 def _require_finite(logits: np.ndarray, features: Features, name: str) -> None:

@@ -1,14 +1,22 @@
 """Connects the evaluation nodes."""
 
 from collections.abc import Callable
-from itertools import product, starmap
+from functools import partial
+from itertools import chain, product, starmap
 
 from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.adaptation.methods import Method
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.pipelines.bind import bind
-from robustmedclip.pipelines.evaluation.nodes import encode, encode_and_score, encode_with_each, score
+from robustmedclip.pipelines.evaluation.nodes import (
+    encode,
+    encode_and_score,
+    encode_with_each,
+    join_features,
+    join_logits,
+    score,
+)
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import DataSet, EvaluatedModel, Plan
 
@@ -19,37 +27,46 @@ ZERO_SHOT = Method()
 def create_pipeline(plan: Plan) -> Pipeline:
     """For each data set, a node per model that scores, and one per zero-shot model, or for all, that encodes.
 
-    Other prompts and heads are scored on the features of their base: they encode no image again.
+    Other prompts and heads are scored on the features of their base: they encode no image again. A node that encodes
+    is split into the shards of its data set, and one that joins what they make.
     """
     side_by_side = tuple(filter(plan.reads_with_others, plan.models))
     apart = [model for model in plan.models if model not in side_by_side]
     encoding = [_encoding_with_each(side_by_side, data_set) for data_set in plan.data_sets if side_by_side]
     encoding += starmap(_encoding, product(apart, plan.data_sets))
-    return Pipeline([*encoding, *starmap(_scoring, product(plan.evaluated_models, plan.data_sets))])
+    scoring = starmap(_scoring, product(plan.evaluated_models, plan.data_sets))
+    return Pipeline([*chain(*encoding), *chain(*scoring)])
 
 
-def _encoding(model: str, data_set: DataSet) -> Node:
-    return Node(
-        bind(encode, name=model),
-        inputs=[names.model(model), names.corrupted(data_set.name), "params:evaluation"],
-        outputs=names.features(model, data_set.name),
-        name="encode",
-        namespace=f"evaluation.{model}.{data_set.name}",
-    )
+def _encoding(model: str, data_set: DataSet) -> list[Node]:
+    def node(number: str = "", output: Callable[[str], str] = str, **shard: slice) -> Node:
+        return Node(
+            bind(encode, name=model, **shard),
+            inputs=[names.model(model), names.corrupted(data_set.name), "params:evaluation"],
+            outputs=output(names.features(model, data_set.name)),
+            name=f"encode{number}",
+            namespace=f"evaluation.{model}.{data_set.name}",
+        )
+
+    return _in_shards(node, data_set, join_features)
 
 
-def _encoding_with_each(models: tuple[str, ...], data_set: DataSet) -> Node:
+def _encoding_with_each(models: tuple[str, ...], data_set: DataSet) -> list[Node]:
     """Its namespace is that of a model ``all``, a name that no model has."""
-    return Node(
-        bind(encode_with_each, names=models),
-        inputs=[names.corrupted(data_set.name), "params:evaluation", *map(names.model, models)],
-        outputs=[names.features(model, data_set.name) for model in models],
-        name="encode",
-        namespace=f"evaluation.all.{data_set.name}",
-    )
+
+    def node(number: str = "", output: Callable[[str], str] = str, **shard: slice) -> Node:
+        return Node(
+            bind(encode_with_each, names=models, **shard),
+            inputs=[names.corrupted(data_set.name), "params:evaluation", *map(names.model, models)],
+            outputs=[output(names.features(model, data_set.name)) for model in models],
+            name=f"encode{number}",
+            namespace=f"evaluation.all.{data_set.name}",
+        )
+
+    return _in_shards(node, data_set, join_features)
 
 
-def _scoring(model: EvaluatedModel, data_set: DataSet) -> Node:
+def _scoring(model: EvaluatedModel, data_set: DataSet) -> list[Node]:
     method, base = model.method or ZERO_SHOT, names.model(model.base)
     function: Callable[..., Logits]
     if not method.scores_features:
@@ -62,10 +79,37 @@ def _scoring(model: EvaluatedModel, data_set: DataSet) -> Node:
     if model.artefact and method.artefact_kind:
         inputs[method.artefact_kind] = model.artefact
     facts = {"name": model.name, "attributes": model.attributes}
-    return Node(
-        bind(function, method=method, **facts, templates=data_set.templates, synonyms=data_set.synonyms),
-        inputs,
-        outputs=names.logits(model.cell, data_set.name),
-        name="score",
-        namespace=f"evaluation.{model.cell}.{data_set.name}",
-    )
+
+    def node(number: str = "", output: Callable[[str], str] = str, **shard: slice) -> Node:
+        return Node(
+            bind(function, method=method, **facts, templates=data_set.templates, synonyms=data_set.synonyms, **shard),
+            inputs,
+            outputs=output(names.logits(model.cell, data_set.name)),
+            name=f"score{number}",
+            namespace=f"evaluation.{model.cell}.{data_set.name}",
+        )
+
+    return [node()] if method.scores_features else _in_shards(node, data_set, join_logits)
+
+
+def _in_shards(node: Callable[..., Node], data_set: DataSet, join: Callable) -> list[Node]:
+    """The node; or one like it per shard, whose number is in its name and in those of its outputs, and the joining."""
+    whole = node()
+    if data_set.shards == 1:
+        return [whole]
+    numbers = range(1, data_set.shards + 1)
+    shards = [
+        node(f"_{number}", partial(names.shard, number=number), shard=conditions)
+        for number, conditions in zip(numbers, data_set.slices, strict=True)
+    ]
+    joins = [
+        Node(
+            join,
+            inputs=[names.shard(output, number) for number in numbers],
+            outputs=output,
+            name=f"join-{output}",
+            namespace=whole.namespace,
+        )
+        for output in whole.outputs
+    ]
+    return shards + joins
