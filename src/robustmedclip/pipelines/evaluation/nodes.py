@@ -85,7 +85,8 @@ def _place(corrupted: CorruptedSet, shard: slice) -> int:
     """Place of the first image of a shard in its pass through a model, were all conditions encoded in a row."""
     from robustmedclip.models.inference import BATCH_SIZE
 
-    return shard.start * len(corrupted.clean) % BATCH_SIZE
+    images_before: int = shard.start * len(corrupted.clean)
+    return images_before % BATCH_SIZE
 
 
 def _features_by_condition(model: Any, corrupted: CorruptedSet, precision: Any, name: str) -> Iterator[np.ndarray]:

@@ -8,6 +8,7 @@ from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.adaptation.methods import Method
 from robustmedclip.metrics.logits import Logits
+from robustmedclip.models.features import Features
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.evaluation.nodes import (
     encode,
@@ -92,7 +93,7 @@ def _scoring(model: EvaluatedModel, data_set: DataSet) -> list[Node]:
     return [node()] if method.scores_features else _in_shards(node, data_set, join_logits)
 
 
-def _in_shards(node: Callable[..., Node], data_set: DataSet, join: Callable) -> list[Node]:
+def _in_shards(node: Callable[..., Node], data_set: DataSet, join: Callable[..., Features | Logits]) -> list[Node]:
     """The node; or one like it per shard, whose number is in its name and in those of its outputs, and the joining."""
     whole = node()
     if data_set.shards == 1:
