@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from robustmedclip.errors import InputError
+from robustmedclip.metrics import derived
 from robustmedclip.metrics.metric import Metric
 from robustmedclip.plugins import plugged_in
 
@@ -20,8 +21,16 @@ METRICS: dict[str, str] = {
 #: What corruption errors and balanced errors are ratios of.
 _NEEDED = ("error", "balanced_accuracy")
 #: What the table of metrics derives.
-_TAKEN = ("clean_error", "corrupted_error", "ce", "relative_ce", "be", "rbe", "retained_accuracy")
-_TAKEN_BEGINNINGS = ("mce", "relative_mce", "clean_error_ratio")
+_TAKEN = (
+    derived.CLEAN_ERROR,
+    "corrupted_error",
+    derived.CE,
+    derived.RELATIVE_CE,
+    derived.BE,
+    derived.RBE,
+    derived.RETAINED_ACCURACY,
+)
+_TAKEN_BEGINNINGS = (derived.MCE, derived.RELATIVE_MCE, derived.CLEAN_ERROR_RATIO)
 
 
 def metrics_named(chosen: Iterable[str | Metric] = METRICS) -> tuple[Metric, ...]:

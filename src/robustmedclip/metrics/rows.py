@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.metrics import derived
 from robustmedclip.metrics.bootstrap import interval
 from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.grid import Grid
@@ -17,9 +18,9 @@ from robustmedclip.metrics.robustness import error_ratio, mean_of_defined, retai
 from robustmedclip.metrics.runs import ALL, SEVERITIES
 
 #: What the mean of a ratio over corruptions is called, where it has a name of its own.
-_MEANS = {"ce": "mce", "relative_ce": "relative_mce"}
+_MEANS = {derived.CE: derived.MCE, derived.RELATIVE_CE: derived.RELATIVE_MCE}
 #: Derived values that are in percent.
-_PERCENT = ("clean_error",)
+_PERCENT = (derived.CLEAN_ERROR,)
 
 
 class Group(NamedTuple):
@@ -126,7 +127,7 @@ def entries(group: Group, grid: Grid, base: Grid, scene: Scene) -> Iterator[Entr
 
 def _clean_name(metric: Metric) -> str:
     """What it is called of clean images: errors of clean images have a name of their own."""
-    return "clean_error" if metric == ERROR else metric.name
+    return derived.CLEAN_ERROR if metric == ERROR else metric.name
 
 
 class _Entries:
@@ -143,7 +144,7 @@ class _Entries:
             yield self._mean(CLEAN.corruption, None, _clean_name(metric), self._grid.clean(metric))
         yield from self._of_conditions()
         clean_ratio = error_ratio(self._grid.clean(), self._base.clean())
-        yield self._mean(CLEAN.corruption, None, "clean_error_ratio", clean_ratio)
+        yield self._mean(CLEAN.corruption, None, derived.CLEAN_ERROR_RATIO, clean_ratio)
         if self._present:
             yield from self._ratios()
             yield from self._of_all_corruptions()
@@ -169,18 +170,18 @@ class _Entries:
 
     def _ratios(self) -> Iterator[Entry]:
         names = self._scene.corruptions
-        for metric, values in ratios(self._grid, self._base, self._reference).items():
+        by_name = ratios(self._grid, self._base, self._reference)
+        for metric, values in by_name.items():
             for c in self._present:
                 yield self._mean(names[c], None, metric, values[:, :, c])
             yield self._mean(ALL, None, _MEANS.get(metric, metric), mean_of_defined(values))
-            if metric == "ce":
-                yield from self._seen_and_held_out(values)
+        yield from self._seen_and_held_out(by_name[derived.CE])
 
     def _seen_and_held_out(self, ce: np.ndarray) -> Iterator[Entry]:
         """The mCE over the corruptions that tuning saw, and over the others, where there are both."""
         is_seen = {c: self._scene.corruptions[c] in self._scene.seen for c in self._present}
         if len(set(is_seen.values())) == 2:
-            for name, wanted in (("mce_seen", True), ("mce_held_out", False)):
+            for name, wanted in ((derived.MCE_SEEN, True), (derived.MCE_HELD_OUT, False)):
                 part = [c for c in self._present if is_seen[c] == wanted]
                 yield self._mean(ALL, None, name, mean_of_defined(ce[:, :, part]))
 
@@ -190,9 +191,9 @@ class _Entries:
         for s, severity in enumerate(SEVERITIES):
             errors = of_severities[:, :, s]
             yield self._mean(ALL, severity, ERROR.name, errors)
-            yield self._mean(ALL, severity, "retained_accuracy", retained_accuracy(errors, grid.clean()))
+            yield self._mean(ALL, severity, derived.RETAINED_ACCURACY, retained_accuracy(errors, grid.clean()))
         for metric in grid.metrics:
             yield self._mean(ALL, None, metric.name, mean_of_defined(grid.corrupted(metric), axis=(2, 3)))
         yield self._mean(
-            ALL, None, "retained_accuracy", retained_accuracy(mean_of_defined(of_severities), grid.clean())
+            ALL, None, derived.RETAINED_ACCURACY, retained_accuracy(mean_of_defined(of_severities), grid.clean())
         )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from robustmedclip.images.conditions import CLEAN
+from robustmedclip.metrics import derived
 from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.metric import Metric
 from robustmedclip.metrics.runs import ALL
@@ -44,7 +45,7 @@ def summary(rows: pd.DataFrame, metrics: Sequence[Metric]) -> dict[str, float]:
 def error_by_severity(rows: pd.DataFrame) -> dict[int, float]:
     """Severity (0: clean) to the error over all data sets and corruptions, from the :func:`model_rows` of a model."""
     table = overall(rows)
-    clean = table[table["metric"] == "clean_error"].assign(severity=0)
+    clean = table[table["metric"] == derived.CLEAN_ERROR].assign(severity=0)
     corrupted = table[(table["metric"] == ERROR.name) & (table["corruption"] == ALL) & table["severity"].notna()]
     defined = pd.concat([clean, corrupted]).dropna(subset="value")
     return {int(row.severity): float(row.value) for row in defined.itertuples()}

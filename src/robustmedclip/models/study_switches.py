@@ -1,5 +1,7 @@
 """Names of what the study's code does to models, known without torch; see :mod:`robustmedclip.models.study_quirks`."""
 
+from collections.abc import Collection
+
 #: In the order in which they are applied.
 STUDY_SWITCHES = (
     "normalised_twice",
@@ -8,3 +10,8 @@ STUDY_SWITCHES = (
     "no_logit_scale",
     "batch_statistics",
 )
+
+
+def reads_images_twice(switches: Collection[str]) -> bool:
+    """Whether a model with these switches reads the test images twice: for their statistics, then to encode them."""
+    return "batch_statistics" in switches

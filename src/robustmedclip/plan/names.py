@@ -82,6 +82,16 @@ def shard(entry: str, number: int) -> str:
     return f"{kind}_shard-{of}-{number}"
 
 
+def corpus(anatomy: str) -> str:
+    """The pretraining images of an anatomy."""
+    return f"corpus-{anatomy}"
+
+
+def pretrained(model: str) -> str:
+    """The folder of a model that the project trains."""
+    return f"pretrained-{model}"
+
+
 def spoken(entry: str) -> str:
     """An entry as messages name it: ``corrupted phantom_oct``."""
     return entry.replace("-", " ", 1)

@@ -14,6 +14,7 @@ from robustmedclip.images.conditions import Condition
 from robustmedclip.images.sets import POOL_SPLITS
 from robustmedclip.metrics import Metric, metrics_named
 from robustmedclip.metrics.logits import ZERO_SHOT
+from robustmedclip.models.study_switches import reads_images_twice
 from robustmedclip.plan import names
 
 
@@ -157,7 +158,7 @@ class Plan:
 
     def reads_with_others(self, model: str) -> bool:
         """Whether a zero-shot model encodes the test images beside others."""
-        return self.read_together and "batch_statistics" not in self.switches.get(model, ())
+        return self.read_together and not reads_images_twice(self.switches.get(model, ()))
 
     @cached_property
     def seen_corruptions(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from robustmedclip.metrics import derived
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.reporting.figure_data import (
     Line,
@@ -31,8 +32,8 @@ _LAYOUT: dict[str, Any] = {
 _DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot"}
 #: What a heat map shows by which columns, with their titles.
 _RATIOS = {
-    "corruption": {"ce": "CE", "relative_ce": "relative CE"},
-    "modality": {"mce": "mCE", "relative_mce": "relative mCE"},
+    "corruption": {derived.CE: "CE", derived.RELATIVE_CE: "relative CE"},
+    "modality": {derived.MCE: "mCE", derived.RELATIVE_MCE: "relative mCE"},
 }
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from robustmedclip.images.conditions import CLEAN
-from robustmedclip.metrics import overall, reliability, scaled_logits
+from robustmedclip.metrics import derived, overall, reliability, scaled_logits
 from robustmedclip.metrics.calibration import BINS
+from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.metrics.table import severity_curve
@@ -121,7 +122,8 @@ def few_shot_panels(metrics: pd.DataFrame) -> Panels:
     everywhere = overall(metrics)
     everywhere = everywhere[everywhere["severity"].isna()]
     bases, panels = sorted(set(everywhere["base"])), {}
-    for title, metric, corruption in (("clean", "clean_error", CLEAN.corruption), ("corrupted", "error", ALL)):
+    shown = {"clean": (derived.CLEAN_ERROR, CLEAN.corruption), "corrupted": (ERROR.name, ALL)}
+    for title, (metric, corruption) in shown.items():
         errors = everywhere[(everywhere["metric"] == metric) & (everywhere["corruption"] == corruption)]
         panels[title] = [
             Line(
@@ -151,7 +153,7 @@ def ratios_by(metrics: pd.DataFrame, metric: str, by: str, models: Sequence[str]
 def mce_ranking(metrics: pd.DataFrame) -> pd.Series:
     """Model to mCE over all data sets, the lowest first."""
     rows = overall(metrics)
-    return rows[rows["metric"] == "mce"].set_index("model")["value"].sort_index().sort_values(kind="stable")
+    return rows[rows["metric"] == derived.MCE].set_index("model")["value"].sort_index().sort_values(kind="stable")
 
 
 def reliability_lines(runs: Sequence[Logits]) -> list[Line]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet
+from robustmedclip.metrics import derived
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.runs import SEVERITIES
 from robustmedclip.reporting.figure_data import (
@@ -58,7 +59,7 @@ def severity_curves(metrics: pd.DataFrame) -> Figure:
 def corruption_heat_map(metrics: pd.DataFrame) -> Figure:
     """CE of every model (row, the lowest mCE first) under every corruption (column), and the mCE."""
     mce = mce_ranking(metrics)
-    ce = ratios_by(metrics, "ce", "corruption", list(mce.index)).assign(mCE=mce)
+    ce = ratios_by(metrics, derived.CE, "corruption", list(mce.index)).assign(mCE=mce)
     with _fonts_of(ce.index):
         figure = Figure(figsize=(2.8 + 0.85 * ce.shape[1], 1.8 + 0.36 * len(ce)), dpi=_DPI, layout="constrained")
         axis = figure.subplots()

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from robustmedclip.images.conditions import CLEAN
-from robustmedclip.metrics import Metric, overall
+from robustmedclip.metrics import Metric, derived, overall
 from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.reporting.table import with_interval, with_n
@@ -23,14 +23,14 @@ class Column(NamedTuple):
 
 #: Errors and what is made of them.
 _ERRORS = {
-    "clean_error": Column("clean_error", CLEAN.corruption, "clean error, %"),
-    "clean_error_ratio": Column("clean_error_ratio", CLEAN.corruption, "clean error ratio"),
-    "corrupted_error": Column("error", ALL, "corrupted error, %"),
-    "mce": Column("mce", ALL, "mCE"),
-    "relative_mce": Column("relative_mce", ALL, "relative mCE"),
+    derived.CLEAN_ERROR: Column(derived.CLEAN_ERROR, CLEAN.corruption, "clean error, %"),
+    derived.CLEAN_ERROR_RATIO: Column(derived.CLEAN_ERROR_RATIO, CLEAN.corruption, "clean error ratio"),
+    "corrupted_error": Column(ERROR.name, ALL, "corrupted error, %"),
+    derived.MCE: Column(derived.MCE, ALL, "mCE"),
+    derived.RELATIVE_MCE: Column(derived.RELATIVE_MCE, ALL, "relative mCE"),
     "mce_ratio_of_means": Column("mce_ratio_of_means", ALL, "mCE, ratio of means"),
 }
-_SHOWN = ("clean_error", "corrupted_error", "mce", "relative_mce")
+_SHOWN = (derived.CLEAN_ERROR, "corrupted_error", derived.MCE, derived.RELATIVE_MCE)
 _CONDITIONS = {"clean": ("", CLEAN.corruption), "corrupted": ("corrupted_", ALL)}
 
 
@@ -71,7 +71,7 @@ def leaderboard(metrics: pd.DataFrame, stability: pd.DataFrame, scores: Sequence
         rows.append(row | {"n": of_model["n"].max()})
     whole = {"rank": "Int64", **{f"{name}_n": "Int64" for name in columns}}
     table = stability.merge(pd.DataFrame(rows).astype(whole | {"fraction": "float64"}), on="model")
-    return table.sort_values(["mce", "model"], kind="stable", ignore_index=True)
+    return table.sort_values([derived.MCE, "model"], kind="stable", ignore_index=True)
 
 
 def readable_leaderboard(board: pd.DataFrame, scores: Sequence[Metric]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from robustmedclip.images.conditions import CLEAN
-from robustmedclip.metrics import Metric, overall
+from robustmedclip.metrics import Metric, derived, overall
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.reporting.leaderboard import Column, readable_leaderboard
 from robustmedclip.reporting.table import Table, model_table, with_interval, with_n
@@ -13,18 +13,18 @@ from robustmedclip.reporting.table import Table, model_table, with_interval, wit
 _AVERAGES = [
     Column(metric, corruption, f"{title}, {order}", decimals)
     for name, corruption, title, decimals in [
-        ("clean_error_ratio", CLEAN.corruption, "clean error", 1),
-        ("mce", ALL, "mCE", 1),
-        ("relative_mce", ALL, "relative mCE", 1),
-        ("be", ALL, "BE", 2),
-        ("rbe", ALL, "relative BE", 2),
+        (derived.CLEAN_ERROR_RATIO, CLEAN.corruption, "clean error", 1),
+        (derived.MCE, ALL, "mCE", 1),
+        (derived.RELATIVE_MCE, ALL, "relative mCE", 1),
+        (derived.BE, ALL, "BE", 2),
+        (derived.RBE, ALL, "relative BE", 2),
     ]
     for metric, order in [
         (name, "mean of ratios"),
         (f"{name.removesuffix('_ratio')}_ratio_of_means", "ratio of means"),
     ]
 ]
-_SEEN = [Column("mce_seen", ALL, "mCE, seen"), Column("mce_held_out", ALL, "mCE, held out")]
+_SEEN = [Column(derived.MCE_SEEN, ALL, "mCE, seen"), Column(derived.MCE_HELD_OUT, ALL, "mCE, held out")]
 #: Captions of the tables that metrics choose.
 _CAPTIONS = {"calibration": "Calibration and selective risk"}
 
@@ -57,7 +57,7 @@ def report_tables(
             "Retained accuracy by severity: what is left of the clean accuracy, %",
             overall(metrics)[lambda rows: rows["severity"].notna()].astype({"severity": int}),
             models,
-            "retained_accuracy",
+            derived.RETAINED_ACCURACY,
             "severity",
         ),
         **_metric_tables(metrics, models, scores),
@@ -110,13 +110,15 @@ def _ratio_tables(metrics: pd.DataFrame, models: Sequence[str], baseline: str) -
         "mce_seen_and_held_out": _side_by_side(
             f"mCE on corruptions seen in tuning, and held out of it{scale}", everywhere, models, _SEEN
         ),
-        "clean_error_by_data_set": _by("Clean error by data set, %", of_data_sets, models, "clean_error", "data_set"),
-        "mce_by_data_set": _by(f"mCE by data set{scale}", of_data_sets, models, "mce", "data_set"),
-        "mce_by_modality": _by(f"mCE by modality{scale}", of_modalities, models, "mce", "modality"),
-        "mce_by_collection": _by(f"mCE by collection{scale}", of_collections, models, "mce", "collection"),
-        "ce_by_corruption": _by(f"CE by corruption{scale}", everywhere, models, "ce", "corruption"),
+        "clean_error_by_data_set": _by(
+            "Clean error by data set, %", of_data_sets, models, derived.CLEAN_ERROR, "data_set"
+        ),
+        "mce_by_data_set": _by(f"mCE by data set{scale}", of_data_sets, models, derived.MCE, "data_set"),
+        "mce_by_modality": _by(f"mCE by modality{scale}", of_modalities, models, derived.MCE, "modality"),
+        "mce_by_collection": _by(f"mCE by collection{scale}", of_collections, models, derived.MCE, "collection"),
+        "ce_by_corruption": _by(f"CE by corruption{scale}", everywhere, models, derived.CE, "corruption"),
         "relative_ce_by_corruption": _by(
-            f"Relative CE by corruption{scale}", everywhere, models, "relative_ce", "corruption"
+            f"Relative CE by corruption{scale}", everywhere, models, derived.RELATIVE_CE, "corruption"
         ),
     }
     if of_modalities["modality"].nunique() == of_data_sets["data_set"].nunique():
@@ -160,7 +162,7 @@ def _balanced_error_tables(metrics: pd.DataFrame, models: Sequence[str]) -> dict
             "data_set",
             decimals=2,
         )
-        for metric, title in [("be", "BE"), ("rbe", "Relative BE")]
+        for metric, title in [(derived.BE, "BE"), (derived.RBE, "Relative BE")]
     }
 
 

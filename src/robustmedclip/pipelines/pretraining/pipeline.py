@@ -7,6 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from robustmedclip.phantoms import ANATOMIES
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.pretraining.nodes import draw_corpus, pretrain_model
+from robustmedclip.plan import names
 
 
 def create_pipeline(models: Iterable[str]) -> Pipeline:
@@ -15,7 +16,7 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
         Node(
             bind(draw_corpus, anatomy=anatomy),
             inputs="params:pretraining",
-            outputs=f"corpus-{anatomy}",
+            outputs=names.corpus(anatomy),
             name=f"draw_corpus_{anatomy}",
             namespace="pretraining",
         )
@@ -24,8 +25,8 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
     trainings = [
         Node(
             bind(pretrain_model, name=model),
-            inputs=["params:pretraining", *(f"corpus-{anatomy}" for anatomy in ANATOMIES)],
-            outputs=f"pretrained-{model}",
+            inputs=["params:pretraining", *map(names.corpus, ANATOMIES)],
+            outputs=names.pretrained(model),
             name=f"pretrain_{model}",
             namespace="pretraining",
         )

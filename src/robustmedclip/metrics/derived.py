@@ -1,0 +1,16 @@
+"""Names of the values that the table of metrics derives from errors, see :mod:`robustmedclip.metrics.robustness`."""
+
+CLEAN_ERROR = "clean_error"
+CLEAN_ERROR_RATIO = "clean_error_ratio"
+RETAINED_ACCURACY = "retained_accuracy"
+CE = "ce"
+RELATIVE_CE = "relative_ce"
+#: Their means over the corruptions.
+MCE = "mce"
+RELATIVE_MCE = "relative_mce"
+#: The mean over the corruptions that tuning saw, and over the others.
+MCE_SEEN = "mce_seen"
+MCE_HELD_OUT = "mce_held_out"
+#: Balanced errors in MedMNIST-C's form.
+BE = "be"
+RBE = "rbe"
