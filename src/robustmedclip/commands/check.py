@@ -106,7 +106,7 @@ def _checked(name: str, dataset: Any, contents: Contents, pixels: bool) -> tuple
 
 
 def _read(splits: ReleasedSet | dict[str, ImageSet]) -> str:
-    """What was found in a source, after reading its pixels."""
+    """Summary of a source after reading all its pixels."""
     if isinstance(splits, ReleasedSet):
         return f"{len(splits.shapes)} conditions"
     for image_set in ingest(splits):

@@ -138,7 +138,7 @@ def _manifest(data: CorruptedSet) -> dict[str, Any]:
 
 
 def _key(data: CorruptedSet) -> str:
-    """What the files of a set depend on, as a hash."""
+    """Hash of everything that the files of a set depend on."""
     digest = hashlib.blake2b(json.dumps(_manifest(data)).encode(), digest_size=16)
     for batch in batches(data.clean.images, _CHUNK):
         digest.update(batch.tobytes())

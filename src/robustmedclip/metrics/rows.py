@@ -48,7 +48,7 @@ class Entry(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """What the values of all models have in common.
+    """Data sets, corruptions and reference errors that all models share.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ def _positions(names: Sequence[str | None], name: str) -> list[int]:
 
 
 def attributes_of(run: Logits) -> dict[str, Any]:
-    """What the table says of the model of a run."""
+    """Columns of the table that describe the model of a run."""
     names = ("base", "adaptation", "method", "rank", "fraction", "seed")
     known = {"model": run.model, **{name: run.attributes.get(name) for name in names}}
     return known if known["adaptation"] is not None else known | {"adaptation": ZERO_SHOT}
@@ -126,7 +126,7 @@ def entries(group: Group, grid: Grid, base: Grid, scene: Scene) -> Iterator[Entr
 
 
 def _clean_name(metric: Metric) -> str:
-    """What it is called of clean images: errors of clean images have a name of their own."""
+    """Name of a metric on clean images: the error has one of its own there."""
     return derived.CLEAN_ERROR if metric == ERROR else metric.name
 
 

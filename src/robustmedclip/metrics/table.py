@@ -169,7 +169,7 @@ def score_benchmark(
 
 
 def _scene(firsts: Sequence[Logits], references: Sequence[Mapping[str, float]], seen: Sequence[str]) -> Scene:
-    """What all models of a benchmark share; `firsts` and `references` have one item per data set."""
+    """Common values of all models of a benchmark; `firsts` and `references` have one item per data set."""
     corruptions = sorted({c.corruption for run in firsts for c in run.conditions} - {CLEAN.corruption})
     return Scene(
         corruptions=corruptions,
@@ -191,7 +191,7 @@ def severity_curve(table: pd.DataFrame, model: str, corruption: str) -> pd.DataF
 
 
 class _Setting(NamedTuple):
-    """What the models are scored with."""
+    """Metrics, common values and resampling by which models are scored."""
 
     metrics: Sequence[Metric]
     scene: Scene

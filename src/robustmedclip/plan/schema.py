@@ -87,7 +87,7 @@ class Origin(Entry):
     citation: Text | None = None
 
     def facts(self) -> dict[str, str]:
-        """What is known."""
+        """The fields that are given, by name."""
         return self.model_dump(exclude_none=True)
 
 

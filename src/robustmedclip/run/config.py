@@ -105,9 +105,9 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         files.runtime_params = {}
         parameters = OmegaConfigLoader.__getitem__(files, "parameters")
         files.env = self.base_env
-        shipped, own = OmegaConfigLoader.__getitem__(files, "parameters").get("methods"), parameters.get("methods")
-        if isinstance(shipped, dict) and isinstance(own, dict):
-            parameters["methods"] = shipped | {name: _changed(shipped.get(name), new) for name, new in own.items()}
+        shipped, changed = OmegaConfigLoader.__getitem__(files, "parameters").get("methods"), parameters.get("methods")
+        if isinstance(shipped, dict) and isinstance(changed, dict):
+            parameters["methods"] = shipped | {name: _changed(shipped.get(name), new) for name, new in changed.items()}
         merged: Any = OmegaConf.to_container(OmegaConf.merge(parameters, self.runtime_params or {}))
         return dict(merged)
 

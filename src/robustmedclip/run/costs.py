@@ -46,7 +46,7 @@ def shape_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan) -> l
 
 
 def disk_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan, project: Path) -> list[str]:
-    """What corrupting all test sets takes, if that is more than there is."""
+    """A line that says how much room is missing on the disk for the corrupted test sets; none if they fit."""
     outputs, needed, folder = outputs_of(nodes), 0, project
     for data_set in plan.data_sets:
         entry = names.corrupted(data_set.name)
@@ -155,7 +155,7 @@ def _image_counts(
 
 
 def _inputs(node: Node, kind: str) -> list[str]:
-    """What the inputs of a kind of a node are of."""
+    """The data sets, models or cells of a node's inputs of a kind."""
     return [of for entry_kind, of in map(names.parts, node.inputs) if entry_kind == kind]
 
 

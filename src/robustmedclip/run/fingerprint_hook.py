@@ -1,4 +1,4 @@
-"""What each entry would be made of in the run that begins."""
+"""Tells the catalog the fingerprints that the entries of a run will have."""
 
 from collections.abc import Mapping
 from pathlib import Path

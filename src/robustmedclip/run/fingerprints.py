@@ -69,7 +69,7 @@ def expected_fingerprints(
 
 
 def signature_fingerprint(dataset: Any, signature: Any) -> Any:
-    """What a source is: its signature, and the code that reads it."""
+    """Fingerprint of a source: its signature, and the code that reads it."""
     return [code_hash([type(dataset).__module__, *_plugged_modules(signature)]), signature]
 
 

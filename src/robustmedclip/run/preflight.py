@@ -1,4 +1,4 @@
-"""What is checked before any work is spent."""
+"""Checks before a run: configuration, sources, models, room on the disk."""
 
 import logging
 from pathlib import Path
@@ -78,7 +78,7 @@ def _refuse(problems: list[str]) -> None:
 def input_problems(
     run_params: dict[str, Any], pipeline: Pipeline, catalog: FingerprintedCatalog, project: Path
 ) -> list[str]:
-    """What is wrong with the inputs of a pipeline: sources, and what other pipelines make."""
+    """Problems with the inputs of a pipeline: sources, and outputs of other pipelines."""
     problems, stored = [], set()
     for name in sorted(pipeline.inputs()):
         dataset = catalog.get(name)

@@ -1,4 +1,4 @@
-"""Which of Kedro's runners a run may use."""
+"""Refuses runners that would lose fingerprints."""
 
 import re
 from typing import Any

@@ -25,7 +25,7 @@ def stage_of(node: Node) -> str:
 
 
 def selection_problems(options: Mapping[str, Any], pipelines: Mapping[str, Pipeline]) -> list[str]:
-    """What is wrong with the choice of nodes of a run.
+    """Problems with the choice of nodes of a run.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def selection_problems(options: Mapping[str, Any], pipelines: Mapping[str, Pipel
 
 
 def _known(pipeline: Pipeline) -> dict[tuple[str, str], Collection[str]]:
-    """What may be chosen, by option of the command line and argument of the session."""
+    """The names that may be chosen, by option of the command line and argument of the session."""
     nodes, entries = [node.name for node in pipeline.nodes], pipeline.datasets()
     namespaces = {
         prefix

@@ -25,7 +25,7 @@ def maker_of(name: str) -> str:
 
 
 def stale_problems(names: set[str], catalog: FingerprintedCatalog, project: Path) -> list[str]:
-    """Which of the entries that a run reads are not what the benchmark would make now; of those that it makes.
+    """Problems with entries that a run reads and that the benchmark would make otherwise now.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def stale_problems(names: set[str], catalog: FingerprintedCatalog, project: Path
 
 
 def _making(names: set[str], catalog: FingerprintedCatalog) -> tuple[Pipeline, set[str]]:
-    """What makes the entries, and those of them that can be judged: that only nodes of the benchmark make."""
+    """The nodes that make the entries, and the entries that can be judged: only nodes of the benchmark make them."""
     benchmark = pipelines.get("benchmark", Pipeline([]))
     others = {node for pipeline in pipelines.values() for node in pipeline.nodes} - set(benchmark.nodes)
     other_outputs = {name for node in others for name in node.outputs}
@@ -71,7 +71,7 @@ def _making(names: set[str], catalog: FingerprintedCatalog) -> tuple[Pipeline, s
 
 
 def _expected(making: Pipeline, catalog: FingerprintedCatalog, project: Path) -> Mapping[str, Any]:
-    """Expected fingerprints of what a pipeline makes; what it is made of that is gone is said."""
+    """Expected fingerprints of the outputs of a pipeline; warns of sources that are gone."""
     missing = []
 
     def fingerprint(name: str) -> Any:

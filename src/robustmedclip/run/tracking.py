@@ -1,4 +1,4 @@
-"""What a finished benchmark leaves in the active MLflow run."""
+"""Logs a finished benchmark to the active MLflow run."""
 
 import json
 import logging

@@ -18,7 +18,7 @@ _PATTERN = re.compile(r"[*?\[]")
 
 
 def place_problems(places: Mapping[str, Path]) -> list[str]:
-    """What is wrong with the places at which something is to be written.
+    """Problems with the places that a run writes to.
 
     Parameters
     ----------

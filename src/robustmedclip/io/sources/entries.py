@@ -1,4 +1,4 @@
-"""What lies in a folder: files, what can't be read, and what is skipped, each with the reason."""
+"""Entries of a folder: files, those that can't be read, and those that are skipped, each with the reason."""
 
 import os
 import stat
@@ -57,7 +57,7 @@ _DOCUMENTS = {
 
 @dataclass
 class Entries:
-    """What lies in a folder and below; keys are paths inside it.
+    """Entries of a folder and below; keys are paths inside it.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Entries:
 
 
 def local_entries(folder: str) -> Entries:
-    """What lies in a local folder, following links, but not into a folder that they lie in."""
+    """Entries of a local folder, following links, but not into a folder that they lie in."""
     entries, pending = Entries(), [("", frozenset({os.path.realpath(folder)}))]
     while pending:
         place, above = pending.pop()
@@ -128,7 +128,7 @@ def _add(entries: Entries, child: "os.DirEntry[str]", path: str, above: frozense
 
 
 def remote_entries(filesystem: AbstractFileSystem, folder: str) -> Entries:
-    """What lies in a folder of any filesystem that fsspec knows."""
+    """Entries of a folder of any filesystem that fsspec knows."""
     files = filesystem.find(folder, detail=True)
     return Entries({str(PurePosixPath(path).relative_to(folder)): info for path, info in files.items()})
 
@@ -175,7 +175,7 @@ def matches(path: str, pattern: str) -> bool:
 
 
 def skipped_line(entries: Entries) -> str:
-    """What was skipped, for one line: ``3 hidden or a system file (.DS_Store, ...)``; empty if nothing was."""
+    """The skipped entries in one line: ``3 hidden or a system file (.DS_Store, ...)``; empty if nothing was."""
     reasons: dict[str, list[str]] = {}
     for path, reason in sorted(entries.skipped.items()):
         reasons.setdefault(reason, []).append(path)

@@ -174,7 +174,7 @@ class FolderDataset(SourceDataset):
         return labels, problems + list(table_problems(labels.table, entries, self._class_names or [], where))
 
     def _refused(self, entries: Entries, files: Collection[str]) -> list[str]:
-        """What can't be read of folders of classes; of a folder with a CSV file, what is among its `files`."""
+        """Files that can't be read: in folders of classes, or among the `files` of a CSV file."""
         refused = sorted(entries.refused.items())
         return [
             f"{self._path / path.rstrip('/')} {reason}"

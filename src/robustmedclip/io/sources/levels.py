@@ -32,7 +32,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Window:
-    """Which levels become 0 (`low` and below) and 255 (`high` and above); linear and rounded between them."""
+    """The levels that become 0 (`low` and below) and 255 (`high` and above); linear and rounded between them."""
 
     low: float
     high: float

@@ -145,7 +145,7 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
         return self._settings["counts"]["test"], self._settings["size"], self._settings["size"], channels
 
     def signature(self) -> Any:
-        """What the images depend on."""
+        """The settings that the images depend on."""
         return [self._fields, self._settings]
 
     def paths(self) -> list[str]:

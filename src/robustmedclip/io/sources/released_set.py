@@ -65,7 +65,7 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
         raise NotImplementedError("a released set is a source: it can't be saved to")
 
     def missing(self) -> str | None:
-        """Which folder is not there, if it is not."""
+        """A message that names the folder that is not there; None if it is there."""
         return None if self._folder.is_dir() else f"there is no folder {self._folder}"
 
     def problems(self) -> list[str]:

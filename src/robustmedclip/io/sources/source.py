@@ -186,7 +186,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         }
 
     def _entries(self, folder: str = "") -> Entries:
-        """What lies under the source, or a folder of it."""
+        """Files and folders under the source, or under a folder of it."""
         path = str(self._path / folder)
         return local_entries(path) if self._protocol == "file" else remote_entries(self._fs, path)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a table of images."""
+"""Problems with a table of images."""
 
 import posixpath
 from collections.abc import Iterator, Sequence

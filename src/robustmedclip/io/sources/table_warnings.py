@@ -1,4 +1,4 @@
-"""What a table of images should be looked at for, though it can be read."""
+"""Warnings of a table of images that can be read."""
 
 import re
 from collections.abc import Collection, Iterator

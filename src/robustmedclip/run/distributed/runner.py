@@ -233,8 +233,8 @@ def _offered_resources(client: "Client") -> frozenset[str]:
 
 def _require_stored(pipeline: Pipeline, catalog: FingerprintedCatalog) -> None:
     """Refuse what one node makes and others read, if it lies in memory alone."""
-    made = pipeline.all_outputs()
-    if in_memory := sorted(name for name in made if isinstance(catalog.get(name), MemoryDataset)):
+    outputs = pipeline.all_outputs()
+    if in_memory := sorted(name for name in outputs if isinstance(catalog.get(name), MemoryDataset)):
         raise DistributedError(
             f"{first_ten(in_memory)}: these lie in the memory of one process, and nodes run in many. Give them an "
             "entry in the catalog, or leave '--runner' out"
