@@ -6,6 +6,7 @@ from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 
 from robustmedclip.pipelines import (
+    calibration,
     corruption,
     evaluation,
     few_shot,
@@ -28,14 +29,18 @@ STAGES = {
 
 
 def pipelines_of(plan: Plan, pretrained_models: Iterable[str]) -> dict[str, Pipeline]:
-    """The six stages, ``benchmark`` (all of them) and ``pretraining`` (makes the models that ship).
+    """The six stages, ``calibration``, ``benchmark`` (all stages) and ``pretraining`` (makes the models that ship).
 
-    ``corruption`` includes ingestion, so that it makes corrupted sets from the sources on its own.
+    ``corruption`` and ``calibration`` include ingestion, so that they begin with the sources. The benchmark includes
+    the calibration where some suite says which levels are realistic.
     """
     stages = {name: stage.create_pipeline(plan) for name, stage in STAGES.items()}
-    benchmark = Pipeline([node for stage in stages.values() for node in stage.nodes])
+    levels = calibration.create_pipeline(plan)
+    nodes = [node for stage in stages.values() for node in stage.nodes]
+    benchmark = Pipeline([*nodes, *(levels.nodes if plan.has_bands else ())])
     return {
         **stages,
+        "calibration": Pipeline([*stages["ingestion"].nodes, *levels.nodes]),
         "corruption": Pipeline([*stages["ingestion"].nodes, *stages["corruption"].nodes]),
         "benchmark": benchmark,
         "pretraining": pretraining.create_pipeline(pretrained_models),

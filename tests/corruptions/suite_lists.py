@@ -5,6 +5,9 @@ from typing import Any
 from robustmedclip.corruptions import SUITES, suite
 from robustmedclip.corruptions.kernels.kernel import Kernel
 
+#: Suites of acquisitions are looked at on images of their modalities, in files of their own.
+ACQUISITION = "acquisition-c"
+
 MEDMNIST_DATASETS = suite("medmnist-c").datasets
 
 #: (suite, data set) of every list; the data set is None where a suite has one list for all.

@@ -12,7 +12,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skimage import data
-from suite_lists import LISTS, kernel_and_value
+from suite_lists import ACQUISITION, kernel_and_value
+from suite_lists import LISTS as ALL_LISTS
 
 from robustmedclip.corruptions import (
     GREY_MODES,
@@ -23,6 +24,7 @@ from robustmedclip.corruptions import (
 )
 from robustmedclip.corruptions.kernels.kernel import device_form
 
+LISTS = [pair for pair in ALL_LISTS if pair[0] != ACQUISITION]
 ON_THE_CPU_ONLY = {
     "glass_blur",
     "snow",

@@ -443,3 +443,47 @@ def test_corruptions_seen_in_tuning_and_held_out_are_averaged_apart():
 def test_nothing_is_apart_where_all_or_none_were_seen(seen):
     table = metrics_table([counted("base", BASELINE)], "base", seen=seen, resamples=0)
     assert not {"mce_seen", "mce_held_out"} & set(table["metric"])
+
+
+EXTREME = {"oct": {Condition("blur", 4), Condition("blur", 5), Condition("noise", 1)}}
+
+
+def values_of(table: pd.DataFrame, model: str, **where) -> float:
+    chosen = table[(table["model"] == model) & (table["data_set"] == "oct") & table["severity"].isna()]
+    (value,) = chosen.loc[(chosen[list(where)] == pd.Series(where)).all(axis=1), "value"]
+    return value
+
+
+def test_averages_are_of_the_realistic_levels_and_the_extreme_ones_stand_beside_them():
+    logits = [counted("base", BASELINE), counted("tuned", TUNED)]
+    table, mces, _ = score_benchmark(logits, "base", extreme=EXTREME, resamples=50)
+    blur, noise = (2 + 2 + 3) / (2 + 3 + 4), (3 + 3 + 3 + 3) / (2 + 3 + 4 + 5)
+    assert values_of(table, "tuned", metric="ce", corruption="blur") == pytest.approx(100 * blur)
+    assert values_of(table, "tuned", metric="mce", corruption="all") == pytest.approx(50 * (blur + noise))
+    assert mces["tuned"].iloc[0] == pytest.approx(50 * (blur + noise))
+    extreme = ((4 + 4) / (5 + 6) + 3 / 1) / 2
+    assert values_of(table, "tuned", metric="mce_extreme", corruption="all") == pytest.approx(100 * extreme)
+    assert values_of(table, "base", metric="error", corruption="all") == pytest.approx(
+        10 * (2 + 3 + 4 + 2 + 3 + 4 + 5) / 7
+    )
+    assert values_of(table, "base", metric="error_extreme", corruption="all") == pytest.approx(10 * (5 + 6 + 1) / 3)
+
+
+def test_every_level_keeps_its_own_row_whether_it_is_extreme_or_not():
+    logits = [counted("base", BASELINE), counted("tuned", TUNED)]
+    keys = ["model", "data_set", "modality", "collection", "corruption", "severity", "metric"]
+    plain, judged = (
+        metrics_table(logits, "base", extreme=extreme, resamples=20).set_index(keys) for extreme in ({}, EXTREME)
+    )
+    levels = plain[plain.index.get_level_values("severity").notna()]
+    pd.testing.assert_frame_equal(judged.loc[levels.index], levels)
+    assert not plain.index.get_level_values("metric").str.endswith("extreme").any()
+
+
+def test_a_corruption_without_a_realistic_level_is_left_out_of_the_averages():
+    logits = [counted("base", BASELINE), counted("tuned", TUNED)]
+    extreme = {"oct": {Condition("noise", severity) for severity in range(1, 6)}}
+    table = metrics_table(logits, "base", extreme=extreme, resamples=20)
+    blur = values_of(table, "tuned", metric="ce", corruption="blur")
+    assert np.isnan(values_of(table, "tuned", metric="ce", corruption="noise"))
+    assert values_of(table, "tuned", metric="mce", corruption="all") == pytest.approx(blur)

@@ -5,6 +5,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,12 +17,14 @@ from model_sources import open_clip_dataset
 
 import robustmedclip.models
 from robustmedclip.adaptation.methods import Method
+from robustmedclip.corruptions.kernels import devices as corruption_devices
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.images.pixels import rebatched
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import CorruptedSetDataset, FeaturesDataset, LogitsDataset
+from robustmedclip.models.inference import corruption_device
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.models.open_clip_network import new_open_clip
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
@@ -313,3 +316,25 @@ def test_a_single_image_that_overflows_is_found(model, corrupted):
     encode, model.network.encode_image = model.network.encode_image, encode_image
     with pytest.raises(InputError, match="1 of 21 images, the first of them 04"):
         scored(model, corrupted)
+
+
+def test_on_a_gpu_images_that_are_not_stored_are_corrupted_there(corrupted, monkeypatch):
+    """The processor's second name stands in for the GPU."""
+    expected = encode(load_open_clip(f"local-dir:{FOLDER}"), corrupted, FLOAT32, name="vit")
+    monkeypatch.setattr("robustmedclip.models.inference.corruption_device", lambda model: "cpu:0")
+    monkeypatch.setattr("robustmedclip.corruptions.kernels.devices.check_device", lambda device: None)
+    devices, batch = [], corruption_devices.corrupted_batch
+
+    def recorded(*arguments, device, **settings):
+        devices.append(device)
+        return batch(*arguments, device=device, **settings)
+
+    monkeypatch.setattr(corruption_devices, "corrupted_batch", recorded)
+    features = encode(load_open_clip(f"local-dir:{FOLDER}"), corrupted, FLOAT32, name="vit")
+    assert devices == ["cpu:0", "cpu:0"]  # contrast and pixelate, a batch each
+    np.testing.assert_array_equal(features.rows, expected.rows)
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cuda:1", "cuda:1"), ("cpu", "cpu"), ("mps", "cpu")])
+def test_images_are_corrupted_beside_the_model_on_a_gpu_of_cuda(device, expected):
+    assert corruption_device(SimpleNamespace(device=torch.device(device))) == expected

@@ -12,6 +12,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Node, Pipeline
 from model_sources import open_clip_dataset
 
+from robustmedclip.pipeline_registry import pipelines_of
 from robustmedclip.pipelines import evaluation
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.fingerprints import expected_fingerprints
@@ -36,9 +37,21 @@ def pipelines(context):
 
 
 def test_the_six_stages_and_what_is_made_of_them(pipelines):
-    assert set(pipelines) == {*STAGES, "benchmark", "pretraining", "__default__"}
+    assert set(pipelines) == {*STAGES, "calibration", "benchmark", "pretraining", "__default__"}
     assert set(pipelines["benchmark"].nodes) == {node for stage in STAGES for node in pipelines[stage].nodes}
     assert pipelines["__default__"] == pipelines["benchmark"]
+
+
+def test_the_calibration_begins_with_the_sources_and_is_part_of_a_benchmark_whose_suite_has_bands(context, pipelines):
+    plan = context.config_loader.plan
+    judged = replace(plan, data_sets=tuple(replace(each, suite="acquisition-c") for each in plan.data_sets))
+    assert {node.namespace.split(".")[0] for node in pipelines["calibration"].nodes} == {"ingestion", "calibration"}
+    assert pipelines["calibration"].inputs() >= {"ratings", "raw-phantom_oct", "model-phantom_vit"}
+    with_bands = pipelines_of(judged, [])["benchmark"]
+    assert {"levels", "rating_sheets"} <= with_bands.all_outputs()
+    (scoring,) = (node for node in with_bands.nodes if node.short_name == "compute_metrics")
+    assert "levels" in scoring.inputs
+    assert "levels" not in pipelines["benchmark"].all_outputs()
 
 
 def test_each_stage_is_one_namespace(pipelines):

@@ -158,11 +158,29 @@ def test_metrics_are_chosen_by_name_and_wrong_ones_named():
 def test_a_suite_for_other_modalities_is_refused(monkeypatch):
     suite = "tests_of_modalities.SUITE"
     module = ModuleType("tests_of_modalities")
-    lists = {None: {"gaussian_noise": Corruption(noise.gaussian_noise, (1, 2, 3, 4, 5))}}
-    module.SUITE = Suite(name="x", source="y", lists=lists, modalities=frozenset({"microscopy"}))
+    corruption = Corruption(noise.gaussian_noise, (1, 2, 3, 4, 5), modalities=frozenset({"microscopy"}))
+    module.SUITE = Suite(name="x", source="y", lists={None: {"gaussian_noise": corruption}})
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    with pytest.raises(PlanError, match="those of microscopy, and the modality of 'own' is 'x-ray'"):
-        read_plan(changed("corruptions", {"suite": suite, "names": "all"}))
+    message = f"gaussian_noise make no sense for 'x-ray', the modality of 'own': none of {suite} does"
+    for names in ("all", ["gaussian_noise"]):
+        with pytest.raises(PlanError, match=message):
+            read_plan(changed("corruptions", {"suite": suite, "names": names}))
+
+
+def test_of_a_suite_those_corruptions_are_taken_that_fit_the_modality():
+    plan = read_plan(changed("corruptions", {"suite": "acquisition-c", "names": "all"}))
+    (own,) = (data_set for data_set in plan.data_sets if data_set.name == "own")
+    names = {condition.corruption for condition in own.conditions}
+    assert {"quantum_noise", "jpeg2000", "screen_photo"} < names
+    assert not {"blink", "stain_shift", "motion"} & names
+
+
+def test_a_corruption_of_another_modality_is_refused_with_those_that_fit():
+    message = (
+        "blink, motion make no sense for 'x-ray', the modality of 'own': those that do are quantum_noise, .*jpeg2000"
+    )
+    with pytest.raises(PlanError, match=message):
+        read_plan(changed("corruptions", {"suite": "acquisition-c", "names": ["blink", "scatter", "motion"]}))
 
 
 def test_fan_out():

@@ -1,7 +1,7 @@
 """Corrupting more images than fit into memory, while they are used."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class CorruptedOnTheFly:
     ----------
     clean : ImageSet
         The uncorrupted test set.
-    suite, dataset, grey, seed
+    suite, dataset, grey, seed, device
         As in :func:`robustmedclip.corruptions.corrupt`.
     """
 
@@ -37,11 +37,17 @@ class CorruptedOnTheFly:
     dataset: str | None
     grey: str
     seed: int
+    device: str = "cpu"
 
     def batches(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
         """The images under a condition, uint8 ``(<=batch_size, H, W, C)`` each; raises as ``corrupt``."""
-        settings: dict[str, Any] = {"suite": self.suite, "dataset": self.dataset, "grey": self.grey, "seed": self.seed}
+        names = ("suite", "dataset", "grey", "seed", "device")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
         return corrupted_batches(self.clean.images, self.clean.sample_ids, batch_size, *condition, **settings)
+
+    def on(self, device: str) -> "CorruptedOnTheFly":
+        """The same, corrupted on a device of torch."""
+        return replace(self, device=device)
 
 
 def corrupted_batches(

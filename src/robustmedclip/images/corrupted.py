@@ -1,7 +1,7 @@
 """A test set under every condition."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,10 @@ class CorruptedImages(Protocol):
     def batches(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
         """The images under a condition other than clean, uint8 ``(<=batch_size, H, W, C)`` each."""
         ...
+
+    def on(self, device: str) -> "CorruptedImages":
+        """The same, corrupted on a device of torch, if they come into being; those of files are as they are."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,16 @@ class CorruptedSet:
             return batches(self.clean.images, batch_size)
         return self.corrupted.batches(condition, batch_size)
 
+    def on(self, device: str) -> "CorruptedSet":
+        """The same set, whose images that are not stored are corrupted on a device of torch.
+
+        On others than the CPU, some grey levels differ by one.
+        """
+        return replace(self, corrupted=self.corrupted.on(device))
+
 
 @dataclass(frozen=True)
-class ReleasedSet:
+class ReleasedSet(CorruptedImages):
     """Corrupted images that somebody else made, as their files have them: a stream.
 
     Attributes

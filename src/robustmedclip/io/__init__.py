@@ -9,6 +9,7 @@ from robustmedclip.io.head import HeadDataset
 from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.logits import LogitsDataset
 from robustmedclip.io.models import ModelDataset
+from robustmedclip.io.ratings import RatingsDataset
 from robustmedclip.io.sources.folder import FolderDataset
 from robustmedclip.io.sources.medimeta import MedIMetaDataset
 from robustmedclip.io.sources.npz_source import MedMNISTDataset, NpzDataset
@@ -29,6 +30,7 @@ __all__ = [
     "ModelDataset",
     "NpzDataset",
     "PhantomDataset",
+    "RatingsDataset",
     "ReleasedSetDataset",
     "TrainingCheckpointDataset",
 ]

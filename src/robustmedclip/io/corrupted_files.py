@@ -18,12 +18,13 @@ import numpy as np
 from robustmedclip.corruptions import FileLayout
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import Condition
+from robustmedclip.images.corrupted import CorruptedImages
 from robustmedclip.images.pixels import Images, LazyImages, batches
 from robustmedclip.io.npz import NpzArchive
 
 
 @dataclass(frozen=True)
-class CorruptedFiles:
+class CorruptedFiles(CorruptedImages):
     """The corrupted images of a data set in files: a stream.
 
     Attributes

@@ -97,7 +97,7 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
 
 
 @dataclass(frozen=True)
-class _StoredImages:
+class _StoredImages(CorruptedImages):
     """The corrupted images of a set in its own files: a stream."""
 
     clean: ImageSet

@@ -11,6 +11,9 @@ RELATIVE_MCE = "relative_mce"
 #: The mean over the corruptions that tuning saw, and over the others.
 MCE_SEEN = "mce_seen"
 MCE_HELD_OUT = "mce_held_out"
+#: The error, and the mCE, at the levels that no scanner makes.
+ERROR_EXTREME = "error_extreme"
+MCE_EXTREME = "mce_extreme"
 #: Balanced errors in MedMNIST-C's form.
 BE = "be"
 RBE = "rbe"

@@ -38,6 +38,13 @@ class Grid(NamedTuple):
         """That of some of the data sets."""
         return Grid(self.means[:, data_sets], self.metrics)
 
+    def at(self, levels: np.ndarray) -> "Grid":
+        """That at some severities of each corruption, bool ``(data sets, corruptions, severities)``, and clean."""
+        if levels.all():
+            return self
+        kept = np.concatenate([np.ones((len(levels), 1), bool), levels.reshape(len(levels), -1)], axis=1)
+        return Grid(np.where(kept[:, None], self.means, np.nan), self.metrics)
+
     def estimates(self) -> "Grid":
         """That without resamples."""
         return Grid(self.means[:1], self.metrics)

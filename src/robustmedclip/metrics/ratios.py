@@ -71,7 +71,7 @@ def ratios_of_means(grid: Grid, base: Grid, reference: np.ndarray) -> Iterator[R
 
 def _balanced_ratios_of_means(grid: Grid, reference: np.ndarray) -> Iterator[RatioOfMeans]:
     errors, clean = grid.balanced_errors()
-    known = np.where(np.isnan(errors[0, :, :, 0]), np.nan, reference[:, 1:])
+    known = np.where(np.isnan(errors[0]).all(-1), np.nan, reference[:, 1:])
     errors, clean = pooled(np.where(np.isnan(known)[..., None], np.nan, errors), clean)
     expected, expected_clean = pooled(known[..., None], reference[:, 0])
     included = np.asarray(~np.isnan(known).all(1))

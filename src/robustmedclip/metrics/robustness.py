@@ -27,14 +27,14 @@ def corruption_error(errors: np.ndarray, baseline: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     errors, baseline : ndarray
-        ``(..., severities)``.
+        ``(..., severities)``, NaN at severities that are left out.
 
     Returns
     -------
     ndarray
         ``(...)``, NaN where the mean error of the baseline is below 0.01.
     """
-    return error_ratio(np.mean(errors, axis=-1), np.mean(baseline, axis=-1))
+    return error_ratio(mean_of_defined(errors), mean_of_defined(baseline))
 
 
 def relative_corruption_error(
@@ -47,7 +47,7 @@ def relative_corruption_error(
     Parameters
     ----------
     errors, baseline : ndarray
-        ``(..., severities)``.
+        ``(..., severities)``, NaN at severities that are left out.
     clean, baseline_clean : ndarray
         Broadcastable to ``(...)``.
 
@@ -56,7 +56,7 @@ def relative_corruption_error(
     ndarray
         ``(...)``, NaN where corruption adds less than 0.01 per severity to the baseline's error.
     """
-    return 100 * _ratio(np.mean(errors, axis=-1) - clean, np.mean(baseline, axis=-1) - baseline_clean)
+    return 100 * _ratio(mean_of_defined(errors) - clean, mean_of_defined(baseline) - baseline_clean)
 
 
 def mce(errors: np.ndarray, baseline: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def pooled(errors: np.ndarray, clean: np.ndarray) -> tuple[np.ndarray, np.ndarra
     errors, clean : ndarray
         ``(..., corruptions, severities)`` and ``(..., corruptions)``, each over the data sets that have the corruption.
     """
-    present = ~np.isnan(errors[..., 0])
+    present = ~np.isnan(errors).all(-1)
     return mean_of_defined(errors, axis=-3), mean_of_defined(np.where(present, clean[..., None], np.nan), axis=-2)
 
 
@@ -108,7 +108,7 @@ def balanced_error(errors: np.ndarray, reference: np.ndarray) -> np.ndarray:
     ndarray
         ``(...)``, NaN where the reference is unknown or below 0.01.
     """
-    return _ratio(np.mean(errors, axis=-1), reference)
+    return _ratio(mean_of_defined(errors), reference)
 
 
 def relative_balanced_error(
@@ -120,7 +120,7 @@ def relative_balanced_error(
     ``(...)``. NaN where corruption adds less than 0.01 to the error of the reference: AlexNet gets
     better by contrast_up and gamma_corr_up of pneumoniamnist.
     """
-    return _ratio(np.mean(errors, axis=-1) - clean, np.asarray(reference) - reference_clean)
+    return _ratio(mean_of_defined(errors) - clean, np.asarray(reference) - reference_clean)
 
 
 def reference_errors(known: Mapping[str, float], corruptions: Sequence[str]) -> np.ndarray:

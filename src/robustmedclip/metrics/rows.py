@@ -14,13 +14,13 @@ from robustmedclip.metrics.grid import Grid
 from robustmedclip.metrics.logits import ZERO_SHOT, Logits
 from robustmedclip.metrics.metric import Metric
 from robustmedclip.metrics.ratios import ratios, ratios_of_means
-from robustmedclip.metrics.robustness import error_ratio, mean_of_defined, retained_accuracy
+from robustmedclip.metrics.robustness import error_ratio, mce, mean_of_defined, retained_accuracy
 from robustmedclip.metrics.runs import ALL, SEVERITIES
 
 #: What the mean of a ratio over corruptions is called, where it has a name of its own.
 _MEANS = {derived.CE: derived.MCE, derived.RELATIVE_CE: derived.RELATIVE_MCE}
 #: Derived values that are in percent.
-_PERCENT = (derived.CLEAN_ERROR,)
+_PERCENT = (derived.CLEAN_ERROR, derived.ERROR_EXTREME)
 
 
 class Group(NamedTuple):
@@ -61,12 +61,15 @@ class Scene(NamedTuple):
         :func:`robustmedclip.metrics.robustness.reference_errors`.
     seen : sequence of str
         Corruptions that some model saw in tuning.
+    realistic : ndarray
+        bool ``(data sets, corruptions, severities)``: the levels that are averaged; the others stand beside them.
     """
 
     corruptions: Sequence[str]
     sizes: np.ndarray
     reference: np.ndarray
     seen: Sequence[str]
+    realistic: np.ndarray
 
 
 def groups(references: Sequence[Logits], collections: Mapping[str, str]) -> list[Group]:
@@ -136,6 +139,8 @@ class _Entries:
     def __init__(self, group: Group, grid: Grid, base: Grid, scene: Scene):
         self._group, self._grid, self._base, self._scene = group, grid, base, scene
         self._sizes, self._reference = scene.sizes[group.members], scene.reference[group.members]
+        self._realistic = scene.realistic[group.members]
+        self._averaged, self._averaged_base = grid.at(self._realistic), base.at(self._realistic)
         errors = grid.corrupted()[0]
         self._present = [c for c in range(len(scene.corruptions)) if not np.isnan(errors[:, c]).all()]
 
@@ -149,7 +154,7 @@ class _Entries:
             yield from self._ratios()
             yield from self._of_all_corruptions()
         if not self._group.is_data_set:
-            for ratio in ratios_of_means(self._grid, self._base, self._reference):
+            for ratio in ratios_of_means(self._averaged, self._averaged_base, self._reference):
                 n = self._sizes[ratio.included].sum()
                 yield Entry(ratio.corruption, None, ratio.metric, ratio.values, n)
 
@@ -170,12 +175,15 @@ class _Entries:
 
     def _ratios(self) -> Iterator[Entry]:
         names = self._scene.corruptions
-        by_name = ratios(self._grid, self._base, self._reference)
+        by_name = ratios(self._averaged, self._averaged_base, self._reference)
         for metric, values in by_name.items():
             for c in self._present:
                 yield self._mean(names[c], None, metric, values[:, :, c])
             yield self._mean(ALL, None, _MEANS.get(metric, metric), mean_of_defined(values))
         yield from self._seen_and_held_out(by_name[derived.CE])
+        if not self._realistic.all():
+            extreme = mce(self._grid.at(~self._realistic).corrupted(), self._base.at(~self._realistic).corrupted())
+            yield self._mean(ALL, None, derived.MCE_EXTREME, extreme)
 
     def _seen_and_held_out(self, ce: np.ndarray) -> Iterator[Entry]:
         """The mCE over the corruptions that tuning saw, and over the others, where there are both."""
@@ -186,14 +194,16 @@ class _Entries:
                 yield self._mean(ALL, None, name, mean_of_defined(ce[:, :, part]))
 
     def _of_all_corruptions(self) -> Iterator[Entry]:
-        grid = self._grid
+        grid, averaged = self._grid, self._averaged
         of_severities = mean_of_defined(grid.corrupted(), axis=2)
         for s, severity in enumerate(SEVERITIES):
             errors = of_severities[:, :, s]
             yield self._mean(ALL, severity, ERROR.name, errors)
             yield self._mean(ALL, severity, derived.RETAINED_ACCURACY, retained_accuracy(errors, grid.clean()))
         for metric in grid.metrics:
-            yield self._mean(ALL, None, metric.name, mean_of_defined(grid.corrupted(metric), axis=(2, 3)))
-        yield self._mean(
-            ALL, None, derived.RETAINED_ACCURACY, retained_accuracy(mean_of_defined(of_severities), grid.clean())
-        )
+            yield self._mean(ALL, None, metric.name, mean_of_defined(averaged.corrupted(metric), axis=(2, 3)))
+        errors = mean_of_defined(mean_of_defined(averaged.corrupted(), axis=2))
+        yield self._mean(ALL, None, derived.RETAINED_ACCURACY, retained_accuracy(errors, grid.clean()))
+        if not self._realistic.all():
+            extreme = mean_of_defined(grid.at(~self._realistic).corrupted(), axis=(2, 3))
+            yield self._mean(ALL, None, derived.ERROR_EXTREME, extreme)

@@ -22,6 +22,8 @@ model, data set         as for one data set;    as for one data set; clean_error
   formed; `seed` is missing.
 - Where some corruptions of a data set were seen in tuning and others not, mce_seen and mce_held_out are its means
   over these and those.
+- Where some levels are `extreme`, means over severities are of the others, and mce_extreme and error_extreme of these
+  alone; ``all`` at a severity is of all levels.
 - Data set ``all`` is the unweighted mean over data sets of their values: of all, of those of each modality
   (collection ``all``) and of those of each collection (modality ``all``). In ``_ratio_of_means``, errors are
   averaged before ratios are formed.
@@ -43,13 +45,13 @@ The order of rows is that of models, then data sets, both by name, whatever the 
 Written with ``to_csv(index=False, float_format="%.6g")`` equal logits give equal bytes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from robustmedclip.images.conditions import CLEAN
+from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics.bootstrap import seed_weights
 from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.grid import Grid, columns, means_of_seeds
@@ -58,7 +60,7 @@ from robustmedclip.metrics.metric import Metric
 from robustmedclip.metrics.registry import metrics_named
 from robustmedclip.metrics.robustness import mce, mean_of_defined, reference_errors
 from robustmedclip.metrics.rows import Group, Scene, attributes_of, condition_entries, entries, groups, rows
-from robustmedclip.metrics.runs import ALL, arranged
+from robustmedclip.metrics.runs import ALL, SEVERITIES, arranged
 
 RESAMPLES = 2000
 COLUMNS = {
@@ -114,6 +116,7 @@ def score_benchmark(
     collections: Mapping[str, str] | None = None,
     references: Mapping[str, Mapping[str, float]] | None = None,
     seen: Sequence[str] = (),
+    extreme: Mapping[str, Collection[Condition]] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Scores:
@@ -134,6 +137,8 @@ def score_benchmark(
         data sets have be and rbe; the reference has to have been measured on these very images.
     seen : sequence of str
         Corruptions that some model saw in tuning.
+    extreme : mapping, optional
+        Data set to its conditions that no scanner makes: means over severities leave them out.
     resamples : int
         Number of bootstrap resamples; 0 for no intervals.
     seed : int
@@ -154,7 +159,7 @@ def score_benchmark(
     runs = arranged(logits, baseline)
     models, data_sets = (sorted({key[axis] for key in runs}) for axis in (0, 1))
     firsts = [runs[baseline, data_set][0] for data_set in data_sets]
-    scene = _scene(firsts, [(references or {}).get(name, {}) for name in data_sets], seen)
+    scene = _scene(firsts, [(references or {}).get(name, {}) for name in data_sets], seen, extreme or {})
     setting = _Setting(metrics_named() if metrics is None else tuple(metrics), scene, resamples, seed)
     parts, base = groups(firsts, collections or {}), None
     of_models: dict[str, _Scored] = {}
@@ -168,7 +173,12 @@ def score_benchmark(
     )
 
 
-def _scene(firsts: Sequence[Logits], references: Sequence[Mapping[str, float]], seen: Sequence[str]) -> Scene:
+def _scene(
+    firsts: Sequence[Logits],
+    references: Sequence[Mapping[str, float]],
+    seen: Sequence[str],
+    extreme: Mapping[str, Collection[Condition]],
+) -> Scene:
     """Common values of all models of a benchmark; `firsts` and `references` have one item per data set."""
     corruptions = sorted({c.corruption for run in firsts for c in run.conditions} - {CLEAN.corruption})
     return Scene(
@@ -176,6 +186,13 @@ def _scene(firsts: Sequence[Logits], references: Sequence[Mapping[str, float]], 
         sizes=np.array([len(run.labels) for run in firsts]),
         reference=np.stack([reference_errors(errors, corruptions) for errors in references]),
         seen=seen,
+        realistic=np.array(
+            [
+                [[Condition(name, s) not in extreme.get(run.data_set, ()) for s in SEVERITIES] for name in corruptions]
+                for run in firsts
+            ],
+            bool,
+        ).reshape(len(firsts), len(corruptions), len(SEVERITIES)),
     )
 
 
@@ -242,7 +259,8 @@ def _score_model(
     for run, of_seed in zip(runs[0], of_seeds, strict=True):
         if run.attributes.get("seed") is not None:
             seed_rows += _group_rows(attributes_of(run), parts, of_seed, base.estimates(), setting)
-    return _Scored(grid, mean_of_defined(mce(grid.corrupted(), base.corrupted()), axis=1), table, seed_rows)
+    of_data_sets = mce(grid.at(scene.realistic).corrupted(), base.at(scene.realistic).corrupted())
+    return _Scored(grid, mean_of_defined(of_data_sets, axis=1), table, seed_rows)
 
 
 def _group_rows(

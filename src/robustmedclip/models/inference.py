@@ -50,6 +50,11 @@ def move_to_device(model: VisionLanguageModel, precision: str) -> torch.dtype:
     return torch.float32 if precision == "float32" else fast_precision(device)
 
 
+def corruption_device(model: VisionLanguageModel) -> str:
+    """Where the images of a model are corrupted: beside it on a GPU of CUDA, else on the CPU."""
+    return str(model.device) if model.device.type == "cuda" else "cpu"
+
+
 def image_features(
     model: VisionLanguageModel,
     batches: Iterable[np.ndarray],

@@ -41,6 +41,11 @@ def corrupted(data_set: str) -> str:
     return f"corrupted-{data_set}"
 
 
+def likeness(data_set: str) -> str:
+    """How like their originals the images of a data set stay at each severity."""
+    return f"likeness-{data_set}"
+
+
 def hashes(data_set: str) -> str:
     """Perceptual hashes of a data set's images."""
     return f"hashes-{data_set}"

@@ -10,6 +10,7 @@ from itertools import pairwise, starmap
 from typing import Any
 
 from robustmedclip.adaptation.methods import Method
+from robustmedclip.corruptions.suites import suite
 from robustmedclip.images.conditions import Condition
 from robustmedclip.images.sets import POOL_SPLITS
 from robustmedclip.metrics import Metric, metrics_named
@@ -159,6 +160,11 @@ class Plan:
     def reads_with_others(self, model: str) -> bool:
         """Whether a zero-shot model encodes the test images beside others."""
         return self.read_together and not reads_images_twice(self.switches.get(model, ()))
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether some suite says which of its levels are realistic."""
+        return any(suite(data_set.suite).has_bands for data_set in self.data_sets)
 
     @cached_property
     def seen_corruptions(self) -> tuple[str, ...]:

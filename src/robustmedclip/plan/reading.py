@@ -111,8 +111,8 @@ def _data_set(name: Any, spec: Mapping[str, Any], parameters: Mapping[str, Any],
     problems += _synonym_problems(f"{place}.synonyms", entry)
     if problems:
         return None
-    known = suite(corruptions.suite).corruptions(dataset)
-    chosen_names = tuple(known) if corruptions.names == "all" else corruptions.names
+    fitting = suite(corruptions.suite).fitting(entry.modality, dataset)
+    chosen_names = fitting if corruptions.names == "all" else corruptions.names
     conditions = (CLEAN, *(Condition(name, severity) for name in chosen_names for severity in range(1, 6)))
     shards = entry.shards or parameters.get("shards", 1)
     if shards > len(conditions):
@@ -157,17 +157,27 @@ def _corruption_problems(
         known = ", ".join(chosen.datasets)
         missing = f"{corruptions.suite} has no list for '{data_set}'"
         yield f"{place}: {missing}: set 'dataset' to the one to use, among {known}"
-    elif corruptions.names != "all":
-        yield from unknown(f"{place}.names", corruptions.names, chosen.corruptions(dataset))
+    else:
+        if corruptions.names != "all":
+            yield from unknown(f"{place}.names", corruptions.names, chosen.corruptions(dataset))
+        if entry is not None:
+            yield from _unfitting(f"{place}.names", corruptions, dataset, data_set, entry.modality)
     if corruptions.label_map is not None and corruptions.released is None:
         yield f"{place}.label_map: it numbers the classes of released files, and 'released' is missing"
-    if entry is not None and chosen.modalities is not None and entry.modality not in chosen.modalities:
-        yield (
-            f"{place}.suite: the corruptions of {corruptions.suite} are those of "
-            f"{', '.join(sorted(chosen.modalities))}, and the modality of '{data_set}' is {entry.modality!r}"
-        )
     if entry is not None and entry.classes is not None and corruptions.label_map is not None:
         yield from unknown(f"{place}.label_map", corruptions.label_map.values(), entry.classes)
+
+
+def _unfitting(
+    place: str, corruptions: CorruptionEntry, dataset: str | None, data_set: str, modality: str
+) -> Iterator[str]:
+    """A line on those of the corruptions that make no sense for a modality; of all, those that do are taken."""
+    chosen = suite(corruptions.suite)
+    known, fitting = chosen.corruptions(dataset), chosen.fitting(modality, dataset)
+    names = corruptions.names if corruptions.names != "all" else () if fitting else known
+    if wrong := [name for name in names if name in known and name not in fitting]:
+        those = f"those that do are {', '.join(fitting)}" if fitting else f"none of {corruptions.suite} does"
+        yield f"{place}: {', '.join(wrong)} make no sense for {modality!r}, the modality of '{data_set}': {those}"
 
 
 def _synonym_problems(place: str, entry: DataSetEntry) -> Iterator[str]:

@@ -196,6 +196,14 @@ class EvaluationSettings(Entry):
     precision: Literal["auto", "float32"]
 
 
+class CalibrationSettings(Entry):
+    """Settings of the calibration."""
+
+    images: Count
+    pairs: Count
+    seed: Seed
+
+
 class TrackingSettings(Entry):
     """Settings of the tracking in MLflow."""
 
@@ -256,6 +264,7 @@ class PretrainingSettings(Entry):
 SETTINGS: dict[str, type[Entry]] = {
     "corruption": CorruptionSettings,
     "evaluation": EvaluationSettings,
+    "calibration": CalibrationSettings,
     "tracking": TrackingSettings,
     "published": PublishedFigures,
     "pretraining": PretrainingSettings,

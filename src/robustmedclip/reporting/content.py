@@ -2,22 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from robustmedclip.metrics import Metric
 from robustmedclip.metrics.runs import ALL
+from robustmedclip.reporting.levels import level_notes, level_table
+from robustmedclip.reporting.note import Note
 from robustmedclip.reporting.table import Table, text_table
 from robustmedclip.reporting.tables import comparison_table, metric_definitions, report_tables
-
-
-class Note(NamedTuple):
-    """A paragraph: `lead` stands out, and a `warning` as a whole."""
-
-    lead: str
-    text: str
-    warning: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +58,8 @@ class Results:
         That images are encoded in: ``float32``, or ``auto``.
     published : mapping, optional
         Figures of others: ``source``, ``baseline``, and ``models``, a mapping of name to its figures.
+    levels : DataFrame, optional
+        As of :func:`robustmedclip.calibration.levels.judged_levels`, where some suite says which are realistic.
     """
 
     metrics: pd.DataFrame
@@ -74,6 +70,7 @@ class Results:
     cards: Mapping[str, Mapping[str, Any]]
     precision: str = "float32"
     published: Mapping[str, Any] | None = None
+    levels: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +83,8 @@ class Content:
         What a reader has to know first.
     tables : dict of str to Table
         By name, the leaderboard first.
-    published, few_shots : Table or None
-        Figures of others; how many images tuning sees.
+    published, few_shots, levels : Table or None
+        Figures of others; how many images tuning sees; which levels are realistic, and who says so.
     leakage : Table
         Images of training pools that are also in a test split; empty if there is none.
     published_note, undefined_note : Note
@@ -107,6 +104,7 @@ class Content:
     sizes: Table
     leakage: Table
     few_shots: Table | None
+    levels: Table | None
     definitions: Table
 
 
@@ -118,7 +116,11 @@ def content(results: Results, setting: Setting) -> Content:
     sizes = sizes.rename(columns={"data_set": "data set", "n": "test images"})
     synthetic = [name for name, card in results.cards.items() if card["synthetic"]]
     return Content(
-        notes=[*_warnings(synthetic, setting), *_introduction(board, len(sizes), setting, results.precision)],
+        notes=[
+            *_warnings(synthetic, setting),
+            *_introduction(board, len(sizes), setting, results.precision),
+            *(level_notes(results.levels) if results.levels is not None else ()),
+        ],
         tables=report_tables(metrics, board, results.comparisons, setting.baseline, setting.metrics),
         published=published_table(results.published) if results.published else None,
         published_note=Note(
@@ -133,6 +135,7 @@ def content(results: Results, setting: Setting) -> Content:
         sizes=text_table("Data sets", sizes),
         leakage=_leakage(results.duplicates),
         few_shots=few_shot_counts(results.few_shots) if results.few_shots else None,
+        levels=None if results.levels is None else level_table(results.levels),
         definitions=text_table("Metrics", metric_definitions(setting.metrics)),
     )
 

@@ -30,6 +30,11 @@ _ERRORS = {
     derived.RELATIVE_MCE: Column(derived.RELATIVE_MCE, ALL, "relative mCE"),
     "mce_ratio_of_means": Column("mce_ratio_of_means", ALL, "mCE, ratio of means"),
 }
+#: The same of the levels that no scanner makes, where some suite says which these are.
+_EXTREME = {
+    derived.ERROR_EXTREME: Column(derived.ERROR_EXTREME, ALL, "error at extreme levels, %"),
+    derived.MCE_EXTREME: Column(derived.MCE_EXTREME, ALL, "mCE, extreme levels"),
+}
 _SHOWN = (derived.CLEAN_ERROR, "corrupted_error", derived.MCE, derived.RELATIVE_MCE)
 _CONDITIONS = {"clean": ("", CLEAN.corruption), "corrupted": ("corrupted_", ALL)}
 
@@ -52,7 +57,8 @@ def leaderboard(metrics: pd.DataFrame, stability: pd.DataFrame, scores: Sequence
         in ``<metric>_low`` and ``<metric>_high`` and the number of their test images in ``<metric>_n``, and ``n``,
         the number of all test images.
     """
-    columns = _ERRORS | _columns([score for score in scores if score != ERROR])
+    extreme = _EXTREME if metrics["metric"].isin(_EXTREME).any() else {}
+    columns = _ERRORS | extreme | _columns([score for score in scores if score != ERROR])
     seeds = metrics.groupby("model")["seed"].nunique()
     everywhere = overall(metrics)
     everywhere = everywhere[everywhere["severity"].isna()]
@@ -83,6 +89,7 @@ def readable_leaderboard(board: pd.DataFrame, scores: Sequence[Metric]) -> pd.Da
         "labels": ["" if pd.isna(fraction) else f"{100 * fraction:g} %" for fraction in board["fraction"]],
     }
     shown = {name: _ERRORS[name] for name in _SHOWN}
+    shown |= {name: column for name, column in _EXTREME.items() if name in board}
     shown |= _columns([score for score in scores if score != ERROR and score.table is None])
     for name, column in shown.items():
         title = with_n(column.title, board[f"{name}_n"])

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from robustmedclip.reporting.content import Content, Note, shown_tables
+from robustmedclip.reporting.content import Content, shown_tables
+from robustmedclip.reporting.note import Note
 from robustmedclip.reporting.table import Table
 
 
@@ -27,6 +28,8 @@ def _lines(content: Content) -> Iterator[str]:
     yield from _captioned(content.leakage)
     if content.few_shots is not None:
         yield from _captioned(content.few_shots)
+    if content.levels is not None:
+        yield from (f"## {content.levels.caption}", "", content.levels.markdown(), "")
     yield from ("## Metrics", "", content.definitions.markdown(), "")
 
 

@@ -46,7 +46,7 @@ def luminance(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY)
 
 
-def tinted(colour: tuple[int, int, int], channels: int) -> np.ndarray:
+def tinted(colour: tuple[float, float, float], channels: int) -> np.ndarray:
     """An RGB colour as float32 ``(channels,)``; its luminance where there is one channel."""
     rgb = np.array(colour, np.float32)
     return rgb if channels == 3 else np.array([rgb @ (0.299, 0.587, 0.114)], np.float32)

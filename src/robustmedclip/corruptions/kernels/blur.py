@@ -21,7 +21,7 @@ MOTION_DEGREES = (-45, 45)
 _SUPERSAMPLING = 16
 
 #: How images go on over their edges, as in ``numpy.pad``.
-_Edge = Literal["edge", "reflect"]
+Edge = Literal["edge", "reflect"]
 
 
 def motion_blur(image: np.ndarray, draws: Draws, trail: tuple[float, float]) -> np.ndarray:
@@ -175,7 +175,8 @@ def gaussian_blur(image: np.ndarray, draws: Draws, sigma: float) -> np.ndarray:
 
 @device_form_of(gaussian_blur)
 def _gaussian_blur_on_device(images: "Tensor", draws: Sequence[Draws], sigma: float) -> "Tensor":
-    return devices.truncated(_separably(images, kernel_of_deviation(sigma * scale_of(images.shape[1:])), "edge"))
+    kernel = kernel_of_deviation(sigma * scale_of(images.shape[1:]))
+    return devices.truncated(separably(images, kernel, kernel, "edge"))
 
 
 def kernel_blur(image: np.ndarray, draws: Draws, side: int) -> np.ndarray:
@@ -189,7 +190,8 @@ def kernel_blur(image: np.ndarray, draws: Draws, side: int) -> np.ndarray:
 
 @device_form_of(kernel_blur)
 def _kernel_blur_on_device(images: "Tensor", draws: Sequence[Draws], side: int) -> "Tensor":
-    blurred = _separably(images, kernel_of_side(side, scale_of(images.shape[1:])), "reflect")
+    kernel = kernel_of_side(side, scale_of(images.shape[1:]))
+    blurred = separably(images, kernel, kernel, "reflect")
     return blurred.round_().byte()
 
 
@@ -248,9 +250,7 @@ def _filtered(image: np.ndarray, kernel: np.ndarray, border: int) -> np.ndarray:
     return cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=border)
 
 
-def _weighted_sum(
-    images: "Tensor", rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, edge: _Edge
-) -> "Tensor":
+def _weighted_sum(images: "Tensor", rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, edge: Edge) -> "Tensor":
     """Weighted sum of the pixels at the given offsets ``(T,)`` from each pixel, float32.
 
     `edge` says how images go on over their edges, as in ``numpy.pad``.
@@ -267,11 +267,11 @@ def _weighted_sum(
     return total
 
 
-def _separably(images: "Tensor", kernel: np.ndarray, edge: _Edge) -> "Tensor":
-    """Filter by a symmetric kernel ``(2 * reach + 1,)`` along rows and along columns, float32."""
-    offsets = np.arange(len(kernel)) - len(kernel) // 2
-    here = np.zeros_like(offsets)
-    return _weighted_sum(_weighted_sum(images, here, offsets, kernel, edge), offsets, here, kernel, edge)
+def separably(images: "Tensor", down: np.ndarray, across: np.ndarray, edge: Edge) -> "Tensor":
+    """Filter by symmetric kernels ``(2 * reach + 1,)``, one along rows and one along columns, float32."""
+    rows, columns = (np.arange(len(kernel)) - len(kernel) // 2 for kernel in (down, across))
+    filtered = _weighted_sum(images, np.zeros_like(columns), columns, across, edge)
+    return _weighted_sum(filtered, rows, np.zeros_like(rows), down, edge)
 
 
 def _interpolated(images: "Tensor", axis: int, positions: np.ndarray) -> "Tensor":

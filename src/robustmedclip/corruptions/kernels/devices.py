@@ -82,6 +82,12 @@ def moved(array: np.ndarray | Sequence[np.ndarray], images: "Tensor") -> "Tensor
     return torch.from_numpy(np.array(array)).to(images.device)
 
 
+def bits16(shape: Sequence[int], draws: Sequence[Draws], images: "Tensor") -> "Tensor":
+    """16 random bits for every value of each image, int32 ``(N, *shape)``, on the device of the images."""
+    # As int16, because few operations of torch know uint16.
+    return moved([draw.bits16(tuple(shape)).view(np.int16) for draw in draws], images).int() & 0xFFFF
+
+
 def taken(table: np.ndarray, indices: "Tensor") -> "Tensor":
     """Entries of a table ``(K,)``, of the shape of the indices."""
     return moved(table, indices)[indices.int()]

@@ -25,7 +25,7 @@ def gaussian_noise(image: np.ndarray, draws: Draws, sigma: float) -> np.ndarray:
 
 @device_form_of(gaussian_noise)
 def _gaussian_noise_on_device(images: "Tensor", draws: Sequence[Draws], sigma: float) -> "Tensor":
-    added = devices.taken(floored_normal(sigma), _bits16(images, draws))
+    added = devices.taken(floored_normal(sigma), devices.bits16(images.shape[1:], draws, images))
     return added.add_(images).clamp_(0, 255).byte()
 
 
@@ -38,7 +38,9 @@ def speckle_noise(image: np.ndarray, draws: Draws, sigma: float) -> np.ndarray:
 
 @device_form_of(speckle_noise)
 def _speckle_noise_on_device(images: "Tensor", draws: Sequence[Draws], sigma: float) -> "Tensor":
-    return devices.truncated(devices.taken(factors(sigma), _bits16(images, draws)).mul_(images))
+    return devices.truncated(
+        devices.taken(factors(sigma), devices.bits16(images.shape[1:], draws, images)).mul_(images)
+    )
 
 
 def shot_noise(image: np.ndarray, draws: Draws, photons: float) -> np.ndarray:
@@ -74,7 +76,7 @@ def impulse_noise(image: np.ndarray, draws: Draws, fraction: float) -> np.ndarra
 
 @device_form_of(impulse_noise)
 def _impulse_noise_on_device(images: "Tensor", draws: Sequence[Draws], fraction: float) -> "Tensor":
-    bits, limit = _bits16(images, draws), pepper_limit(fraction)
+    bits, limit = devices.bits16(images.shape[1:], draws, images), pepper_limit(fraction)
     return images.masked_fill(bits < limit, 0).masked_fill_(bits >= 65536 - limit, 255)
 
 
@@ -143,9 +145,3 @@ def _aliases(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for full in (*small, *large):
         kept[full] = 1.0
     return np.array(kept), np.array(alias)
-
-
-def _bits16(images: "Tensor", draws: Sequence[Draws]) -> "Tensor":
-    """16 random bits for every value, int32 of the shape of the images."""
-    # As int16, because few operations of torch know uint16.
-    return devices.moved([draw.bits16(images.shape[1:]).view(np.int16) for draw in draws], images).int() & 0xFFFF

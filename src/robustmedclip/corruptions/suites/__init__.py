@@ -21,6 +21,7 @@ SUITES = {
     "medimeta-c": "robustmedclip.corruptions.suites.medimeta_c.SUITE",
     "imagenet-c": "robustmedclip.corruptions.suites.imagenet_c.SUITE",
     "medmnist-c": "robustmedclip.corruptions.suites.medmnist_c.SUITE",
+    "acquisition-c": "robustmedclip.corruptions.suites.acquisition_c.SUITE",
 }
 
 

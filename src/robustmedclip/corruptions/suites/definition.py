@@ -3,12 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from robustmedclip.corruptions.kernels.kernel import Kernel
+from robustmedclip.corruptions.suites.modalities import family_of
 from robustmedclip.images.conditions import CLEAN, Condition
 
 SEVERITIES = (1, 2, 3, 4, 5)
+
+#: Whether an image could come from a scanner.
+Band = Literal["realistic", "extreme"]
 
 #: What the severities 1 to 5 mean to a kernel.
 Values = tuple[Any, Any, Any, Any, Any]
@@ -25,14 +29,37 @@ class Corruption:
         uint8 of as many elements; it does not modify its input, and takes all randomness from the draws.
     values : tuple
         The kernel's value for each of the severities 1 to 5.
+    modalities : frozenset of str or None
+        Imaging modalities that it makes sense for, each by its name or that of its family
+        (:mod:`robustmedclip.corruptions.suites.modalities`); None means any.
+    source : str or None
+        Where the values are from; None means that the suite's source says so.
+    realistic : int or None
+        Severities up to this one could come from a scanner, those above it are extreme; None: nobody has judged.
+    realistic_source : str or None
+        Who says so; None means that the suite's `realistic_ssim` does.
     """
 
     kernel: Kernel
     values: Values
+    modalities: frozenset[str] | None = None
+    source: str | None = None
+    realistic: int | None = None
+    realistic_source: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.values) != len(SEVERITIES):
             raise ValueError(f"a corruption has {len(SEVERITIES)} severities, not {len(self.values)}: {self.values}")
+
+    def fits(self, modality: str) -> bool:
+        """Whether it makes sense for images of a modality."""
+        return self.modalities is None or bool({modality, family_of(modality)} & self.modalities)
+
+    def band(self, severity: int) -> Band | None:
+        """``realistic`` or ``extreme``; None where nobody has judged."""
+        if self.realistic is None:
+            return None
+        return "realistic" if severity <= self.realistic else "extreme"
 
 
 @dataclass(frozen=True)
@@ -84,8 +111,8 @@ class Suite:
         Who published the corruptions and their constants.
     lists : mapping
         The corruptions by name, under None; or a list for each of some data sets, under the name of the data set.
-    modalities : frozenset of str or None
-        Imaging modalities for which the corruptions make sense; None means any.
+    realistic_ssim : float or None
+        The lowest mean SSIM of images that a level leaves realistic, where no clinician has judged.
     layout : FileLayout
         How the files of a data set are laid out.
     reference_errors : mapping
@@ -96,7 +123,7 @@ class Suite:
     name: str
     source: str
     lists: Mapping[str | None, Mapping[str, Corruption]]
-    modalities: frozenset[str] | None = None
+    realistic_ssim: float | None = None
     layout: FileLayout = FileLayout()
     reference_errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
@@ -120,6 +147,15 @@ class Suite:
         if dataset not in self.lists:
             raise ValueError(f"{self.name} has no list for data set {dataset!r}; {_hint(dataset, self.datasets)}")
         return self.lists[dataset]
+
+    def fitting(self, modality: str, dataset: str | None = None) -> tuple[str, ...]:
+        """Names of the corruptions that make sense for a modality; raises as :meth:`corruptions`."""
+        return tuple(name for name, corruption in self.corruptions(dataset).items() if corruption.fits(modality))
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether it says which levels are realistic."""
+        return any(c.realistic is not None for corruptions in self.lists.values() for c in corruptions.values())
 
     def corruption(self, name: str, dataset: str | None = None) -> Corruption:
         """One corruption of the list of a data set.

@@ -22,10 +22,10 @@ def encode(
     model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str, shard: slice = ALL
 ) -> Features:
     """Image features of one model on one data set under every condition, or under those of a shard."""
-    from robustmedclip.models.inference import image_features, move_to_device
+    from robustmedclip.models.inference import corruption_device, image_features, move_to_device
 
     precision, place = move_to_device(model, parameters["precision"]), _place(corrupted, shard)
-    corrupted = _under(corrupted, shard)
+    corrupted = _under(corrupted, shard).on(corruption_device(model))
     if model.batch_statistics:
         parts = _features_by_condition(model, corrupted, precision, name)
     else:
@@ -38,10 +38,10 @@ def encode_with_each(
     corrupted: CorruptedSet, parameters: Mapping[str, Any], *models: Any, names: Sequence[str], shard: slice = ALL
 ) -> list[Features]:
     """Image features by each model, as :func:`encode` gives them; the images are read once for all models."""
-    from robustmedclip.models.inference import image_features_of_each, move_to_device
+    from robustmedclip.models.inference import corruption_device, image_features_of_each, move_to_device
 
     *_, precision = [move_to_device(model, parameters["precision"]) for model in models]
-    place, corrupted = _place(corrupted, shard), _under(corrupted, shard)
+    place, corrupted = _place(corrupted, shard), _under(corrupted, shard).on(corruption_device(models[0]))
     parts = image_features_of_each(models, _images(corrupted, ", ".join(names)), precision, place)
     streams = _collected(parts, corrupted)
     return [_features(model, corrupted, rows, precision) for model, rows in zip(models, streams, strict=True)]

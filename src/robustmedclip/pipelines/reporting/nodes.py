@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from robustmedclip.calibration.levels import extreme_conditions
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics import Metric, Scores, compare_models, rank_stability, score_benchmark
 from robustmedclip.plan import names
@@ -26,7 +27,8 @@ def compute_metrics(
 ) -> Scores:
     """Every metric of every model, the mCE in every resample, and every tuned seed alone.
 
-    `entries` are the logits of all models and the cards of the data sets; `references` maps a data set and a release of
+    `entries` are the logits of all models, the cards of the data sets and perhaps the levels, of which the extreme ones
+    are not averaged; `references` maps a data set and a release of
     it to the errors of the suite's reference model: they apply where the images are that very release.
     """
     kinds = _by_kind(entries)
@@ -35,8 +37,15 @@ def compute_metrics(
         for name, card in kinds["card"].items()
         if card["release"] in references.get(name, {})
     }
-    logits = list(kinds["logits"].values())
-    return score_benchmark(logits, baseline, metrics=metrics, collections=collections, references=applying, seen=seen)
+    return score_benchmark(
+        list(kinds["logits"].values()),
+        baseline,
+        metrics=metrics,
+        collections=collections,
+        references=applying,
+        seen=seen,
+        extreme=extreme_conditions(entries["levels"]) if "levels" in entries else {},
+    )
 
 
 def rank_models(metrics: pd.DataFrame, mce_resamples: pd.DataFrame, *, scores: Sequence[Metric]) -> pd.DataFrame:
@@ -118,6 +127,7 @@ def _content(entries: Mapping[str, Any], setting: Setting, few_shot_labels: Mapp
         cards=kinds["card"],
         precision=entries["parameters"]["evaluation"]["precision"],
         published=entries["parameters"].get("published"),
+        levels=entries.get("levels"),
     )
     return content(results, setting)
 

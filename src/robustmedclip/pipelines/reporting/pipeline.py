@@ -31,7 +31,8 @@ def create_pipeline(plan: Plan) -> Pipeline:
     # Every seed draws as many images: those of the first one stand for all.
     labels = {f"{fraction_label(fraction)}_s{plan.seeds[0]}": f"{100 * fraction:g} %" for fraction in plan.fractions}
     tables = ["metrics", "leaderboard", "comparisons"]
-    told = [*tables, "duplicates", "parameters", *map(names.few_shots, labels), *cards]
+    levels = ["levels"] if plan.has_bands else []
+    told = [*tables, *levels, "duplicates", "parameters", *map(names.few_shots, labels), *cards]
     setting = Setting(
         baseline=plan.baseline,
         metrics=plan.metrics,
@@ -45,7 +46,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         [
             stage_node(
                 bind(compute_metrics, **_scoring(plan)),
-                _by_name([*cards, *logits]),
+                _by_name([*levels, *cards, *logits]),
                 ["metrics", "mce_resamples", "seed_metrics"],
                 name="compute_metrics",
             ),

@@ -1,0 +1,157 @@
+"""Kernels that are one formula, which NumPy evaluates on the CPU and torch on another device.
+
+Both evaluate it image by image in float32, with the same random numbers: results differ by one grey level in a few
+places, and an image's bytes don't depend on its batch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from robustmedclip.corruptions.draws import Draws
+from robustmedclip.corruptions.kernels import devices
+from robustmedclip.corruptions.kernels.arrays import scale_of
+from robustmedclip.corruptions.kernels.blur import kernel_of_deviation, separably, smoothed
+from robustmedclip.corruptions.kernels.kernel import Kernel, device_form_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Draws, the severity's value and the shape ``(H, W, C)`` of an image to the numbers that its formula takes.
+Numbers = Callable[[Draws, Any, tuple[int, ...]], Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the pixels of an image lie, as arrays of NumPy or tensors.
+
+    Attributes
+    ----------
+    rows, columns : array
+        Centres of the pixels, in pixels from the top and left edges, float32 ``(H, 1, 1)`` and ``(1, W, 1)``.
+    scale : float
+        Shorter side relative to 224 px.
+    moved : callable
+        Takes an array of NumPy to where the image is.
+    """
+
+    rows: Any
+    columns: Any
+    scale: float
+    moved: Callable[[np.ndarray], Any]
+
+    @property
+    def down(self) -> Any:
+        """Place of the rows, in (0, 1)."""
+        return self.rows / len(self.rows)
+
+    @property
+    def across(self) -> Any:
+        """Place of the columns, in (0, 1)."""
+        return self.columns / self.columns.shape[1]
+
+    @property
+    def side(self) -> int:
+        """Shorter side in pixels."""
+        return int(min(len(self.rows), self.columns.shape[1]))
+
+    def distance2(self, down: float, across: float) -> Any:
+        """Squared distance from a place in units of the shorter side, ``(H, W, 1)``."""
+        vertical = (self.rows - down * len(self.rows)) / self.side
+        return vertical**2 + ((self.columns - across * self.columns.shape[1]) / self.side) ** 2
+
+
+def formula(
+    numbers: Numbers,
+    *,
+    fields: Sequence[Callable[[], np.ndarray]] = (),
+    correlation: tuple[float, float] = (0, 0),
+    blur: float = 0,
+) -> Callable[[Callable[..., Any]], Kernel]:
+    """Make a kernel, and its form for devices, of a formula.
+
+    The formula takes the module ``numpy`` or ``torch``; the image, float32 ``(H, W, C)`` in [0, 1], not to be modified;
+    its :class:`Grid`; the numbers; the random fields; and the blurred image, if there are any. It returns an image of
+    that shape, which is clipped to [0, 1] and rounded to grey levels.
+
+    Parameters
+    ----------
+    numbers : callable
+        See :data:`Numbers`. A number or an array of NumPy each.
+    fields : sequence of callable
+        For each random field ``(H, W, 1)``, which all channels share, the quantiles of its distribution, float32
+        ``(65536,)``.
+    correlation : tuple of float
+        Standard deviations of the Gaussian that the fields are blurred by, downwards and across, in pixels at 224. The
+        variance is kept.
+    blur : float
+        Standard deviation of the blur of the blurred image, in pixels at 224.
+    """
+
+    def kernel_of(function: Callable[..., Any]) -> Kernel:
+        @wraps(function)
+        def cpu_form(image: np.ndarray, draws: Draws, value: Any) -> np.ndarray:
+            drawn = numbers(draws, value, image.shape)
+            shape, scale = (*image.shape[:2], 1), scale_of(image.shape)
+            random = [_correlated(np.take(table(), draws.bits16(shape)), correlation, scale) for table in fields]
+            pixels = image.astype(np.float32) / np.float32(255)
+            if blur:
+                random.append(smoothed(pixels, blur * scale).reshape(pixels.shape))
+            values = function(np, pixels, _grid(image.shape, lambda array: array), *drawn, *random)
+            return np.asarray(np.rint(np.clip(values, 0, 1) * np.float32(255)), np.uint8)
+
+        @device_form_of(cpu_form)
+        def on_device(images: "Tensor", draws: Sequence[Draws], value: Any) -> "Tensor":
+            import torch
+
+            scale = scale_of(images.shape[1:])
+            grid = _grid(tuple(images.shape[1:]), lambda array: devices.moved(array, images))
+            corrupted = []
+            for image, draw in zip(images, draws, strict=True):
+                drawn = numbers(draw, value, tuple(image.shape))
+                random = [_field_on_device(table(), draw, image, correlation, scale) for table in fields]
+                pixels = image.float() / 255
+                if blur:
+                    kernel = kernel_of_deviation(blur * scale)
+                    random.append(separably(pixels[None], kernel, kernel, "edge")[0])
+                values = function(torch, pixels, grid, *drawn, *random)
+                corrupted.append(values.clamp(0, 1).mul(255).round().byte())
+            return torch.stack(corrupted)
+
+        return cpu_form
+
+    return kernel_of
+
+
+def _grid(shape: tuple[int, ...], moved: Callable[[np.ndarray], Any]) -> Grid:
+    rows, columns = (np.arange(side, dtype=np.float32) + np.float32(0.5) for side in shape[:2])
+    return Grid(moved(rows[:, None, None]), moved(columns[None, :, None]), scale_of(shape), moved)
+
+
+def _correlated(field: np.ndarray, correlation: tuple[float, float], scale: float) -> np.ndarray:
+    """A field of independent numbers of mean 0, blurred, of the same variance."""
+    if not any(correlation):
+        return field
+    down, across = (correlation_kernel(sigma * scale) for sigma in correlation)
+    return cv2.sepFilter2D(field, cv2.CV_32F, across, down, borderType=cv2.BORDER_REFLECT_101)[..., None]
+
+
+def _field_on_device(
+    table: np.ndarray, draw: Draws, image: "Tensor", correlation: tuple[float, float], scale: float
+) -> "Tensor":
+    field = devices.taken(table, devices.bits16((*image.shape[:2], 1), [draw], image))
+    if not any(correlation):
+        return field[0]
+    down, across = (correlation_kernel(sigma * scale) for sigma in correlation)
+    return separably(field, down, across, "reflect")[0]
+
+
+def correlation_kernel(sigma: float) -> np.ndarray:
+    """Gaussian of a standard deviation in pixels, float32, odd, whose squares add up to 1."""
+    reach = int(3 * sigma + 0.5)
+    kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * max(sigma, 1e-3) ** 2))
+    return np.asarray(kernel / np.sqrt(np.square(kernel).sum()), np.float32)
