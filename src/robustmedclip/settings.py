@@ -6,6 +6,7 @@ from robustmedclip.run.fingerprint_hook import FingerprintHook
 from robustmedclip.run.plan_hook import PlanHook
 from robustmedclip.run.preflight import PreflightHook
 from robustmedclip.run.progress_hook import ProgressHook
+from robustmedclip.run.report_hook import ReportHook
 from robustmedclip.run.runner_hook import RunnerHook
 from robustmedclip.run.session import BenchmarkSession
 from robustmedclip.run.tracking_hook import TrackingHook
@@ -24,4 +25,4 @@ SESSION_CLASS = BenchmarkSession
 DATA_CATALOG_CLASS = FingerprintedCatalog
 # Kedro calls the hooks that are to be tried first from the last to the first: before a pipeline runs, RunnerHook,
 # FingerprintHook, PreflightHook.
-HOOKS = (PlanHook(), PreflightHook(), FingerprintHook(), TrackingHook(), ProgressHook(), RunnerHook())
+HOOKS = (PlanHook(), PreflightHook(), FingerprintHook(), TrackingHook(), ProgressHook(), ReportHook(), RunnerHook())

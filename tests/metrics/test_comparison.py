@@ -6,13 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustmedclip.metrics import compare_models, holm, rank_stability
+from robustmedclip.metrics import compare_models, holm, places
 
 
 def drawn(**models: tuple[float, float]) -> pd.DataFrame:
     """An estimate and 2,000 independent normal resamples of each model, from its mean and standard error."""
     rng = np.random.default_rng(0)
     return pd.DataFrame({name: [mean, *rng.normal(mean, error, 2000)] for name, (mean, error) in models.items()})
+
+
+def ranked(samples: pd.DataFrame) -> pd.DataFrame:
+    return places(samples, compare_models(samples)).set_index("model")
 
 
 def test_holm_by_hand():
@@ -38,8 +42,8 @@ def test_rounding_errors_of_means_tell_no_models_apart():
     assert not samples["same"].equals(samples["a"])
     row = compare_models(samples).set_index(["model", "other"]).loc[("a", "same")]
     assert row.difference == row.low == row.high == 0 and row.p == 1
-    places = rank_stability(samples).set_index("model")
-    assert places.loc["a"].equals(places.loc["same"]) and places.loc["a", "place"] == 2
+    table = ranked(samples)
+    assert table.loc["a"].equals(table.loc["same"]) and table.loc["a", "place"] == 2
 
 
 def test_a_pair_is_compared_with_interval_and_p_value():
@@ -81,32 +85,55 @@ def test_an_undefined_model_leaves_the_others_alone():
     table = compare_models(samples).set_index(["model", "other"])
     assert table.loc[("a", "b")].notna().all()
     assert table.loc[("a", "c")].isna().all() and table.loc[("b", "c")].isna().all()
-    places = rank_stability(samples).set_index("model")
-    assert places.loc[["a", "b"]].place.tolist() == [2, 1]
-    assert places.loc["c"].isna().all()
+    table = ranked(samples)
+    assert table.loc[["a", "b"]].place.tolist() == [2, 1]
+    assert table.loc[["a", "b"]].place_high.tolist() == [2, 1]
+    assert table.loc["c"].isna().all()
 
 
 def test_one_model_is_first_and_has_no_pair():
     assert compare_models(drawn(a=(100, 3))).empty
-    (row,) = rank_stability(drawn(a=(100, 3))).itertuples()
-    assert (row.place, row.place_low, row.place_high, row.place_share, row.first_share) == (1, 1, 1, 1, 1)
+    (row,) = ranked(drawn(a=(100, 3))).itertuples()
+    assert (row.place, row.place_low, row.place_high, row.first_fraction) == (1, 1, 1, 1)
 
 
 def test_places_hold_as_far_as_models_lie_apart():
-    table = rank_stability(drawn(a=(60, 1), b=(100, 5), c=(101, 5), d=(200, 1))).set_index("model")
+    table = ranked(drawn(a=(60, 1), b=(100, 5), c=(101, 5), d=(200, 1)))
     assert table.place.tolist() == [1, 2, 3, 4]
     assert table.place_low.tolist() == [1, 2, 2, 4] and table.place_high.tolist() == [1, 3, 3, 4]
-    np.testing.assert_allclose(table.place_share, [1, 0.556, 0.556, 1], atol=0.05)
-    assert table.first_share.tolist() == [1, 0, 0, 0]
+    assert table.first_fraction.tolist() == [1, 0, 0, 0]
+
+
+def test_a_place_is_never_certain_where_the_corrected_p_value_is_not():
+    samples = drawn(a=(90, 3), b=(92, 3), c=(100, 3), d=(120, 3))
+    table, pairs = ranked(samples), compare_models(samples)
+    for row in pairs.itertuples():
+        better, worse = sorted([row.model, row.other], key=lambda model: samples[model][0])
+        certain = row.p_holm <= 0.05
+        assert (table.place_high[better] < table.place_low[worse]) <= certain
+    assert table.place_low["c"] == 1, "better by 10 of a standard error of 4.2, in six pairs"
+
+
+def test_all_places_are_in_their_ranges_in_95_of_100_repetitions():
+    rng, truth = np.random.default_rng(0), np.array([10.0, 11.0, 12.0, 12.0, 15.0, 20.0])
+    covered = 0
+    for _ in range(400):
+        estimate = truth + rng.normal(size=6)
+        samples = pd.DataFrame(np.vstack([estimate, estimate + rng.normal(size=(200, 6))]))
+        table = ranked(samples)
+        low, high = 1 + (truth < truth[:, None]).sum(1), (truth <= truth[:, None]).sum(1)
+        covered += bool(((table.place_low <= low) & (high <= table.place_high)).all())
+    assert covered / 400 >= 0.94
 
 
 def test_equal_models_share_a_place():
     samples = drawn(a=(100, 3), c=(200, 1))
-    assert rank_stability(samples.assign(b=samples["a"])).place.tolist() == [1, 3, 1]
+    table = ranked(samples.assign(b=samples["a"]))
+    assert table.place.tolist() == [1, 3, 1] and table.place_high.tolist() == [2, 3, 2]
 
 
 def test_without_resamples_there_is_a_place_alone():
-    table = rank_stability(pd.DataFrame({"a": [100.0], "b": [90.0]}))
+    table = ranked(pd.DataFrame({"a": [100.0], "b": [90.0]}))
     assert table.place.tolist() == [2, 1]
-    assert table.drop(columns=["model", "place"]).isna().all(axis=None)
+    assert table.drop(columns="place").isna().all(axis=None)
     assert compare_models(pd.DataFrame({"a": [100.0], "b": [90.0]}))[["low", "p", "p_holm"]].isna().all(axis=None)

@@ -130,6 +130,43 @@ def test_data_sets_are_averaged_after_and_before_the_ratio():
     assert np.isnan(value(table, "clean_error_ratio", **(where | {"modality": "OCT"})))
 
 
+def test_points_are_lost_to_corruption_and_won_back_by_adaptation():
+    adapted = {"base": "base", "adaptation": "lora", "method": "lora", "fraction": 0.1, "seed": 0}
+    runs = [counted("base", BASELINE), counted("tuned", TUNED, attributes=adapted)]
+    table = metrics_table(runs, "base", resamples=50)
+    for data_set, modality in [("oct", "OCT"), ("all", "all")]:
+        where = {"data_set": data_set, "modality": modality, "severity": None, "seed": None}
+        lost = {c: value(table, "points_lost", model="base", corruption=c, **where) for c in ("blur", "noise", "all")}
+        assert lost == pytest.approx({"blur": 30, "noise": 20, "all": 25})
+        won = {c: value(table, "points_won_back", corruption=c, **where) for c in ("blur", "noise", "all")}
+        assert won == pytest.approx({"blur": 10, "noise": 0, "all": 5})
+        assert value(table, "points_won_back", "low", corruption="all", **where) <= 5
+    assert set(table[table.metric == "points_won_back"].model) == {"tuned"}, "nothing is won back zero-shot"
+
+
+def test_a_relative_error_needs_a_denominator_whose_sign_is_certain():
+    base = {"clean": [4], "blur": [5] * 5, "noise": [9] * 5}
+    runs = [counted("base", base), counted("tuned", TUNED)]
+    table, unsure = (metrics_table(runs, "base", resamples=resamples) for resamples in (0, 300))
+    where = {"model": "tuned", "data_set": "oct"}
+    assert value(table, "relative_ce", corruption="blur", **where) == pytest.approx(100)
+    assert np.isnan(value(unsure, "relative_ce", corruption="blur", **where)), "one image of ten"
+    assert value(unsure, "relative_ce", corruption="noise", **where) == pytest.approx(20)
+    assert value(unsure, "relative_mce", **where) == pytest.approx(20)
+
+
+def test_a_mean_of_relative_errors_needs_half_of_the_data_sets():
+    flat, steep = {"clean": [4], "blur": [4] * 5}, {"clean": [1], "blur": [9] * 5}
+    where = {"model": "base", "data_set": "all", "modality": "all"}
+    for defined, names in [(True, ["a", "b"]), (False, ["a", "b", "c"])]:
+        runs = [counted("base", steep if name == "a" else flat, name) for name in names]
+        table = metrics_table(runs, "base", resamples=50)
+        for metric in ("relative_ce", "relative_mce"):
+            corruption = {"corruption": "blur"} if metric == "relative_ce" else {}
+            assert np.isnan(value(table, metric, **where, **corruption)) != defined
+        assert value(table, "mce", **where) == 100
+
+
 def test_undefined_ratios_do_not_poison_means():
     base = BASELINE | {"noise": [0] * 5}
     table = metrics_table([counted("base", base), counted("tuned", TUNED)], "base", resamples=0)

@@ -57,7 +57,7 @@ def test_it_has_a_row_for_every_condition_with_an_interval(missed):
     values = rows.set_index(["corruption", rows["severity"].fillna(0).astype(int)])["value"]
     assert values["clean", 0] == 0 and values["noise", 3] == 30 and values["all", 0] == 30
     assert ((rows["low"] <= rows["value"]) & (rows["value"] <= rows["high"])).all()
-    assert summary(of_seeds, metrics)["corrupted_missed.oct"] == 20 and summary(of_seeds, metrics)["clean_missed"] == 0
+    assert summary(of_seeds, metrics)["corrupted_missed"] == 20 and summary(of_seeds, metrics)["clean_missed"] == 0
 
 
 def test_it_can_be_chosen_alone(missed):

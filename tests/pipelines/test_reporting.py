@@ -63,10 +63,16 @@ def logits(models=MODELS, data_sets=DATA_SETS, flawless=()) -> list[Logits]:
 PUBLISHED = yaml.safe_load((Path(__file__).parents[2] / "conf/paper/parameters/published.yml").read_text())["published"]
 
 
+def few_shots(count: int) -> pd.DataFrame:
+    return pd.DataFrame({"data_set": "oct", "role": ["training"] * count + ["validation"] * (count - 1)})
+
+
 class Report:
     """What the reporting stage makes of logits."""
 
-    def __init__(self, runs: list[Logits], scores=metrics_named(), releases=None, seen=("contrast",), **scoring):
+    def __init__(
+        self, runs: list[Logits], scores=metrics_named(), releases=None, seen=("contrast",), shots=(), **scoring
+    ):
         cards = {
             f"card-{name}": {"name": name, "synthetic": False, "release": (releases or {}).get(name)}
             for name in dict.fromkeys(run.data_set for run in runs)
@@ -74,9 +80,17 @@ class Report:
         entries = {f"logits-{run.model}_s{run.attributes['seed']}-{run.data_set}": run for run in runs} | cards
         settings = {"baseline": "base", "collections": {}, "references": {}, "seen": seen} | scoring
         self.metrics, resamples, self.seed_metrics = nodes.compute_metrics(metrics=scores, **settings, **entries)
-        self.leaderboard = nodes.rank_models(self.metrics, resamples, scores=scores)
-        self.comparisons = nodes.compare_pairs(self.leaderboard, resamples)
-        tables = {"metrics": self.metrics, "leaderboard": self.leaderboard, "comparisons": self.comparisons}
+        self.comparisons = nodes.compare_pairs(self.metrics, resamples)
+        compared = {"metrics": self.metrics, "comparisons": self.comparisons}
+        fractions = {f"k{100 * fraction:g}_s0": fraction for fraction in shots or [0.1]}
+        drawn = {f"few_shots-{cell}": few_shots(round(100 * fraction)) for cell, fraction in fractions.items()}
+        self.leaderboard = nodes.rank_models(
+            scores=scores,
+            fractions=fractions,
+            validating=["lora"],
+            **compared | {"mce_resamples": resamples} | drawn,
+        )
+        tables = compared | {"leaderboard": self.leaderboard}
         setting = Setting("base", scores, ("medimeta-c",), seen, "authors (clip: normalised_twice)")
         files = nodes.write_tables(**tables, setting=setting)
         self.files = {name: content.decode() for name, content in files.items()}
@@ -108,7 +122,7 @@ def test_the_leaderboard_says_how_sure_it_is(report):
     assert table["place"].tolist() == [1, 2, 3]
     assert table["seeds"].tolist() == [{"base": 0, "good_lora_k10": 2, "weak_lora_k10": 1}[m] for m in table["model"]]
     assert ((table["place_low"] <= table["place"]) & (table["place"] <= table["place_high"])).all()
-    for metric in ("clean_error", "corrupted_error", "mce", "relative_mce", "balanced_accuracy", "auroc", "ece"):
+    for metric in ("clean_error", "corrupted_error", "mce", "points_lost", "balanced_accuracy", "auroc", "ece"):
         assert table[[metric, f"{metric}_low", f"{metric}_high"]].notna().all(axis=None)
         assert ((table[f"{metric}_low"] <= table[metric]) & (table[metric] <= table[f"{metric}_high"])).all()
         assert (table[f"{metric}_n"] == 180).all()
@@ -135,20 +149,41 @@ def test_every_table_comes_in_three_formats(report):
         "mce_by_collection",
         "mce_by_data_set",
         "mce_by_modality",
+        "operating_range",
         "relative_ce_by_corruption",
         "retained_accuracy_by_severity",
     }
 
 
 def test_every_number_has_an_interval_and_n(report):
-    for name in {name.rpartition(".")[0] for name in report.files} - {"leaderboard"}:
+    for name in {name.rpartition(".")[0] for name in report.files} - {"leaderboard", "operating_range"}:
         assert report.csv(name)[["low", "high", "n"]].notna().all(axis=None), name
         lines = report.files[f"{name}.md"].replace(r"\|", "").splitlines()
         rows = [line.strip("|").split("|") for line in lines if line.startswith("|")]
         for title, *cells in zip(*rows, strict=True):
             if "(n = " in title:
                 assert all("[" in cell and ", " in cell for cell in cells[1:]), (name, title)
-    assert "n = 180" in report.files["leaderboard.md"]
+    for name in ("leaderboard", "operating_range"):
+        assert "n = 180" in report.files[f"{name}.md"]
+
+
+def test_the_operating_range_is_the_severity_up_to_which_the_error_stays_near_the_clean_one(report):
+    rows = report.metrics[(report.metrics["data_set"] == "all") & (report.metrics["metric"] == "error")]
+    rows = rows[(rows["modality"] == "all") & (rows["collection"] == "all") & (rows["model"] == "base")]
+    table = report.csv("operating_range").set_index("model")
+    for corruption in ("blur", "noise"):
+        errors = rows[rows["corruption"] == corruption].set_index("severity")["value"]
+        holds = [severity for severity in range(1, 6) if (errors.loc[1:severity] <= errors[0] + 5).all()]
+        assert table.loc["base", f"{corruption} (n = 180)"] == max(holds, default=0)
+    assert table.to_numpy().min() < table.to_numpy().max()
+
+
+def test_the_report_begins_with_what_breaks_and_what_labels_win_back(report):
+    board = report.leaderboard.set_index("model")
+    first = report.text.split("\n")[2]
+    assert f"Zero-shot, base loses {board.points_lost['base']:.1f} [" in first
+    won = board.points_won_back["good_lora_k10"]
+    assert re.search(rf"good_lora_k10 wins back {won:.1f} \[.*\] with 19 labelled images", first)
 
 
 def test_formats_agree(report):
@@ -164,7 +199,7 @@ def test_latex_is_for_booktabs_and_escaped(report):
     for part in (r"\toprule", r"\midrule", r"\bottomrule", r"\label{tab:mce_by_modality}", r"good\_lora\_k10"):
         assert part in text
     assert r"\& 50 \%" in text
-    assert r"labels" in report.files["leaderboard.tex"] and r"10 \%" in report.files["leaderboard.tex"]
+    assert r"labelled images" in report.files["leaderboard.tex"] and r"10 \%" in report.files["leaderboard.tex"]
     for name, content in report.files.items():
         if name.endswith(".tex"):
             widths = {line.replace(r"\&", "").count("&") for line in content.splitlines() if line.endswith(r"\\")}
@@ -214,17 +249,17 @@ def test_figures_tell_adaptations_apart_and_lose_none():
         replace(run, attributes={"base": "base", "rank": None, "fraction": None, "seed": None, **facts[run.model]})
         for run in logits({model: (1 + place / 10, [None]) for place, model in enumerate(facts)}, {"oct": "OCT"})
     ]
-    report = Report(runs)
+    report = Report(runs, shots=(0.01, 0.03, 0.1))
     expected = {f"base, {name}" for name in ("zero-shot", "ensemble", "lora", "longer", "probe")}
-    drawn = few_shot_curves(report.metrics).axes[0].containers
+    drawn = few_shot_curves(report.metrics, report.leaderboard).axes[0].containers
     assert {one.get_label(): len(one.lines[0].get_xdata()) for one in drawn} == {
         name: 2 if name == "base, lora" else 1 for name in expected
     }
     assert len({one.lines[0].get_marker() for one in drawn}) == len(expected)
-    lines = {line.name: line for line in charts.few_shot_curves(report.metrics).data}
+    lines = {line.name: line for line in charts.few_shot_curves(report.metrics, report.leaderboard).data}
     assert set(lines) == {f"{name}, {condition}" for name in expected for condition in ("clean", "corrupted")}
-    assert list(lines["base, ensemble, clean"].x) == [0, 10] and list(lines["base, probe, clean"].x) == [3]
-    assert list(lines["base, lora, clean"].x) == [1, 10]
+    assert list(lines["base, ensemble, clean"].x) == [0, 19] and list(lines["base, probe, clean"].x) == [3]
+    assert list(lines["base, lora, clean"].x) == [1, 19], "the training images, and those to validate"
     shown = {line.get_label(): line.get_marker() for line in severity_curves(report.metrics).axes[0].lines}
     assert set(shown) == set(facts) - {"base_lora_k1"} and len(set(shown.values())) == len(shown)
     assert {point.name for point in charts.error_against_mce(report.leaderboard, report.metrics).data} == expected
@@ -241,10 +276,9 @@ def test_severity_curves_start_at_the_clean_error_of_the_data_sets_that_have_the
     metrics = report.metrics[report.metrics["seed"].isna()].set_index(["model", "data_set", "metric"])["value"]
     drawn = {axis.get_title(): axis.lines[0].get_ydata()[0] for axis in severity_curves(report.metrics).axes}
     assert drawn["noise"] == metrics["base", "oct", "clean_error"] != drawn["blur"]
-    interactive = charts.severity_curves(report.metrics, ["base"]).data
-    assert [line.y[0] for line in interactive] == [drawn["blur"], drawn["noise"]] and list(interactive[0].x) == [
-        *range(6)
-    ]
+    interactive = charts.severity_curves(report.metrics, ["base"], chance=60).data
+    starts = [drawn["mean over corruptions"], drawn["blur"], drawn["noise"]]
+    assert [line.y[0] for line in interactive] == starts and list(interactive[0].x) == [*range(6)]
 
 
 def test_figures_are_vectors_of_the_same_bytes_each_time(report):

@@ -402,6 +402,21 @@ def test_scored_corruptions_that_the_tuning_sees_are_known():
     assert read_plan(changed("adaptations.lora.method", "robust-lora")).seen_corruptions == ()
 
 
+def test_scored_corruptions_whose_relatives_the_tuning_sees_are_known():
+    """Of gaussian_noise and pixelate, shot noise is a relative of the first."""
+    assert read_plan(PARAMETERS).related_corruptions == {}
+    scored = {"suite": "medimeta-c", "names": ["gaussian_noise", "motion_blur", "contrast"]}
+    parameters = changed("corruptions", scored)
+    parameters["adaptations"]["lora"]["corruptions"] = {
+        "suite": "imagenet-c",
+        "names": ["shot_noise"],
+        "probability": 1,
+    }
+    assert read_plan(parameters).related_corruptions == {"gaussian_noise": ("lora",)}
+    parameters["adaptations"]["lora"]["corruptions"]["names"] = ["glass_blur", "saturate"]
+    assert read_plan(parameters).related_corruptions == {"motion_blur": ("lora",), "contrast": ("lora",)}
+
+
 def test_the_authors_protocol_switches_models_and_methods():
     parameters = changed("models.clip.authors", ["normalised_twice"])
     fixed, authors = (read_plan(parameters | {"protocol": name}) for name in ("fixed", "authors"))

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from robustmedclip.corruptions.corrupt import corrupt
-from robustmedclip.corruptions.suites import SEVERITIES, Suite, corruptions
+from robustmedclip.corruptions.suites import SEVERITIES, Suite, corruptions, suite
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,12 @@ class RandomCorruption:
             raise ValueError(f"probability must lie between 0 and 1, not {self.probability!r}")
         object.__setattr__(self, "names", known if self.names is None else tuple(self.names))
         object.__setattr__(self, "severities", tuple(self.severities))
+
+    @property
+    def families(self) -> frozenset[str]:
+        """Families of the corruptions that are drawn from."""
+        known = suite(self.suite).corruptions(self.dataset)
+        return frozenset(known[name].family for name in self.names or ())
 
     def __call__(self, image: Any) -> Any:
         """Corrupt one image, or leave it as it is.

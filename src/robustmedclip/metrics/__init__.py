@@ -10,7 +10,7 @@ from robustmedclip.metrics.calibration import (
     softmax,
 )
 from robustmedclip.metrics.classification import accuracy, balanced_accuracy, is_correct
-from robustmedclip.metrics.comparison import compare_models, holm, rank_stability
+from robustmedclip.metrics.comparison import compare_models, holm, places
 from robustmedclip.metrics.metric import Metric, image_values
 from robustmedclip.metrics.ranking import aurc, auroc
 from robustmedclip.metrics.registry import METRICS, metrics_named
@@ -28,7 +28,7 @@ from robustmedclip.metrics.robustness import (
     retained_accuracy,
 )
 from robustmedclip.metrics.summary import error_by_severity, model_rows, summary
-from robustmedclip.metrics.table import COLUMNS, Scores, metrics_table, overall, score_benchmark
+from robustmedclip.metrics.table import COLUMNS, Scores, metrics_table, operating_range, overall, score_benchmark
 
 __all__ = [
     "COLUMNS",
@@ -56,9 +56,10 @@ __all__ = [
     "metrics_named",
     "metrics_table",
     "model_rows",
+    "operating_range",
     "overall",
+    "places",
     "pooled",
-    "rank_stability",
     "reference_errors",
     "relative_balanced_error",
     "relative_corruption_error",

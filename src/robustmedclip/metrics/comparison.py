@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from robustmedclip.metrics.bootstrap import interval
+from robustmedclip.metrics.bootstrap import LEVEL, interval
 
 #: Equal models differ by less: by the rounding error of means over seeds.
 _ROUNDING = 1e-9
@@ -56,35 +56,45 @@ def holm(p: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def rank_stability(samples: pd.DataFrame) -> pd.DataFrame:
-    """How the ranking of models holds over resamples; the lowest value is first, equal values share a place.
+def places(samples: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Places of models, as far as their differences are certain; the lowest value is first, equal values share a place.
+
+    A model's place lies between one more than the number of models that are significantly better, and the number
+    of models that are not significantly worse. As the p values are corrected over all pairs, the places of all models
+    lie in their ranges with a probability of 95 % at least (Mogstad, Romano, Shaikh & Wilhelm 2024,
+    doi:10.1093/restud/rdad006).
 
     Parameters
     ----------
     samples : DataFrame
         As in :func:`compare_models`.
+    comparisons : DataFrame
+        As of :func:`compare_models`, of every pair.
 
     Returns
     -------
     DataFrame
-        A row per model in the order of the columns: ``model``, ``place``, the middle 95 % of its places in the
-        resamples ``place_low`` and ``place_high``, ``place_share`` (of the resamples in which it has the same
-        place) and ``first_share``; missing where the model's value or all resamples are.
+        A row per model in the order of the columns of `samples`: ``model``, ``place`` of the estimate, its range
+        ``place_low`` to ``place_high``, and ``first_fraction``, the fraction of the resamples in which it is first;
+        missing where the model's value or all resamples are.
     """
     values = samples.to_numpy(float)
-    places = 1 + np.sum(values[:, None, :] < values[:, :, None] - _ROUNDING, axis=2, dtype=float)
-    places[np.isnan(values)] = np.nan
+    ranks = 1 + np.sum(values[:, None, :] < values[:, :, None] - _ROUNDING, axis=2, dtype=float)
+    ranks[np.isnan(values)] = np.nan
+    certain = comparisons[comparisons["p_holm"] <= 1 - LEVEL]
+    better = certain["model"].where(certain["difference"] < 0, certain["other"]).value_counts()
+    worse = certain["model"].where(certain["difference"] > 0, certain["other"]).value_counts()
+    ranked = int((~np.isnan(values[0])).sum())
     rows = []
-    for model, (place, *resampled) in zip(samples.columns, places.T, strict=True):
+    for model, (place, *resampled) in zip(samples.columns, ranks.T, strict=True):
         drawn = np.array(resampled)[~np.isnan(resampled)]
         if np.isnan(place) or not len(drawn):
-            rows.append((model, place, *[np.nan] * 4))
+            rows.append((model, place, *[np.nan] * 3))
             continue
-        low, high = np.quantile(drawn, 0.025, method="lower"), np.quantile(drawn, 0.975, method="higher")
-        rows.append((model, place, low, high, np.mean(drawn == place), np.mean(drawn == 1)))
-    columns = ["model", "place", "place_low", "place_high", "place_share", "first_share"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table.astype({name: "Int64" for name in columns[1:4]})
+        low, high = 1 + worse.get(model, 0), ranked - better.get(model, 0)
+        rows.append((model, place, low, high, np.mean(drawn == 1)))
+    table = pd.DataFrame(rows, columns=["model", "place", "place_low", "place_high", "first_fraction"])
+    return table.astype({"place": "Int64", "place_low": "Int64", "place_high": "Int64"})
 
 
 def _wald(difference: np.ndarray) -> float:

@@ -2,6 +2,9 @@
 
 CLEAN_ERROR = "clean_error"
 CLEAN_ERROR_RATIO = "clean_error_ratio"
+#: What corruption adds to the error, and what adaptation takes from the error under corruption, in points.
+POINTS_LOST = "points_lost"
+POINTS_WON_BACK = "points_won_back"
 RETAINED_ACCURACY = "retained_accuracy"
 CE = "ce"
 RELATIVE_CE = "relative_ce"

@@ -49,6 +49,10 @@ class Grid(NamedTuple):
         """That without resamples."""
         return Grid(self.means[:1], self.metrics)
 
+    def errors(self) -> "Grid":
+        """That of the error alone."""
+        return Grid(self.means[:, :, [self.metrics.index(ERROR)]], [ERROR])
+
     def clean(self, metric: Metric = ERROR) -> np.ndarray:
         """``(1 + resamples, data sets)``."""
         return self.means[:, :, self.metrics.index(metric), 0]

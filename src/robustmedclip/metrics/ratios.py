@@ -7,6 +7,7 @@ import numpy as np
 
 from robustmedclip.images.conditions import CLEAN
 from robustmedclip.metrics import derived
+from robustmedclip.metrics.bootstrap import interval
 from robustmedclip.metrics.grid import Grid
 from robustmedclip.metrics.robustness import (
     balanced_error,
@@ -39,12 +40,11 @@ def ratios(grid: Grid, base: Grid, reference: np.ndarray) -> dict[str, np.ndarra
     `reference` are the balanced errors of a suite's reference model, ``(data sets, 1 + corruptions)``, the clean ones
     first; NaN where there are none.
     """
-    errors, base_errors = grid.corrupted(), base.corrupted()
+    errors, base_errors, base_clean = grid.corrupted(), base.corrupted(), base.clean()[..., None]
+    relative = relative_corruption_error(errors, grid.clean()[..., None], base_errors, base_clean)
     by_name = {
         derived.CE: corruption_error(errors, base_errors),
-        derived.RELATIVE_CE: relative_corruption_error(
-            errors, grid.clean()[..., None], base_errors, base.clean()[..., None]
-        ),
+        derived.RELATIVE_CE: np.where(_surely_rises(base_errors, base_clean), relative, np.nan),
     }
     of_clean, of_corruptions = reference[:, 0], reference[:, 1:]
     if not np.isnan(of_clean).all():
@@ -62,11 +62,26 @@ def ratios_of_means(grid: Grid, base: Grid, reference: np.ndarray) -> Iterator[R
     if not corrupted.any():
         return
     errors, base_errors = pooled(grid.corrupted(), grid.clean()), pooled(base.corrupted(), base.clean())
-    yield RatioOfMeans(ALL, f"{derived.MCE}_ratio_of_means", mce(errors[0], base_errors[0]), corrupted)
-    relative = mean_of_defined(relative_corruption_error(*errors, *base_errors))
-    yield RatioOfMeans(ALL, f"{derived.RELATIVE_MCE}_ratio_of_means", relative, corrupted)
+    yield RatioOfMeans(ALL, "mce_ratio_of_means", mce(errors[0], base_errors[0]), corrupted)
+    relative = relative_corruption_error(*errors, *base_errors)
+    relative = mean_of_defined(np.where(_surely_rises(*base_errors), relative, np.nan))
+    yield RatioOfMeans(ALL, "relative_mce_ratio_of_means", relative, corrupted)
     if not np.isnan(reference[:, 0]).all():
         yield from _balanced_ratios_of_means(grid, reference)
+
+
+def _surely_rises(errors: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Where the 95 % interval of what corruption adds to an error lies above 0; everywhere, without resamples.
+
+    A quotient by a number whose sign is not known says nothing.
+
+    Parameters
+    ----------
+    errors, clean : ndarray
+        ``(1 + resamples, ..., severities)`` and what broadcasts to ``(1 + resamples, ...)``.
+    """
+    rise = mean_of_defined(errors) - clean
+    return np.asarray(interval(rise)[0] > 0) if len(rise) > 1 else np.full(rise.shape[1:], True)
 
 
 def _balanced_ratios_of_means(grid: Grid, reference: np.ndarray) -> Iterator[RatioOfMeans]:

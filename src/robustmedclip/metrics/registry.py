@@ -24,6 +24,8 @@ _NEEDED = ("error", "balanced_accuracy")
 _TAKEN = (
     derived.CLEAN_ERROR,
     "corrupted_error",
+    derived.POINTS_LOST,
+    derived.POINTS_WON_BACK,
     derived.CE,
     derived.RELATIVE_CE,
     derived.BE,

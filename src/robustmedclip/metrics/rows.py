@@ -19,8 +19,10 @@ from robustmedclip.metrics.runs import ALL, SEVERITIES
 
 #: What the mean of a ratio over corruptions is called, where it has a name of its own.
 _MEANS = {derived.CE: derived.MCE, derived.RELATIVE_CE: derived.RELATIVE_MCE}
-#: Derived values that are in percent.
-_PERCENT = (derived.CLEAN_ERROR, derived.ERROR_EXTREME)
+#: On which fraction of the data sets that have a corruption a ratio has to be defined for their mean to be.
+_NEEDED_FRACTIONS = {derived.RELATIVE_CE: 0.5}
+#: Derived values that are in percent, or points of it.
+_PERCENT = (derived.CLEAN_ERROR, derived.ERROR_EXTREME, derived.POINTS_LOST, derived.POINTS_WON_BACK)
 
 
 class Group(NamedTuple):
@@ -45,6 +47,21 @@ class Entry(NamedTuple):
     metric: str
     values: np.ndarray
     n: int
+
+
+class References(NamedTuple):
+    """What a model is compared with: the baseline, and where it is adapted its base model as it was, if scored too."""
+
+    baseline: Grid
+    unadapted: Grid | None
+
+    def of(self, data_sets: Sequence[int]) -> "References":
+        """Those of some of the data sets."""
+        return References(self.baseline.of(data_sets), self.unadapted and self.unadapted.of(data_sets))
+
+    def estimates(self) -> "References":
+        """Those without resamples."""
+        return References(self.baseline.estimates(), self.unadapted and self.unadapted.estimates())
 
 
 class Scene(NamedTuple):
@@ -123,9 +140,9 @@ def condition_entries(
         yield Entry(condition.corruption, condition.severity or None, name, means[:, i, j], n)
 
 
-def entries(group: Group, grid: Grid, base: Grid, scene: Scene) -> Iterator[Entry]:
+def entries(group: Group, grid: Grid, references: References, scene: Scene) -> Iterator[Entry]:
     """Every value of one model on a data set or a mean over some."""
-    return _Entries(group, grid.of(group.members), base.of(group.members), scene).all()
+    return _Entries(group, grid.of(group.members), references.of(group.members), scene).all()
 
 
 def _clean_name(metric: Metric) -> str:
@@ -134,13 +151,14 @@ def _clean_name(metric: Metric) -> str:
 
 
 class _Entries:
-    """Makes the values of one model on one group; `grid` and `base`, that of the baseline, are those of its members."""
+    """Makes the values of one model on one group; `grid` and `references` are those of its members."""
 
-    def __init__(self, group: Group, grid: Grid, base: Grid, scene: Scene):
-        self._group, self._grid, self._base, self._scene = group, grid, base, scene
+    def __init__(self, group: Group, grid: Grid, references: References, scene: Scene):
+        self._group, self._grid, self._scene = group, grid, scene
+        self._base, self._unadapted = references
         self._sizes, self._reference = scene.sizes[group.members], scene.reference[group.members]
         self._realistic = scene.realistic[group.members]
-        self._averaged, self._averaged_base = grid.at(self._realistic), base.at(self._realistic)
+        self._averaged, self._averaged_base = grid.at(self._realistic), self._base.at(self._realistic)
         errors = grid.corrupted()[0]
         self._present = [c for c in range(len(scene.corruptions)) if not np.isnan(errors[:, c]).all()]
 
@@ -151,6 +169,7 @@ class _Entries:
         clean_ratio = error_ratio(self._grid.clean(), self._base.clean())
         yield self._mean(CLEAN.corruption, None, derived.CLEAN_ERROR_RATIO, clean_ratio)
         if self._present:
+            yield from self._points()
             yield from self._ratios()
             yield from self._of_all_corruptions()
         if not self._group.is_data_set:
@@ -158,10 +177,19 @@ class _Entries:
                 n = self._sizes[ratio.included].sum()
                 yield Entry(ratio.corruption, None, ratio.metric, ratio.values, n)
 
-    def _mean(self, corruption: str, severity: int | None, metric: str, values: np.ndarray) -> Entry:
-        """The mean over the data sets of ``(1 + resamples, data sets)``."""
+    def _mean(self, corruption: str, severity: int | None, metric: str, values: np.ndarray, needed: float = 0) -> Entry:
+        """The mean over the data sets of ``(1 + resamples, data sets)``, if it is defined on the fraction `needed`."""
         average = values[:, 0] if self._group.is_data_set else mean_of_defined(values, axis=1)
-        return Entry(corruption, severity, metric, average, self._sizes[~np.isnan(values[0])].sum())
+        defined = ~np.isnan(values[0])
+        if needed and defined.sum() < needed * self._data_sets_with(corruption):
+            average = np.full_like(average, np.nan)
+        return Entry(corruption, severity, metric, average, self._sizes[defined].sum())
+
+    def _data_sets_with(self, corruption: str) -> int:
+        """How many data sets of the group have a corruption, or any."""
+        present = ~np.isnan(self._grid.corrupted()[0, :, :, 0])
+        chosen = present if corruption == ALL else present[:, [self._scene.corruptions.index(corruption)]]
+        return int(chosen.any(1).sum())
 
     def _of_conditions(self) -> Iterator[Entry]:
         """Each corruption and severity; of means over data sets the error alone, and the clean one of those with it."""
@@ -172,14 +200,29 @@ class _Entries:
         for c in self._present if not self._group.is_data_set else ():
             clean = np.where(np.isnan(grid.corrupted()[:, :, c, 0]), np.nan, grid.clean())
             yield self._mean(names[c], 0, ERROR.name, clean)
+        if self._present and not self._group.is_data_set:
+            clean = np.where(np.isnan(grid.corrupted()[:, :, :, 0]).all(2), np.nan, grid.clean())
+            yield self._mean(ALL, 0, ERROR.name, clean)
+
+    def _points(self) -> Iterator[Entry]:
+        """Rise of the error by each corruption and by all, and what adaptation takes from the corrupted error."""
+        errors, clean = self._averaged.corrupted(), self._grid.clean()
+        before = None if self._unadapted is None else self._unadapted.at(self._realistic).corrupted()
+        for name, part in [*((self._scene.corruptions[c], [c]) for c in self._present), (ALL, self._present)]:
+            error = mean_of_defined(errors[:, :, part], axis=(2, 3))
+            yield self._mean(name, None, derived.POINTS_LOST, error - clean)
+            if before is not None:
+                won = mean_of_defined(before[:, :, part], axis=(2, 3)) - error
+                yield self._mean(name, None, derived.POINTS_WON_BACK, won)
 
     def _ratios(self) -> Iterator[Entry]:
         names = self._scene.corruptions
         by_name = ratios(self._averaged, self._averaged_base, self._reference)
         for metric, values in by_name.items():
+            needed = _NEEDED_FRACTIONS.get(metric, 0)
             for c in self._present:
-                yield self._mean(names[c], None, metric, values[:, :, c])
-            yield self._mean(ALL, None, _MEANS.get(metric, metric), mean_of_defined(values))
+                yield self._mean(names[c], None, metric, values[:, :, c], needed)
+            yield self._mean(ALL, None, _MEANS.get(metric, metric), mean_of_defined(values), needed)
         yield from self._seen_and_held_out(by_name[derived.CE])
         if not self._realistic.all():
             extreme = mce(self._grid.at(~self._realistic).corrupted(), self._base.at(~self._realistic).corrupted())

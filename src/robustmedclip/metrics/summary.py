@@ -21,31 +21,37 @@ def model_rows(metrics: pd.DataFrame, seed_metrics: pd.DataFrame, model: str, se
     return table[table["model"] == model]
 
 
-def summary(rows: pd.DataFrame, metrics: Sequence[Metric]) -> dict[str, float]:
-    """The summary of one model from its :func:`model_rows`.
+#: Values with an interval, and values alone, of the averages over all data sets: names in the table of metrics.
+_WITH_INTERVALS = (derived.MCE, derived.CLEAN_ERROR, ERROR.name)
+_ALONE = (derived.POINTS_LOST, derived.POINTS_WON_BACK)
 
-    Names are ``mce``, ``clean_error`` and so on for the average over all data sets, ``<metric>.<data set>`` for one
-    data set, and ``ce.<corruption>``; `metrics` on clean images have the prefix ``clean_``, their means over all
-    corruptions ``corrupted_``. What is undefined is left out.
+
+def summary(rows: pd.DataFrame, metrics: Sequence[Metric]) -> dict[str, float]:
+    """The summary of one model, averaged over all data sets, from its :func:`model_rows`.
+
+    ``mce``, ``clean_error`` and ``corrupted_error``, each also as ``<name>_low`` and ``<name>_high``, ``points_lost``
+    and ``points_won_back``; and of the `metrics` what the leaderboard has, with the prefix ``clean_`` or
+    ``corrupted_``. What is undefined is left out.
     """
-    of_data_sets = rows[rows["data_set"] != ALL].assign(suffix=lambda table: "." + table["data_set"])
-    table = pd.concat([overall(rows).assign(suffix=""), of_data_sets])
-    names = {metric.name for metric in metrics}
-    values = {}
-    for row in table[table["severity"].isna() & table["value"].notna()].itertuples():
-        name = row.metric
-        if name in names:
-            name = ("corrupted_" if row.corruption == ALL else "clean_") + name
-        elif row.corruption not in (ALL, CLEAN.corruption):
-            name += f".{row.corruption}"
-        values[name + row.suffix] = float(row.value)
-    return values
+    table = overall(rows)
+    table = table[table["severity"].isna() & table["corruption"].isin([ALL, CLEAN.corruption])]
+    shown = {(metric.name, images) for metric in metrics if metric != ERROR for images in metric.leaderboard}
+    values: dict[str, float] = {}
+    for row in table.itertuples():
+        if row.metric in _WITH_INTERVALS:
+            name = f"corrupted_{row.metric}" if row.metric == ERROR.name else row.metric
+            values |= {name: row.value, f"{name}_low": row.low, f"{name}_high": row.high}
+        elif row.metric in _ALONE:
+            values[row.metric] = row.value
+        elif (row.metric, images := "corrupted" if row.corruption == ALL else "clean") in shown:
+            values[f"{images}_{row.metric}"] = row.value
+    return {name: float(value) for name, value in values.items() if pd.notna(value)}
 
 
 def error_by_severity(rows: pd.DataFrame) -> dict[int, float]:
     """Severity (0: clean) to the error over all data sets and corruptions, from the :func:`model_rows` of a model."""
     table = overall(rows)
     clean = table[table["metric"] == derived.CLEAN_ERROR].assign(severity=0)
-    corrupted = table[(table["metric"] == ERROR.name) & (table["corruption"] == ALL) & table["severity"].notna()]
+    corrupted = table[(table["metric"] == ERROR.name) & (table["corruption"] == ALL) & (table["severity"] > 0)]
     defined = pd.concat([clean, corrupted]).dropna(subset="value")
     return {int(row.severity): float(row.value) for row in defined.itertuples()}

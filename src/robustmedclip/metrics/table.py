@@ -9,9 +9,10 @@ Level                   Conditions              Metrics
 model, data set, seed   each one                each of `metrics`; the error of clean images is clean_error
 model, data set         each one                the same
 ..                      clean                   clean_error_ratio
-..                      a corruption            ce, relative_ce, be, rbe
+..                      a corruption            points_lost, points_won_back, ce, relative_ce, be, rbe
 ..                      ``all``, a severity     error, retained_accuracy
-..                      ``all``                 mce, relative_mce, be, rbe, retained_accuracy, each of `metrics`
+..                      ``all``                 points_lost, points_won_back, mce, relative_mce, be, rbe,
+..                                              retained_accuracy, each of `metrics`
 model, data set         as for one data set;    as for one data set; clean_error_ratio, mce,
 ``all``                 of each corruption and  relative_mce, be and rbe also as
                         severity the error      clean_error_ratio_of_means, mce_ratio_of_means, ...
@@ -20,6 +21,8 @@ model, data set         as for one data set;    as for one data set; clean_error
 
 - Only tuned models have the first level. Above it, errors are averaged over seeds before any ratio is
   formed; `seed` is missing.
+- points_lost is the error under corruption minus that of clean images, points_won_back the error under corruption of
+  the base model as it is, zero-shot, minus that of the adapted one; both in percentage points.
 - Where some corruptions of a data set were seen in tuning and others not, mce_seen and mce_held_out are its means
   over these and those.
 - Where some levels are `extreme`, means over severities are of the others, and mce_extreme and error_extreme of these
@@ -27,12 +30,15 @@ model, data set         as for one data set;    as for one data set; clean_error
 - Data set ``all`` is the unweighted mean over data sets of their values: of all, of those of each modality
   (collection ``all``) and of those of each collection (modality ``all``). In ``_ratio_of_means``, errors are
   averaged before ratios are formed.
-- Severity 0 of a corruption, in means over data sets, is the clean error of those data sets that have the corruption.
+- Severity 0 of a corruption, in means over data sets, is the clean error of those data sets that have the corruption;
+  that of ``all``, of those that have any.
 - Corruption ``all`` is the mean over corruptions and severities, corruption without a severity the
   mean over severities.
 - `metrics` with the unit % are in percent, as are clean_error and retained_accuracy; in clean_error_ratio, ce, mce
   and their relatives the baseline is 100, in be and rbe the reference model of the suite (MedMNIST-C's AlexNet) is 1.
-  See :mod:`robustmedclip.metrics.robustness` for ratios that are undefined, NaN.
+  See :mod:`robustmedclip.metrics.robustness` for ratios that are undefined, NaN. With resamples, relative_ce is
+  undefined, too, where the 95 % interval of what corruption adds to the baseline's error reaches 0, and its mean over
+  data sets where fewer than half of those with the corruption have it.
 - `low` and `high` bound a 95 % bootstrap interval over test images, all models of a data set on the same
   resamples, and over seeds where a model has several (see :mod:`robustmedclip.metrics.bootstrap`). For a
   model with one seed it does not contain the spread over trainings. The temperature of scaled_ece
@@ -55,11 +61,20 @@ from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics.bootstrap import seed_weights
 from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.grid import Grid, columns, means_of_seeds
-from robustmedclip.metrics.logits import Logits
+from robustmedclip.metrics.logits import ZERO_SHOT, Logits
 from robustmedclip.metrics.metric import Metric
 from robustmedclip.metrics.registry import metrics_named
 from robustmedclip.metrics.robustness import mce, mean_of_defined, reference_errors
-from robustmedclip.metrics.rows import Group, Scene, attributes_of, condition_entries, entries, groups, rows
+from robustmedclip.metrics.rows import (
+    Group,
+    References,
+    Scene,
+    attributes_of,
+    condition_entries,
+    entries,
+    groups,
+    rows,
+)
 from robustmedclip.metrics.runs import ALL, SEVERITIES, arranged
 
 RESAMPLES = 2000
@@ -162,10 +177,16 @@ def score_benchmark(
     scene = _scene(firsts, [(references or {}).get(name, {}) for name in data_sets], seen, extreme or {})
     setting = _Setting(metrics_named() if metrics is None else tuple(metrics), scene, resamples, seed)
     parts, base = groups(firsts, collections or {}), None
+    unadapted: dict[str, Grid] = {}
     of_models: dict[str, _Scored] = {}
-    for model in sorted(models, key=lambda name: name != baseline):
-        of_models[model] = _score_model([runs[model, data_set] for data_set in data_sets], firsts, base, parts, setting)
-        base = base or of_models[model].grid
+    for model in sorted(models, key=lambda name: (name != baseline, _is_adapted(runs[name, data_sets[0]][0]))):
+        of_data_sets = [runs[model, data_set] for data_set in data_sets]
+        adapted = _is_adapted(of_data_sets[0][0])
+        before = unadapted.get(str(of_data_sets[0][0].attributes.get("base"))) if adapted else None
+        of_models[model], errors = _score_model(of_data_sets, firsts, base, before, parts, setting)
+        base = base or errors
+        if not adapted:
+            unadapted[model] = errors
     return Scores(
         _table(row for model in models for row in of_models[model].rows),
         pd.DataFrame({model: of_models[model].mce for model in models}),
@@ -196,6 +217,32 @@ def _scene(
     )
 
 
+def operating_range(table: pd.DataFrame, points: float) -> pd.DataFrame:
+    """The highest severity up to which a model holds, under each corruption.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As of :func:`score_benchmark`.
+    points : float
+        By how many percentage points the error may be above that of clean images of the same data sets.
+
+    Returns
+    -------
+    DataFrame
+        int, a row per model, a column per corruption: 0 where severity 1 already costs more than `points`.
+    """
+    rows = overall(table)
+    rows = rows[(rows["metric"] == ERROR.name) & rows["severity"].notna() & (rows["corruption"] != ALL)]
+    errors = rows.pivot(index=["model", "corruption"], columns="severity", values="value")
+    holds = errors.drop(columns=0).le(errors[0] + points, axis=0)
+    return holds.cumprod(axis=1).sum(axis=1).astype(int).unstack("corruption")
+
+
+def _is_adapted(run: Logits) -> bool:
+    return bool(attributes_of(run)["adaptation"] != ZERO_SHOT)
+
+
 def overall(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of averages over all data sets."""
     return table[(table["data_set"] == ALL) & (table["modality"] == ALL) & (table["collection"] == ALL)]
@@ -217,9 +264,8 @@ class _Setting(NamedTuple):
 
 
 class _Scored(NamedTuple):
-    """A model's metrics, its mCE in every resample, and rows of the table: its own and those of each seed alone."""
+    """A model's mCE in every resample, and rows of the table: its own and those of each seed alone."""
 
-    grid: Grid
     mce: np.ndarray
     rows: list[tuple[Any, ...]]
     seed_rows: list[tuple[Any, ...]]
@@ -229,13 +275,15 @@ def _score_model(
     runs: Sequence[Sequence[Logits]],
     firsts: Sequence[Logits],
     base: Grid | None,
+    before: Grid | None,
     parts: Sequence[Group],
     setting: _Setting,
-) -> _Scored:
-    """Score a model from its runs on each data set, a run per seed.
+) -> tuple[_Scored, Grid]:
+    """Score a model from its runs on each data set, a run per seed; its errors, which others are compared with, too.
 
-    `firsts` are the baseline's runs, whose order of conditions is that of the rows; `base` is the baseline's grid, None
-    for the baseline itself. Of `parts`, the first are the data sets.
+    `firsts` are the baseline's runs, whose order of conditions is that of the rows; `base` are the errors of the
+    baseline, None for the baseline itself, and `before` those of an adapted model as it was. Of `parts`, the first are
+    the data sets.
     """
     metrics, scene, resamples, seed = setting
     seeds = [run.attributes.get("seed") for run in runs[0]]
@@ -252,22 +300,23 @@ def _score_model(
                 of_conditions = condition_entries(first.conditions, metrics, means, len(run.labels))
                 table += rows(attributes_of(run), parts[position], of_conditions, metrics)
         grid.means[:, position][..., places] = average
-    base = base or grid
+    errors = grid.errors()
+    references = References(base or errors, before)
     attributes = attributes_of(runs[0][0]) | {"seed": None}
-    table += _group_rows(attributes, parts, grid, base, setting)
+    table += _group_rows(attributes, parts, grid, references, setting)
     seed_rows: list[tuple[Any, ...]] = []
     for run, of_seed in zip(runs[0], of_seeds, strict=True):
         if run.attributes.get("seed") is not None:
-            seed_rows += _group_rows(attributes_of(run), parts, of_seed, base.estimates(), setting)
-    of_data_sets = mce(grid.at(scene.realistic).corrupted(), base.at(scene.realistic).corrupted())
-    return _Scored(grid, mean_of_defined(of_data_sets, axis=1), table, seed_rows)
+            seed_rows += _group_rows(attributes_of(run), parts, of_seed, references.estimates(), setting)
+    compared = [part.at(scene.realistic).corrupted() for part in (errors, references.baseline)]
+    return _Scored(mean_of_defined(mce(*compared), axis=1), table, seed_rows), errors
 
 
 def _group_rows(
-    attributes: Mapping[str, Any], parts: Sequence[Group], grid: Grid, base: Grid, setting: _Setting
+    attributes: Mapping[str, Any], parts: Sequence[Group], grid: Grid, references: References, setting: _Setting
 ) -> Iterator[tuple[Any, ...]]:
     for part in parts:
-        yield from rows(attributes, part, entries(part, grid, base, setting.scene), setting.metrics)
+        yield from rows(attributes, part, entries(part, grid, references, setting.scene), setting.metrics)
 
 
 def _table(table: Iterable[tuple[Any, ...]]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import Any
 
 from robustmedclip.adaptation.methods import Method
 from robustmedclip.corruptions.suites import suite
-from robustmedclip.images.conditions import Condition
+from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.sets import POOL_SPLITS
 from robustmedclip.metrics import Metric, metrics_named
 from robustmedclip.metrics.logits import ZERO_SHOT
@@ -144,6 +144,9 @@ class Plan:
         those whose batch normalisation has the statistics of the images, for they read them twice.
     metrics : tuple of Metric
         What models are scored by.
+    tolerated_points : float
+        By how many percentage points the error may rise before a model no longer holds, in the report's table of the
+        severities up to which models hold.
     """
 
     data_sets: tuple[DataSet, ...]
@@ -156,6 +159,7 @@ class Plan:
     pool: tuple[str, ...] = POOL_SPLITS
     read_together: bool = False
     metrics: tuple[Metric, ...] = field(default_factory=metrics_named)
+    tolerated_points: float = 5.0
 
     def reads_with_others(self, model: str) -> bool:
         """Whether a zero-shot model encodes the test images beside others."""
@@ -172,6 +176,21 @@ class Plan:
         scored = {condition.corruption for data_set in self.data_sets for condition in data_set.conditions}
         seen = [name for adaptation in self.adaptations for name in adaptation.method.training_corruptions]
         return tuple(name for name in dict.fromkeys(seen) if name in scored)
+
+    @cached_property
+    def related_corruptions(self) -> Mapping[str, tuple[str, ...]]:
+        """Scored corruption to the adaptations that see a corruption of its family in training, if there are any."""
+        families = {
+            condition.corruption: suite(data_set.suite).corruption(condition.corruption, data_set.suite_dataset).family
+            for data_set in self.data_sets
+            for condition in data_set.conditions
+            if condition != CLEAN
+        }
+        seeing = {
+            name: tuple(a.name for a in self.adaptations if family in a.method.training_families)
+            for name, family in families.items()
+        }
+        return {name: adaptations for name, adaptations in seeing.items() if adaptations}
 
     @property
     def protocol_summary(self) -> str:
@@ -209,11 +228,14 @@ class Plan:
         """Every few-shot fraction that some adaptation needs, ascending."""
         return tuple(sorted({fraction for a in self.adaptations for fraction in a.fractions}))
 
+    @property
+    def validating(self) -> tuple[str, ...]:
+        """Adaptations that choose by validation images."""
+        return tuple(a.name for a in self.adaptations if a.method.needs_validation)
+
     def validates(self, fraction: float) -> bool:
         """Whether an adaptation at a few-shot fraction chooses by validation images, rather than by test images."""
-        return any(
-            adaptation.method.needs_validation for adaptation in self.adaptations if fraction in adaptation.fractions
-        )
+        return any(a.name in self.validating for a in self.adaptations if fraction in a.fractions)
 
 
 def fraction_label(fraction: float) -> str:

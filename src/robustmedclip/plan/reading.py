@@ -65,6 +65,7 @@ def read_plan(parameters: Mapping[str, Any]) -> Plan:
         adaptations=tuple(adaptations),
         seeds=procedure.seeds,
         baseline=procedure.baseline,
+        tolerated_points=procedure.tolerated_points,
         protocol=procedure.protocol,
         switches=_switches(procedure, models),
         pool=procedure.pool,

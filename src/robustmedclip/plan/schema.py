@@ -179,6 +179,7 @@ class Procedure(Entry):
     ] = POOL_SPLITS
     read_together: Flag = False
     shards: Count = 1
+    tolerated_points: NotNegative = 5.0
     metrics: Annotated[
         tuple[str, ...] | None, _or_none("a list of different metrics", lambda value: is_set_of(value, is_text))
     ] = None

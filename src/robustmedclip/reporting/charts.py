@@ -15,10 +15,12 @@ from robustmedclip.metrics.logits import Logits
 from robustmedclip.reporting.figure_data import (
     Line,
     Panels,
+    chance_error,
+    dumbbells,
     few_shot_panels,
-    ratios_by,
     reliability_lines,
     severity_panels,
+    values_by,
 )
 from robustmedclip.reporting.palette import MARKERS, colour_of, marker_of
 
@@ -31,9 +33,9 @@ _LAYOUT: dict[str, Any] = {
 }
 _DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot"}
 #: What a heat map shows by which columns, with their titles.
-_RATIOS = {
-    "corruption": {derived.CE: "CE", derived.RELATIVE_CE: "relative CE"},
-    "modality": {derived.MCE: "mCE", derived.RELATIVE_MCE: "relative mCE"},
+_SHOWN_BY = {
+    "corruption": {derived.CE: "CE", derived.POINTS_LOST: "points lost"},
+    "modality": {derived.MCE: "mCE", derived.POINTS_LOST: "points lost"},
 }
 
 
@@ -52,8 +54,14 @@ def page_charts(metrics: pd.DataFrame, leaderboard: pd.DataFrame, logits: Sequen
     `metrics` and `leaderboard` are as of :func:`robustmedclip.metrics.score_benchmark` and
     :func:`robustmedclip.reporting.leaderboard.leaderboard`, `logits` those of all models on all data sets.
     """
-    models = leaderboard["model"].tolist()
+    models, chance = leaderboard["model"].tolist(), chance_error(logits)
     return [
+        Chart(
+            "From clean to corrupted",
+            "Error of every model on clean images (filled) and its mean over all corruptions and severities (open), "
+            "with 95 % intervals; dashed lines are models that saw no labels. The dotted line is a guess.",
+            dumbbell_chart(leaderboard, metrics, chance),
+        ),
         Chart(
             "Clean error and mCE",
             "Clean error against mCE of every model, with 95 % intervals; larger points have seen more labelled "
@@ -62,27 +70,30 @@ def page_charts(metrics: pd.DataFrame, leaderboard: pd.DataFrame, logits: Sequen
         ),
         Chart(
             "Corruptions",
-            "CE of every model under every corruption, the lowest mCE on top; the baseline is 100.",
+            "CE of every model under every corruption, the lowest mCE on top; the baseline is 100. Points lost: the "
+            "error under the corruption minus that of clean images, in percentage points.",
             heat_map(metrics, models, "corruption"),
             wide=True,
         ),
         Chart(
             "Modalities",
-            "mCE of every model on every modality; the baseline is 100.",
+            "mCE of every model on every modality; the baseline is 100. Points lost: the error under corruption minus "
+            "that of clean images, in percentage points.",
             heat_map(metrics, models, "modality"),
             wide=True,
         ),
         Chart(
             "Severity",
             "Error against severity, averaged over the data sets that have the corruption. The menu chooses the "
-            "corruption; dashed lines are models that saw no labels.",
-            severity_curves(metrics, models),
+            "corruption; dashed lines are models that saw no labels, and the dotted one is a guess.",
+            severity_curves(metrics, models, chance),
         ),
         Chart(
             "Labelled images",
-            "Accuracy against the part of the training pool that tuning sees; level lines are models that saw no "
-            "labels. Solid lines are clean images, dotted ones the mean over all corruptions and severities.",
-            few_shot_curves(metrics),
+            "Error against the labelled images that tuning sees, those to validate included; level lines are models "
+            "that saw no labels. Solid lines are clean images, dotted ones the mean over all corruptions and "
+            "severities.",
+            few_shot_curves(metrics, leaderboard),
         ),
         Chart(
             "Calibration",
@@ -94,6 +105,34 @@ def page_charts(metrics: pd.DataFrame, leaderboard: pd.DataFrame, logits: Sequen
     ]
 
 
+def dumbbell_chart(leaderboard: pd.DataFrame, metrics: pd.DataFrame, chance: float) -> go.Figure:
+    """Clean (filled) and corrupted error (open) of every model, the first of the leaderboard on top."""
+    figure = go.Figure()
+    lines = dumbbells(leaderboard, metrics)
+    for line in lines:
+        assert line.interval is not None
+        marker = MARKERS[line.marker]
+        figure.add_scatter(
+            x=line.x,
+            y=line.y,
+            error_x=_bars(line.x, *line.interval),
+            mode="lines+markers",
+            name=escape(line.name),
+            line={"color": line.colour, "dash": _DASHES[line.style]},
+            marker={"symbol": [marker, f"{marker}-open"], "size": 10, "color": line.colour},
+            customdata=["clean", "corrupted"],
+            hovertemplate="%{customdata}: %{x:.1f} % errors",
+            showlegend=False,
+        )
+    figure.add_vline(x=chance, line={"color": "#888", "width": 1, "dash": "dot"})
+    names = [escape(line.name) for line in lines]
+    figure.update_layout(**_LAYOUT, height=110 + 28 * len(lines), xaxis_title="error, %")
+    figure.update_layout(margin_t=20, margin_b=45)
+    return figure.update_yaxes(
+        tickvals=[*range(len(lines))], ticktext=names, autorange="reversed", automargin=True, zeroline=False
+    )
+
+
 def error_against_mce(leaderboard: pd.DataFrame, metrics: pd.DataFrame) -> go.Figure:
     """Clean error against mCE, a point per model with its intervals, larger for more labels; circles are zero-shot."""
     bases = sorted(set(leaderboard["base"]))
@@ -102,8 +141,8 @@ def error_against_mce(leaderboard: pd.DataFrame, metrics: pd.DataFrame) -> go.Fi
     figure = go.Figure()
     for (base, adaptation), rows in leaderboard.groupby([leaderboard["base"], adaptations], sort=False):
         figure.add_scatter(
-            x=rows["clean_error"],
-            y=rows["mce"],
+            x=rows[derived.CLEAN_ERROR],
+            y=rows[derived.MCE],
             error_x=_bars(*(rows[f"clean_error{end}"] for end in ("", "_low", "_high"))),
             error_y=_bars(*(rows[f"mce{end}"] for end in ("", "_low", "_high"))),
             mode="markers",
@@ -120,9 +159,9 @@ def error_against_mce(leaderboard: pd.DataFrame, metrics: pd.DataFrame) -> go.Fi
 
 
 def heat_map(metrics: pd.DataFrame, models: Sequence[str], by: str) -> go.Figure:
-    """Models against ``corruption`` (CE) or ``modality`` (mCE); a menu changes to the relative one."""
-    titles = _RATIOS[by]
-    figure = go.Figure([_heat_map(ratios_by(metrics, metric, by, models)) for metric in titles])
+    """Models against ``corruption`` (CE) or ``modality`` (mCE); a menu changes to the points that corruption costs."""
+    titles = _SHOWN_BY[by]
+    figure = go.Figure([_heat_map(values_by(metrics, metric, by, models)) for metric in titles])
     figure.data[1].visible = False
     menu = _menu(list(titles.values()), [[True, False], [False, True]], y=1 + 45 / (28 * len(models)))
     figure.update_layout(**_LAYOUT, height=180 + 28 * len(models), updatemenus=[menu])
@@ -143,25 +182,26 @@ def _heat_map(values: pd.DataFrame) -> go.Heatmap:
     )
 
 
-def severity_curves(metrics: pd.DataFrame, models: Sequence[str]) -> go.Figure:
-    """Error against severity (0: clean), a line per model; a menu chooses the corruption."""
+def severity_curves(metrics: pd.DataFrame, models: Sequence[str], chance: float) -> go.Figure:
+    """Error against severity (0: clean), a line per model, their mean first; a menu chooses the corruption."""
     panels = {name.replace("_", " "): lines for name, lines in severity_panels(metrics, models).items()}
     figure = _with_menu(panels, hovertemplate="severity %{x}<br>error %{y:.1f} %")
+    figure.add_hline(y=chance, line={"color": "#888", "width": 1, "dash": "dot"})
     return _finished(figure, "severity (0: clean)", "error, %", entries=len(models))
 
 
-def few_shot_curves(metrics: pd.DataFrame) -> go.Figure:
-    """Accuracy, clean (solid) and averaged over corruptions (dotted), against few-shot fraction.
+def few_shot_curves(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> go.Figure:
+    """Error, clean (solid) and averaged over corruptions (dotted), against the labelled images.
 
     What has seen no labels is a level line.
     """
     figure = go.Figure()
-    for panel, lines in few_shot_panels(metrics).items():
+    for panel, lines in few_shot_panels(metrics, leaderboard).items():
         end = max((line.x.max() for line in lines if not line.level), default=0)
         for line in lines:
             named = replace(line, name=f"{line.name}, {panel}", style="solid" if panel == "clean" else "dotted")
-            _add(figure, _drawn_across(named, end), hovertemplate="%{x:g} % of the labels<br>accuracy %{y:.1f} %")
-    return _finished(figure, "labelled images, % of the training pool", "accuracy, %")
+            _add(figure, _drawn_across(named, end), hovertemplate="%{x} labelled images<br>error %{y:.1f} %")
+    return _finished(figure, "labelled images, those to validate too", "error, %")
 
 
 def reliability_diagrams(logits: Sequence[Logits], models: Sequence[str]) -> go.Figure:

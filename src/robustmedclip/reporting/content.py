@@ -1,13 +1,14 @@
 """What the report says, whatever it is written in: notes and tables, once for Markdown and HTML."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from robustmedclip.metrics import Metric
 from robustmedclip.metrics.runs import ALL
+from robustmedclip.reporting.headline import headline
 from robustmedclip.reporting.levels import level_notes, level_table
 from robustmedclip.reporting.note import Note
 from robustmedclip.reporting.table import Table, text_table
@@ -28,8 +29,14 @@ class Setting:
         The corruption suites.
     seen : tuple of str
         Scored corruptions that tuning saw.
+    related : mapping
+        Scored corruption to the adaptations that saw one of its family in tuning.
+    adaptations : tuple of mapping
+        What each adaptation does: title to text.
     protocol : str
         The protocol, and what of the study's code is in use.
+    tolerated_points : float
+        By how many percentage points the error may rise before a model no longer holds.
     """
 
     baseline: str
@@ -37,6 +44,9 @@ class Setting:
     suites: tuple[str, ...]
     seen: tuple[str, ...]
     protocol: str
+    related: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    adaptations: tuple[Mapping[str, str], ...] = ()
+    tolerated_points: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -79,8 +89,10 @@ class Content:
 
     Attributes
     ----------
+    headline : list of str
+        What came out, in sentences.
     notes : list of Note
-        What a reader has to know first.
+        What a reader has to know to understand it.
     tables : dict of str to Table
         By name, the leaderboard first.
     published, few_shots, levels : Table or None
@@ -91,10 +103,11 @@ class Content:
         What `published` is and is not; what becomes of what is `undefined`.
     undefined : list of str
         Which metrics are undefined where.
-    sizes, definitions : Table
-        The data sets with their test images; what the metrics are.
+    sizes, definitions, adaptations : Table
+        The data sets with their test images; what the metrics are, and what the adaptations do.
     """
 
+    headline: list[str]
     notes: list[Note]
     tables: dict[str, Table]
     published: Table | None
@@ -106,6 +119,7 @@ class Content:
     few_shots: Table | None
     levels: Table | None
     definitions: Table
+    adaptations: Table
 
 
 def content(results: Results, setting: Setting) -> Content:
@@ -116,12 +130,15 @@ def content(results: Results, setting: Setting) -> Content:
     sizes = sizes.rename(columns={"data_set": "data set", "n": "test images"})
     synthetic = [name for name, card in results.cards.items() if card["synthetic"]]
     return Content(
+        headline=headline(metrics, board),
         notes=[
             *_warnings(synthetic, setting),
             *_introduction(board, len(sizes), setting, results.precision),
             *(level_notes(results.levels) if results.levels is not None else ()),
         ],
-        tables=report_tables(metrics, board, results.comparisons, setting.baseline, setting.metrics),
+        tables=report_tables(
+            metrics, board, results.comparisons, setting.baseline, setting.metrics, setting.tolerated_points
+        ),
         published=published_table(results.published) if results.published else None,
         published_note=Note(
             "Not measurements of this run.", "A study published these figures for its own models and data.", True
@@ -130,13 +147,18 @@ def content(results: Results, setting: Setting) -> Content:
         undefined_note=Note(
             "",
             "Left out of all averages, for every model: a ratio is undefined where the baseline's part of it is below "
-            "0.01.",
+            "0.01, and a relative one also where it is not certain that corruption adds to the baseline's error, or "
+            "for a mean over data sets if fewer than half of them have it.",
         ),
         sizes=text_table("Data sets", sizes),
         leakage=_leakage(results.duplicates),
         few_shots=few_shot_counts(results.few_shots) if results.few_shots else None,
         levels=None if results.levels is None else level_table(results.levels),
         definitions=text_table("Metrics", metric_definitions(setting.metrics)),
+        adaptations=text_table(
+            "Adaptations, with the settings that differ from their method's defaults",
+            pd.DataFrame(list(setting.adaptations)),
+        ),
     )
 
 
@@ -201,7 +223,24 @@ def _warnings(synthetic: Sequence[str], setting: Setting) -> list[Note]:
                 warning=True,
             )
         )
+    if setting.related:
+        notes.append(
+            Note(
+                "Relatives of what is scored are seen in tuning:",
+                f"{_related(setting.related)}. Another corruption of the same family, such as another blur, says less "
+                "of how a model does on what is new to it.",
+                warning=True,
+            )
+        )
     return notes
+
+
+def _related(related: Mapping[str, Sequence[str]]) -> str:
+    """Which adaptations see relatives of which corruptions, in words."""
+    by_adaptations: dict[tuple[str, ...], list[str]] = {}
+    for corruption, adaptations in related.items():
+        by_adaptations.setdefault(tuple(adaptations), []).append(corruption)
+    return "; ".join(f"{', '.join(seeing)}: of {', '.join(names)}" for seeing, names in by_adaptations.items())
 
 
 #: Precisions, as sentences.

@@ -65,7 +65,7 @@ Panels = dict[str, list[Line]]
 def severity_panels(metrics: pd.DataFrame, models: Sequence[str]) -> Panels:
     """Error against severity (0: clean), in percent, a panel per corruption, a line per model; dashed without labels.
 
-    Errors are averaged over the data sets that have the corruption.
+    Errors are averaged over the data sets that have the corruption. The first panel is the mean over corruptions.
     """
     everywhere = overall(metrics)
     facts = everywhere.drop_duplicates("model").set_index("model")
@@ -83,7 +83,40 @@ def severity_panels(metrics: pd.DataFrame, models: Sequence[str]) -> Panels:
             interval=(curve["low"].to_numpy(float), curve["high"].to_numpy(float)),
         )
 
-    return {corruption: [line(model, corruption) for model in models] for corruption in _corruptions(everywhere)}
+    corruptions = _corruptions(everywhere)
+    titles = ({"mean over corruptions": ALL} if corruptions else {}) | {name: name for name in corruptions}
+    return {title: [line(model, corruption) for model in models] for title, corruption in titles.items()}
+
+
+def dumbbells(leaderboard: pd.DataFrame, metrics: pd.DataFrame) -> list[Line]:
+    """Clean and corrupted error of every model, in percent, a line from one to the other; dashed without labels.
+
+    `y` is where the line of a model stands, 0 for the first of the leaderboard, and `interval` bounds `x`.
+    """
+    bases = sorted(set(leaderboard["base"]))
+    adaptations = metrics.drop_duplicates("model").set_index("model")["adaptation"]
+    ends = [derived.CLEAN_ERROR, "corrupted_error"]
+    return [
+        Line(
+            row["model"],
+            x=row[ends].to_numpy(float),
+            y=np.array([position, position]),
+            colour=colour_of(row["base"], bases),
+            marker=marker_of(adaptations[row["model"]], adaptations),
+            style="dashed" if pd.isna(row["fraction"]) else "solid",
+            interval=(
+                row[[f"{end}_low" for end in ends]].to_numpy(float),
+                row[[f"{end}_high" for end in ends]].to_numpy(float),
+            ),
+        )
+        for position, (_, row) in enumerate(leaderboard.iterrows())
+    ]
+
+
+def chance_error(logits: Sequence[Logits]) -> float:
+    """Error in percent of guessing among the classes, averaged over the data sets."""
+    classes = {run.data_set: len(run.class_names) for run in logits}
+    return float(np.mean([100 * (1 - 1 / count) for count in classes.values()]))
 
 
 def corruption_lines(rows: pd.DataFrame) -> list[Line]:
@@ -114,11 +147,12 @@ def most_labels(metrics: pd.DataFrame) -> list[str]:
     return [*dict.fromkeys(unlabelled["model"]), *dict.fromkeys(tuned[tuned["fraction"] == largest]["model"])]
 
 
-def few_shot_panels(metrics: pd.DataFrame) -> Panels:
-    """Accuracy against the labelled part of the training pool, both in percent, clean and averaged over corruptions.
+def few_shot_panels(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> Panels:
+    """Error in percent against the number of labelled images, clean and averaged over corruptions.
 
-    A line per base model and adaptation; what has seen no labels is level, at 0.
+    A line per base model and adaptation; what has seen no labels is level, at 0. Validation images count, too.
     """
+    counts = leaderboard.set_index("model")[["training_images", "validation_images"]].sum(axis=1)
     everywhere = overall(metrics)
     everywhere = everywhere[everywhere["severity"].isna()]
     bases, panels = sorted(set(everywhere["base"])), {}
@@ -128,11 +162,11 @@ def few_shot_panels(metrics: pd.DataFrame) -> Panels:
         panels[title] = [
             Line(
                 f"{base}, {adaptation}",
-                100 * curve["fraction"].fillna(0).to_numpy(float),
-                100 - curve["value"].to_numpy(float),
+                curve["model"].map(counts).to_numpy(float),
+                curve["value"].to_numpy(float),
                 colour=colour_of(base, bases),
                 marker=marker_of(adaptation, errors["adaptation"]),
-                interval=(100 - curve["high"].to_numpy(float), 100 - curve["low"].to_numpy(float)),
+                interval=(curve["low"].to_numpy(float), curve["high"].to_numpy(float)),
                 level=bool(curve["fraction"].isna().all()),
             )
             for (base, adaptation), curve in errors.sort_values("fraction").groupby(["base", "adaptation"])
@@ -140,13 +174,14 @@ def few_shot_panels(metrics: pd.DataFrame) -> Panels:
     return panels
 
 
-def ratios_by(metrics: pd.DataFrame, metric: str, by: str, models: Sequence[str]) -> pd.DataFrame:
-    """A ratio such as ``ce`` or ``mce``: a row per model, a column for each ``corruption`` or ``modality``."""
+def values_by(metrics: pd.DataFrame, metric: str, by: str, models: Sequence[str]) -> pd.DataFrame:
+    """A metric such as ``ce`` or ``mce``: a row per model, a column for each ``corruption`` or ``modality``."""
     rows = metrics[(metrics["metric"] == metric) & metrics["severity"].isna() & metrics["seed"].isna()]
     if by == "corruption":
-        rows = overall(rows)
+        rows = overall(rows[rows["corruption"] != ALL])
     else:
         rows = rows[(rows["data_set"] == ALL) & (rows["modality"] != ALL) & (rows["collection"] == ALL)]
+        rows = rows[rows["corruption"] == ALL]
     return rows.pivot(index="model", columns=by, values="value").reindex(models)
 
 

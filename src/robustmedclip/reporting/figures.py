@@ -21,9 +21,9 @@ from robustmedclip.reporting.figure_data import (
     few_shot_panels,
     mce_ranking,
     most_labels,
-    ratios_by,
     reliability_lines,
     severity_panels,
+    values_by,
 )
 from robustmedclip.reporting.fonts import font_families
 
@@ -59,7 +59,7 @@ def severity_curves(metrics: pd.DataFrame) -> Figure:
 def corruption_heat_map(metrics: pd.DataFrame) -> Figure:
     """CE of every model (row, the lowest mCE first) under every corruption (column), and the mCE."""
     mce = mce_ranking(metrics)
-    ce = ratios_by(metrics, derived.CE, "corruption", list(mce.index)).assign(mCE=mce)
+    ce = values_by(metrics, derived.CE, "corruption", list(mce.index)).assign(mCE=mce)
     with _fonts_of(ce.index):
         figure = Figure(figsize=(2.8 + 0.85 * ce.shape[1], 1.8 + 0.36 * len(ce)), dpi=_DPI, layout="constrained")
         axis = figure.subplots()
@@ -75,9 +75,9 @@ def corruption_heat_map(metrics: pd.DataFrame) -> Figure:
     return figure
 
 
-def few_shot_curves(metrics: pd.DataFrame) -> Figure:
-    """Accuracy, clean and averaged over all corruptions, against few-shot fraction; 0 is without labels."""
-    panels = few_shot_panels(metrics)
+def few_shot_curves(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> Figure:
+    """Error, clean and averaged over all corruptions, against the labelled images; 0 is without labels."""
+    panels = few_shot_panels(metrics, leaderboard)
     entries = max(map(len, panels.values()))
     with _fonts_of(metrics["model"]):
         figure = Figure(figsize=(7.5, 3.6 + 0.18 * -(-entries // 3)), dpi=_DPI, layout="constrained")
@@ -87,9 +87,9 @@ def few_shot_curves(metrics: pd.DataFrame) -> Figure:
             for line in lines:
                 _draw_with_bars(axis, line)
             axis.set_title(titles[panel], fontsize=10)
-            axis.set_xlabel("labelled images, % of the training pool")
+            axis.set_xlabel("labelled images, those to validate too")
             axis.grid(alpha=0.3)
-        axes[0].set_ylabel("accuracy, %")
+        axes[0].set_ylabel("error, %")
         handles = axes[0].get_legend_handles_labels()
         figure.legend(*handles, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     return figure

@@ -1,6 +1,6 @@
 """The leaderboard: a row per model, the lowest mCE first."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -26,8 +26,9 @@ _ERRORS = {
     derived.CLEAN_ERROR: Column(derived.CLEAN_ERROR, CLEAN.corruption, "clean error, %"),
     derived.CLEAN_ERROR_RATIO: Column(derived.CLEAN_ERROR_RATIO, CLEAN.corruption, "clean error ratio"),
     "corrupted_error": Column(ERROR.name, ALL, "corrupted error, %"),
+    derived.POINTS_LOST: Column(derived.POINTS_LOST, ALL, "points lost"),
+    derived.POINTS_WON_BACK: Column(derived.POINTS_WON_BACK, ALL, "points won back"),
     derived.MCE: Column(derived.MCE, ALL, "mCE"),
-    derived.RELATIVE_MCE: Column(derived.RELATIVE_MCE, ALL, "relative mCE"),
     "mce_ratio_of_means": Column("mce_ratio_of_means", ALL, "mCE, ratio of means"),
 }
 #: The same of the levels that no scanner makes, where some suite says which these are.
@@ -35,27 +36,65 @@ _EXTREME = {
     derived.ERROR_EXTREME: Column(derived.ERROR_EXTREME, ALL, "error at extreme levels, %"),
     derived.MCE_EXTREME: Column(derived.MCE_EXTREME, ALL, "mCE, extreme levels"),
 }
-_SHOWN = (derived.CLEAN_ERROR, "corrupted_error", derived.MCE, derived.RELATIVE_MCE)
+#: What stands first for people; the rest follows.
+FIRST = (derived.CLEAN_ERROR, "corrupted_error", derived.POINTS_LOST, derived.MCE)
+#: How many columns people see first: the model, its labelled images, and those.
+FIRST_COLUMNS = 2 + len(FIRST)
 _CONDITIONS = {"clean": ("", CLEAN.corruption), "corrupted": ("corrupted_", ALL)}
 
 
-def leaderboard(metrics: pd.DataFrame, stability: pd.DataFrame, scores: Sequence[Metric]) -> pd.DataFrame:
+def labelled_images(
+    metrics: pd.DataFrame, few_shots: Mapping[float, pd.DataFrame], validating: Collection[str]
+) -> pd.DataFrame:
+    """How many labelled images each tuned model has seen, of all data sets: what its adaptation costs in labels.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        As of :func:`robustmedclip.metrics.score_benchmark`.
+    few_shots : mapping
+        Few-shot fraction to its images, with their ``role``: ``training`` or ``validation``.
+    validating : collection of str
+        Adaptations that choose by validation images.
+
+    Returns
+    -------
+    DataFrame
+        ``model``, ``training_images`` and ``validation_images``, int.
+    """
+    counts = {fraction: images["role"].value_counts() for fraction, images in few_shots.items()}
+    tuned = metrics[metrics["fraction"].isin(counts)].drop_duplicates("model")
+    rows = [
+        (
+            row.model,
+            counts[row.fraction].get("training", 0),
+            counts[row.fraction].get("validation", 0) if row.adaptation in validating else 0,
+        )
+        for row in tuned.itertuples()
+    ]
+    return pd.DataFrame(rows, columns=["model", "training_images", "validation_images"])
+
+
+def leaderboard(
+    metrics: pd.DataFrame, places: pd.DataFrame, labelled: pd.DataFrame, scores: Sequence[Metric]
+) -> pd.DataFrame:
     """One row per model, the lowest mCE first, with averages over all data sets.
 
     Parameters
     ----------
-    metrics, stability : DataFrame
-        As of :func:`robustmedclip.metrics.score_benchmark` and :func:`robustmedclip.metrics.rank_stability`.
+    metrics, places, labelled : DataFrame
+        As of :func:`robustmedclip.metrics.score_benchmark`, :func:`robustmedclip.metrics.places` and
+        :func:`labelled_images`.
     scores : sequence of Metric
         What `metrics` was scored by; each says whether it is on the leaderboard.
 
     Returns
     -------
     DataFrame
-        ``place`` and its stability over resamples (see :func:`robustmedclip.metrics.rank_stability`), ``model``,
-        ``base``, ``method``, ``rank``, ``fraction``, ``seeds`` (how many), then the metrics, with their 95 % interval
-        in ``<metric>_low`` and ``<metric>_high`` and the number of their test images in ``<metric>_n``, and ``n``,
-        the number of all test images.
+        ``model``, ``place`` and its range (see :func:`robustmedclip.metrics.places`), ``training_images`` and
+        ``validation_images`` that it has seen, ``base``, ``method``, ``rank``, ``fraction``, ``seeds`` (how many), then
+        the metrics, with their 95 % interval in ``<metric>_low`` and ``<metric>_high`` and the number of their test
+        images in ``<metric>_n``, and ``n``, the number of all test images.
     """
     extreme = _EXTREME if metrics["metric"].isin(_EXTREME).any() else {}
     columns = _ERRORS | extreme | _columns([score for score in scores if score != ERROR])
@@ -76,29 +115,40 @@ def leaderboard(metrics: pd.DataFrame, stability: pd.DataFrame, scores: Sequence
             }
         rows.append(row | {"n": of_model["n"].max()})
     whole = {"rank": "Int64", **{f"{name}_n": "Int64" for name in columns}}
-    table = stability.merge(pd.DataFrame(rows).astype(whole | {"fraction": "float64"}), on="model")
+    counts = labelled.astype({"training_images": "Int64", "validation_images": "Int64"})
+    table = places.merge(counts, on="model", how="left")
+    table = table.merge(pd.DataFrame(rows).astype(whole | {"fraction": "float64"}), on="model")
     return table.sort_values([derived.MCE, "model"], kind="stable", ignore_index=True)
 
 
 def readable_leaderboard(board: pd.DataFrame, scores: Sequence[Metric]) -> pd.DataFrame:
     """What people read of the :func:`leaderboard`: errors, and the metrics that stand in no other table."""
-    columns: dict[str, Any] = {
-        "place": [_place(row) for row in board.itertuples()],
-        "model": board["model"],
-        "method": board["method"],
-        "labels": ["" if pd.isna(fraction) else f"{100 * fraction:g} %" for fraction in board["fraction"]],
-    }
-    shown = {name: _ERRORS[name] for name in _SHOWN}
-    shown |= {name: column for name, column in _EXTREME.items() if name in board}
-    shown |= _columns([score for score in scores if score != ERROR and score.table is None])
-    for name, column in shown.items():
-        title = with_n(column.title, board[f"{name}_n"])
-        cells = zip(board[name], board[f"{name}_low"], board[f"{name}_high"], strict=True)
-        columns[title] = [with_interval(value, low, high, column.decimals) for value, low, high in cells]
-    columns["first in resamples"] = [
-        "" if pd.isna(fraction) else f"{100 * fraction:.0f} %" for fraction in board["first_share"]
-    ]
-    return pd.DataFrame(columns)
+    further = {derived.POINTS_WON_BACK: _ERRORS[derived.POINTS_WON_BACK]}
+    further |= {name: column for name, column in _EXTREME.items() if name in board}
+    further |= _columns([score for score in scores if score != ERROR and score.table is None])
+    return pd.DataFrame(
+        {
+            "model": board["model"],
+            "labelled images": [_labels(row) for row in board.itertuples()],
+            **_cells(board, {name: _ERRORS[name] for name in FIRST}),
+            "place": [_place(row) for row in board.itertuples()],
+            "first in resamples": [
+                "" if pd.isna(fraction) else f"{100 * fraction:.0f} %" for fraction in board["first_fraction"]
+            ],
+            "method": board["method"],
+            **_cells(board, further),
+        }
+    )
+
+
+def _cells(board: pd.DataFrame, columns: Mapping[str, Column]) -> dict[str, list[str]]:
+    """Columns of the leaderboard as people read them; what a model can't have is empty."""
+    cells = {}
+    for name, column in columns.items():
+        rows = zip(*(board[f"{name}{end}"] for end in ("_n", "", "_low", "_high")), strict=True)
+        texts = ["" if pd.isna(n) else with_interval(value, low, high, column.decimals) for n, value, low, high in rows]
+        cells[with_n(column.title, board[f"{name}_n"])] = texts
+    return cells
 
 
 def _columns(scores: Sequence[Metric]) -> dict[str, Column]:
@@ -115,5 +165,13 @@ def _columns(scores: Sequence[Metric]) -> dict[str, Column]:
 def _place(row: Any) -> str:
     if pd.isna(row.place):
         return ""
-    place = f"{row.place:.0f}"
-    return place if pd.isna(row.place_low) else f"{place} [{row.place_low:.0f}, {row.place_high:.0f}]"
+    if pd.isna(row.place_low) or row.place_low == row.place_high:
+        return f"{row.place:.0f}"
+    return f"{row.place_low:.0f} to {row.place_high:.0f}"
+
+
+def _labels(row: Any) -> str:
+    if pd.isna(row.training_images):
+        return ""
+    validation = f" + {row.validation_images} to validate" if row.validation_images else ""
+    return f"{row.training_images}{validation} ({100 * row.fraction:g} %)"

@@ -14,6 +14,7 @@ def to_markdown_text(content: Content) -> str:
 
 def _lines(content: Content) -> Iterator[str]:
     yield from ("# Robustness report", "")
+    yield from (" ".join(content.headline), "") if content.headline else ()
     for note in content.notes:
         yield from (_paragraph(note), "")
     for table in shown_tables(content).values():
@@ -30,6 +31,8 @@ def _lines(content: Content) -> Iterator[str]:
         yield from _captioned(content.few_shots)
     if content.levels is not None:
         yield from (f"## {content.levels.caption}", "", content.levels.markdown(), "")
+    if not content.adaptations.text.empty:
+        yield from ("## Adaptations", "", content.adaptations.markdown(), "")
     yield from ("## Metrics", "", content.definitions.markdown(), "")
 
 

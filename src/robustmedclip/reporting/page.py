@@ -22,6 +22,7 @@ from robustmedclip.metrics.logits import Logits
 from robustmedclip.reporting.charts import Chart
 from robustmedclip.reporting.content import Content, Setting
 from robustmedclip.reporting.examples import FlippedImage
+from robustmedclip.reporting.leaderboard import FIRST_COLUMNS
 from robustmedclip.reporting.table import Table
 
 _PACKAGES = ("robustmedclip", "torch", "open_clip_torch", "peft", "numpy", "opencv-python-headless", "pillow")
@@ -98,6 +99,7 @@ def page(
         content=content,
         protocol=setting.protocol,
         leaderboard=_cells(tables.pop("leaderboard")),
+        first_columns=FIRST_COLUMNS,
         tables={table.caption: _cells(table) for table in tables.values()},
         charts=[(chart, _chart(chart.figure, f"chart-{i}")) for i, chart in enumerate(pictures.charts)],
         montage=_data_url(pictures.montage, "svg+xml"),

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from robustmedclip.images.conditions import CLEAN
-from robustmedclip.metrics import Metric, derived, overall
+from robustmedclip.metrics import Metric, derived, operating_range, overall
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.reporting.leaderboard import Column, readable_leaderboard
-from robustmedclip.reporting.table import Table, model_table, with_interval, with_n
+from robustmedclip.reporting.table import Table, model_table, text_table, with_interval, with_n
 
 _AVERAGES = [
     Column(metric, corruption, f"{title}, {order}", decimals)
@@ -30,7 +30,12 @@ _CAPTIONS = {"calibration": "Calibration and selective risk"}
 
 
 def report_tables(
-    metrics: pd.DataFrame, board: pd.DataFrame, comparisons: pd.DataFrame, baseline: str, scores: Sequence[Metric]
+    metrics: pd.DataFrame,
+    board: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    baseline: str,
+    scores: Sequence[Metric],
+    tolerated_points: float,
 ) -> dict[str, Table]:
     """Every table of the report by name, but those that would be empty.
 
@@ -43,6 +48,8 @@ def report_tables(
         The model that counts as 100.
     scores : sequence of Metric
         What `metrics` was scored by; each says which table it stands in.
+    tolerated_points : float
+        By how many percentage points the error may rise before a model no longer holds.
     """
     models = board["model"].tolist()
     tables = {
@@ -51,6 +58,7 @@ def report_tables(
             board,
             readable_leaderboard(board, scores),
         ),
+        "operating_range": _operating_range(metrics, models, tolerated_points),
         "comparisons": comparison_table(comparisons),
         **_ratio_tables(metrics, models, baseline),
         "retained_accuracy_by_severity": _by(
@@ -83,6 +91,19 @@ def comparison_table(comparisons: pd.DataFrame, of: str | None = None) -> Table:
         "p, Holm": [_p_value(p) for p in comparisons["p_holm"]],
     }
     return Table(caption, comparisons, pd.DataFrame(text))
+
+
+def _operating_range(metrics: pd.DataFrame, models: Sequence[str], points: float) -> Table:
+    """The highest severity up to which each model holds."""
+    severities = operating_range(metrics, points).reindex(models).rename_axis(columns=None)
+    images = overall(metrics).groupby("corruption")["n"]
+    severities.columns = [with_n(name, images.get_group(name)) for name in severities.columns]
+    severities = severities.reset_index()
+    caption = (
+        f"Operating range: the severity up to which the error stays within {points:g} points of that of clean images; "
+        "0 where severity 1 costs more already"
+    )
+    return text_table(caption, severities if severities.shape[1] > 1 else severities.head(0))
 
 
 def metric_definitions(scores: Sequence[Metric]) -> pd.DataFrame:

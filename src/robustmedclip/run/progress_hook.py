@@ -10,7 +10,6 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from robustmedclip.io.versioned import load_path
 from robustmedclip.progress import duration
 from robustmedclip.run.selection import nodes_to_run, stage_of
 
@@ -66,13 +65,10 @@ class ProgressHook:
         )
 
     @hook_impl
-    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Say where the report is, or that nothing was to do."""
+    def after_pipeline_run(self) -> None:
+        """Say that nothing was to do."""
         if not self._total:
             logger.info("Everything is up to date: nothing was run")
-        if "report_page" in pipeline.all_outputs():
-            page: Any = catalog["report_page"]
-            logger.info("The report: %s", load_path(page))
 
     def _time_left(self) -> str:
         """How long the stage's remaining nodes take, at its mean so far; stages not begun are not guessed."""

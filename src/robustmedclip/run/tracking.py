@@ -18,15 +18,18 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from robustmedclip import serving
 from robustmedclip.io.versioned import filesystem_of, is_versioned, load_path
-from robustmedclip.metrics import error_by_severity, model_rows, summary
+from robustmedclip.metrics import derived, error_by_severity, model_rows, summary
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import EvaluatedModel, Plan
 from robustmedclip.reporting.figures import model_summary
+from robustmedclip.reporting.headline import headline
+from robustmedclip.reporting.leaderboard import FIRST, FIRST_COLUMNS, readable_leaderboard
+from robustmedclip.reporting.table import to_markdown
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +129,7 @@ def _child_of(parent: Run, cell: str) -> str | None:
 
 
 def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
-    """Log a child run per evaluated model and seed: parameters, metrics, curves and figures."""
+    """Log a child run per evaluated model and seed: parameters, the summary, curves, a figure and all metrics."""
     parent, metrics, seed_metrics = mlflow.active_run(), catalog.load("metrics"), catalog.load("seed_metrics")
     assert parent is not None
     for model in plan.evaluated_models:
@@ -145,8 +148,20 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
             values = [Value(name, value) for name, value in summary(rows, plan.metrics).items()]
             log_values(run.info.run_id, values + steps)
             mlflow.log_figure(model_summary(rows, logits), "summary.png")
+            mlflow.log_text(rows.to_csv(index=False, float_format="%.6g"), "metrics.csv")
             if model.method and model.method.has_training_curves and catalog.exists(names.history(model.cell)):
                 log_curves(run.info.run_id, catalog.load(names.history(model.cell)).to_dict("records"))
+
+
+def log_headline(catalog: DataCatalog, plan: Plan) -> None:
+    """Let the active run say what came out: the model with the lowest mCE, and the leaderboard as its description."""
+    metrics, board = catalog.load("metrics"), catalog.load("leaderboard")
+    best = board.iloc[0]
+    shown = [*FIRST, derived.POINTS_WON_BACK]
+    mlflow.log_metrics({f"best_{name}": float(best[name]) for name in shown if pd.notna(best[name])})
+    mlflow.set_tag("best_model", best["model"])
+    lines = [*headline(metrics, board), to_markdown(readable_leaderboard(board, plan.metrics).iloc[:, :FIRST_COLUMNS])]
+    mlflow.set_tag(MLFLOW_RUN_NOTE, "\n\n".join(lines))
 
 
 def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:

@@ -91,11 +91,13 @@ class TrackingHook:
             atexit.unregister(self._close_runs)
 
     def _log_results(self, outputs: set[str], catalog: DataCatalog) -> None:
-        from robustmedclip.run.tracking import log_best_adapter, log_models, log_report
+        from robustmedclip.run.tracking import log_best_adapter, log_headline, log_models, log_report
 
         log_report(catalog, outputs)
         if "metrics" in outputs:
             log_models(catalog, self._config.plan, self._run_params["run_id"])
+        if "leaderboard" in outputs:
+            log_headline(catalog, self._config.plan)
         if "leaderboard" in outputs and self._config["parameters"]["tracking"]["log_best_adapter"]:
             log_best_adapter(catalog, self._config.plan)
 

@@ -130,6 +130,10 @@ class EncoderMethod(Method):
     def training_corruptions(self) -> tuple[str, ...]:
         return tuple(self.corruptions.names or ()) if self.corruptions else ()
 
+    @property
+    def training_families(self) -> frozenset[str]:
+        return self.corruptions.families if self.corruptions else frozenset()
+
     @abstractmethod
     def prepared(
         self, model: VisionLanguageModel, statistics: Mapping[str, torch.Tensor]

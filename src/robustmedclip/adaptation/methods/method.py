@@ -50,6 +50,17 @@ class Method(BaseModel):
     can_be_served: ClassVar[bool] = False
 
     @property
+    def title(self) -> str:
+        """What it is, in a sentence: the first of its class's documentation."""
+        return " ".join((type(self).__doc__ or "").strip().split("\n\n")[0].split())
+
+    @property
+    def changed_settings(self) -> dict[str, Any]:
+        """Its settings that differ from the defaults, in the order of the class."""
+        fields = type(self).model_fields
+        return {name: value for name, value in self if value != fields[name].default}
+
+    @property
     def needs_validation(self) -> bool:
         """Whether it chooses by labelled images that it doesn't learn from."""
         return self.needs_labels and not self.needs_test_images
@@ -63,6 +74,11 @@ class Method(BaseModel):
     def training_corruptions(self) -> tuple[str, ...]:
         """Corruptions that it sees in training."""
         return ()
+
+    @property
+    def training_families(self) -> frozenset[str]:
+        """Families of :attr:`training_corruptions`: what is scored of these has relatives in training."""
+        return frozenset()
 
     def check(self, model: VisionLanguageModel) -> list[str]:
         """Problems of adapting this very model, a line for each, which are found before the run."""

@@ -51,6 +51,11 @@ class Corruption:
         if len(self.values) != len(SEVERITIES):
             raise ValueError(f"a corruption has {len(SEVERITIES)} severities, not {len(self.values)}: {self.values}")
 
+    @property
+    def family(self) -> str:
+        """What it is a relative of: the name of the module of its kernel, such as ``blur`` or ``noise``."""
+        return self.kernel.__module__.rpartition(".")[2]
+
     def fits(self, modality: str) -> bool:
         """Whether it makes sense for images of a modality."""
         return self.modalities is None or bool({modality, family_of(modality)} & self.modalities)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from robustmedclip.calibration.levels import extreme_conditions
 from robustmedclip.images.corrupted import CorruptedSet
-from robustmedclip.metrics import Metric, Scores, compare_models, rank_stability, score_benchmark
+from robustmedclip.metrics import Metric, Scores, compare_models, derived, overall, places, score_benchmark
 from robustmedclip.plan import names
 from robustmedclip.reporting import leaderboard as boards
 from robustmedclip.reporting.content import Content, Results, Setting, content
@@ -48,25 +48,39 @@ def compute_metrics(
     )
 
 
-def rank_models(metrics: pd.DataFrame, mce_resamples: pd.DataFrame, *, scores: Sequence[Metric]) -> pd.DataFrame:
-    """The leaderboard."""
-    return boards.leaderboard(metrics, rank_stability(mce_resamples), scores)
-
-
-def compare_pairs(leaderboard: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.DataFrame:
+def compare_pairs(metrics: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.DataFrame:
     """Every pair of models, the one with the lower mCE first, compared on the same resamples."""
-    return compare_models(mce_resamples[leaderboard["model"]]).assign(n=leaderboard["mce_n"].iloc[0])
+    estimates = mce_resamples.iloc[0].sort_index().sort_values(kind="stable")
+    averages = overall(metrics)
+    images = averages.loc[averages["metric"] == derived.MCE, "n"].max()
+    return compare_models(mce_resamples[estimates.index]).assign(n=images)
+
+
+def rank_models(
+    *, scores: Sequence[Metric], fractions: Mapping[str, float], validating: Sequence[str], **entries: Any
+) -> pd.DataFrame:
+    """The leaderboard.
+
+    `fractions` are those of the few-shot entries, `validating` the adaptations that choose by validation images.
+    """
+    metrics, few_shots = entries["metrics"], _by_kind(entries)["few_shots"]
+    labelled = boards.labelled_images(metrics, {fractions[cell]: few_shots[cell] for cell in fractions}, validating)
+    return boards.leaderboard(metrics, places(entries["mce_resamples"], entries["comparisons"]), labelled, scores)
 
 
 def write_tables(
     metrics: pd.DataFrame, leaderboard: pd.DataFrame, comparisons: pd.DataFrame, *, setting: Setting
 ) -> dict[str, bytes]:
     """Every table as CSV, Markdown and LaTeX."""
-    tables = report_tables(metrics, leaderboard, comparisons, setting.baseline, setting.metrics)
+    tables = report_tables(
+        metrics, leaderboard, comparisons, setting.baseline, setting.metrics, setting.tolerated_points
+    )
     return {file: text for name, table in tables.items() for file, text in table.files(name).items()}
 
 
-def draw_figures(metrics: pd.DataFrame, *corrupted: CorruptedSet) -> tuple[Any, Any, Any, Any, dict[str, bytes]]:
+def draw_figures(
+    metrics: pd.DataFrame, leaderboard: pd.DataFrame, *corrupted: CorruptedSet
+) -> tuple[Any, Any, Any, Any, dict[str, bytes]]:
     """Error against severity, CE of every model, accuracy against labels, corrupted images; and all as SVG and PDF.
 
     The first four are figures of Matplotlib, which is imported when they are drawn.
@@ -74,7 +88,7 @@ def draw_figures(metrics: pd.DataFrame, *corrupted: CorruptedSet) -> tuple[Any, 
     from robustmedclip.reporting import figures
 
     severities, heat_map = figures.severity_curves(metrics), figures.corruption_heat_map(metrics)
-    few_shots, montage = figures.few_shot_curves(metrics), figures.corruption_montage(corrupted)
+    few_shots, montage = figures.few_shot_curves(metrics, leaderboard), figures.corruption_montage(corrupted)
     vectors = {
         **figures.vector_files(severities, "severity_curves"),
         **figures.vector_files(heat_map, "corruption_heat_map"),

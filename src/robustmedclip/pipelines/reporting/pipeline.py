@@ -29,16 +29,21 @@ def create_pipeline(plan: Plan) -> Pipeline:
     logits = [names.logits(model.cell, name) for model, name in product(plan.evaluated_models, data_sets)]
     cards, corrupted = list(map(names.card, data_sets)), list(map(names.corrupted, data_sets))
     # Every seed draws as many images: those of the first one stand for all.
-    labels = {f"{fraction_label(fraction)}_s{plan.seeds[0]}": f"{100 * fraction:g} %" for fraction in plan.fractions}
+    fractions = {f"{fraction_label(fraction)}_s{plan.seeds[0]}": fraction for fraction in plan.fractions}
+    labels = {cell: f"{100 * fraction:g} %" for cell, fraction in fractions.items()}
+    few_shots = [names.few_shots(cell) for cell in fractions]
     tables = ["metrics", "leaderboard", "comparisons"]
     levels = ["levels"] if plan.has_bands else []
-    told = [*tables, *levels, "duplicates", "parameters", *map(names.few_shots, labels), *cards]
+    told = [*tables, *levels, "duplicates", "parameters", *few_shots, *cards]
     setting = Setting(
         baseline=plan.baseline,
         metrics=plan.metrics,
         suites=tuple(sorted({data_set.suite for data_set in plan.data_sets})),
         seen=plan.seen_corruptions,
         protocol=plan.protocol_summary,
+        related=plan.related_corruptions,
+        adaptations=_adaptations(plan),
+        tolerated_points=plan.tolerated_points,
     )
     figures = ["severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage", "figures"]
     stage_node = partial(Node, namespace="reporting")
@@ -50,15 +55,15 @@ def create_pipeline(plan: Plan) -> Pipeline:
                 ["metrics", "mce_resamples", "seed_metrics"],
                 name="compute_metrics",
             ),
+            stage_node(compare_pairs, ["metrics", "mce_resamples"], "comparisons", name="compare_pairs"),
             stage_node(
-                bind(rank_models, scores=plan.metrics),
-                ["metrics", "mce_resamples"],
+                bind(rank_models, scores=plan.metrics, fractions=fractions, validating=plan.validating),
+                _by_name(["metrics", "mce_resamples", "comparisons", *few_shots]),
                 "leaderboard",
                 name="rank_models",
             ),
-            stage_node(compare_pairs, ["leaderboard", "mce_resamples"], "comparisons", name="compare_pairs"),
             stage_node(bind(write_tables, setting=setting), tables, "tables", name="write_tables"),
-            stage_node(draw_figures, ["metrics", *corrupted], figures, name="draw_figures"),
+            stage_node(draw_figures, ["metrics", "leaderboard", *corrupted], figures, name="draw_figures"),
             stage_node(
                 bind(write_page, setting=setting, few_shot_labels=labels),
                 _by_name([*told, "figures", *corrupted, *logits]),
@@ -86,6 +91,20 @@ def _scoring(plan: Plan) -> dict[str, Any]:
         "references": {data_set.name: _reference_errors(data_set) for data_set in plan.data_sets},
         "seen": plan.seen_corruptions,
     }
+
+
+def _adaptations(plan: Plan) -> tuple[Mapping[str, str], ...]:
+    """What the adaptations of a plan do, for people."""
+    return tuple(
+        {
+            "adaptation": adaptation.name,
+            "method": adaptation.method_name,
+            "what it is": adaptation.method.title,
+            "settings": ", ".join(f"{name}: {value}" for name, value in adaptation.method.changed_settings.items()),
+            "corruptions in tuning": ", ".join(adaptation.method.training_corruptions),
+        }
+        for adaptation in plan.adaptations
+    )
 
 
 def _reference_errors(data_set: DataSet) -> dict[str, Mapping[str, float]]:
