@@ -75,6 +75,12 @@ def results_of(project: Project) -> dict[str, bytes]:
     return {"leaderboard": leaderboard.read_bytes()} | adapters | logits_of(project)
 
 
+def files_made(project: Project) -> list[Path]:
+    """What a run has made: all files but the checksums of what it has read."""
+    files = [path for path in project.folder.glob("data/**/*") if path.is_file()]
+    return [file for file in files if ".checksums" not in file.parts]
+
+
 def logits_of(project: Project) -> dict[str, bytes]:
     return {
         f"{cell}/{data_set}": project.newest(f"data/07_model_output/logits/{cell}/{data_set}.npz/*/*.npz").read_bytes()
@@ -240,7 +246,7 @@ def test_every_wrong_name_is_reported_before_anything_is_done(fresh_project):
     output = " ".join((result.stdout + result.stderr).split())
     assert result.returncode != 0
     assert "did you mean 'gaussian_noise'?" in output and "did you mean 'phantom_vit'?" in output
-    assert not list(fresh_project.folder.glob("data/**/*"))
+    assert not files_made(fresh_project)
 
 
 def test_a_file_that_cannot_be_read_is_named_in_a_line(fresh_project):
@@ -260,7 +266,7 @@ def test_every_bad_source_is_reported_before_anything_is_done(fresh_project):
     output = result.stdout + result.stderr
     assert result.returncode != 0
     assert "'triangle' (3.png)" in output and "gone.png" in output
-    assert not list(fresh_project.folder.glob("data/**/*"))
+    assert not files_made(fresh_project)
 
 
 def test_every_bad_model_is_reported_before_anything_is_done(fresh_project):
@@ -305,7 +311,7 @@ def test_every_bad_model_is_reported_before_anything_is_done(fresh_project):
         assert message in found.pop(name), name
     assert not found
     assert not (fresh_project.folder / "ran").exists()
-    assert not list(fresh_project.folder.glob("data/**/*"))
+    assert not files_made(fresh_project)
 
 
 def test_a_disk_that_is_too_small_is_found_before_anything_is_done(fresh_project):
@@ -315,7 +321,7 @@ def test_a_disk_that_is_too_small_is_found_before_anything_is_done(fresh_project
     output = " ".join((result.stdout + result.stderr).split())
     assert result.returncode != 0
     assert re.search(r"the corrupted test sets take [\d.]+ GB, and [\d.]+ GB are free", output)
-    assert not list(fresh_project.folder.glob("data/**/*"))
+    assert not files_made(fresh_project)
 
 
 def test_a_stage_without_its_inputs_says_which_pipeline_makes_them(fresh_project):
@@ -323,7 +329,7 @@ def test_a_stage_without_its_inputs_says_which_pipeline_makes_them(fresh_project
     output = " ".join((result.stdout + result.stderr).split())
     assert result.returncode != 0
     assert "corrupted squares does not exist; the pipeline 'corruption' makes it" in output
-    assert not list(fresh_project.folder.glob("data/**/*"))
+    assert not files_made(fresh_project)
 
 
 def test_an_unreadable_image_stops_the_run_and_leaves_no_half_written_file(fresh_project):
@@ -342,4 +348,4 @@ def test_a_full_disk_leaves_no_half_written_file(fresh_project):
     output = " ".join((result.stdout + result.stderr).split())
     assert result.returncode != 0
     assert "No space left while writing 'pool-big'" in output
-    assert not [path for path in fresh_project.folder.glob("data/**/*") if path.is_file()]
+    assert not files_made(fresh_project)
