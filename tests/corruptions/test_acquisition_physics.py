@@ -217,7 +217,8 @@ def test_ghosting_takes_the_energy_of_the_lines_that_it_weakens():
     weakened = kspace.ghosting(image, Draws(3), 0.7)
     (weights,) = kspace._weights(Draws(3), 0.7, image.shape)
     lines = np.square(np.abs(np.fft.fft2(image[..., 0] / 255))).sum(1)
-    assert energy(weakened) == pytest.approx((lines * weights[:, 0, 0] ** 2).sum(), rel=0.005)
+    from_the_centre = np.minimum(np.arange(96), 96 - np.arange(96))
+    assert energy(weakened) == pytest.approx((lines * weights[from_the_centre, 0, 0] ** 2).sum(), rel=0.005)
 
 
 @pytest.mark.parametrize("strength", [0.2, 0.5])

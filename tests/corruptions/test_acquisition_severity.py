@@ -1,6 +1,8 @@
 """acquisition-c gets worse from each severity to the next, by as much as its table says."""
 
 from functools import lru_cache
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.suites.acquisition_c import OURS, REALISTIC_SSIM, SSIM_BANDS
 
 CORRUPTIONS = suite("acquisition-c").corruptions()
+DOCS = Path(__file__).parents[2] / "docs"
 #: Draws per picture, of corruptions whose randomness does not average out over it.
 REPEATS = 3
 
@@ -72,3 +75,11 @@ def test_every_corruption_says_where_its_values_and_its_band_are_from():
         assert corruption.source, name
         assert corruption.band(1) == "realistic", name
         assert corruption.kernel.__doc__, name
+
+
+def test_the_page_has_the_table_of_the_suite():
+    """To make it anew: python docs/gallery/acquisition_c.py."""
+    spec = spec_from_file_location("gallery", DOCS / "gallery/acquisition_c.py")
+    gallery = module_from_spec(spec)
+    spec.loader.exec_module(gallery)
+    assert gallery.table() in (DOCS / "acquisition-c.md").read_text()

@@ -13,7 +13,7 @@ from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.kernels.arrays import reference_grid, resized
 
 #: How far from the ratio that is asked a stream may be, and how often it is tried.
-_TOLERANCE, _TRIALS = 0.03, 8
+_TOLERANCE, _TRIALS = 0.045, 8
 #: Marker after the header of a JPEG 2000 stream, and length of that and of the one at its end.
 _DATA, _MARKERS = b"\xff\x93", 4
 _WORDS = ("ACC 2048117", "ID 70154-B", "DOE, J.", "1957-03-02", "IM 12/48", "ZOOM 1.5", "L", "R", "2021-11-28")

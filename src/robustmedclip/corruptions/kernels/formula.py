@@ -6,7 +6,7 @@ places, and an image's bytes don't depend on its batch.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, lru_cache, wraps
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -59,6 +59,11 @@ class Grid:
         """Shorter side in pixels."""
         return int(min(len(self.rows), self.columns.shape[1]))
 
+    @cached_property
+    def from_probe(self) -> Any:
+        """Distance from the middle of the upper edge, in units of the sides, ``(H, W, 1)``."""
+        return ((self.across - 0.5) ** 2 + self.down**2) ** 0.5
+
     def distance2(self, down: float, across: float) -> Any:
         """Squared distance from a place in units of the shorter side, ``(H, W, 1)``."""
         vertical = (self.rows - down * len(self.rows)) / self.side
@@ -98,10 +103,10 @@ def formula(
             drawn = numbers(draws, value, image.shape)
             shape, scale = (*image.shape[:2], 1), scale_of(image.shape)
             random = [_correlated(np.take(table(), draws.bits16(shape)), correlation, scale) for table in fields]
-            pixels = image.astype(np.float32) / np.float32(255)
+            pixels = np.multiply(image, np.float32(1 / 255), dtype=np.float32)
             if blur:
                 random.append(smoothed(pixels, blur * scale).reshape(pixels.shape))
-            values = function(np, pixels, _grid(image.shape, lambda array: array), *drawn, *random)
+            values = function(np, pixels, _cpu_grid(image.shape), *drawn, *random)
             return np.asarray(np.rint(np.clip(values, 0, 1) * np.float32(255)), np.uint8)
 
         @device_form_of(cpu_form)
@@ -114,7 +119,7 @@ def formula(
             for image, draw in zip(images, draws, strict=True):
                 drawn = numbers(draw, value, tuple(image.shape))
                 random = [_field_on_device(table(), draw, image, correlation, scale) for table in fields]
-                pixels = image.float() / 255
+                pixels = image.float() * float(np.float32(1 / 255))
                 if blur:
                     kernel = kernel_of_deviation(blur * scale)
                     random.append(separably(pixels[None], kernel, kernel, "edge")[0])
@@ -125,6 +130,11 @@ def formula(
         return cpu_form
 
     return kernel_of
+
+
+@lru_cache(maxsize=4)
+def _cpu_grid(shape: tuple[int, ...]) -> Grid:
+    return _grid(shape, lambda array: array)
 
 
 def _grid(shape: tuple[int, ...], moved: Callable[[np.ndarray], Any]) -> Grid:
@@ -151,7 +161,7 @@ def _field_on_device(
 
 
 def correlation_kernel(sigma: float) -> np.ndarray:
-    """Gaussian of a standard deviation in pixels, float32, odd, whose squares add up to 1."""
-    reach = int(3 * sigma + 0.5)
+    """Gaussian of a standard deviation in pixels, cut off at two, float32, odd, whose squares add up to 1."""
+    reach = int(2 * sigma + 0.5)
     kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * max(sigma, 1e-3) ** 2))
     return np.asarray(kernel / np.sqrt(np.square(kernel).sum()), np.float32)

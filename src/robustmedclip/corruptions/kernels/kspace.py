@@ -28,18 +28,21 @@ def bias_field(xp: Any, image: Any, grid: Grid, strength: float, down: float, ac
 
 
 def _weights(draws: Draws, strength: float, shape: tuple[int, ...]) -> tuple[np.ndarray]:
-    """Weights of the lines, with the centre first, ``(H, 1, 1)``."""
+    """Weights of the lines from the centre outwards, the same on both sides, ``(H // 2 + 1, 1, 1)``."""
     every = draws.integer(4, 10)
-    weights = np.ones((shape[0], 1, 1), np.float32)
+    weights = np.ones((shape[0] // 2 + 1, 1, 1), np.float32)
     weights[every::every] = 1 - strength
     return (weights,)
 
 
 @formula(_weights)
 def ghosting(xp: Any, image: Any, grid: Grid, weights: np.ndarray) -> Any:
-    """Weaken every 4th to 10th line of k-space by a fraction: as many ghosts, as of motion that repeats itself."""
+    """Weaken every 4th to 10th line of k-space by a fraction: as many ghosts, as of motion that repeats itself.
+
+    Lines count from the centre, which stays, to both sides.
+    """
     fft = _transforms(xp)
-    return xp.abs(fft.ifft(fft.fft(image, None, 0) * grid.moved(weights), None, 0))
+    return xp.abs(fft.irfft(fft.rfft(image, None, 0) * grid.moved(weights), len(image), 0))
 
 
 def _translations(draws: Draws, motion: tuple[float, float], shape: tuple[int, ...]) -> tuple[np.ndarray]:

@@ -21,7 +21,7 @@ _RAYLEIGH_MEAN = 1.2533141
 @formula(lambda draws, rate, shape: (rate,))
 def depth_attenuation(xp: Any, image: Any, grid: Grid, rate: float) -> Any:
     """Weaken by exp(-rate d), d the distance from the centre of the probe in units of the image's sides."""
-    return image * xp.exp(-rate * xp.sqrt((grid.across - 0.5) ** 2 + grid.down**2))
+    return image * xp.exp(-rate * grid.from_probe)
 
 
 @formula(lambda draws, depth, shape: (depth, draws.uniform(0.25, 0.5), draws.uniform(0.25, 0.75)))
@@ -47,9 +47,8 @@ def haze(xp: Any, image: Any, grid: Grid, strength: float, radius: float, noise:
     The noise has the mean and the standard deviation of usaugment's, which is uniform in [0, 1], times a strength; it
     is correlated as speckle is.
     """
-    distance = xp.sqrt((grid.across - 0.5) ** 2 + grid.down**2)
-    grains = xp.clip(0.5 + 0.2887 * noise, 0, 1)
-    return image + strength * grains * xp.exp(-((distance - radius) ** 2) / (2 * HAZE_WIDTH**2))
+    band = strength * xp.exp((grid.from_probe - radius) ** 2 / (-2 * HAZE_WIDTH**2))
+    return image + band * xp.clip(0.5 + 0.2887 * noise, 0, 1)
 
 
 @formula(lambda draws, weight, shape: (weight,), fields=(normal_quantiles, normal_quantiles), correlation=SPECKLE_SIZE)
