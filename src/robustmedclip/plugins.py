@@ -8,6 +8,15 @@ from typing import Any
 from robustmedclip.errors import InputError
 
 
+def name_problem(name: str, known: Mapping[str, str], what: str) -> str | None:
+    """What is wrong with a name that is neither known nor a dotted path, with the name that was probably meant."""
+    if name in known or "." in name.strip("."):
+        return None
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+    return f"unknown {what} {name!r}; {hint} (another one is named by its dotted path)"
+
+
 def plugged_in(name: str, known: Mapping[str, str], what: str) -> Any:
     """The object that a name stands for.
 
@@ -25,12 +34,9 @@ def plugged_in(name: str, known: Mapping[str, str], what: str) -> Any:
     InputError
         If it is neither, or the module can't be imported; with the name that was probably meant.
     """
-    path = known.get(name, name)
-    module, _, attribute = path.rpartition(".")
-    if not module:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-        raise InputError(f"unknown {what} {name!r}; {hint} (another one is named by its dotted path)")
+    if problem := name_problem(name, known, what):
+        raise InputError(problem)
+    module, _, attribute = known.get(name, name).rpartition(".")
     try:
         return getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:

@@ -215,6 +215,22 @@ def test_other_content_is_refused(tmp_path, content):
         read_weights(tmp_path / "weights.pt")
 
 
+def test_weights_that_are_all_zero_are_refused_and_some_are_warned_of(clip, caplog):
+    rewrite(clip, lambda weights: weights["visual.proj"].fill_(0))
+    read_weights(clip / "open_clip_pytorch_model.bin")
+    assert "visual.proj are all 0: is the file whole?" in caplog.text
+    rewrite(clip, lambda weights: [tensor.fill_(0) for tensor in weights.values()])
+    with pytest.raises(InputError, match="are all 0: .*Get a copy of a trained model"):
+        read_weights(clip / "open_clip_pytorch_model.bin")
+
+
+@pytest.mark.parametrize("logarithm", [50.0, -50.0])
+def test_a_logit_scale_that_is_not_that_of_a_trained_model_is_refused(clip, logarithm):
+    rewrite(clip, lambda weights: weights["logit_scale"].fill_(logarithm))
+    with pytest.raises(InputError, match="its logit scale is .*, and that of a trained model lies between"):
+        load_open_clip(f"local-dir:{clip}")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_values_that_are_not_finite_are_refused(clip, value):
     rewrite(clip, lambda weights: weights["visual.proj"][0].fill_(value))

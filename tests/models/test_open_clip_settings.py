@@ -184,6 +184,42 @@ def test_more_layers_than_weights_are_refused_before_they_are_built(tmp_path, to
         load_open_clip(f"local-dir:{folder}")
 
 
+@pytest.mark.parametrize(
+    ("place", "key"),
+    [
+        ("", "embed_dim"),
+        ("vision_cfg", "image_size"),
+        ("vision_cfg", "width"),
+        ("text_cfg", "width"),
+        ("text_cfg", "context_length"),
+        ("text_cfg", "vocab_size"),
+    ],
+)
+def test_sizes_that_are_not_those_of_the_weights_take_no_memory(tmp_path, place, key):
+    def enlarge(content) -> None:
+        settings = content["model_cfg"][place] if place else content["model_cfg"]
+        settings[key] *= 10**5
+
+    with pytest.raises(InputError, match="of another architecture: .*of another shape"):
+        load_open_clip(f"local-dir:{changed_folder(tmp_path, enlarge)}")
+
+
+@pytest.mark.parametrize(
+    ("tower", "change"),
+    [
+        ("vision_cfg", {"patch_size": 0}),
+        ("vision_cfg", {"width": -64}),
+        ("vision_cfg", {"layers": "3"}),
+        ("text_cfg", {"heads": 1.5}),
+    ],
+)
+def test_sizes_that_are_no_whole_numbers_are_named(tmp_path, tower, change):
+    folder = changed_folder(tmp_path, lambda content: content["model_cfg"][tower].update(change))
+    ((key, value),) = change.items()
+    with pytest.raises(InputError, match=f"{tower}.{key} must be a whole number above 0, not {value!r}"):
+        load_open_clip(f"local-dir:{folder}")
+
+
 def test_a_configuration_that_is_not_utf_8_is_refused_with_its_file(tmp_path):
     folder = Path(shutil.copytree(FOLDER, tmp_path / "model"))
     file = folder / "open_clip_config.json"

@@ -55,6 +55,21 @@ def test_weights_come_from_a_file_too(tmp_path, published):
     assert model.content_hash() == load_transformers(str(published)).content_hash()
 
 
+@pytest.mark.parametrize(
+    ("tower", "key"), [("vision_config", "num_hidden_layers"), ("text_config", "hidden_size"), ("", "projection_dim")]
+)
+def test_sizes_that_are_not_those_of_the_weights_take_no_memory(tmp_path, published, tower, key):
+    folder = shutil.copytree(published, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    settings = config[tower] if tower else config
+    if key not in settings and not tower:
+        pytest.skip("SigLIP has no projection")
+    settings[key] = settings[key] * 10**6
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="of another architecture|it asks for .* layers"):
+        load_transformers(str(folder))
+
+
 def test_missing_weights_are_refused(tmp_path, published):
     folder = shutil.copytree(published, tmp_path / "model")
     weights = load_file(folder / "model.safetensors")

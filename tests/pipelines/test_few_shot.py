@@ -45,6 +45,12 @@ def test_samples_are_stratified_nested_and_disjoint_from_validation(counts, seed
         smaller = training
 
 
+def test_a_fraction_of_less_than_half_an_image_is_said_to_be_one_image(caplog):
+    table = draw_few_shots(NONE, make_pool([40, 120]), fraction=0.01, seed=0)
+    assert len(ids(table, "training")) == 2
+    assert "A fraction of 0.01 is less than half an image of class 0 of pool (40 images): one" in caplog.text
+
+
 def test_the_draw_does_not_depend_on_the_order_of_images_or_data_sets():
     first, second = make_pool([40, 60], "first"), make_pool([30, 30], "second")
     shuffled = first.subset(np.random.default_rng(0).permutation(len(first)))

@@ -25,7 +25,7 @@ METHODS = yaml.safe_load((CONF / "base/parameters/methods.yml").read_text())
 PARAMETERS = METHODS | {
     "data_sets": {
         "blood": {"modality": "microscopy", "source": SOURCE},
-        "own": {"modality": "x-ray", "source": {"type": "FolderDataset"}, "classes": ["a", "b"]},
+        "own": {"modality": "x-ray", "source": {"type": "folder"}, "classes": ["a", "b"]},
     },
     "corruptions": {"suite": "medimeta-c", "names": "all"},
     "templates": ["a {modality} image showing {class_name}"],

@@ -1,5 +1,6 @@
 """Checkpoint files: found, read without running code, and loaded without a gap."""
 
+import logging
 import os
 import pickle
 import struct
@@ -20,6 +21,8 @@ from robustmedclip.errors import InputError
 from robustmedclip.models.formats.model_format import HUB
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 #: Buffers of old transformers versions that hold 0, 1, 2, ...: newer ones compute them.
 _COMPUTED = ("position_ids", "relative_position_index")
@@ -98,6 +101,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if bad:
         raise InputError(f"The weights in {path} are not finite: {_some(bad)}. Get an undamaged copy")
+    _check_zeros(weights, path)
     return weights
 
 
@@ -177,6 +181,16 @@ def _check_numbers(weights: Mapping[str, torch.Tensor], path: Path) -> None:
         )
 
 
+def _check_zeros(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse matrices that are all 0, as those of a file that was never filled; warn of some."""
+    matrices = [name for name, tensor in weights.items() if tensor.ndim > 1 and tensor.is_floating_point()]
+    zeros = [name for name in matrices if not weights[name].any()]
+    if zeros and len(zeros) == len(matrices):
+        raise InputError(f"The weights in {path} are all 0: {_some(zeros)}. Get a copy of a trained model")
+    if zeros:
+        logger.warning("Of the weights in %s, %s are all 0: is the file whole?", path, _some(zeros))
+
+
 def _check_storages(weights: Mapping[str, torch.Tensor], path: Path) -> None:
     """Refuse tensors that are larger than the file, and, in an archive, whose storage is not one of its records."""
     size = path.stat().st_size
@@ -207,7 +221,13 @@ def _tensors(content: object, path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_strictly(network: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> None:
-    """Load weights that fit the network exactly; anything else is refused.
+    """Load weights that fit the network exactly; raises as :func:`check_fit`."""
+    check_fit(network, weights, source)
+    network.load_state_dict(weights)
+
+
+def check_fit(network: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> None:
+    """Refuse weights that don't fit the network exactly; the network's own values are not looked at.
 
     Raises
     ------
@@ -234,7 +254,6 @@ def load_strictly(network: nn.Module, weights: Mapping[str, torch.Tensor], sourc
         raise InputError(
             f"The weights in {source} can't be loaded, they are of another architecture: {'; '.join(named)}"
         )
-    network.load_state_dict(weights)
 
 
 def _some(names: Sequence[str]) -> str:

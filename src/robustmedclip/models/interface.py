@@ -14,6 +14,9 @@ from robustmedclip.errors import InputError
 from robustmedclip.models.formats.model_format import ModelFormat
 from robustmedclip.models.preprocessing import Preprocessing
 
+#: Logit scales of models of contrastive training lie between 1 and about 120; far outside, a scale is damaged.
+_SMALLEST_SCALE, _LARGEST_SCALE = 1e-3, 1e4
+
 
 @dataclass
 class VisionLanguageModel:
@@ -53,6 +56,13 @@ class VisionLanguageModel:
     unit_text: bool = True
     batch_statistics: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _SMALLEST_SCALE <= self.logit_scale <= _LARGEST_SCALE:
+            raise InputError(
+                f"The model {self.name} can't be loaded: its logit scale is {self.logit_scale:g}, and that of a "
+                f"trained model lies between {_SMALLEST_SCALE:g} and {_LARGEST_SCALE:g}: get an undamaged copy"
+            )
 
     @property
     def device(self) -> torch.device:

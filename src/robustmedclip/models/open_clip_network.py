@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from robustmedclip.errors import InputError
 from robustmedclip.models.attention import UnfusedAttention, UnfusedProjection, fuse_attention, unfuse_attention
-from robustmedclip.models.checkpoints import load_strictly
+from robustmedclip.models.checkpoints import check_fit, load_strictly
 from robustmedclip.models.formats.open_clip import CONFIG, OpenCLIP
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
@@ -30,6 +30,11 @@ logger = logging.getLogger(__name__)
 _LORA_TARGETS = {
     UnfusedAttention: r"visual\..+\.attn\.(q|k|v)_proj",
     UnfusedProjection: r"visual\..+\.qkv\.(q|k|v)_proj",
+}
+#: Sizes in ``model_cfg`` and its towers.
+_SIZES = {"embed_dim", "image_size", "patch_size", "width", "layers", "heads", "head_width"} | {
+    "context_length",
+    "vocab_size",
 }
 _RESNET_LORA_TARGETS = r"visual\.(trunk\.)?layer\d\.\d+\.conv\d"
 
@@ -51,14 +56,16 @@ def assembled(
     tower's configuration, which is looked for in `folder`.
     """
     try:
-        _check_layers(config, len(weights), name)
+        _check_sizes(config, len(weights), name)
+        _check_shapes(config, weights, name, folder, text_tower or {})
         network = _network(config, folder, text_tower or {})
         tokenize = _checked_tokenizer(tokenizer, config, network)
     except InputError:
         raise
     except Exception as error:  # a changed configuration fails wherever its values are used
+        configured = f" as {folder / CONFIG} says" if folder else ""
         raise InputError(
-            f"The model {name} can't be loaded: {error}. Its text tower and tokenizer come from "
+            f"The model {name} can't be loaded{configured}: {error}. Its text tower and tokenizer come from "
             f"{folder or tokenizer}; without a network, put the tokenizer's files beside the weights, and the text "
             "tower's config.json into the folder 'text' there"
         ) from error
@@ -77,14 +84,40 @@ def assembled(
     )
 
 
-def _check_layers(config: Mapping[str, Any], weights: int, name: str) -> None:
-    """Refuse more layers than there are weights, before memory is spent on them."""
+def _check_sizes(config: Mapping[str, Any], weights: int, name: str) -> None:
+    """Refuse sizes that are no whole numbers, and more layers than weights, before memory is spent on them."""
+    for place, settings in {"": config, "vision_cfg.": config["vision_cfg"], "text_cfg.": config["text_cfg"]}.items():
+        for key in _SIZES & settings.keys():
+            sizes = settings[key] if isinstance(settings[key], list | tuple) else [settings[key]]
+            if settings[key] is not None and not all(type(size) is int and size > 0 for size in sizes):
+                raise InputError(
+                    f"The model {name} can't be loaded: {place}{key} must be a whole number above 0, not "
+                    f"{settings[key]!r}"
+                )
     for tower in ("vision_cfg", "text_cfg"):
         layers = config[tower].get("layers")
         if isinstance(layers, int) and layers > weights:
             raise InputError(
                 f"The model {name} can't be loaded: {tower} asks for {layers} layers, and there are {weights} weights"
             )
+
+
+def _check_shapes(
+    config: dict[str, Any],
+    weights: dict[str, torch.Tensor],
+    name: str,
+    folder: Path | None,
+    text_tower: Mapping[str, Any],
+) -> None:
+    """Refuse weights of other shapes than the configuration asks for, before memory is spent on those."""
+    try:
+        with torch.device("meta"):
+            shapes = _network(config, folder, text_tower)
+    except (NotImplementedError, RuntimeError) as error:
+        if "meta tensor" not in str(error):
+            raise
+        return  # a tower that computes with values as it is built, which there are none of here
+    check_fit(shapes, _adjusted(shapes, weights), name)
 
 
 def _network(config: dict[str, Any], folder: Path | None, text_tower: Mapping[str, Any]) -> Any:

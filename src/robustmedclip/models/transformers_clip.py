@@ -13,7 +13,7 @@ import transformers
 from torch import nn
 
 from robustmedclip.errors import InputError
-from robustmedclip.models.checkpoints import load_strictly, local_path, read_weights
+from robustmedclip.models.checkpoints import check_fit, load_strictly, local_path, read_weights
 from robustmedclip.models.formats.model_format import HUB
 from robustmedclip.models.formats.transformers import MODEL_TYPES, Transformers
 from robustmedclip.models.interface import VisionLanguageModel
@@ -101,13 +101,13 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
             f"{name} is a model of type {config.get('model_type')!r}; those of transformers that can be evaluated are "
             f"{', '.join(MODEL_TYPES)} (SigLIP 2 of a fixed resolution is of type siglip)"
         )
-    network = _network(folder, name)
-    text, vision = network.config.text_config, network.config.vision_config
-    tokenize = _tokenizer(folder, text.max_position_embeddings, text.vocab_size)
-    preprocess = _preprocessing(folder, config["model_type"], vision.image_size)
     state: dict[str, torch.Tensor] = {}
     for file in [Path(weights)] if weights else _weight_files(folder, model):
         state |= read_weights(file)
+    network = _network(folder, name, state)
+    text, vision = network.config.text_config, network.config.vision_config
+    tokenize = _tokenizer(folder, text.max_position_embeddings, text.vocab_size)
+    preprocess = _preprocessing(folder, config["model_type"], vision.image_size)
     load_strictly(network, state, name)
     towers: Any = Towers(network).requires_grad_(False).eval()
     return VisionLanguageModel(
@@ -121,12 +121,19 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
     )
 
 
-def _network(folder: Path, name: str) -> Any:
-    """The untrained network, in float32."""
+def _network(folder: Path, name: str, weights: Mapping[str, torch.Tensor]) -> Any:
+    """The untrained network, in float32; refused, before memory is spent on it, if the weights don't fit."""
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        for tower in (config.text_config, config.vision_config):
+            if tower.num_hidden_layers > len(weights):
+                raise ValueError(f"it asks for {tower.num_hidden_layers} layers, and there are {len(weights)} weights")
         build: Any = transformers.AutoModel.from_config
+        with torch.device("meta"):
+            check_fit(build(config), weights, name)
         return build(config).float()
+    except InputError:
+        raise
     except Exception as error:  # a changed config.json fails wherever its values are used
         raise InputError(f"The model {name} can't be loaded: {folder / 'config.json'}: {error}") from error
 

@@ -7,7 +7,9 @@ from typing import Any
 from robustmedclip.corruptions.suites import suite
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.io.sources import SOURCES
 from robustmedclip.metrics import METRICS, Metric, metrics_named
+from robustmedclip.models.formats import FORMATS
 from robustmedclip.models.study_switches import STUDY_SWITCHES
 from robustmedclip.plan.methods import method_of, under_protocol
 from robustmedclip.plan.plan import Adaptation, DataSet, Plan, collisions
@@ -21,6 +23,7 @@ from robustmedclip.plan.schema import (
     ModelEntry,
     Procedure,
 )
+from robustmedclip.plugins import name_problem
 
 _REQUIRED = ("data_sets", "corruptions", "templates", "models", "seeds", "baseline")
 _KNOWN = (*dict.fromkeys((*_REQUIRED, *Procedure.model_fields)), "adaptations", "methods", *SETTINGS)
@@ -109,6 +112,7 @@ def _data_set(name: Any, spec: Mapping[str, Any], parameters: Mapping[str, Any],
         problems += _corruption_problems(where, corruptions, str(name), entry)
     if entry is None or corruptions is None:
         return None
+    problems += _type_problems(place, entry, SOURCES, "source")
     problems += _synonym_problems(f"{place}.synonyms", entry)
     if problems:
         return None
@@ -137,6 +141,11 @@ def _data_set(name: Any, spec: Mapping[str, Any], parameters: Mapping[str, Any],
         synonyms={class_name: tuple(others) for class_name, others in entry.synonyms.items()},
         shards=shards,
     )
+
+
+def _type_problems(place: str, entry: DataSetEntry | ModelEntry, known: Mapping[str, str], what: str) -> Iterator[str]:
+    if problem := name_problem(entry.source["type"], known, what):
+        yield f"{place}.source.type: {problem}"
 
 
 def _list_of(corruptions: CorruptionEntry, data_set: str) -> str | None:
@@ -192,6 +201,7 @@ def _synonym_problems(place: str, entry: DataSetEntry) -> Iterator[str]:
 
 def _model(name: Any, spec: Mapping[str, Any], problems: list[str]) -> ModelEntry | None:
     if entry := parsed(ModelEntry, f"models.{name}", spec, problems):
+        problems += _type_problems(f"models.{name}", entry, FORMATS, "model format")
         problems += unknown(f"models.{name}.authors", entry.authors, STUDY_SWITCHES)
     return entry
 

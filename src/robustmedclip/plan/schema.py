@@ -11,6 +11,8 @@ from robustmedclip.images.sets import POOL_SPLITS
 from robustmedclip.phantoms import ANATOMIES, DOMAINS
 from robustmedclip.plan.prompts import template_problems
 
+#: Of a pool of a million images it is one; names of smaller fractions would need exponents.
+SMALLEST_FRACTION = 1e-6
 ORIGIN = ("url", "size", "licence", "citation")
 
 
@@ -40,7 +42,7 @@ def _checked_templates(values: Any) -> Any:
 
 
 def _is_fraction(value: Any) -> bool:
-    return is_number(value) and 0 < value <= 1
+    return is_number(value) and SMALLEST_FRACTION <= value <= 1
 
 
 def _is_count(value: Any) -> bool:
@@ -154,7 +156,7 @@ class AdaptationEntry(BaseModel):
     models: Annotated[tuple[str, ...] | Literal["all"], _names_or_all("model names")]
     fractions: Annotated[
         tuple[float, ...] | None,
-        _or_none("different numbers above 0 and up to 1 (0.1 is 10 %)", lambda value: is_set_of(value, _is_fraction)),
+        _or_none("different numbers from 0.000001 to 1 (0.1 is 10 %)", lambda value: is_set_of(value, _is_fraction)),
     ] = None
 
 

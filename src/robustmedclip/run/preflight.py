@@ -11,6 +11,8 @@ from kedro.pipeline import Pipeline
 
 from robustmedclip.errors import InputError
 from robustmedclip.io.external import is_external
+from robustmedclip.io.sources.source import source_problem
+from robustmedclip.plan import names
 from robustmedclip.plan.names import spoken
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.config import BenchmarkConfigLoader
@@ -82,7 +84,9 @@ def input_problems(
     problems, stored = [], set()
     for name in sorted(pipeline.inputs()):
         dataset = catalog.get(name)
-        if is_external(dataset):
+        if name == names.raw(names.parts(name)[1]) and (problem := source_problem(dataset)):
+            problems.append(f"{spoken(name)}: {problem}")
+        elif is_external(dataset):
             problems += [f"{spoken(name)}: {problem}" for problem in dataset.problems()]
         elif not catalog.exists(name):
             problems.append(f"{spoken(name)} does not exist; the pipeline '{maker_of(name)}' makes it")

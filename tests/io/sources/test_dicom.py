@@ -194,13 +194,18 @@ def report(sop_class: str, **tags) -> io.BytesIO:
         ),
         (dicom(GREY, SOPClassUID=pydicom.uid.RTDoseStorage), "levels are doses"),
         (dicom(GREY, SOPClassUID=pydicom.uid.SegmentationStorage), "pixels are labels"),
+        (
+            dicom(GREY, SOPClassUID=pydicom.uid.EncapsulatedPDFStorage),
+            "'Encapsulated PDF Storage' that holds no picture",
+        ),
+        (dicom(GREY, SOPClassUID=pydicom.uid.BasicTextSRStorage), "'Basic Text SR Storage' that holds no picture"),
+        (dicom(GREY, RescaleSlope="1e30"), r"has the slope 1e\+30: a step of its levels is larger than the window"),
         (dicom(GREY, "PALETTE COLOR"), "brings no palette"),
         (dicom(COLOUR, "YBR_ICT"), "YBR_ICT and not JPEG 2000"),
         (dicom(GREY, PixelData=b""), "without pixels"),
         (dicom(DEEP, bits=12, HighBit=15), "the highest bit 15 of 12"),
         (dicom(GREY, RescaleSlope="0", RescaleIntercept="0"), "slope 0"),
         (dicom(GREY, PresentationLUTShape="INVERSE"), "asks to be shown inverted"),
-        (dicom(GREY, syntax=pydicom.uid.JPEGLSLossless, PixelData=encapsulate([b"\xff\xd8"])), "install a decoder"),
     ],
 )
 def test_what_is_no_picture_is_named_for_what_it_is(file, reason):
@@ -218,3 +223,16 @@ def test_pixels_that_are_not_square_are_remarked():
     for tags in ({"PixelAspectRatio": ["2", "1"]}, {"PixelSpacing": ["0.4", "0.8"]}):
         assert PixelReader().header(dicom(GREY, **tags)).remarks == {reading.NOT_SQUARE}
     assert not PixelReader().header(dicom(GREY, PixelSpacing=["0.4", "0.4"])).remarks
+
+
+def test_a_compression_that_needs_a_decoder_says_which_to_install(monkeypatch):
+    monkeypatch.setattr(pydicom.pixels.decoders.JPEGLSLosslessDecoder, "_available", {})
+    with pytest.raises(ImageFileError, match=r"JPEG-LS Lossless.*install a decoder \(pip install pylibjpeg"):
+        read(dicom(GREY, syntax=pydicom.uid.JPEGLSLossless, PixelData=encapsulate([b"\xff\xd8"])))
+
+
+def test_a_table_of_the_modality_without_entries_stands_for_none():
+    table = Dataset()
+    table.LUTExplanation = "none"
+    file = dicom(DEEP, bits=12, ModalityLUTSequence=Sequence([table]))
+    np.testing.assert_array_equal(read(file), WINDOW.apply(DEEP))

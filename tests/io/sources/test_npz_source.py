@@ -14,6 +14,7 @@ from kedro.io import DatasetError
 from medmnist import INFO
 from released_collections import medmnist_arrays
 
+from robustmedclip.errors import InputError
 from robustmedclip.io import ImageSetDataset, MedMNISTDataset, NpzDataset
 from robustmedclip.pipelines.ingestion.nodes import ingest
 
@@ -170,6 +171,21 @@ def test_a_truncated_file_is_named(tmp_path, keep):
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(DatasetError, match=r"own\.npz is damaged"):
         source.load()
+
+
+def test_training_and_test_images_of_different_sizes_are_said(tmp_path, caplog):
+    arrays = medmnist_arrays("octmnist")
+    ingest(own(tmp_path, arrays).load())
+    assert caplog.text == ""
+    arrays["test_images"] = np.zeros((len(arrays["test_labels"]), 64, 64, 3), np.uint8)
+    ingest(own(tmp_path, arrays).load())
+    assert "train on have 28 x 28 px and 1 channels, those to test on 64 x 64 px and 3 channels" in caplog.text
+
+
+@pytest.mark.parametrize("names", [[0, 1], "ab", {"a": 0}])
+def test_class_names_that_are_no_texts_are_refused(tmp_path, names):
+    with pytest.raises(InputError, match="'mine': class_names must be a list of texts, not .*: quote them"):
+        NpzDataset(name="mine", modality="x", filepath=str(tmp_path), class_names=names)
 
 
 def test_own_arrays_need_classes_and_their_content_is_that_of_the_file(tmp_path):

@@ -117,7 +117,8 @@ def _check_kind(dataset: Any) -> None:
     sop_class = UID(str(dataset.get("SOPClassUID") or ""))
     if sop_class in _NO_PICTURES:
         raise ImageFileError(f"is {_NO_PICTURES[sop_class]}, not a picture")
-    if not dataset.get("Rows"):
+    is_known_and_no_image = sop_class.name != sop_class and "Image" not in sop_class.name
+    if not dataset.get("Rows") or is_known_and_no_image:
         kind = f"of the kind {sop_class.name!r}" if sop_class else "of no stated kind"
         raise ImageFileError(f"is a DICOM file {kind} that holds no picture: leave it out")
 
@@ -160,7 +161,7 @@ def _grey(dataset: Any, window: Window | None) -> np.ndarray:
     if _is_plain(dataset):
         shown = stored
     else:
-        apply = required(window).apply
+        apply = _fitting(required(window), dataset).apply
         shown = blockwise(lambda block: apply(_rescaled(block, dataset)), stored)
     shown = 255 - shown if dataset.PhotometricInterpretation == "MONOCHROME1" else shown
     return shown if padded is None else np.where(padded, np.uint8(0), shown)
@@ -169,12 +170,29 @@ def _grey(dataset: Any, window: Window | None) -> np.ndarray:
 def _is_plain(dataset: Any) -> bool:
     """Whether the stored levels are those to show, from 0 to 255."""
     eight = int(dataset.BitsStored) == int(dataset.BitsAllocated) == 8 and int(dataset.PixelRepresentation) == 0
-    return eight and not dataset.get("ModalityLUTSequence") and _rescale(dataset) == (1, 0)
+    return eight and not _has_table(dataset) and _rescale(dataset) == (1, 0)
+
+
+def _has_table(dataset: Any) -> bool:
+    """Whether levels go through a table of the modality; one without entries stands for none."""
+    tables = dataset.get("ModalityLUTSequence") or ()
+    return any(table.get("LUTDescriptor") and table.get("LUTData") for table in tables)
+
+
+def _fitting(window: Window, dataset: Any) -> Window:
+    """The window; raises ``ImageFileError`` if it is narrower than a step between two levels: all is black or white."""
+    slope = abs(_rescale(dataset)[0])
+    if not _has_table(dataset) and slope > window.high - window.low:
+        raise ImageFileError(
+            f"has the slope {slope:g}: a step of its levels is larger than the window, from {window.low:g} to "
+            f"{window.high:g}, so that it would be black and white alone"
+        )
+    return window
 
 
 def _rescaled(stored: np.ndarray, dataset: Any) -> np.ndarray:
     """Levels after the modality's table, or slope and intercept."""
-    if dataset.get("ModalityLUTSequence"):
+    if _has_table(dataset):
         from pydicom.pixels.processing import apply_modality_lut
 
         return apply_modality_lut(stored, dataset)

@@ -64,6 +64,13 @@ def is_source(entry: object) -> TypeGuard[Source]:
     return isinstance(entry, Source)
 
 
+def source_problem(entry: object) -> str | None:
+    """What an entry lacks to be a source of images, if it is none."""
+    lacking = [name for name in dir(Source) if not name.startswith("_") and not hasattr(entry, name)]
+    kind = f"{type(entry).__module__}.{type(entry).__qualname__}"
+    return f"{kind} is no source of images: it lacks {', '.join(lacking)}" if lacking else None
+
+
 class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
     """A read-only collection of labelled images; loads ``{split: ImageSet}``.
 
@@ -101,6 +108,8 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
     ):
         self._protocol, path = get_protocol_and_path(filepath)
         self._fs = fsspec.filesystem(self._protocol, **(credentials or {}), **(fs_args or {}))
+        if class_names is not None and not _are_names(class_names):
+            raise InputError(f"Data set '{name}': class_names must be a list of texts, not {class_names!r}: quote them")
         self._name, self._modality, self._class_names = name, modality, class_names
         self._origin = dict(origin or {})
         self._path = PurePosixPath(os.path.abspath(path) if self._protocol == "file" else path)
@@ -215,6 +224,10 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             )
             for split, (images, labels, sample_ids) in parts.items()
         }
+
+
+def _are_names(class_names: object) -> bool:
+    return isinstance(class_names, list | tuple) and all(isinstance(name, str) for name in class_names)
 
 
 def _stamp(info: Mapping[str, Any]) -> str:

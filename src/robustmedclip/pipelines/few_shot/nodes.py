@@ -1,12 +1,15 @@
 """Nodes of the few-shot sampling."""
 
 import hashlib
+import logging
 
 import numpy as np
 import pandas as pd
 
-from robustmedclip.errors import InputError
+from robustmedclip.errors import InputError, first_ten
 from robustmedclip.images.sets import ImageSet
+
+logger = logging.getLogger(__name__)
 
 
 def draw_few_shots(
@@ -29,7 +32,7 @@ def draw_few_shots(
     InputError
         If a pool has no image left of a class, or for validation, where that is `validated`.
     """
-    rows = []
+    rows, scarce = [], []
     for pool in pools:
         leaked = set(duplicates["pool_sample"][duplicates["pool_set"] == pool.name])
         for label, class_name in enumerate(pool.class_names):
@@ -44,6 +47,8 @@ def draw_few_shots(
                     "or leave one of the data sets out of the plan."
                 )
             shots = max(1, round(fraction * len(ids)))
+            if shots > fraction * len(ids) + 0.5:
+                scarce.append(f"{class_name} of {pool.name} ({len(ids)} images)")
             held_out = min(shots, len(ids) - shots)
             rows += [(pool.name, "training", class_name, sample_id) for sample_id in ids[:shots]]
             rows += [(pool.name, "validation", class_name, sample_id) for sample_id in ids[len(ids) - held_out :]]
@@ -52,6 +57,10 @@ def draw_few_shots(
                 f"Data set '{pool.name}': with a few-shot fraction of {fraction:g} no image of the training "
                 "pool is left for validation; choose a smaller one."
             )
+    if scarce:
+        logger.warning(
+            "A fraction of %g is less than half an image of %s: one image of each is drawn", fraction, first_ten(scarce)
+        )
     return pd.DataFrame(rows, columns=["data_set", "role", "class_name", "sample_id"])
 
 

@@ -53,6 +53,14 @@ def ingest(splits: dict[str, ImageSet], pool_splits: Sequence[str] = POOL_SPLITS
             test.name,
             ", ".join(map(repr, absent)),
         )
+    if pool.images.shape[1:] != test.images.shape[1:]:
+        logger.warning(
+            "Data set '%s': the images to train on have %d x %d px and %d channels, those to test on %d x %d px and %d "
+            "channels: they differ in sharpness or colour, whatever they show. Save them alike",
+            test.name,
+            *pool.images.shape[1:],
+            *test.images.shape[1:],
+        )
     return checked_levels(pool), checked_levels(test)
 
 
