@@ -83,3 +83,11 @@ def test_a_batch_equals_its_images_and_is_not_modified():
 def test_an_unknown_setting_is_refused(field, value):
     with pytest.raises(ValueError, match=f"{field} is '{value}'; known are"):
         Preprocessing((32, 32), MEAN, STD, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [((123.7, 116.3, 103.5), (58.4, 57.1, 57.4)), (MEAN, (1e-30,) * 3), ((116.3,) * 3, STD)]
+)
+def test_means_and_deviations_on_another_scale_are_refused(mean, std):
+    with pytest.raises(ValueError, match="they are of levels from 0 to 1: divide those of levels from 0 to 255 by 255"):
+        Preprocessing((32, 32), mean, std)

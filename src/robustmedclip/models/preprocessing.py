@@ -21,6 +21,11 @@ RESIZE_MODES = ("shortest", "longest", "squash", "pad")
 _LUMINANCE = (19595, 38470, 7471)
 
 
+#: Bounds of mean and standard deviation of levels from 0 to 1; the smallest is below 0.2 / 255, as where levels are not
+#: scaled.
+_SMALLEST, _LARGEST = 1e-4, 4
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How a model wants its images.
@@ -68,6 +73,11 @@ class Preprocessing:
             raise ValueError(f"fill_color is {self.fill_color!r}; it is a level of grey, from 0 to 255")
         if min(self.std) <= 0:
             raise ValueError(f"std is {self.std}; a standard deviation is above 0")
+        if max(map(abs, self.mean)) > _LARGEST or not _SMALLEST <= min(self.std) <= max(self.std) <= _LARGEST:
+            raise ValueError(
+                f"mean is {self.mean} and std {self.std}; they are of levels from 0 to 1: divide those of levels "
+                "from 0 to 255 by 255"
+            )
 
     def __call__(self, images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
         """Turn uint8 images ``(N, H, W, 1 or 3)`` into model input, float32 ``(N, 3, *size)``, channels last."""

@@ -27,9 +27,17 @@ from robustmedclip.plugins import name_problem
 
 _REQUIRED = ("data_sets", "corruptions", "templates", "models", "seeds", "baseline")
 _KNOWN = (*dict.fromkeys((*_REQUIRED, *Procedure.model_fields)), "adaptations", "methods", *SETTINGS)
+#: What the plan fills in of a source, and where it is said.
+_FILLED_IN = {
+    "name": "the data set's name is its key: leave it out",
+    "modality": "it is said beside 'source': leave it out there",
+    "class_names": "they are 'classes', beside 'source'",
+    "origin": "it is said beside 'source': move it there",
+}
 #: Parameters of earlier releases, and what stands in their place.
 _REMOVED = {"check_only": "it is a command now: kedro check"}
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+#: Names become names of files, several of them joined.
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def read_plan(parameters: Mapping[str, Any]) -> Plan:
@@ -89,7 +97,7 @@ def refuse_shapes(parameters: Mapping[str, Any], missing: Sequence[str], problem
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "all":
             problems.append(
                 f"{key}.{name}: a name starts with a lower-case letter, goes on with such letters, digits and "
-                "underscores, and is not 'all'"
+                "underscores, has at most 64, and is not 'all'"
             )
         if not isinstance(spec, Mapping):
             problems.append(f"{key}.{name}: expected settings, found {shown(spec)}")
@@ -113,6 +121,7 @@ def _data_set(name: Any, spec: Mapping[str, Any], parameters: Mapping[str, Any],
     if entry is None or corruptions is None:
         return None
     problems += _type_problems(place, entry, SOURCES, "source")
+    problems += [f"{place}.source.{key}: {instead}" for key, instead in _FILLED_IN.items() if key in entry.source]
     problems += _synonym_problems(f"{place}.synonyms", entry)
     if problems:
         return None

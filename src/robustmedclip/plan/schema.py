@@ -49,6 +49,10 @@ def _is_count(value: Any) -> bool:
     return is_number(value, int) and value >= 1
 
 
+def _are_class_names(value: Any) -> bool:
+    return is_set_of(value, is_text) and len(value) > 1 and all(name == name.strip() for name in value)
+
+
 def _is_label(value: Any) -> bool:
     return type(value) is int and value >= 0
 
@@ -128,7 +132,7 @@ class DataSetEntry(Entry):
     ] = None
     classes: Annotated[
         tuple[str, ...] | None,
-        _or_none("at least two different class names", lambda value: is_set_of(value, is_text) and len(value) > 1),
+        _or_none("at least two different class names, without space around them", _are_class_names),
     ] = None
     synonyms: Annotated[
         Mapping[str, Any], expected("class names mapped to lists of names", lambda value: isinstance(value, Mapping))

@@ -12,7 +12,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from robustmedclip.io.sources import dicom as reading
-from robustmedclip.io.sources.levels import ImageFileError, Window
+from robustmedclip.io.sources.levels import NOT_SQUARE, ImageFileError, Window
 from robustmedclip.io.sources.pixels import PixelReader
 
 RNG = np.random.default_rng(0)
@@ -221,7 +221,7 @@ def test_a_window_in_the_file_is_never_applied():
 
 def test_pixels_that_are_not_square_are_remarked():
     for tags in ({"PixelAspectRatio": ["2", "1"]}, {"PixelSpacing": ["0.4", "0.8"]}):
-        assert PixelReader().header(dicom(GREY, **tags)).remarks == {reading.NOT_SQUARE}
+        assert PixelReader().header(dicom(GREY, **tags)).remarks == {NOT_SQUARE}
     assert not PixelReader().header(dicom(GREY, PixelSpacing=["0.4", "0.4"])).remarks
 
 

@@ -10,7 +10,7 @@ from image_files import picture
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from robustmedclip.io.sources import pictures
-from robustmedclip.io.sources.levels import ImageFileError, Window
+from robustmedclip.io.sources.levels import NOT_SQUARE, ImageFileError, Window
 from robustmedclip.io.sources.pixels import PixelReader
 
 RNG = np.random.default_rng(0)
@@ -211,3 +211,10 @@ def test_one_bit_and_white_as_low_are_levels_of_black_and_white():
 def test_what_is_refused_says_what_to_do(file, reason):
     with pytest.raises(ImageFileError, match=reason):
         PixelReader(window=Window(0, 4095)).pixels(file)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_pixels_that_are_not_square_are_said(kind):
+    pixels = np.zeros((8, 8), np.uint8)
+    assert PixelReader().header(picture(pixels, kind, dpi=(204, 98))).remarks == {NOT_SQUARE}
+    assert PixelReader().header(picture(pixels, kind, dpi=(300, 300))).remarks == frozenset()

@@ -7,9 +7,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from robustmedclip.io.sources.levels import Header, ImageFileError, Window, blockwise, check_size, required
+from robustmedclip.io.sources.levels import NOT_SQUARE, Header, ImageFileError, Window, blockwise, check_size, required
 
-NOT_SQUARE = "have pixels that are not square: taken as if they were"
 PADDED = "name a padding value: its pixels are shown as black"
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")

@@ -7,6 +7,7 @@ import numpy as np
 
 #: Larger images are refused before anything is allocated.
 LARGEST_PIXELS = 2**25
+NOT_SQUARE = "have pixels that are not square: taken as if they were"
 _BLOCK = 2**20
 
 

@@ -10,7 +10,15 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
-from robustmedclip.io.sources.levels import Header, ImageFileError, Window, blockwise, check_size, required
+from robustmedclip.io.sources.levels import (
+    NOT_SQUARE,
+    Header,
+    ImageFileError,
+    Window,
+    blockwise,
+    check_size,
+    required,
+)
 
 Conversion = Callable[[Image.Image], Image.Image]
 
@@ -27,6 +35,7 @@ _MIN_IS_WHITE, _SIGNED = 0, 2
 _SRGB_GAMMA = 1 / 2.2
 _SAME_GAMMA = 0.05  # as libpng: smaller differences don't show
 _SAME_LEVELS = 3
+_SAME_SIDES = 0.01
 
 
 def header(file: BinaryIO, window: Window | None) -> Header:
@@ -39,6 +48,7 @@ def header(file: BinaryIO, window: Window | None) -> Header:
         remarks = {
             TRANSPARENT: image.has_transparency_data,
             TURNED: orientation != 1,
+            NOT_SQUARE: not _is_square(image),
             PROFILED: image.mode not in _DEEP_GREY and _to_srgb(image) is not None,
         }
         grey = image.mode in (*_DEEP_GREY, *_GREY)
@@ -85,6 +95,12 @@ def _check_tiff(image: TiffImageFile, deep: bool) -> None:
         raise ImageFileError("shows low levels as white: invert it, so that they are black")
     if not deep and _SIGNED in np.atleast_1d(image.tag_v2.get(_SAMPLE_FORMAT, 1)):
         raise ImageFileError("holds signed levels: convert it to levels from 0 to 255")
+
+
+def _is_square(image: Image.Image) -> bool:
+    """Whether pixels are as wide as high, by the densities that a file states."""
+    across, down = map(float, image.info.get("dpi") or image.info.get("jfif_density") or (1, 1))
+    return min(across, down) <= 0 or abs(across / down - 1) < _SAME_SIDES
 
 
 def _unturned_size(image: Image.Image) -> tuple[int, int]:
