@@ -5,7 +5,7 @@ import pytest
 import torch
 from acquired import images_for
 
-from robustmedclip.corruptions import corrupt, suite
+from robustmedclip.corruptions import corrupt, corrupted_batches, suite
 from robustmedclip.corruptions.kernels.kernel import device_form
 
 CORRUPTIONS = suite("acquisition-c").corruptions()
@@ -43,3 +43,16 @@ def test_within_a_grey_level_of_the_cpu_alone_and_in_a_batch(name, device):
         assert difference.mean() < 0.01
         alone = corrupt(images[1:2], name, sample_ids=ids[1:2], device=device, **how)
         np.testing.assert_array_equal(alone[0], there[1])
+
+
+@pytest.mark.parametrize("name", ["quantum_noise", "low_dose", "motion", "air_bubbles", "jpeg2000"])
+def test_eight_workers_give_the_bytes_of_one_in_any_order(name, monkeypatch):
+    images = np.repeat(images_for(CORRUPTIONS[name], 192)[:1], 20, axis=0)
+    ids = np.array([f"image {index}" for index in range(20)])
+    settings = {"suite": "acquisition-c", "dataset": "own", "seed": 3}
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    order = np.random.default_rng(0).permutation(20)
+    made = np.concatenate(list(corrupted_batches(images, ids[order], 16, name, 2, **settings)))
+    for row in (0, 7, 19):
+        alone = corrupt(images[:1], name, 2, sample_ids=[ids[order[row]]], **settings)
+        np.testing.assert_array_equal(made[row], alone[0])

@@ -71,16 +71,23 @@ class Report:
     """What the reporting stage makes of logits."""
 
     def __init__(
-        self, runs: list[Logits], scores=metrics_named(), releases=None, seen=("contrast",), shots=(), **scoring
+        self,
+        runs: list[Logits],
+        scores=metrics_named(),
+        releases=None,
+        seen=("contrast",),
+        shots=(),
+        levels=None,
+        **scoring,
     ):
+        judged = {} if levels is None else {"levels": levels}
         cards = {
             f"card-{name}": {"name": name, "synthetic": False, "release": (releases or {}).get(name)}
             for name in dict.fromkeys(run.data_set for run in runs)
         }
-        entries = {f"logits-{run.model}_s{run.attributes['seed']}-{run.data_set}": run for run in runs} | cards
+        entries = {f"logits-{run.model}_s{run.attributes['seed']}-{run.data_set}": run for run in runs} | cards | judged
         settings = {"baseline": "base", "collections": {}, "references": {}, "seen": seen} | scoring
-        scored = nodes.compute_metrics(metrics=scores, **settings, **entries)
-        self.metrics, resamples, self.seed_metrics, missing = scored
+        self.metrics, resamples, self.seed_metrics = nodes.compute_metrics(metrics=scores, **settings, **entries)
         self.comparisons = nodes.compare_pairs(self.metrics, resamples)
         compared = {"metrics": self.metrics, "comparisons": self.comparisons}
         fractions = {f"k{100 * fraction:g}_s0": fraction for fraction in shots or [0.1]}
@@ -91,7 +98,7 @@ class Report:
             validating=["lora"],
             **compared | {"mce_resamples": resamples} | drawn,
         )
-        tables = compared | {"leaderboard": self.leaderboard, "missing_cells": missing}
+        tables = compared | {"leaderboard": self.leaderboard}
         setting = Setting("base", scores, ("medimeta-c",), seen, "authors (clip: normalised_twice)")
         files = nodes.write_tables(**tables, setting=setting)
         self.files = {name: content.decode() for name, content in files.items()}
@@ -102,6 +109,7 @@ class Report:
             told = (
                 tables
                 | cards
+                | judged
                 | {"duplicates": duplicates, "parameters": {"evaluation": {"precision": "float32"}} | parameters}
             )
             return nodes.write_report(setting=setting, few_shot_labels={}, **told)
@@ -115,6 +123,46 @@ class Report:
 @pytest.fixture(scope="module")
 def report() -> Report:
     return Report(logits(), collections={"blood": "first", "oct": "first"})
+
+
+def judged_levels() -> pd.DataFrame:
+    """The levels of the blur of two data sets; those from severity 4 on are extreme."""
+    rows = [
+        {
+            "data_set": data_set,
+            "corruption": "blur",
+            "severity": severity,
+            "ssim": 1 - severity / 10,
+            "value": str(severity),
+            "source": "a paper",
+            "band": "realistic" if severity < 4 else "extreme",
+            "band_source": "clinicians: 3 of 4 answers accept" if data_set == "oct" else "ours: SSIM of 0.75 and above",
+            "outside": data_set == "blood" and severity == 3,
+        }
+        for data_set in ("blood", "oct")
+        for severity in range(1, 6)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_extreme_levels_stand_beside_the_average_of_the_realistic_ones(report):
+    judged = Report(logits(), levels=judged_levels(), collections={"blood": "first", "oct": "first"})
+    board, plain = (each.leaderboard.set_index("model") for each in (judged, report))
+    assert not [column for column in plain if "extreme" in column]
+    assert (board["corrupted_error"] < plain["corrupted_error"]).all()
+    assert (board["error_extreme"] > board["corrupted_error"]).all()
+    assert board.loc["base", ["mce", "mce_extreme"]].tolist() == [100, 100]
+    assert "mCE, extreme levels" in judged.text
+    assert "mCE, extreme levels" not in report.text
+
+
+def test_the_report_says_who_calls_a_level_realistic_and_warns_of_those_that_are_not():
+    text = Report(logits(), levels=judged_levels()).text
+    assert "of the 6 of 10 levels that could come from a scanner; the 4 extreme ones" in text
+    assert "Clinicians say so of 5 levels" in text
+    assert "**Levels outside their band:**" in text
+    assert "blood (blur 3: 0.70)" in text
+    assert re.search(r"\| oct +\| blur +\| 1, 2, 3 +\| clinicians: 3 of 4 answers accept", text)
 
 
 def test_the_leaderboard_says_how_sure_it_is(report):

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from robustmedclip.errors import first_ten
 from robustmedclip.images.conditions import CLEAN
 from robustmedclip.metrics import Metric, derived, operating_range, overall
 from robustmedclip.metrics.runs import ALL
@@ -37,7 +36,6 @@ def report_tables(
     baseline: str,
     scores: Sequence[Metric],
     tolerated_points: float,
-    missing_cells: pd.DataFrame,
 ) -> dict[str, Table]:
     """Every table of the report by name, but those that would be empty.
 
@@ -52,13 +50,11 @@ def report_tables(
         What `metrics` was scored by; each says which table it stands in.
     tolerated_points : float
         By how many percentage points the error may rise before a model no longer holds.
-    missing_cells : DataFrame
-        ``model`` and ``data_set`` of logits that are missing; the caption of the leaderboard names them.
     """
     models = board["model"].tolist()
     tables = {
         "leaderboard": Table(
-            f"Leaderboard, averages over data sets. In mCE, {baseline} is 100{_without(missing_cells)}",
+            f"Leaderboard, averages over data sets. In mCE, {baseline} is 100",
             board,
             readable_leaderboard(board, scores),
         ),
@@ -76,18 +72,6 @@ def report_tables(
         **_balanced_error_tables(metrics, models),
     }
     return {name: table for name, table in tables.items() if len(table.numbers)}
-
-
-def _without(missing_cells: pd.DataFrame) -> str:
-    """The end of a caption of a table that lacks cells."""
-    if missing_cells.empty:
-        return ""
-    return f". Incomplete: there is no result of {first_ten(spoken_cells(missing_cells))}"
-
-
-def spoken_cells(cells: pd.DataFrame) -> list[str]:
-    """Models and data sets, as people say them."""
-    return [f"{cell.model} on {cell.data_set}" for cell in cells.itertuples()]
 
 
 def comparison_table(comparisons: pd.DataFrame, of: str | None = None) -> Table:
