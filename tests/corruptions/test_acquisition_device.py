@@ -52,7 +52,7 @@ def test_eight_workers_give_the_bytes_of_one_in_any_order(name, monkeypatch):
     settings = {"suite": "acquisition-c", "dataset": "own", "seed": 3}
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
     order = np.random.default_rng(0).permutation(20)
-    made = np.concatenate(list(corrupted_batches(images, ids[order], 16, name, 2, **settings)))
+    batches = np.concatenate(list(corrupted_batches(images, ids[order], 16, name, 2, **settings)))
     for row in (0, 7, 19):
         alone = corrupt(images[:1], name, 2, sample_ids=[ids[order[row]]], **settings)
-        np.testing.assert_array_equal(made[row], alone[0])
+        np.testing.assert_array_equal(batches[row], alone[0])

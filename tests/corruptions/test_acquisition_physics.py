@@ -21,7 +21,7 @@ def flat(level: int, side: int = 224, channels: int = 1) -> np.ndarray:
     return np.full((side, side, channels), level, np.uint8)
 
 
-def made(image: np.ndarray, name: str, severity: int) -> np.ndarray:
+def corrupted(image: np.ndarray, name: str, severity: int) -> np.ndarray:
     return corrupt(image[None], name, severity, suite="acquisition-c", seed=0)[0]
 
 
@@ -47,7 +47,7 @@ def test_noise_of_the_counts_is_that_of_a_poisson():
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_a_flat_field_stays_flat_under_scatter(severity):
-    scattered = made(flat(100), "scatter", severity)
+    scattered = corrupted(flat(100), "scatter", severity)
     assert np.ptp(scattered) == 0
     assert scattered[0, 0, 0] == round(100 * (1 + (0.05, 0.10, 0.15, 0.22, 0.30)[severity - 1]))
 
@@ -64,7 +64,7 @@ def test_scatter_spreads_by_30_pixels():
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_window_errors_are_linear_between_the_ends_of_the_window(severity):
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 28, axis=0)
-    shown = made(ramp, "window_error", severity)[0, :, 0].astype(float)
+    shown = corrupted(ramp, "window_error", severity)[0, :, 0].astype(float)
     inside = (shown > 0) & (shown < 255)
     slope, _, correlation, _, _ = stats.linregress(np.arange(256)[inside], shown[inside])
     assert slope == pytest.approx(1 / (1 - severity / 20), rel=0.005)
@@ -72,20 +72,20 @@ def test_window_errors_are_linear_between_the_ends_of_the_window(severity):
 
 
 def test_grid_lines_darken_every_fourth_row():
-    lines = made(flat(200), "grid_lines", 5)[:, 0, 0]
+    lines = corrupted(flat(200), "grid_lines", 5)[:, 0, 0]
     assert set(lines[::4]) == {156}
     assert set(np.delete(lines, np.s_[::4])) == {200}
 
 
 @pytest.mark.parametrize(("severity", "factor"), [(1, 0.85), (5, 0.25)])
 def test_underexposure_scales(severity, factor):
-    assert set(np.unique(made(flat(100), "underexposure", severity))) == {round(100 * factor)}
+    assert set(np.unique(corrupted(flat(100), "underexposure", severity))) == {round(100 * factor)}
 
 
 def test_collimation_leaves_the_field_and_unexposed_film_around_it():
     image = np.random.default_rng(0).integers(0, 200, (224, 224, 1), np.uint8)
     for severity, most in enumerate(VALUES["collimation"], start=1):
-        collimated = made(image, "collimation", severity)
+        collimated = corrupted(image, "collimation", severity)
         outside = (collimated == 250).mean()  # 0.98 of white
         assert outside < 4 * most + 0.05
         margin = int(224 * (most + 0.03)) + 2
@@ -94,7 +94,7 @@ def test_collimation_leaves_the_field_and_unexposed_film_around_it():
 
 
 def test_attenuation_is_exponential_in_the_distance_from_the_probe():
-    weakened = made(flat(255), "depth_attenuation", 3)[:, 112, 0] / 255
+    weakened = corrupted(flat(255), "depth_attenuation", 3)[:, 112, 0] / 255
     slope = stats.linregress((np.arange(224) + 0.5) / 224, np.log(weakened)).slope
     assert slope == pytest.approx(-1.8, rel=0.01)
 
@@ -119,7 +119,7 @@ def test_speckle_of_ultrasound_has_a_rayleigh_distribution_and_a_size():
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_speckle_of_oct_is_lognormal_with_the_published_sigma(severity):
     sigma = (0.08, 0.15, 0.25, 0.35, 0.50)[severity - 1]
-    logarithm = np.log(made(flat(60), "lognormal_speckle", severity) / 60)
+    logarithm = np.log(corrupted(flat(60), "lognormal_speckle", severity) / 60)
     middle = logarithm[np.abs(logarithm + sigma**2 / 2) < 3 * sigma]
     assert middle.mean() == pytest.approx(-(sigma**2) / 2, abs=0.01 * sigma + 0.002)
     assert middle.std() == pytest.approx(0.9866 * sigma, rel=0.02)  # of a normal cut off at 3 sigma
@@ -135,7 +135,7 @@ def test_blinks_are_runs_of_a_scans_of_2_to_5_percent(severity, count):
 
 def test_vessels_shade_the_published_fraction_of_the_width():
     for severity, width in ((1, 0.03), (5, 0.18)):
-        image = made(flat(200), "vessel_shadow", severity)[0, :, 0]
+        image = corrupted(flat(200), "vessel_shadow", severity)[0, :, 0]
         assert (image < 125).mean() <= width + 3 / 224
         assert (image < 125).mean() > 0.4 * width
 
@@ -199,7 +199,7 @@ def energy(image: np.ndarray) -> float:
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_motion_keeps_the_energy_of_k_space(severity):
     image = (head(96) * 0.6).astype(np.uint8)
-    assert energy(made(image, "motion", severity)) == pytest.approx(energy(image), rel=0.003)
+    assert energy(corrupted(image, "motion", severity)) == pytest.approx(energy(image), rel=0.003)
 
 
 def test_motion_moves_the_published_fraction_of_the_lines_by_up_to_the_published_distance():
@@ -250,7 +250,7 @@ def test_jpeg_2000_hits_the_ratio(side, channels):
 
 def test_text_and_calipers_are_written_and_the_rest_is_left():
     image = flat(100)
-    written = [made(image, "burnt_in_text", severity) for severity in SEVERITIES]
+    written = [corrupted(image, "burnt_in_text", severity) for severity in SEVERITIES]
     covered = [(picture != 100).mean() for picture in written]
     assert covered == sorted(covered)
     assert 0 < covered[0] < 0.05 < covered[4] < 0.3
@@ -258,5 +258,5 @@ def test_text_and_calipers_are_written_and_the_rest_is_left():
 
 def test_a_photograph_of_a_screen_is_tilted_by_up_to_the_published_fraction():
     for severity, tilt in ((2, 0.05), (4, 0.15)):
-        dark = (made(flat(255), "screen_photo", severity) < 10).mean()
+        dark = (corrupted(flat(255), "screen_photo", severity) < 10).mean()
         assert 0 < dark < 4 * tilt

@@ -37,6 +37,8 @@ class Setting:
         The protocol, and what of the study's code is in use.
     tolerated_points : float
         By how many percentage points the error may rise before a model no longer holds.
+    on_the_fly : bool
+        Whether some corrupted images are not stored, but made beside the model.
     """
 
     baseline: str
@@ -47,6 +49,7 @@ class Setting:
     related: Mapping[str, Sequence[str]] = field(default_factory=dict)
     adaptations: tuple[Mapping[str, str], ...] = ()
     tolerated_points: float = 5.0
+    on_the_fly: bool = False
 
 
 @dataclass(frozen=True)
@@ -249,11 +252,13 @@ _PRECISIONS = {
     "auto": "Images were encoded in bfloat16 where the hardware is faster with it, else in float32; "
     "the page says in which.",
 }
+#: What a GPU changes of images that are not stored.
+_ON_THE_FLY = " Corrupted images are made beside the models: a GPU changes some of their grey levels by one."
 
 
 def _introduction(board: pd.DataFrame, data_sets: int, setting: Setting, precision: str) -> list[Note]:
     return [
-        Note("Protocol:", f"{setting.protocol}. {_PRECISIONS[precision]}"),
+        Note("Protocol:", f"{setting.protocol}. {_PRECISIONS[precision]}{_ON_THE_FLY if setting.on_the_fly else ''}"),
         Note(
             "",
             f"Models: {len(board)}; data sets: {data_sets}. Errors are of clean images and under the corruptions of "

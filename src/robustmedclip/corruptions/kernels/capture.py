@@ -62,7 +62,7 @@ def burnt_in_text(image: np.ndarray, draws: Draws, items: tuple[int, int]) -> np
     """
     lines, calipers = items
     height, width = reference_grid(image)
-    ink, edge = (np.zeros((height, width), np.uint8) for _ in range(2))
+    ink = np.zeros((height, width), np.uint8)
     for index in range(lines):
         text = _WORDS[draws.integer(0, len(_WORDS) - 1)]
         size = draws.integer(34, 46) / 100
@@ -70,8 +70,8 @@ def burnt_in_text(image: np.ndarray, draws: Draws, items: tuple[int, int]) -> np
         left = _MARGIN if draws.integer(0, 1) else max(_MARGIN, width - _MARGIN - length)
         row = index // 2 * (tall + 6) + _MARGIN
         place = (left, row + tall if index % 2 == 0 else height - row - 2)
-        cv2.putText(edge, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, 255, 3, cv2.LINE_AA)
         cv2.putText(ink, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, 255, 1, cv2.LINE_AA)
+    edge = cv2.dilate(ink, np.ones((3, 3), np.uint8))
     for _ in range(calipers):
         _draw_caliper(ink, draws)
     written = image * (1 - resized(edge.astype(np.float32), image)[..., None] / 255)

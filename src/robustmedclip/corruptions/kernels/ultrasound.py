@@ -67,7 +67,7 @@ def gain_error(xp: Any, image: Any, grid: Grid, decibels: float) -> Any:
 
     Where it is nearly black, there are none.
     """
-    return image + decibels / DYNAMIC_RANGE * xp.clip(image * 10, 0, 1)
+    return image + decibels / DYNAMIC_RANGE * xp.clip(image * 5, 0, 1)
 
 
 def _interface(draws: Draws, strength: float, shape: tuple[int, ...]) -> tuple[float, ...]:

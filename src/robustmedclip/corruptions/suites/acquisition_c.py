@@ -90,7 +90,7 @@ CORRUPTIONS: dict[str, Corruption] = {
     # weight of the speckle
     "rayleigh_speckle": _corruption(ultrasound.rayleigh_speckle, (0.06, 0.105, 0.15, 0.20, 0.25), OURS, _US, 3),
     # dB
-    "gain_error": _corruption(ultrasound.gain_error, (5, 7.7, 10, 12.2, 14.5), OURS, _US, 3),
+    "gain_error": _corruption(ultrasound.gain_error, (6, 9, 12, 15, 18), OURS, _US, 3),
     "reverberation": _corruption(ultrasound.reverberation, (0.12, 0.18, 0.25, 0.35, 0.45), MEDFM, _US, 5),
     # sigma of the logarithm
     "lognormal_speckle": _corruption(retina.lognormal_speckle, (0.08, 0.15, 0.25, 0.35, 0.50), MEDFM, _OCT, 3),

@@ -44,6 +44,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         related=plan.related_corruptions,
         adaptations=_adaptations(plan),
         tolerated_points=plan.tolerated_points,
+        on_the_fly=any(data_set.storage == "on_the_fly" for data_set in plan.data_sets),
     )
     figures = ["severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage", "figures"]
     stage_node = partial(Node, namespace="reporting")
