@@ -12,6 +12,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Node, Pipeline
 from model_sources import open_clip_dataset
 
+from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.pipeline_registry import pipelines_of
 from robustmedclip.pipelines import evaluation
 from robustmedclip.run.catalog import FingerprintedCatalog
@@ -44,7 +45,11 @@ def test_the_six_stages_and_what_is_made_of_them(pipelines):
 
 def test_the_calibration_begins_with_the_sources_and_is_part_of_a_benchmark_whose_suite_has_bands(context, pipelines):
     plan = context.config_loader.plan
-    judged = replace(plan, data_sets=tuple(replace(each, suite="acquisition-c") for each in plan.data_sets))
+    conditions = (CLEAN, Condition("jpeg2000", 1))
+    judged = replace(
+        plan,
+        data_sets=tuple(replace(each, suite="acquisition-c", conditions=conditions) for each in plan.data_sets),
+    )
     assert {node.namespace.split(".")[0] for node in pipelines["calibration"].nodes} == {"ingestion", "calibration"}
     assert pipelines["calibration"].inputs() >= {"ratings", "raw-phantom_oct", "model-phantom_vit"}
     with_bands = pipelines_of(judged, [])["benchmark"]
