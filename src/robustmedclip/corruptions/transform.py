@@ -1,7 +1,7 @@
 """Corruptions drawn at random, for training augmentation."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,12 @@ class RandomCorruption:
         """Families of the corruptions that are drawn from."""
         known = suite(self.suite).corruptions(self.dataset)
         return frozenset(known[name].family for name in self.names or ())
+
+    def without(self, names: Collection[str], families: Collection[str]) -> "RandomCorruption | None":
+        """The same without some corruptions and families; None if nothing is left to draw from."""
+        known = suite(self.suite).corruptions(self.dataset)
+        left = [name for name in self.names or () if name not in names and known[name].family not in families]
+        return replace(self, names=left) if left else None
 
     def __call__(self, image: Any) -> Any:
         """Corrupt one image, or leave it as it is.

@@ -3,7 +3,7 @@
 The plan alone decides the fan-out. It is made once a session, by :func:`robustmedclip.plan.reading.read_plan`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise, starmap
@@ -133,6 +133,9 @@ class Plan:
         One tuning per seed; a seed draws the few-shot images and the initial weights.
     baseline : str
         The model whose errors are 100 in every relative metric.
+    held_out : str
+        What of the scored corruptions no adaptation knows: ``none``, of nothing; ``name``, none of them is trained on;
+        ``family``, nor is any other of their families, and no guard that was designed for one of those is used.
     protocol : str
         ``fixed``, the right way; or ``authors``: as the study's code does it, to compare with its published numbers.
     switches : mapping
@@ -154,6 +157,7 @@ class Plan:
     adaptations: tuple[Adaptation, ...]
     seeds: tuple[int, ...]
     baseline: str
+    held_out: str = "none"
     protocol: str = "fixed"
     switches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pool: tuple[str, ...] = POOL_SPLITS
@@ -180,15 +184,9 @@ class Plan:
     @cached_property
     def related_corruptions(self) -> Mapping[str, tuple[str, ...]]:
         """Scored corruption to the adaptations that see a corruption of its family in training, if there are any."""
-        families = {
-            condition.corruption: suite(data_set.suite).corruption(condition.corruption, data_set.suite_dataset).family
-            for data_set in self.data_sets
-            for condition in data_set.conditions
-            if condition != CLEAN
-        }
         seeing = {
             name: tuple(a.name for a in self.adaptations if family in a.method.training_families)
-            for name, family in families.items()
+            for name, family in scored_families(self.data_sets).items()
         }
         return {name: adaptations for name, adaptations in seeing.items() if adaptations}
 
@@ -199,6 +197,9 @@ class Plan:
         if self.protocol == "authors":
             used = [f"{name}: {', '.join(switches)}" for name, switches in self.switches.items()]
             summary += f" ({'; '.join(used) or 'no switch of a model'})"
+        if self.held_out != "none":
+            what = {"name": "the scored corruptions", "family": "the families of the scored corruptions"}
+            summary += f", {what[self.held_out]} held out of the training of every adaptation"
         if chosen := [a.name for a in self.adaptations if a.method.needs_test_images]:
             summary += f", the test images choose the epoch of {', '.join(chosen)}"
         if set(self.pool) != set(POOL_SPLITS):
@@ -236,6 +237,16 @@ class Plan:
     def validates(self, fraction: float) -> bool:
         """Whether an adaptation at a few-shot fraction chooses by validation images, rather than by test images."""
         return any(a.name in self.validating for a in self.adaptations if fraction in a.fractions)
+
+
+def scored_families(data_sets: Iterable[DataSet]) -> dict[str, str]:
+    """Scored corruption to its family."""
+    return {
+        condition.corruption: suite(data_set.suite).corruption(condition.corruption, data_set.suite_dataset).family
+        for data_set in data_sets
+        for condition in data_set.conditions
+        if condition != CLEAN
+    }
 
 
 def fraction_label(fraction: float) -> str:

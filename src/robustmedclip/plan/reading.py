@@ -11,8 +11,9 @@ from robustmedclip.io.sources import SOURCES
 from robustmedclip.metrics import METRICS, Metric, metrics_named
 from robustmedclip.models.formats import FORMATS
 from robustmedclip.models.study_switches import STUDY_SWITCHES
+from robustmedclip.plan.held_out import holding_out
 from robustmedclip.plan.methods import method_of, under_protocol
-from robustmedclip.plan.plan import Adaptation, DataSet, Plan, collisions
+from robustmedclip.plan.plan import Adaptation, DataSet, Plan, collisions, scored_families
 from robustmedclip.plan.problems import parsed, refuse, shown, unknown
 from robustmedclip.plan.prompts import template_problems
 from robustmedclip.plan.schema import (
@@ -63,11 +64,15 @@ def read_plan(parameters: Mapping[str, Any]) -> Plan:
     procedure = parsed(Procedure, "", {k: v for k, v in parameters.items() if k in Procedure.model_fields}, problems)
     data_sets = [_data_set(name, spec, parameters, problems) for name, spec in parameters["data_sets"].items()]
     models = {name: _model(name, spec, problems) for name, spec in parameters["models"].items()}
-    adaptations = _adaptations(parameters, problems)
+    adaptations = list(_adaptations(parameters, problems))
     metrics = _metrics(procedure, problems)
     problems += unknown("baseline", [parameters["baseline"]], parameters["models"])
     refuse(problems)
     assert procedure is not None
+    if procedure.held_out != "none":
+        scored = scored_families(data_set for data_set in data_sets if data_set)
+        adaptations = list(holding_out(adaptations, scored, procedure.held_out, problems))
+        refuse(problems)
     plan = Plan(
         data_sets=tuple(data_set for data_set in data_sets if data_set),
         models={
@@ -77,6 +82,7 @@ def read_plan(parameters: Mapping[str, Any]) -> Plan:
         seeds=procedure.seeds,
         baseline=procedure.baseline,
         tolerated_points=procedure.tolerated_points,
+        held_out=procedure.held_out,
         protocol=procedure.protocol,
         switches=_switches(procedure, models),
         pool=procedure.pool,

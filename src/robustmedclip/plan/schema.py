@@ -183,6 +183,7 @@ class Procedure(Entry):
             lambda value: is_set_of(value, lambda split: isinstance(split, str) and split in POOL_SPLITS),
         ),
     ] = POOL_SPLITS
+    held_out: Literal["none", "name", "family"] = "none"
     read_together: Flag = False
     shards: Count = 1
     tolerated_points: NotNegative = 5.0

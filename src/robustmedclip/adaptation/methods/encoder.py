@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, InstanceOf, model_validator
+from pydantic import model_validator
 
 from robustmedclip.adaptation.artefacts import Adapter
 from robustmedclip.adaptation.checkpoint import Checkpoint
-from robustmedclip.adaptation.methods.method import Method
-from robustmedclip.adaptation.methods.settings import Count, Flag, Fraction, NotNegative, expected, is_number
+from robustmedclip.adaptation.methods.augmented import AugmentedMethod
+from robustmedclip.adaptation.methods.settings import Count, Flag, Fraction, NotNegative
 from robustmedclip.adaptation.task import Task
-from robustmedclip.corruptions import RandomCorruption
 
 if TYPE_CHECKING:
     import torch
@@ -23,30 +22,8 @@ if TYPE_CHECKING:
     from robustmedclip.adaptation.training_state import Trainable
     from robustmedclip.models.interface import VisionLanguageModel
 
-Coverage = Annotated[
-    float | None,
-    expected(
-        "a number above 0 and below 1, or null",
-        lambda value: value is None or (is_number(value) and 0 < value < 1),
-    ),
-]
 
-
-def _corruptions(values: Any) -> Any:
-    if values is None or isinstance(values, RandomCorruption):
-        return values
-    required, known = {"suite", "names", "probability"}, {field.name for field in fields(RandomCorruption)}
-    if not isinstance(values, Mapping) or not required <= set(values) <= known:
-        raise ValueError("expected suite, names and probability, and perhaps dataset and severities; or null")
-    if values["probability"] == 0:
-        raise ValueError("probability must be above 0: without corruptions, set null")
-    return RandomCorruption(**values)
-
-
-Corruptions = Annotated[InstanceOf[RandomCorruption] | None, BeforeValidator(_corruptions)]
-
-
-class EncoderMethod(Method):
+class EncoderMethod(AugmentedMethod):
     """Joint training of the visual encoder on the few-shot images of all data sets, against frozen class vectors.
 
     The defaults are the recipe of the study (arXiv:2505.15425). A method of one's own says in :meth:`prepared` what is
@@ -75,11 +52,6 @@ class EncoderMethod(Method):
         Smallest fraction of the area that the random crop keeps, in (0, 1].
     flip : bool
         Whether to mirror half of the images.
-    guard : float or None
-        Probability, in (0, 1), with which a clean image is within the range that the input guard brings images back to
-        (:mod:`robustmedclip.adaptation.guard`), in training as in evaluation; None means no guard.
-    corruptions : RandomCorruption or mapping of its fields, or None
-        Corruptions of the training images; None means clean images only. What is scored should not be among them.
     label_space : str
         Classes that the loss compares: ``joint``, of all data sets, as the study's recipe does; or ``data_set``, of the
         image's own data set, which is what zero-shot scoring does.
@@ -102,8 +74,6 @@ class EncoderMethod(Method):
     sampling: Literal["natural", "balanced"] = "natural"
     min_crop_area: Fraction = 0.8
     flip: Flag = True
-    guard: Coverage = None
-    corruptions: Corruptions = None
     label_space: Literal["joint", "data_set"] = "joint"
     keep: Literal["best_epoch", "scaled_update"] = "best_epoch"
     select_on: Literal["validation", "test"] = "validation"
@@ -125,14 +95,6 @@ class EncoderMethod(Method):
     @property
     def needs_test_images(self) -> bool:
         return self.select_on == "test"
-
-    @property
-    def training_corruptions(self) -> tuple[str, ...]:
-        return tuple(self.corruptions.names or ()) if self.corruptions else ()
-
-    @property
-    def training_families(self) -> frozenset[str]:
-        return self.corruptions.families if self.corruptions else frozenset()
 
     @abstractmethod
     def prepared(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Iterable, Iterator, Sequence, Set
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -79,6 +79,16 @@ class Method(BaseModel):
     def training_families(self) -> frozenset[str]:
         """Families of :attr:`training_corruptions`: what is scored of these has relatives in training."""
         return frozenset()
+
+    def without(self, corruptions: Set[str], families: Set[str]) -> Self:
+        """The method where some corruptions, and whole families, are held out: it knows none of them.
+
+        Raises
+        ------
+        InputError
+            If it needs corruptions to train on, and none is left.
+        """
+        return self
 
     def check(self, model: VisionLanguageModel) -> list[str]:
         """Problems of adapting this very model, a line for each, which are found before the run."""
