@@ -1,6 +1,7 @@
 """What adaptations leave behind: tuned encoders, and classifiers on features."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,15 +41,17 @@ class Head:
         Data set to the arrays of its classifier, float32.
     metadata : mapping
         What they belong to: content hash of the base model, ``class_names`` of each data set in the order of the
-        logits, seed.
+        logits, seed; and, of a method with an input guard, the ``guards`` of the data sets.
     """
 
     classifiers: Mapping[str, Classifier]
     metadata: Mapping[str, Any]
 
     def content_hash(self) -> str:
-        """Hash of the arrays, and of the base model."""
+        """Hash of the arrays, of the base model and of the guards."""
         digest = hashlib.blake2b(str(self.metadata["base_model_hash"]).encode(), digest_size=16)
+        if guards := self.metadata.get("guards"):
+            digest.update(json.dumps(guards, sort_keys=True).encode())
         for data_set, arrays in sorted(self.classifiers.items()):
             for name, array in sorted(arrays.items()):
                 digest.update(f"{data_set}|{name}|{array.dtype}|{array.shape}".encode())

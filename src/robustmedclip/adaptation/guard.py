@@ -5,13 +5,18 @@ corruption: the image leaves the range of the few-shot images of its data set. T
 point of that range.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from scipy.stats import t as student
+
+if TYPE_CHECKING:
+    from robustmedclip.models.interface import VisionLanguageModel
 
 #: Most passes of the median filter.
 _PASSES = 3
@@ -78,6 +83,11 @@ def fit_guard(batches: Iterable[np.ndarray], coverage: float) -> Guard:
         width = student.ppf((1 + coverage) / 2, n - 1) * np.sqrt(1 + 1 / n) * tones.std(0, ddof=1)
     low, high = (_pair((tones.mean(0) + sign * width).tolist()) for sign in (-1, 1))
     return Guard(noise=float(np.concatenate(noise).max()), low=low, high=high)
+
+
+def with_guard(model: VisionLanguageModel, guard: Guard | None) -> VisionLanguageModel:
+    """The model whose images pass a guard first, or none."""
+    return replace(model, preprocess=replace(model.preprocess, guard=guard))
 
 
 def as_guard(values: Mapping[str, Any]) -> Guard:

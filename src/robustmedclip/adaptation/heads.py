@@ -10,12 +10,15 @@ dimensions, and with a cache of N labelled images also ``keys`` ``(N, D)``, ``va
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import log_softmax
 
 from robustmedclip.adaptation.artefacts import Classifier
+from robustmedclip.adaptation.augmentation import corrupted
+from robustmedclip.corruptions import RandomCorruption
 from robustmedclip.errors import InputError
 from robustmedclip.images.pixels import batches
 from robustmedclip.images.sets import ImageSet
@@ -106,3 +109,14 @@ def few_shot_features(model: VisionLanguageModel, images: ImageSet, precision: t
         model = with_statistics_of(model, images.images[statistics_rows(len(images))])
     features = list(image_features(model, batches(images.images, BATCH_SIZE), precision))
     return np.concatenate(features), images.labels
+
+
+def views(images: ImageSet, corruptions: RandomCorruption | None, copies: int, seed: int) -> list[ImageSet]:
+    """The images, and if there are corruptions, so many copies of them, corrupted at random."""
+    if corruptions is None:
+        return [images]
+    pixels = np.asarray(images.images)
+    return [images] + [
+        replace(images, images=corrupted(pixels, corruptions, images.sample_ids, seed, "copy", copy))
+        for copy in range(copies)
+    ]

@@ -12,7 +12,7 @@ import torch
 from robustmedclip.adaptation.artefacts import Adapter
 from robustmedclip.adaptation.batch_norm import adapted_statistics
 from robustmedclip.adaptation.checkpoint import Checkpoint
-from robustmedclip.adaptation.guard import Guard, as_guard
+from robustmedclip.adaptation.guard import Guard, as_guard, with_guard
 from robustmedclip.adaptation.lora import merged_lora
 from robustmedclip.adaptation.memory import fit_into_memory
 from robustmedclip.adaptation.methods.encoder import EncoderMethod
@@ -204,7 +204,7 @@ def guarded(model: VisionLanguageModel, adapter: Adapter, data_set: str) -> Visi
     """The model behind the input guard of a data set, if the adapter was tuned behind guards."""
     guards = adapter.metadata.get("guards")
     guard = as_guard(guards[data_set]) if guards else None
-    return replace(model, preprocess=replace(model.preprocess, guard=guard))
+    return with_guard(model, guard)
 
 
 def with_all_weights(

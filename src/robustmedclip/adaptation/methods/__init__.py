@@ -8,6 +8,12 @@ METHODS = {
     "full": "robustmedclip.adaptation.methods.full.FullFineTuning",
     "linear_probe": "robustmedclip.adaptation.methods.linear_probe.LinearProbe",
     "cache": "robustmedclip.adaptation.methods.cache.CacheAdapter",
+    "tip_adapter_f": "robustmedclip.adaptation.methods.tip_adapter_f.TipAdapterF",
+    "clap": "robustmedclip.adaptation.methods.clap.Clap",
+    "ss_text": "robustmedclip.adaptation.methods.ss_text.SSText",
+    "lp_plus_plus": "robustmedclip.adaptation.methods.lp_plus_plus.LpPlusPlus",
+    "temperature": "robustmedclip.adaptation.methods.temperature.TemperatureScaling",
+    "robust_probe": "robustmedclip.adaptation.methods.robust_probe.RobustProbe",
     "prompts": "robustmedclip.adaptation.methods.prompts.PromptEnsemble",
 }
 

@@ -50,6 +50,7 @@ def fit_cache(
     betas: Sequence[float],
     *,
     zero_shot: np.ndarray,
+    keys: np.ndarray | None = None,
 ) -> tuple[Classifier, list[dict[str, Any]]]:
     """The cache whose pair of alpha and beta has the lowest validation loss, the smallest of equals.
 
@@ -65,11 +66,13 @@ def fit_cache(
         Weights and sharpnesses to choose from.
     zero_shot : ndarray
         float32 ``(C, D)``: the unit class vectors times the logit scale.
+    keys : ndarray, optional
+        Of the training images, float32 ``(n, D)``; their features, if not given.
 
     Returns
     -------
     classifier : mapping
-        Its ``keys`` are the features of the training images, and its ``values`` their one-hot labels.
+        Its ``keys`` are those of the training images, and its ``values`` their one-hot labels.
     search : list of dict
         One per pair, by alpha and then by beta: ``alpha``, ``beta``, ``validation_loss``, ``validation_accuracy``.
 
@@ -80,7 +83,10 @@ def fit_cache(
     """
     require_images(training, validation, class_names)
     linear = {"weight": zero_shot, "bias": np.zeros(len(class_names), np.float32)}
-    cache = {"keys": training[0], "values": np.eye(len(class_names), dtype=np.float32)[training[1]]}
+    cache = {
+        "keys": training[0] if keys is None else keys,
+        "values": np.eye(len(class_names), dtype=np.float32)[training[1]],
+    }
     cache_alone = {name: np.zeros_like(array) for name, array in linear.items()} | cache | {"alpha": np.array(1.0)}
     plain = all_logits(linear, validation[0])
     by_beta = {beta: all_logits({**cache_alone, "beta": np.array(beta, np.float32)}, validation[0]) for beta in betas}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import model_validator
 
-from robustmedclip.adaptation.artefacts import Adapter
+from robustmedclip.adaptation.artefacts import Adapter, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.methods.augmented import AugmentedMethod
 from robustmedclip.adaptation.methods.settings import Count, Flag, Fraction, NotNegative
@@ -80,7 +80,6 @@ class EncoderMethod(AugmentedMethod):
 
     needs_labels: ClassVar[bool] = True
     artefact_kind: ClassVar[Literal["adapter", "head"] | None] = "adapter"
-    scores_features: ClassVar[bool] = False
     has_training_curves: ClassVar[bool] = True
     can_be_served: ClassVar[bool] = True
 
@@ -91,6 +90,10 @@ class EncoderMethod(AugmentedMethod):
                 "select_on: test images choose an epoch: set 'keep: best_epoch', or 'select_on: validation'"
             )
         return self
+
+    @property
+    def scores_features(self) -> bool:
+        return False
 
     @property
     def needs_test_images(self) -> bool:
@@ -131,8 +134,9 @@ class EncoderMethod(AugmentedMethod):
         precision = precision if model.device.type == "cuda" else torch.float32
         return tune_on_tasks(model, tasks, self, seed=seed, precision=precision, checkpoint=checkpoint)
 
-    def adapted(self, model: VisionLanguageModel, adapter: Adapter, data_set: str) -> VisionLanguageModel:
+    def adapted(self, model: VisionLanguageModel, artefact: Adapter | Head, data_set: str) -> VisionLanguageModel:
         from robustmedclip.adaptation.tuning import guarded, merge_adapter
 
-        tuned = guarded(merge_adapter(model, adapter), adapter, data_set)
+        assert isinstance(artefact, Adapter)
+        tuned = guarded(merge_adapter(model, artefact), artefact, data_set)
         return replace(tuned, unit_text=True)  # as the class vectors that it was tuned against

@@ -4,31 +4,50 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from robustmedclip.adaptation.artefacts import Classifier, Head
+from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
-from robustmedclip.adaptation.heads import LabelledFeatures, few_shot_features, head_logits
-from robustmedclip.adaptation.methods.method import Method
+from robustmedclip.adaptation.guard import Guard, as_guard, fit_guard, with_guard
+from robustmedclip.adaptation.heads import LabelledFeatures, few_shot_features, head_logits, views
+from robustmedclip.adaptation.methods.augmented import AugmentedMethod
+from robustmedclip.adaptation.methods.settings import Count
 from robustmedclip.adaptation.task import Task
 from robustmedclip.errors import InputError
+from robustmedclip.images.pixels import batches
 
 if TYPE_CHECKING:
     import torch
 
     from robustmedclip.models.interface import VisionLanguageModel
 
+#: Images that are read at a time.
+_BATCH = 64
 
-class HeadMethod(Method):
+
+class HeadMethod(AugmentedMethod):
     """A classifier on the image features of the untuned model; each data set has one of its own.
 
     A method of one's own says in :meth:`fit_classifier` how one is fitted.
+
+    Attributes
+    ----------
+    copies : int
+        Corrupted copies of each training image that are learnt from beside it, where there are corruptions.
     """
+
+    copies: Count = 4
 
     needs_labels: ClassVar[bool] = True
     artefact_kind: ClassVar[Literal["adapter", "head"] | None] = "head"
+
+    @property
+    def scores_features(self) -> bool:
+        """Stored features are of images that passed no guard."""
+        return self.guard is None
 
     @abstractmethod
     def fit_classifier(
@@ -43,7 +62,8 @@ class HeadMethod(Method):
         task : Task
             The data set.
         training, validation : (ndarray, ndarray)
-            Unit features, float32 ``(n, D)``, and labels, int64 ``(n,)``, in the order of the sample ids.
+            Unit features, float32 ``(n, D)``, and labels, int64 ``(n,)``, in the order of the sample ids; in training,
+            of the images and then of each of their corrupted copies. No validation, where that is not needed.
 
         Returns
         -------
@@ -76,23 +96,40 @@ class HeadMethod(Method):
     ) -> tuple[Head, list[dict[str, Any]]]:
         """A classifier for each data set, and what the search of each compared; see :meth:`Method.fit`."""
         classifiers: dict[str, Mapping[str, np.ndarray]] = {}
+        guards: dict[str, Guard] = {}
         search: list[dict[str, Any]] = []
-        training_images = 0
         for task in tasks:
-            training, validation = (
-                few_shot_features(model, images, precision) for images in (task.training, task.validation)
+            if self.guard is not None:
+                guards[task.name] = fit_guard(batches(task.training.images, _BATCH), self.guard)
+            guarded = with_guard(model, guards.get(task.name))
+            training = _joined(
+                few_shot_features(guarded, images, precision)
+                for images in views(task.training, self.corruptions, self.copies, seed)
             )
+            validation = training[0][:0], training[1][:0]
+            if self.needs_validation:
+                validation = few_shot_features(guarded, task.validation, precision)
             try:
                 classifier, rows = self.fit_classifier(model, task, training, validation)
             except InputError as error:
                 raise InputError(f"Data set '{task.name}': {error.message}") from error
             classifiers[task.name] = {name: np.asarray(array, np.float32) for name, array in classifier.items()}
             search += [{"data_set": task.name, **row} for row in rows or [{}]]
-            training_images += len(training[1])
         metadata = {
             "base_model_hash": model.content_hash(),
             "class_names": {task.name: list(task.class_names) for task in tasks},
             "seed": seed,
-            "training_images": training_images,
+            "training_images": sum(len(task.training) for task in tasks),
+            **({"guards": {name: asdict(guard) for name, guard in guards.items()}} if guards else {}),
         }
         return Head(classifiers, metadata), search
+
+    def adapted(self, model: VisionLanguageModel, artefact: Adapter | Head, data_set: str) -> VisionLanguageModel:
+        """The model behind the input guard of a data set."""
+        guards = artefact.metadata.get("guards")
+        return with_guard(model, as_guard(guards[data_set]) if guards else None)
+
+
+def _joined(parts: Iterable[LabelledFeatures]) -> LabelledFeatures:
+    features, labels = zip(*parts, strict=True)
+    return np.concatenate(features), np.concatenate(labels)

@@ -33,8 +33,6 @@ class Method(BaseModel):
     artefact_kind : str or None
         What it leaves behind: an ``adapter``, which makes a model another one; a ``head``, a classifier on image
         features; or nothing.
-    scores_features : bool
-        Whether it scores the image features of the model as it is, or the images, by an encoder of its own.
     has_training_curves : bool
         Whether it trains in epochs, and the history that it gives has a row for each.
     can_be_served : bool
@@ -45,7 +43,6 @@ class Method(BaseModel):
 
     needs_labels: ClassVar[bool] = False
     artefact_kind: ClassVar[Literal["adapter", "head"] | None] = None
-    scores_features: ClassVar[bool] = True
     has_training_curves: ClassVar[bool] = False
     can_be_served: ClassVar[bool] = False
 
@@ -59,6 +56,11 @@ class Method(BaseModel):
         """Its settings that differ from the defaults, in the order of the class."""
         fields = type(self).model_fields
         return {name: value for name, value in self if value != fields[name].default}
+
+    @property
+    def scores_features(self) -> bool:
+        """Whether it scores the image features of the model as it is, or images that it encodes itself."""
+        return True
 
     @property
     def needs_validation(self) -> bool:
@@ -140,6 +142,6 @@ class Method(BaseModel):
         """Logits of unit features of a data set, with its classifier; of methods that leave a head."""
         raise NotImplementedError(f"{type(self).__name__} has no classifier")
 
-    def adapted(self, model: VisionLanguageModel, adapter: Adapter, data_set: str) -> VisionLanguageModel:
-        """The model that encodes and scores the images of a data set; of methods that leave an adapter."""
+    def adapted(self, model: VisionLanguageModel, artefact: Adapter | Head, data_set: str) -> VisionLanguageModel:
+        """The model that encodes the images of a data set; of methods that don't score stored features."""
         raise NotImplementedError(f"{type(self).__name__} has no encoder of its own")

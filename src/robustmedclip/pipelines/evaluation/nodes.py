@@ -197,7 +197,7 @@ def score(
 def encode_and_score(
     model: Any,
     corrupted: CorruptedSet,
-    adapter: Adapter,
+    artefact: Adapter | Head,
     parameters: Mapping[str, Any],
     *,
     method: Method,
@@ -205,13 +205,14 @@ def encode_and_score(
     shard: slice = ALL,
     **facts: Any,
 ) -> Logits:
-    """Logits of a model with its adapter, as :func:`score`.
+    """Logits of a model with its adapter, or with a head behind an input guard, as :func:`score`.
 
-    Its features are not kept: other prompts would have led to another adapter.
+    Its features are not kept: other prompts or labels would have led to others.
     """
-    adapted = method.adapted(model, adapter, corrupted.clean.name)
+    adapted = method.adapted(model, artefact, corrupted.clean.name)
+    head = artefact if isinstance(artefact, Head) else None
     features = encode(adapted, corrupted, parameters, name=name, shard=shard)
-    return score(features, adapted, method=method, name=name, place=_place(corrupted, shard), **facts)
+    return score(features, adapted, head, method=method, name=name, place=_place(corrupted, shard), **facts)
 
 
 def _zero_shot_logits(

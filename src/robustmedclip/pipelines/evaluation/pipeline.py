@@ -78,7 +78,7 @@ def _scoring(model: EvaluatedModel, data_set: DataSet) -> list[Node]:
         inputs = {"features": names.features(model.base, data_set.name)}
         inputs |= {} if method.artefact_kind == "head" else {"model": base}
     if model.artefact and method.artefact_kind:
-        inputs[method.artefact_kind] = model.artefact
+        inputs["head" if method.scores_features else "artefact"] = model.artefact
     facts = {"name": model.name, "attributes": model.attributes}
 
     def node(number: str = "", output: Callable[[str], str] = str, **shard: slice) -> Node:
