@@ -13,6 +13,7 @@ from robustmedclip.adaptation.methods import Method
 from robustmedclip.adaptation.methods.cache import CacheAdapter
 from robustmedclip.adaptation.methods.linear_probe import LinearProbe
 from robustmedclip.adaptation.methods.prompts import PromptEnsemble
+from robustmedclip.adaptation.methods.robust_probe import RobustProbe
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.sets import ImageSet
@@ -22,7 +23,7 @@ from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.models.study_quirks import apply_study_quirks
 from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
-from robustmedclip.pipelines.evaluation.nodes import encode, score
+from robustmedclip.pipelines.evaluation.nodes import encode, encode_and_score, score
 from robustmedclip.pipelines.few_shot.leakage import find_duplicates
 from robustmedclip.pipelines.few_shot.nodes import chosen, draw_few_shots
 from robustmedclip.pipelines.tuning.nodes import fit
@@ -185,3 +186,29 @@ def test_an_ensemble_is_zero_shot_with_its_templates(model, features):
     expected = model.logit_scale * features.rows @ classes.T
     np.testing.assert_allclose(logits.logits.reshape(expected.shape), expected, atol=1e-4)
     assert classes.shape == zero_shot_classifier(model, names, TEMPLATES, modality).shape
+
+
+def test_a_head_behind_a_guard_scores_images_that_passed_it(model, few_shots, pools, features):
+    """The stored features are of images that passed none: contrast that is lost is brought back first."""
+    method = RobustProbe(guard=0.68)
+    head, _ = head_of(method, model, few_shots, pools[1])
+    assert not method.scores_features and set(head.metadata["guards"]) == {"oct"}
+    unguarded, _ = head_of(RobustProbe(), model, few_shots, pools[1])
+    assert head.content_hash() != unguarded.content_hash()
+    settings = {"suite": "medimeta-c", "dataset": None, "grey": "native", "storage": "on_the_fly"}
+    conditions = (CLEAN, Condition("contrast", 3))
+    corrupted = corrupt_test_set(phantoms("oct", "test", 80), {"seed": 0}, conditions=conditions, **settings)
+    guarded = encode_and_score(model, corrupted, head, FLOAT32, method=method, name="x", attributes={}, **PROMPTS)
+    plain = head_logits(features, unguarded)
+    errors = [np.mean(logits.logits[1].argmax(1) != logits.labels) for logits in (guarded, plain)]
+    assert errors[0] < errors[1]
+
+
+def test_corrupted_copies_are_learnt_from(model, few_shots, pools):
+    corruptions = {"suite": "imagenet-c", "names": ["fog", "jpeg_compression"], "probability": 1.0}
+    plain, augmented = (
+        head_of(RobustProbe(corruptions=chosen, copies=2), model, few_shots, pools[1])[0]
+        for chosen in (None, corruptions)
+    )
+    assert plain.metadata["training_images"] == augmented.metadata["training_images"]
+    assert plain.content_hash() != augmented.content_hash()

@@ -61,7 +61,7 @@ def class_penalties(features: np.ndarray, labels: np.ndarray, text: np.ndarray, 
     of_class = np.eye(len(text))[labels]
     with np.errstate(invalid="ignore"):
         means = (probabilities * of_class).sum(0) / of_class.sum(0)
-    return np.where(np.isnan(means), np.nanmean(means), means)
+    return np.asarray(np.where(np.isnan(means), np.nanmean(means), means))
 
 
 def clap_loss(
