@@ -6,6 +6,7 @@ import torch
 from acquired import images_for
 
 from robustmedclip.corruptions import corrupt, corrupted_batches, suite
+from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.kernels.kernel import device_form
 
 CORRUPTIONS = suite("acquisition-c").corruptions()
@@ -56,3 +57,12 @@ def test_eight_workers_give_the_bytes_of_one_in_any_order(name, monkeypatch):
     for row in (0, 7, 19):
         alone = corrupt(images[:1], name, 2, sample_ids=[ids[order[row]]], **settings)
         np.testing.assert_array_equal(batches[row], alone[0])
+
+
+@pytest.mark.parametrize("name", sorted(CORRUPTIONS.keys() - ON_THE_CPU_ONLY))
+def test_nothing_is_left_on_the_cpu(name):
+    """The device without memory, on which an operation with a tensor of the CPU fails, stands in for a GPU."""
+    images = torch.empty((2, 40, 40, 3), dtype=torch.uint8, device="meta")
+    corruption = CORRUPTIONS[name]
+    corrupted = device_form(corruption.kernel)(images, [Draws(0), Draws(1)], corruption.values[4])
+    assert (corrupted.device, corrupted.shape, corrupted.dtype) == (images.device, images.shape, images.dtype)
