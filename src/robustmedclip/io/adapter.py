@@ -25,7 +25,7 @@ class AdapterDataset(AtomicDataset[Adapter]):
         super().save(data)
         filesystem, entry = filesystem_of(self), PurePosixPath(entry_path(self))
         for path in filesystem.ls(str(entry.parent), detail=False):
-            if PurePosixPath(path).name.startswith(f".{entry.name}.partial-"):
+            if f".{entry.name}.partial-" in PurePosixPath(path).name:
                 with suppress(FileNotFoundError):  # another run may train the same
                     filesystem.rm(path)
 

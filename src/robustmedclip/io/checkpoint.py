@@ -3,21 +3,23 @@
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 import fsspec
 import numpy as np
 from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 from kedro.io import AbstractDataset, DatasetError
 from kedro.io.core import get_protocol_and_path
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from robustmedclip.adaptation.checkpoint import Checkpoint, TrainingState
+from robustmedclip.io.disk import staged
+from robustmedclip.io.versioned import forget_listings
 
 logger = logging.getLogger(__name__)
 
@@ -70,14 +72,15 @@ class TrainingCheckpoint(Checkpoint):
         history = list(map(dict, state.history))
         checksum = _checksum(history, state.arrays)
         record = json.dumps({"history": history, "kept": state.kept, "blake2b": checksum})
-        unfinished = f"{self._path}.unfinished-{os.getpid()}"  # another run may train the same
+        content = save(dict(state.arrays), metadata={"record": record})
         try:
-            self._fs.pipe_file(unfinished, save(dict(state.arrays), metadata={"record": record}))
-            self._fs.mv(unfinished, self._path)
-        except OSError as error:
+            if isinstance(self._fs, LocalFileSystem):
+                with staged(Path(self._path)) as partial:
+                    partial.write_bytes(content)
+            else:
+                self._fs.pipe_file(self._path, content)
+        except Exception as error:  # of whatever library a filesystem uses
             logger.warning("No checkpoint can be written to %s (%s); the training goes on without", self._path, error)
-            if self._fs.exists(unfinished):
-                self._fs.rm(unfinished)
 
 
 def _checksum(history: Sequence[Mapping[str, float]], arrays: Mapping[str, np.ndarray]) -> str:
@@ -112,6 +115,7 @@ class TrainingCheckpointDataset(AbstractDataset[NoReturn, TrainingCheckpoint]):
         protocol, path = get_protocol_and_path(filepath)
         options = {"auto_mkdir": True} if protocol == "file" else {}
         self._fs = fsspec.filesystem(protocol, **options, **(credentials or {}), **(fs_args or {}))
+        forget_listings(self._fs)
         self._filepath, self.metadata = PurePosixPath(path), metadata
 
     def load(self) -> TrainingCheckpoint:

@@ -7,7 +7,7 @@ the MediMeta-C of arXiv:2505.15425 does. In that of medmnist-c it holds ``<corru
 arXiv:2406.17536 does; and ``clean.npz`` with the same keys, which the released one lacks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -30,19 +30,22 @@ class CorruptedFiles(CorruptedImages):
     Attributes
     ----------
     folder : Path
-        The folder of the data set.
+        The folder of the data set, or of its copy.
     layout : FileLayout
         How it is laid out.
     split : str
         Split of the images.
     conditions : sequence of Condition
         Those that the files hold, in their order.
+    fetched : callable
+        Path of a file in the folder to the same path, once the file is there.
     """
 
     folder: Path
     layout: FileLayout
     split: str
     conditions: Sequence[Condition]
+    fetched: Callable[[Path], Path] = Path
 
     def batches(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
         """The images under a condition, uint8 ``(<=batch_size, H, W, C)`` each; raises as :meth:`labels`."""
@@ -50,7 +53,7 @@ class CorruptedFiles(CorruptedImages):
 
     def file(self, condition: Condition) -> Path:
         """The file that holds a condition."""
-        return self.folder / self.layout.file(self.split, condition)
+        return self.fetched(self.folder / self.layout.file(self.split, condition))
 
     def labels(self, condition: Condition) -> np.ndarray:
         """Labels of a condition, int64 ``(N,)``.

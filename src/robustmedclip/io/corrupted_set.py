@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from robustmedclip.images.corrupted import CorruptedImages, CorruptedSet
 from robustmedclip.images.pixels import batches
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io.corrupted_files import CorruptedFiles
+from robustmedclip.io.disk import machine_folder, remove, require_space
 from robustmedclip.io.npz import Stream, read_npz, write_npz
-from robustmedclip.io.versioned import AtomicDataset, entry_path, is_local, remove, require_space, save_path
+from robustmedclip.io.remote import RemoteEntry
+from robustmedclip.io.versioned import AtomicDataset, entry_path, filesystem_of, is_local, load_path, save_path
 from robustmedclip.progress import track
 
 _CHUNK = 64
@@ -30,27 +32,36 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
     The folder is laid out as the suite says (:mod:`robustmedclip.io.corrupted_files`); ``manifest.json`` says what
     layouts cannot. A set that is corrupted on the fly has the clean file alone.
 
-    Images pass through in small chunks: memory does not grow with the data set. Files are made one by one
-    beside the folder; if the process is killed, the next one goes on with the file that was not finished.
+    Images pass through in small chunks: memory does not grow with the data set. Files are made one by one beside the
+    folder, or on a disk of this machine where it is elsewhere; if the process is killed, the next one goes on with the
+    file that was not finished. From elsewhere, files are fetched when their conditions are read.
     """
 
     def save(self, data: CorruptedSet) -> None:
         """Write `data`; the entry appears whole or not at all."""
-        if not is_local(self):
-            super().save(data)
-            return
-        target, folder = Path(save_path(self)), Path(entry_path(self))
-        staged = folder.with_name(f".{folder.name}.partial-{self.fingerprint or _key(data)}")
-        for other in folder.parent.glob(f".{folder.name}.partial-*"):
-            if other != staged:
+        target, name = save_path(self), f".{Path(entry_path(self)).name}.partial-"
+        folder = Path(entry_path(self)).parent if is_local(self) else machine_folder("copies")
+        partial = folder / f"{name}{self.fingerprint or _key(data)}"
+        for other in folder.glob(f"{name}*") if is_local(self) else ():
+            if other != partial:
                 remove(other)
         try:
-            self._write(staged, data)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(staged, target)
+            self._write(partial, data)
+            if is_local(self):
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(partial, target)
+            else:
+                RemoteEntry.put(filesystem_of(self), target, partial)
         except Exception:
-            remove(staged)
+            remove(partial)
             raise
+
+    def load(self) -> CorruptedSet:
+        """Read the entry; of one that is elsewhere, the files of corrupted images are fetched when they are used."""
+        if is_local(self):
+            return super().load()
+        stored = RemoteEntry.stored(filesystem_of(self), load_path(self))
+        return _read(stored.path, stored.fetched)
 
     def partial_bytes(self) -> int:
         """Size of the files that an interrupted run has left to go on with."""
@@ -72,28 +83,32 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
         (path / "manifest.json").write_text(json.dumps(_manifest(data), indent=1))
 
     def _read(self, path: Path) -> CorruptedSet:
-        manifest = json.loads((path / "manifest.json").read_text())
-        conditions = tuple(map(Condition.parse, manifest["conditions"]))
-        files = CorruptedFiles(path, suite(manifest["suite"]).layout, manifest["split"], conditions)
-        images = read_npz(files.file(CLEAN), mapped=(files.layout.images,))[files.layout.images]
-        clean = ImageSet.validated(
-            name=manifest["name"],
-            split=manifest["split"],
-            modality=manifest["modality"],
-            class_names=tuple(manifest["class_names"]),
-            images=images[..., None] if images.ndim == 3 else images,
-            labels=files.labels(CLEAN),
-            sample_ids=np.array(manifest["sample_ids"]),
-        )
+        return _read(path, Path)
 
-        return CorruptedSet(
-            clean=clean,
-            suite=manifest["suite"],
-            conditions=conditions,
-            storage=manifest["storage"],
-            provenance=manifest["provenance"],
-            corrupted=_corrupted_images(manifest["storage"], manifest["provenance"], clean, files),
-        )
+
+def _read(folder: Path, fetched: Callable[[Path], Path]) -> CorruptedSet:
+    """The set in a folder, whose files are there once they are `fetched`."""
+    manifest = json.loads(fetched(folder / "manifest.json").read_text())
+    conditions = tuple(map(Condition.parse, manifest["conditions"]))
+    files = CorruptedFiles(folder, suite(manifest["suite"]).layout, manifest["split"], conditions, fetched)
+    images = read_npz(files.file(CLEAN), mapped=(files.layout.images,))[files.layout.images]
+    clean = ImageSet.validated(
+        name=manifest["name"],
+        split=manifest["split"],
+        modality=manifest["modality"],
+        class_names=tuple(manifest["class_names"]),
+        images=images[..., None] if images.ndim == 3 else images,
+        labels=files.labels(CLEAN),
+        sample_ids=np.array(manifest["sample_ids"]),
+    )
+    return CorruptedSet(
+        clean=clean,
+        suite=manifest["suite"],
+        conditions=conditions,
+        storage=manifest["storage"],
+        provenance=manifest["provenance"],
+        corrupted=_corrupted_images(manifest["storage"], manifest["provenance"], clean, files),
+    )
 
 
 @dataclass(frozen=True)
@@ -116,7 +131,7 @@ def _corrupted_images(
     if storage == "materialised":
         return _StoredImages(clean, files)
     if "released" in provenance:
-        return replace(files, folder=Path(provenance["released"]))
+        return replace(files, folder=Path(provenance["released"]), fetched=Path)
     return CorruptedOnTheFly(clean, **provenance)
 
 

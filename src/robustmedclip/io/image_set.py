@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from robustmedclip.images.sets import ImageSet
+from robustmedclip.io.disk import require_space
 from robustmedclip.io.npz import Stream, read_npz, write_npz
-from robustmedclip.io.versioned import AtomicDataset, require_space
+from robustmedclip.io.versioned import AtomicDataset
 from robustmedclip.progress import track
 
 _CHUNK_BYTES = 2**25

@@ -1,15 +1,10 @@
-"""What all our persisted entries share: any fsspec path, versions, atomic writes.
+"""What all our persisted entries share: any fsspec path, versions, writes that appear whole or not at all.
 
 The only module that knows what Kedro keeps to itself of its versioned datasets.
 """
 
-import errno
-import os
-import shutil
 import tempfile
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeGuard, TypeVar
 
@@ -20,12 +15,12 @@ from kedro.io.core import (
     AbstractVersionedDataset,
     DatasetError,
     Version,
-    get_filepath_str,
     get_protocol_and_path,
 )
 
 from robustmedclip.errors import InputError
-from robustmedclip.progress import volume
+from robustmedclip.io.disk import machine_folder, staged
+from robustmedclip.io.remote import RemoteEntry, manifest_path
 
 T = TypeVar("T")
 AnyVersionedDataset = AbstractVersionedDataset[Any, Any]
@@ -36,7 +31,10 @@ class SourceError(InputError, DatasetError):
 
 
 class AtomicDataset(AbstractVersionedDataset[T, T], Generic[T]):
-    """Versioned dataset that is written beside its place and then renamed into it.
+    """Versioned dataset that is there as a whole or not at all.
+
+    On a disk of this machine it is written beside its place and then renamed into it. Elsewhere it is there once its
+    manifest is, and what is read of it is kept on a disk of this machine (:mod:`robustmedclip.io.remote`).
 
     Parameters
     ----------
@@ -65,9 +63,9 @@ class AtomicDataset(AbstractVersionedDataset[T, T], Generic[T]):
         self._protocol, path = get_protocol_and_path(filepath, version)
         options = {"auto_mkdir": True} if self._protocol == "file" else {}
         self._fs = fsspec.filesystem(self._protocol, **options, **(credentials or {}), **(fs_args or {}))
+        forget_listings(self._fs)
         self.metadata = metadata
-        self._fetched: tempfile.TemporaryDirectory[str] | None = None
-        super().__init__(PurePosixPath(path), version, self._fs.exists, self._fs.glob)
+        super().__init__(PurePosixPath(path), version, self._is_whole, self._fs.glob)
 
     @abstractmethod
     def _write(self, path: Path, data: T) -> None:
@@ -79,28 +77,26 @@ class AtomicDataset(AbstractVersionedDataset[T, T], Generic[T]):
 
     def save(self, data: T) -> None:
         """Write `data`; the entry appears whole or not at all."""
-        target = get_filepath_str(self._get_save_path(), self._protocol)
-        if self._protocol == "file":
+        target = save_path(self)
+        if is_local(self):
             with staged(Path(target)) as path:
                 self._write(path, data)
         else:
-            with tempfile.TemporaryDirectory() as folder:
-                local = Path(folder) / PurePosixPath(target).name
-                self._write(local, data)
-                self._fs.put(str(local), target, recursive=True)
+            with tempfile.TemporaryDirectory(dir=machine_folder("copies")) as folder:
+                path = Path(folder) / PurePosixPath(target).name
+                self._write(path, data)
+                RemoteEntry.put(self._fs, target, path)
 
     def load(self) -> T:
-        """Read the entry; a remote one is fetched first."""
-        source = get_filepath_str(self._get_load_path(), self._protocol)
-        if self._protocol == "file":
-            return self._read(Path(source))
-        self._fetched = tempfile.TemporaryDirectory()
-        local = Path(self._fetched.name) / PurePosixPath(source).name
-        self._fs.get(source, str(local), recursive=True)
-        return self._read(local)
+        """Read the entry; what is not on a disk of this machine is fetched first."""
+        path = load_path(self)
+        return self._read(Path(path) if is_local(self) else RemoteEntry.stored(self._fs, path).whole())
 
     def _exists(self) -> bool:
-        return bool(self._fs.exists(get_filepath_str(self._get_load_path(), self._protocol)))
+        return self._is_whole(load_path(self))
+
+    def _is_whole(self, path: str) -> bool:
+        return bool(self._fs.exists(path if is_local(self) else manifest_path(path)))
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "protocol": self._protocol, "version": self._version}
@@ -154,28 +150,17 @@ def is_local(dataset: AnyVersionedDataset) -> bool:
     return getattr(dataset, "_protocol", "file") == "file"
 
 
-@contextmanager
-def staged(target: Path) -> Iterator[Path]:
-    """A path beside `target` that becomes `target` on success and vanishes on failure."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    remove(partial)
-    try:
-        yield partial
-        os.replace(partial, target)
-    except BaseException:
-        remove(partial)
-        raise
+def address(dataset: AnyVersionedDataset, path: str) -> str:
+    """A path of a versioned dataset as it can be opened elsewhere: with the protocol, unless it is on this machine."""
+    return path if is_local(dataset) else str(filesystem_of(dataset).unstrip_protocol(path))
 
 
-def require_space(folder: Path, needed: int, what: str) -> None:
-    """Raise ``OSError`` (``ENOSPC``) unless `needed` bytes for `what` are free under the local `folder`."""
-    if (free := shutil.disk_usage(folder).free) < needed:
-        raise OSError(errno.ENOSPC, f"{what} needs {volume(needed)} under {folder}, {volume(free)} are free")
+def keeps_manifest(dataset: AnyVersionedDataset) -> bool:
+    """Whether a dataset verifies by itself what it reads."""
+    return isinstance(dataset, AtomicDataset) and not is_local(dataset)
 
 
-def remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def forget_listings(filesystem: AbstractFileSystem) -> None:
+    """Let a filesystem list folders as they are now, with what other processes have written."""
+    filesystem.dircache.use_listings_cache = False
+    filesystem.dircache.clear()

@@ -1,31 +1,31 @@
 """A catalog that tells stale entries from fresh ones, damaged from whole ones, and leaves none half-written."""
 
 import errno
-import getpass
 import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from fsspec import AbstractFileSystem
 from kedro.io import DataCatalog, DatasetError
 from kedro.io.core import Version, VersionNotFoundError
 
 from robustmedclip.errors import InputError
+from robustmedclip.io.disk import machine_folder
 from robustmedclip.io.external import is_external
 from robustmedclip.io.versioned import (
     AtomicDataset,
     SourceError,
+    address,
     entry_path,
     filesystem_of,
+    forget_listings,
     is_local,
     is_versioned,
+    keeps_manifest,
     load_folder,
     save_folder,
 )
@@ -46,7 +46,8 @@ class FingerprintedCatalog(DataCatalog):
     version a file, written last, keeps a fingerprint of what made it and the checksums of its files: a version
     without that file was never finished, and a version with another fingerprint is stale. Both count as missing. The
     checksums are compared when a version is first read, and a damaged file is named. Two runs don't write an entry at
-    the same time: the second waits, and takes what the first has finished, if it is the same.
+    the same time on one machine: the second waits, and takes what the first has finished, if it is the same. On an
+    object store two machines may: they write the same, object by object, so that whichever comes last changes nothing.
     """
 
     #: Expected fingerprint of each entry of the pipeline about to run.
@@ -64,9 +65,12 @@ class FingerprintedCatalog(DataCatalog):
 
     def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().get(key, *args, **kwargs)
+            dataset = super().get(key, *args, **kwargs)
         except DatasetError as error:
             raise SourceError(f"The catalog entry '{key}' is wrong: {' '.join(str(error).split())}") from error
+        if is_versioned(dataset):
+            forget_listings(filesystem_of(dataset))
+        return dataset
 
     def part(self, names: Iterable[str]) -> "FingerprintedCatalog":
         """A catalog of some of the entries, that can be sent to another process."""
@@ -129,27 +133,27 @@ class FingerprintedCatalog(DataCatalog):
                 filesystem_of(dataset).rm(folder, recursive=True)
             if isinstance(dataset, AtomicDataset):
                 dataset.fingerprint = expected
-            self._save_new_version(ds_name, data, filesystem_of(dataset), folder, expected)
+            self._save_new_version(ds_name, data, dataset, folder, expected)
 
-    def _save_new_version(
-        self, ds_name: str, data: Any, filesystem: AbstractFileSystem, folder: str, fingerprint: str | None
-    ) -> None:
+    def _save_new_version(self, ds_name: str, data: Any, dataset: Any, folder: str, fingerprint: str | None) -> None:
+        filesystem = filesystem_of(dataset)
         existed = filesystem.exists(folder)
         try:
             super().save(ds_name, data)
             if fingerprint is not None:
-                record = {"fingerprint": fingerprint, "blake2b": checksums(filesystem, folder)}
+                files = {} if keeps_manifest(dataset) else checksums(filesystem, folder)
+                record = {"fingerprint": fingerprint, "blake2b": files}
                 filesystem.pipe_file(f"{folder}/{_SIDECAR}", json.dumps(record, indent=1).encode())
         except BaseException as error:
-            if not existed and filesystem.exists(folder):
+            if not existed and filesystem.exists(folder) and not self.is_saved(ds_name):
                 filesystem.rm(folder, recursive=True)
             if cause := _first(error, lambda reason: isinstance(reason, InputError)):
                 raise SourceError(cause.message) from error
             if cause := _first(error, _is_disk_full):
                 raise SourceError(
-                    f"No space left while writing '{ds_name}' to {folder} ({cause}). Nothing of it was kept. "
-                    "Free some space, or point the catalog at another disk, then continue with "
-                    "--only-missing-outputs."
+                    f"No space left while writing '{ds_name}' to {address(dataset, folder)} ({cause}). Nothing of it "
+                    "was kept. Free some space, or set 'data' in globals.yml to a place on another disk, then continue "
+                    "with --only-missing-outputs."
                 ) from cause
             raise
 
@@ -168,6 +172,7 @@ class FingerprintedCatalog(DataCatalog):
         if folder in self._verified:
             return
         if damaged := damaged_files(filesystem_of(dataset), folder, _record(dataset, folder).get("blake2b", {})):
+            folder = address(dataset, folder)
             files = ", ".join(f"{folder}/{name}" for name in damaged[:10])
             raise SourceError(
                 f"'{ds_name}' is damaged: {files} {'are' if len(damaged) > 1 else 'is'} not what was written. Check "
@@ -178,24 +183,19 @@ class FingerprintedCatalog(DataCatalog):
 
 def _record(dataset: Any, folder: str) -> dict[str, Any]:
     """Fingerprint and checksums of a version; empty if it was never finished, or written before checksums were."""
-    filesystem, path = filesystem_of(dataset), f"{folder}/{_SIDECAR}"
-    if not filesystem.exists(path):
-        return {}
     try:
-        record = json.loads(filesystem.cat_file(path))
-    except ValueError:
+        record = json.loads(filesystem_of(dataset).cat_file(f"{folder}/{_SIDECAR}"))
+    except (FileNotFoundError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
 
 
 @contextmanager
 def _writing_alone(name: str, dataset: Any) -> Iterator[None]:
-    """Keep other processes from writing an entry; a process that is gone holds nothing. Only on a local disk."""
-    if not is_local(dataset):
-        yield
-        return
-    entry = os.path.realpath(entry_path(dataset))
-    lock = FileLock(_lock_folder() / f"{hashlib.blake2b(entry.encode(), digest_size=16).hexdigest()}.lock")
+    """Keep other processes of this machine from writing an entry; a process that is gone holds nothing."""
+    entry = entry_path(dataset)
+    entry = os.path.realpath(entry) if is_local(dataset) else address(dataset, entry)
+    lock = FileLock(machine_folder("locks") / f"{hashlib.blake2b(entry.encode(), digest_size=16).hexdigest()}.lock")
     try:
         lock.acquire(timeout=_SECONDS_IN_SILENCE)
     except Timeout:
@@ -205,13 +205,6 @@ def _writing_alone(name: str, dataset: Any) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _lock_folder() -> Path:
-    """A folder outside the project, the same for all runs of this user on this machine."""
-    folder = Path(tempfile.gettempdir()) / f"robustmedclip-{getpass.getuser()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
 
 
 def _is_disk_full(error: BaseException) -> bool:

@@ -20,7 +20,7 @@ def checksums(filesystem: AbstractFileSystem, folder: str) -> dict[str, str]:
 
 def damaged_files(filesystem: AbstractFileSystem, folder: str, expected: dict[str, str]) -> list[str]:
     """Paths in a folder of files that are gone or have another checksum than `expected`."""
-    present = checksums(filesystem, folder)
+    present = checksums(filesystem, folder) if expected else {}
     return [name for name, checksum in expected.items() if present.get(name) != checksum]
 
 

@@ -1,11 +1,14 @@
 """Configuration: which environment is in use, and the catalog entries that the plan itself declares."""
 
+import os
+import re
 from collections.abc import Mapping
 from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import fsspec
 from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
 from omegaconf import OmegaConf
@@ -26,6 +29,31 @@ class ConfigError(InputError):
 
 #: Longest file of the configuration that is read, in bytes.
 _LONGEST_FILE = 2**20
+
+
+_HALF_A_URL = re.compile(r"[a-z][a-z0-9]+:(?!//[^ ])")
+
+
+def data_place(value: Any) -> str:
+    """Where everything lies that is made of the sources, by ``data`` of ``globals.yml``: a folder, or a URL.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither, or no library is there that can write to it.
+    """
+    if not isinstance(value, str) or not value.strip("/ ") or _HALF_A_URL.match(value.strip()):
+        raise ConfigError(f"globals.yml: data: expected a folder or a URL such as s3://bucket/prefix, found {value!r}")
+    place = os.path.expanduser(value.strip().rstrip("/"))
+    if problem := name_problem(Path(place)):
+        raise ConfigError(f"globals.yml: data: {problem}")
+    if protocol := fsspec.core.split_protocol(place)[0]:
+        extra = ": install it by pip install 'robustmedclip[s3]'" if protocol in ("s3", "s3a") else ""
+        try:
+            fsspec.get_filesystem_class(protocol)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"globals.yml: data: {value} can't be used ({error}){extra}") from error
+    return place
 
 
 def project_folder(conf_source: str | Path) -> Path:
@@ -81,6 +109,7 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         # Of OmegaConf's resolvers there is one set per process, and of projects there may be several.
         OmegaConf.register_new_resolver("project_root", self.project.as_posix, replace=True)
         OmegaConf.register_new_resolver("project_uri", self.project.as_uri, replace=True)
+        self._register_globals_resolver()
         try:
             if key == "parameters":
                 return self._parameters()
@@ -91,6 +120,8 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
             if problem := self._unreadable():
                 raise ConfigError(problem) from error
             raise
+        if key == "globals" and "data" in config:
+            config["data"] = data_place(config["data"])
         if key == "catalog":
             config = config | catalog_entries(self.plan, self.project.as_posix())
         return config

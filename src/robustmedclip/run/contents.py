@@ -10,8 +10,9 @@ from datetime import date
 from pathlib import Path
 
 from robustmedclip.errors import first_ten
+from robustmedclip.io.disk import staged
 from robustmedclip.io.sources.entries import local_entries
-from robustmedclip.io.versioned import SourceError, staged
+from robustmedclip.io.versioned import SourceError
 from robustmedclip.plan.names import spoken
 from robustmedclip.progress import track, volume
 

@@ -14,6 +14,7 @@ from kedro.pipeline.node import Node
 
 from robustmedclip.corruptions.corrupt import SMALLEST_SIDE
 from robustmedclip.errors import InputError
+from robustmedclip.io.disk import machine_folder
 from robustmedclip.io.sources.source import is_source
 from robustmedclip.io.versioned import entry_path, is_local
 from robustmedclip.plan import names
@@ -48,24 +49,33 @@ def shape_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan) -> l
 def disk_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan, project: Path) -> list[str]:
     """A line that says how much room is missing on the disk for the corrupted test sets; none if they fit."""
     outputs, needed, folder = outputs_of(nodes), 0, project
+    largest = 0  # of those that lie elsewhere, which are put there one by one
     for data_set in plan.data_sets:
         entry = names.corrupted(data_set.name)
         target: Any = catalog[entry]
-        if entry not in outputs or not is_local(target):
+        if entry not in outputs or not (shape := test_shape(data_set.name, outputs, catalog)):
             continue
-        if shape := test_shape(data_set.name, outputs, catalog):
-            stored = 1 if data_set.storage == "on_the_fly" else len(data_set.conditions)
-            needed += max(0, prod(shape) * stored - target.partial_bytes())
+        size = prod(shape) * (1 if data_set.storage == "on_the_fly" else len(data_set.conditions))
+        if is_local(target):
+            needed += max(0, size - target.partial_bytes())
             folder = Path(entry_path(target))
+        else:
+            largest = max(largest, size)
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if needed <= free:
+    return [
+        *_lack_of_space("the corrupted test sets take", needed, folder, "'data' in globals.yml to another disk"),
+        *_lack_of_space("a corrupted test set takes", largest, machine_folder("copies"), "TMPDIR to a larger disk"),
+    ]
+
+
+def _lack_of_space(what: str, needed: int, folder: Path, instead: str) -> list[str]:
+    """What lacks in a folder, and what to set instead, if something does."""
+    if needed <= (free := shutil.disk_usage(folder).free):
         return []
     return [
-        f"the corrupted test sets take {volume(needed)}, and {volume(free)} are free under {folder}: "
-        "free some space, choose fewer corruptions, set 'storage: on_the_fly' in benchmark.yml, or point "
-        "'corrupted-{data_set}' of the catalog at another disk"
+        f"{what} {volume(needed)}, and {volume(free)} are free under {folder}: free some space, choose fewer "
+        f"corruptions, set 'storage: on_the_fly' in benchmark.yml, or set {instead}"
     ]
 
 

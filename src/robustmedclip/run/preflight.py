@@ -19,7 +19,7 @@ from robustmedclip.run.config import BenchmarkConfigLoader
 from robustmedclip.run.costs import disk_problems, model_problems, outputs_of, shape_problems
 from robustmedclip.run.selection import nodes_to_run
 from robustmedclip.run.staleness import maker_of, stale_problems
-from robustmedclip.run.writable import entry_places, place_problems, tracking_places
+from robustmedclip.run.writable import entry_places, place_problems, store_problems, tracking_places
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class PreflightHook:
             Listing every problem.
         """
         plan, project = self._config.plan, self._project
+        _refuse(store_problems(pipeline.all_outputs(), catalog))
         nodes = nodes_to_run(run_params, pipeline, catalog)
         places = entry_places(outputs_of(nodes), catalog)
         _refuse(place_problems(places) + input_problems(run_params, pipeline, catalog, project))

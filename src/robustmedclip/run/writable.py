@@ -6,11 +6,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
+from uuid import uuid4
 
+from fsspec import AbstractFileSystem
 from kedro.io import DataCatalog
 
 from robustmedclip.errors import first_ten
-from robustmedclip.io.versioned import entry_path, is_local, is_versioned
+from robustmedclip.io.versioned import entry_path, filesystem_of, is_local, is_versioned
 from robustmedclip.plan import names
 
 #: Characters that stand for others in the patterns by which Kedro finds versions.
@@ -58,6 +60,36 @@ def _problem_with(path: Path) -> str | None:
         return f"the folder {existing} can't be written to: work in a copy of the project that you may write to"
     if existing.is_file() and not os.access(existing, os.W_OK):
         return f"the file {existing} can't be written to: work in a copy of the project that you may write to"
+    return None
+
+
+def store_problems(entries: Collection[str], catalog: DataCatalog) -> list[str]:
+    """What keeps versioned entries that lie elsewhere than on this machine from being written: tried with an object.
+
+    Returns
+    -------
+    list of str
+        A problem per filesystem that can't be written to.
+    """
+    places: dict[AbstractFileSystem, list[str]] = {}
+    for dataset in map(catalog.get, entries):
+        if is_versioned(dataset) and not is_local(dataset):
+            places.setdefault(filesystem_of(dataset), []).append(entry_path(dataset))
+    tried = (_problem_with_store(filesystem, os.path.commonpath(paths)) for filesystem, paths in places.items())
+    return [problem for problem in tried if problem]
+
+
+def _problem_with_store(filesystem: AbstractFileSystem, folder: str) -> str | None:
+    probe = f"{folder}/.writable-{uuid4().hex}"
+    try:
+        filesystem.pipe_file(probe, b"")
+        filesystem.rm_file(probe)
+    except Exception as error:  # of whatever library the filesystem uses
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return (
+            f"{filesystem.unstrip_protocol(folder)} can't be written to ({reason}): check 'data' in globals.yml, the "
+            "credentials in the environment, and the network"
+        )
     return None
 
 

@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 
 from filelock import FileLock
 
-from robustmedclip.io.versioned import require_space
+from robustmedclip.io.disk import require_space
 from robustmedclip.progress import track
 
 logger = logging.getLogger(__name__)
