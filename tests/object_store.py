@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import s3fs
 from moto.server import ThreadedMotoServer
 
 
 @contextmanager
 def object_store() -> Iterator[str]:
-    """Start a server with an empty bucket, which this process and those that it starts know; yields the bucket's URL."""
-    import s3fs
-
+    """A server that this process and those that it starts know; yields the URL of a folder in an empty bucket."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

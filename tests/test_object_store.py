@@ -1,15 +1,22 @@
 """The benchmark with its data on an object store, or on another disk."""
 
 import re
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
+from kedro.io.core import Version
 from object_store import object_store
-from projects import ROOT, Project
+from projects import Project
+
+from robustmedclip.io import FilesDataset
+from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.writable import store_problems
 
 PLAN = {
     "data_sets": {
@@ -33,6 +40,15 @@ PLAN = {
     "shards": 2,
     "tracking": {"log_best_adapter": False},
 }
+LAYERS = {
+    2: "intermediate",
+    3: "primary",
+    4: "feature",
+    5: "model_input",
+    6: "models",
+    7: "model_output",
+    8: "reporting",
+}
 #: What a version is called, and what lies beside it.
 VERSION = re.compile(r"/\d{4}-[^/]*Z(?=/)")
 
@@ -43,11 +59,11 @@ def bucket():
         yield url
 
 
-def project_at(folder: Path, data: str) -> Project:
-    """A project with the plan of these tests, whose data lie elsewhere."""
+def project_at(folder: Path, data: str, plan: dict[str, Any]) -> Project:
+    """A project whose data lie elsewhere."""
     folder.mkdir()
     project = Project(folder)
-    project.configure(PLAN)
+    project.configure(plan)
     (folder / "conf/local/globals.yml").write_text(f"data: {data}\n")
     return project
 
@@ -60,10 +76,11 @@ def stored(place: str) -> dict[str, bytes]:
 
 
 def test_a_benchmark_on_an_object_store_gives_the_bytes_of_one_on_another_disk(tmp_path, bucket):
-    remote, local = project_at(tmp_path / "remote", bucket), project_at(tmp_path / "local", "../disk")
-    result = remote.run("--pipeline", "benchmark")
+    remote = project_at(tmp_path / "remote", bucket, PLAN)
+    local = project_at(tmp_path / "local", "../disk", PLAN)
+    result = remote.run("--pipeline", "benchmark", "--to-outputs", "report_page,tables,examples-oct")
     assert result.returncode == 0, result.stdout + result.stderr
-    local.run_here("benchmark", to_outputs=["leaderboard"])
+    local.run_here("benchmark", to_outputs=["tables"])
     files, expected = stored(bucket), stored(str(tmp_path / "disk"))
     assert {"/08_reporting/leaderboard.csv/leaderboard.csv", "/08_reporting/report.html/report.html"} <= files.keys()
     assert {name.split("/")[1] for name in expected} == {f"0{layer}_{name}" for layer, name in LAYERS.items()}
@@ -74,12 +91,45 @@ def test_a_benchmark_on_an_object_store_gives_the_bytes_of_one_on_another_disk(t
     assert f"Thereport:{bucket}/08_reporting/report.html/" in output
 
 
-LAYERS = {
-    2: "intermediate",
-    3: "primary",
-    4: "feature",
-    5: "model_input",
-    6: "models",
-    7: "model_output",
-    8: "reporting",
-}
+def test_a_killed_put_leaves_nothing_that_counts(bucket):
+    entry = f"{bucket}/killed"
+    code = (
+        "from robustmedclip.io import FilesDataset;"
+        f"FilesDataset(filepath={entry!r}).save({{str(number): bytes(2**18) for number in range(500)}})"
+    )
+    filesystem = fsspec.filesystem("s3")
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        while process.poll() is None and len(filesystem.find(entry, refresh=True)) < 3:
+            time.sleep(0.05)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert 3 <= len(filesystem.find(entry, refresh=True)) < 500
+    dataset = FilesDataset(filepath=entry)
+    assert not dataset.exists()
+    dataset.save({"0": b""})
+    assert dataset.load() == {"0": b""}
+
+
+def test_a_bucket_that_cannot_be_written_to_is_named(bucket):
+    places = {name: f"s3://nowhere/study/{name}" for name in ("cards", "tables")} | {"files": f"{bucket}/files"}
+    version = Version(None, None)
+    catalog = FingerprintedCatalog(
+        {name: FilesDataset(filepath=place, version=version) for name, place in places.items()}
+    )
+    (problem,) = store_problems(["cards", "tables"], catalog)
+    assert "s3://nowhere/study can't be written to (The specified bucket does not exist): check 'data' in" in problem
+    before = stored(bucket)
+    assert store_problems(["files"], catalog) == [] and stored(bucket) == before
+
+
+@pytest.mark.slow
+def test_the_default_benchmark_on_an_object_store_and_two_workers_gives_the_bytes_of_one_process(tmp_path, bucket):
+    remote = project_at(tmp_path / "remote", f"{bucket}/default", {})
+    local = project_at(tmp_path / "local", "data", {})
+    workers = ["--runner", "robustmedclip.run.DaskRunner", "--runner-params=cluster.workers=2,cluster.threads=1"]
+    for result in (remote.run("--pipeline", "benchmark", *workers), local.run("--pipeline", "benchmark")):
+        assert result.returncode == 0, result.stdout + result.stderr
+    assert not [path for path in remote.folder.glob("data/*/**/*") if ".checksums" not in path.parts]
+    files, expected = stored(f"{bucket}/default"), stored(str(local.folder / "data"))
+    assert files.keys() == expected.keys()
+    assert [name for name in expected if files[name] != expected[name]] == []

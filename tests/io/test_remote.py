@@ -151,7 +151,9 @@ def test_a_damaged_copy_is_fetched_anew(store, fetched):
 
 def test_two_writers_of_the_same_leave_one_whole_entry(store):
     version = Version(None, VERSIONS[0])
-    catalogs = [FingerprintedCatalog({"files": FilesDataset(filepath="memory://bucket/f", version=version)}) for _ in "ab"]
+    catalogs = [
+        FingerprintedCatalog({"files": FilesDataset(filepath="memory://bucket/f", version=version)}) for _ in "ab"
+    ]
     for catalog in catalogs:
         catalog.fingerprints = {"files": "x"}
     catalogs[0].save("files", FILES)

@@ -8,6 +8,7 @@ from projects import Project
 
 from robustmedclip.errors import InputError
 from robustmedclip.run import writable
+from robustmedclip.run.config import ConfigError, data_place
 from robustmedclip.run.writable import place_problems, tracking_places
 
 
@@ -94,3 +95,34 @@ def test_a_project_with_blanks_in_its_path_runs(tmp_path):
     done = project.run("--pipelines", "ingestion")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(project.versions()) == 4
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [("data", "data"), ("../disk/ ", "../disk"), ("/mnt/big", "/mnt/big"), ("memory://bucket/x/", "memory://bucket/x")],
+)
+def test_data_may_lie_in_any_folder_and_at_any_address_that_a_library_knows(value, place):
+    assert data_place(value) == place
+
+
+def test_data_may_lie_in_a_users_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert data_place("~/study") == f"{tmp_path}/study"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", "expected a folder or a URL such as s3://bucket/prefix, found ''"),
+        (None, "expected a folder or a URL"),
+        ("/", "expected a folder or a URL"),
+        ("s3:/bucket", "found 's3:/bucket'"),
+        ("s3://", "found 's3://'"),
+        ("runs[1]", "the name of the folder runs[1] has the character '['"),
+        ("cloud://bucket", "cloud://bucket can't be used (Protocol not known: cloud)"),
+    ],
+)
+def test_a_place_for_data_that_cannot_be_used_is_named(value, message):
+    with pytest.raises(ConfigError) as error:
+        data_place(value)
+    assert "globals.yml: data: " in error.value.message and message in error.value.message
