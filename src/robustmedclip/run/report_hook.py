@@ -9,7 +9,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from robustmedclip.io.versioned import entry_path, filesystem_of, load_path
+from robustmedclip.io.versioned import address, entry_path, filesystem_of, load_path
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class ReportHook:
         shown = leaderboard[["model", *FIRST]].head(_ROWS)
         logger.info("The leaderboard:\n%s", shown.to_string(index=False, float_format="%.1f"))
         places = {name: copy_newest(catalog[name], place) for name, place in _COPIES.items()}
-        logger.info("The report: %s", places["report_page"])
+        logger.info("The report: %s", address(catalog["report_page"], places["report_page"]))
 
 
 def copy_newest(dataset: Any, place: str) -> str:
