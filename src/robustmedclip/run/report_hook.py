@@ -35,7 +35,8 @@ class ReportHook:
         shown = leaderboard[["model", *FIRST]].head(_ROWS)
         logger.info("The leaderboard:\n%s", shown.to_string(index=False, float_format="%.1f"))
         places = {name: copy_newest(catalog[name], place) for name, place in _COPIES.items()}
-        logger.info("The report: %s", address(catalog["report_page"], places["report_page"]))
+        page: Any = catalog["report_page"]
+        logger.info("The report: %s", address(page, places["report_page"]))
 
 
 def copy_newest(dataset: Any, place: str) -> str:
