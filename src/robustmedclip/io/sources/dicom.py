@@ -34,7 +34,7 @@ _NO_PICTURES = {
 }
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _JPEG_8_BIT = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
-_DECODERS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+_DECODERS = "pip install pylibjpeg pylibjpeg-openjpeg python-gdcm"
 _GROUPS, _GROUPS_BIG_ENDIAN = (b"\x02\x00", b"\x08\x00"), b"\x00\x08"
 
 
