@@ -19,6 +19,7 @@ from robustmedclip.pipelines.reporting import nodes
 from robustmedclip.reporting import charts
 from robustmedclip.reporting.content import Setting
 from robustmedclip.reporting.figures import few_shot_curves, severity_curves, vector_files
+from robustmedclip.reporting.tables import report_tables
 
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("blur", "noise") for severity in range(1, 6)))
 DATA_SETS = {"blood": "microscopy", "cells": "microscopy", "oct": "OCT | retina & 50 %"}
@@ -418,3 +419,11 @@ def test_seeds_alone_average_to_the_model(report):
     (mean,) = report.metrics.query(where).query("model == 'good_lora_k10'")["value"]
     assert of_seeds.mean() == pytest.approx(mean)
     assert set(report.seed_metrics["model"]) == {"good_lora_k10", "weak_lora_k10"}
+
+
+def test_columns_of_corruptions_say_whose_relatives_were_seen_in_tuning(report):
+    compared = report.metrics, report.leaderboard, report.comparisons
+    table = report_tables(*compared, "base", metrics_named(), 5.0, ["blur"])["ce_by_corruption"]
+    titles = [title.partition(" (n")[0] for title in table.text.columns]
+    assert "blur (relatives in tuning)" in titles and "noise" in titles
+    assert set(table.numbers["corruption"]) == {"blur", "noise"}

@@ -140,7 +140,13 @@ def content(results: Results, setting: Setting) -> Content:
             *(level_notes(results.levels) if results.levels is not None else ()),
         ],
         tables=report_tables(
-            metrics, board, results.comparisons, setting.baseline, setting.metrics, setting.tolerated_points
+            metrics,
+            board,
+            results.comparisons,
+            setting.baseline,
+            setting.metrics,
+            setting.tolerated_points,
+            setting.related.keys(),
         ),
         published=published_table(results.published) if results.published else None,
         published_note=Note(

@@ -1,6 +1,7 @@
 """From the table of metrics to the tables that people read: in a browser, a spreadsheet or a paper."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -36,6 +37,7 @@ def report_tables(
     baseline: str,
     scores: Sequence[Metric],
     tolerated_points: float,
+    related: Collection[str] = (),
 ) -> dict[str, Table]:
     """Every table of the report by name, but those that would be empty.
 
@@ -50,6 +52,8 @@ def report_tables(
         What `metrics` was scored by; each says which table it stands in.
     tolerated_points : float
         By how many percentage points the error may rise before a model no longer holds.
+    related : collection of str
+        Corruptions of whose family some adaptation saw one in training: their columns say so.
     """
     models = board["model"].tolist()
     tables = {
@@ -60,7 +64,7 @@ def report_tables(
         ),
         "operating_range": _operating_range(metrics, models, tolerated_points),
         "comparisons": comparison_table(comparisons),
-        **_ratio_tables(metrics, models, baseline),
+        **_ratio_tables(metrics, models, baseline, related),
         "retained_accuracy_by_severity": _by(
             "Retained accuracy by severity: what is left of the clean accuracy, %",
             overall(metrics)[lambda rows: rows["severity"].notna()].astype({"severity": int}),
@@ -119,13 +123,16 @@ def metric_definitions(scores: Sequence[Metric]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _ratio_tables(metrics: pd.DataFrame, models: Sequence[str], baseline: str) -> dict[str, Table]:
+def _ratio_tables(
+    metrics: pd.DataFrame, models: Sequence[str], baseline: str, related: Collection[str]
+) -> dict[str, Table]:
     """Clean errors, CE and mCE, of averages and of each data set, modality, collection and corruption."""
     everywhere, of_data_sets = overall(metrics), _of_data_sets(metrics)
     groups = metrics[metrics["data_set"] == ALL]
     of_modalities = groups[(groups["modality"] != ALL) & (groups["collection"] == ALL)]
     of_collections = groups[(groups["modality"] == ALL) & (groups["collection"] != ALL)]
     scale = f"; {baseline} is 100, lower is better"
+    titles = {name: f"{name} (relatives in tuning)" for name in related}
     tables = {
         "averages": _side_by_side(f"Averages over data sets, both ways{scale}", everywhere, models, _AVERAGES),
         "mce_seen_and_held_out": _side_by_side(
@@ -137,9 +144,11 @@ def _ratio_tables(metrics: pd.DataFrame, models: Sequence[str], baseline: str) -
         "mce_by_data_set": _by(f"mCE by data set{scale}", of_data_sets, models, derived.MCE, "data_set"),
         "mce_by_modality": _by(f"mCE by modality{scale}", of_modalities, models, derived.MCE, "modality"),
         "mce_by_collection": _by(f"mCE by collection{scale}", of_collections, models, derived.MCE, "collection"),
-        "ce_by_corruption": _by(f"CE by corruption{scale}", everywhere, models, derived.CE, "corruption"),
+        "ce_by_corruption": _by(
+            f"CE by corruption{scale}", everywhere, models, derived.CE, "corruption", titles=titles
+        ),
         "relative_ce_by_corruption": _by(
-            f"Relative CE by corruption{scale}", everywhere, models, derived.RELATIVE_CE, "corruption"
+            f"Relative CE by corruption{scale}", everywhere, models, derived.RELATIVE_CE, "corruption", titles=titles
         ),
     }
     if of_modalities["modality"].nunique() == of_data_sets["data_set"].nunique():
@@ -201,8 +210,16 @@ def _side_by_side(caption: str, rows: pd.DataFrame, models: Sequence[str], colum
     return model_table(caption, pd.concat(parts), models, ["metric", "corruption"])
 
 
-def _by(caption: str, rows: pd.DataFrame, models: Sequence[str], metric: str, columns: str, decimals: int = 1) -> Table:
-    """One metric: a row per model, a column for each of `columns`."""
+def _by(
+    caption: str,
+    rows: pd.DataFrame,
+    models: Sequence[str],
+    metric: str,
+    columns: str,
+    decimals: int = 1,
+    titles: Mapping[str, str] = MappingProxyType({}),
+) -> Table:
+    """One metric: a row per model, a column for each of `columns`, with a title of its own or its name."""
     chosen = rows[rows["metric"] == metric]
     if columns != "severity":
         chosen = chosen[chosen["severity"].isna()]
@@ -210,7 +227,8 @@ def _by(caption: str, rows: pd.DataFrame, models: Sequence[str], metric: str, co
         chosen = chosen[chosen["corruption"] != ALL]
     else:
         chosen = chosen[chosen["corruption"].isin([ALL, CLEAN.corruption])]
-    chosen = chosen.assign(title=chosen[columns].astype(str), decimals=decimals).sort_values(columns, kind="stable")
+    names = chosen[columns].astype(str)
+    chosen = chosen.assign(title=names.replace(dict(titles)), decimals=decimals).sort_values(columns, kind="stable")
     return model_table(caption, chosen, models, [columns])
 
 

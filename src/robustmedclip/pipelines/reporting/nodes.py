@@ -73,7 +73,13 @@ def write_tables(
 ) -> dict[str, bytes]:
     """Every table as CSV, Markdown and LaTeX."""
     tables = report_tables(
-        metrics, leaderboard, comparisons, setting.baseline, setting.metrics, setting.tolerated_points
+        metrics,
+        leaderboard,
+        comparisons,
+        setting.baseline,
+        setting.metrics,
+        setting.tolerated_points,
+        setting.related.keys(),
     )
     return {file: text for name, table in tables.items() for file, text in table.files(name).items()}
 
