@@ -79,3 +79,12 @@ def test_chosen_images_are_those_of_the_table():
     training = chosen(pool, table, "training")
     assert set(training.sample_ids) == ids(table, "training")
     assert training.class_counts().tolist() == [2, 3]
+
+
+def test_shots_are_as_many_of_each_class_and_all_where_there_are_fewer(caplog):
+    pool = make_pool([30, 10, 3])
+    table = draw_few_shots(NONE, pool, shots=4, seed=0)
+    counts = table.groupby(["role", "class_name"]).size()
+    assert counts["training"].to_dict() == {"class 0": 4, "class 1": 4, "class 2": 3}
+    assert "fewer than 4 images of class 2" in caplog.text
+    assert ids(draw_few_shots(NONE, pool, shots=2, seed=0), "training") <= ids(table, "training")

@@ -95,7 +95,11 @@ class Report:
         drawn = {f"few_shots-{cell}": few_shots(round(100 * fraction)) for cell, fraction in fractions.items()}
         self.leaderboard = nodes.rank_models(
             scores=scores,
-            fractions=fractions,
+            cells={
+                run.model: f"k{100 * run.attributes['fraction']:g}_s0"
+                for run in runs
+                if run.attributes.get("fraction") in (shots or [0.1])
+            },
             validating=["lora"],
             **compared | {"mce_resamples": resamples} | drawn,
         )

@@ -479,7 +479,7 @@ def test_prompts_need_no_labels_and_heads_need_some():
         "clip_probe_k10_s1",
     ]
     ensemble, probe = plan.evaluated_models[2:4]
-    nothing = {"rank": None, "fraction": None, "seed": None}
+    nothing = {"rank": None, "fraction": None, "shots": None, "seed": None}
     assert ensemble.attributes == {"base": "clip", "adaptation": "ensemble", "method": "prompt-ensemble", **nothing}
     expected = {
         "base": "clip",
@@ -487,6 +487,7 @@ def test_prompts_need_no_labels_and_heads_need_some():
         "method": "linear-probe",
         "rank": None,
         "fraction": 0.1,
+        "shots": None,
         "seed": 0,
     }
     assert probe.attributes == expected
@@ -526,3 +527,19 @@ def test_all_problems_are_reported_at_once():
 @pytest.mark.parametrize(("fraction", "label"), [(0.1, "k10"), (0.01, "k1"), (0.005, "k0p5"), (1, "k100")])
 def test_fraction_labels_are_safe_in_namespaces(fraction, label):
     assert fraction_label(fraction) == label
+
+
+def test_shots_of_each_class_stand_beside_fractions():
+    plan = read_plan(changed("adaptations.lora.shots", [4, 1]))
+    assert plan.shots == (1, 4) and plan.fractions == (0.01, 0.1)
+    names = dict.fromkeys(model.name for model in plan.tuned_models if model.base == "clip")
+    assert list(names) == ["clip_lora_k1", "clip_lora_k10", "clip_lora_1shot", "clip_lora_4shot"]
+    assert {model.few_shots for model in plan.tuned_models if model.shots == 4} == {
+        "few_shots-4shot_s0",
+        "few_shots-4shot_s1",
+    }
+    only = {"x": {"method": "linear-probe", "models": "all", "shots": [2]}}
+    assert {model.amount for model in read_plan(PARAMETERS | {"adaptations": only}).tuned_models} == {"2shot"}
+    for wrong in ([0], [1.5], [2, 2], 4):
+        with pytest.raises(PlanError, match="adaptations.lora.shots: expected different integers of 1 or more"):
+            read_plan(changed("adaptations.lora.shots", wrong))

@@ -103,7 +103,7 @@ def written(
     comparisons = compare_pairs(metrics, resamples)
     leaderboard = rank_models(
         scores=setting.metrics,
-        fractions={"k10_s0": 0.1},
+        cells={run.model: "k10_s0" for run in logits if run.attributes.get("fraction")},
         validating=["lora"],
         **{"metrics": metrics, "mce_resamples": resamples, "comparisons": comparisons, "few_shots-k10_s0": few_shots},
     )

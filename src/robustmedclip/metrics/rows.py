@@ -110,7 +110,7 @@ def _positions(names: Sequence[str | None], name: str) -> list[int]:
 
 def attributes_of(run: Logits) -> dict[str, Any]:
     """Columns of the table that describe the model of a run."""
-    names = ("base", "adaptation", "method", "rank", "fraction", "seed")
+    names = ("base", "adaptation", "method", "rank", "fraction", "shots", "seed")
     known = {"model": run.model, **{name: run.attributes.get(name) for name in names}}
     return known if known["adaptation"] is not None else known | {"adaptation": ZERO_SHOT}
 

@@ -85,6 +85,7 @@ COLUMNS = {
     "method": "str",
     "rank": "Int64",
     "fraction": "float64",
+    "shots": "Int64",
     "seed": "Int64",
     "data_set": "str",
     "modality": "str",

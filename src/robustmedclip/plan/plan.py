@@ -60,7 +60,8 @@ class Adaptation:
     """One adaptation of some models, few-shot at some fractions of the training pool.
 
     ``method_name`` is that of YAML, and ``method`` has its settings with those that the adaptation changes.
-    ``fractions`` is empty where the method sees no labelled image.
+    ``shots`` are numbers of images of each class, beside the ``fractions``; both are empty where the method sees no
+    labelled image.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Adaptation:
     models: tuple[str, ...]
     fractions: tuple[float, ...]
     method: Method
+    shots: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class EvaluatedModel:
     adaptation: Adaptation | None = None
     fraction: float | None = None
     seed: int | None = None
+    shots: int | None = None
 
     @property
     def name(self) -> str:
@@ -85,7 +88,19 @@ class EvaluatedModel:
         if self.adaptation is None:
             return self.base
         name = f"{self.base}_{self.adaptation.name}"
-        return name if self.fraction is None else f"{name}_{fraction_label(self.fraction)}"
+        return f"{name}_{self.amount}" if self.amount else name
+
+    @property
+    def amount(self) -> str | None:
+        """How many labelled images it sees: ``k10`` for 10 %, ``4shot`` for 4 of each class; None for none."""
+        if self.shots is not None:
+            return shots_label(self.shots)
+        return None if self.fraction is None else fraction_label(self.fraction)
+
+    @property
+    def few_shots(self) -> str:
+        """Catalog entry of the labelled images that it sees."""
+        return names.few_shots(f"{self.amount}_s{self.seed}")
 
     @property
     def cell(self) -> str:
@@ -113,6 +128,7 @@ class EvaluatedModel:
             "method": self.adaptation.method_name if self.adaptation else ZERO_SHOT,
             "rank": getattr(self.method, "rank", None),
             "fraction": self.fraction,
+            "shots": self.shots,
             "seed": self.seed,
         }
 
@@ -208,12 +224,15 @@ class Plan:
 
     @cached_property
     def tuned_models(self) -> tuple[EvaluatedModel, ...]:
-        """Every (model, adaptation, fraction, seed)."""
+        """Every (model, adaptation, fraction or shots, seed)."""
         return tuple(
-            EvaluatedModel(model, adaptation, fraction, seed)
+            EvaluatedModel(model, adaptation, fraction, seed, shots)
             for adaptation in self.adaptations
             for model in adaptation.models
-            for fraction in adaptation.fractions
+            for fraction, shots in (
+                *((fraction, None) for fraction in adaptation.fractions),
+                *((None, shots) for shots in adaptation.shots),
+            )
             for seed in self.seeds
         )
 
@@ -221,7 +240,9 @@ class Plan:
     def evaluated_models(self) -> tuple[EvaluatedModel, ...]:
         """The zero-shot models, the baseline first, then those with other prompts, then the tuned ones."""
         ordered = sorted(self.models, key=lambda name: name != self.baseline)
-        prompted = [EvaluatedModel(model, a) for a in self.adaptations if not a.fractions for model in a.models]
+        prompted = [
+            EvaluatedModel(model, a) for a in self.adaptations if not a.fractions + a.shots for model in a.models
+        ]
         return (*map(EvaluatedModel, ordered), *prompted, *self.tuned_models)
 
     @cached_property
@@ -229,14 +250,19 @@ class Plan:
         """Every few-shot fraction that some adaptation needs, ascending."""
         return tuple(sorted({fraction for a in self.adaptations for fraction in a.fractions}))
 
+    @cached_property
+    def shots(self) -> tuple[int, ...]:
+        """Every number of labelled images of each class that some adaptation needs, ascending."""
+        return tuple(sorted({shots for a in self.adaptations for shots in a.shots}))
+
     @property
     def validating(self) -> tuple[str, ...]:
         """Adaptations that choose by validation images."""
         return tuple(a.name for a in self.adaptations if a.method.needs_validation)
 
-    def validates(self, fraction: float) -> bool:
-        """Whether an adaptation at a few-shot fraction chooses by validation images, rather than by test images."""
-        return any(a.name in self.validating for a in self.adaptations if fraction in a.fractions)
+    def validates(self, amount: float) -> bool:
+        """Whether an adaptation at a few-shot fraction, or at so many shots, chooses by validation images."""
+        return any(a.name in self.validating for a in self.adaptations if amount in (*a.fractions, *a.shots))
 
 
 def scored_families(data_sets: Iterable[DataSet]) -> dict[str, str]:
@@ -252,6 +278,11 @@ def scored_families(data_sets: Iterable[DataSet]) -> dict[str, str]:
 def fraction_label(fraction: float) -> str:
     """Name of a few-shot fraction that is safe in namespaces: 0.1 is ``k10``, 0.005 is ``k0p5``."""
     return f"k{100 * fraction:.6g}".replace(".", "p")
+
+
+def shots_label(shots: int) -> str:
+    """Name of a number of labelled images of each class: 4 is ``4shot``."""
+    return f"{shots}shot"
 
 
 def collisions(plan: Plan) -> Iterator[str]:

@@ -278,17 +278,28 @@ def _adaptation(
     if method is None:
         return None
     fractions = tuple(sorted(entry.fractions or ()))
-    if method.needs_labels and entry.fractions is None:
-        problems.append(f"{place}: missing fractions")
-    if not method.needs_labels and entry.fractions is not None:
-        problems.append(f"{place}.fractions: '{entry.method}' sees no labelled image; leave 'fractions' out")
+    amounts = {"fractions": entry.fractions, "shots": entry.shots}
+    if method.needs_labels and not any(amounts.values()):
+        problems.append(f"{place}: missing fractions, or shots")
+    problems += [
+        f"{place}.{key}: '{entry.method}' sees no labelled image; leave '{key}' out"
+        for key, values in amounts.items()
+        if values is not None and not method.needs_labels
+    ]
     if method.needs_validation and 1 in fractions:
         problems.append(
             f"{place}.fractions: 1 leaves no image of the training pool for validation, which '{entry.method}' chooses "
             "by: choose at most 0.5, so that there are as many for validation as to learn from"
         )
     models = tuple(parameters["models"]) if entry.models == "all" else entry.models
-    return Adaptation(name=name, method_name=entry.method, models=models, fractions=fractions, method=method)
+    return Adaptation(
+        name=name,
+        method_name=entry.method,
+        models=models,
+        fractions=fractions,
+        method=method,
+        shots=tuple(sorted(entry.shots or ())),
+    )
 
 
 def _metrics(procedure: Procedure | None, problems: list[str]) -> tuple[Metric, ...]:

@@ -162,6 +162,13 @@ class AdaptationEntry(BaseModel):
         tuple[float, ...] | None,
         _or_none("different numbers from 0.000001 to 1 (0.1 is 10 %)", lambda value: is_set_of(value, _is_fraction)),
     ] = None
+    shots: Annotated[
+        tuple[int, ...] | None,
+        _or_none(
+            "different integers of 1 or more",
+            lambda value: is_set_of(value, lambda count: is_number(count, int) and count >= 1),
+        ),
+    ] = None
 
 
 class Procedure(Entry):

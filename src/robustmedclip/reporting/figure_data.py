@@ -103,7 +103,7 @@ def dumbbells(leaderboard: pd.DataFrame, metrics: pd.DataFrame) -> list[Line]:
             y=np.array([position, position]),
             colour=colour_of(row["base"], bases),
             marker=marker_of(adaptations[row["model"]], adaptations),
-            style="dashed" if pd.isna(row["fraction"]) else "solid",
+            style="dashed" if pd.isna(row["training_images"]) else "solid",
             interval=(
                 row[[f"{end}_low" for end in ends]].to_numpy(float),
                 row[[f"{end}_high" for end in ends]].to_numpy(float),
@@ -140,11 +140,14 @@ def corruption_lines(rows: pd.DataFrame) -> list[Line]:
 
 
 def most_labels(metrics: pd.DataFrame) -> list[str]:
-    """The models without labels, then of each base model and adaptation the one with the largest few-shot fraction."""
+    """The models without labels, then of each base model and adaptation that of most labels, by fraction and by shots."""
     everywhere = overall(metrics)
-    unlabelled, tuned = everywhere[everywhere["fraction"].isna()], everywhere[everywhere["fraction"].notna()]
-    largest = tuned.groupby(["base", "adaptation"])["fraction"].transform("max")
-    return [*dict.fromkeys(unlabelled["model"]), *dict.fromkeys(tuned[tuned["fraction"] == largest]["model"])]
+    models = [everywhere[everywhere[["fraction", "shots"]].isna().all(axis=1)]["model"]]
+    for amount in ("fraction", "shots"):
+        tuned = everywhere[everywhere[amount].notna()]
+        largest = tuned.groupby(["base", "adaptation"])[amount].transform("max")
+        models.append(tuned[tuned[amount] == largest]["model"])
+    return list(dict.fromkeys(pd.concat(models)))
 
 
 def few_shot_panels(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> Panels:
@@ -167,9 +170,9 @@ def few_shot_panels(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> Panels:
                 colour=colour_of(base, bases),
                 marker=marker_of(adaptation, errors["adaptation"]),
                 interval=(curve["low"].to_numpy(float), curve["high"].to_numpy(float)),
-                level=bool(curve["fraction"].isna().all()),
+                level=bool(curve[["fraction", "shots"]].isna().all(axis=None)),
             )
-            for (base, adaptation), curve in errors.sort_values("fraction").groupby(["base", "adaptation"])
+            for (base, adaptation), curve in errors.sort_values(["fraction", "shots"]).groupby(["base", "adaptation"])
         ]
     return panels
 

@@ -44,7 +44,7 @@ _CONDITIONS = {"clean": ("", CLEAN.corruption), "corrupted": ("corrupted_", ALL)
 
 
 def labelled_images(
-    metrics: pd.DataFrame, few_shots: Mapping[float, pd.DataFrame], validating: Collection[str]
+    metrics: pd.DataFrame, few_shots: Mapping[str, pd.DataFrame], validating: Collection[str]
 ) -> pd.DataFrame:
     """How many labelled images each tuned model has seen, of all data sets: what its adaptation costs in labels.
 
@@ -53,7 +53,7 @@ def labelled_images(
     metrics : DataFrame
         As of :func:`robustmedclip.metrics.score_benchmark`.
     few_shots : mapping
-        Few-shot fraction to its images, with their ``role``: ``training`` or ``validation``.
+        Tuned model to its few-shot images, with their ``role``: ``training`` or ``validation``.
     validating : collection of str
         Adaptations that choose by validation images.
 
@@ -62,13 +62,13 @@ def labelled_images(
     DataFrame
         ``model``, ``training_images`` and ``validation_images``, int.
     """
-    counts = {fraction: images["role"].value_counts() for fraction, images in few_shots.items()}
-    tuned = metrics[metrics["fraction"].isin(counts)].drop_duplicates("model")
+    counts = {model: images["role"].value_counts() for model, images in few_shots.items()}
+    tuned = metrics[metrics["model"].isin(counts)].drop_duplicates("model")
     rows = [
         (
             row.model,
-            counts[row.fraction].get("training", 0),
-            counts[row.fraction].get("validation", 0) if row.adaptation in validating else 0,
+            counts[row.model].get("training", 0),
+            counts[row.model].get("validation", 0) if row.adaptation in validating else 0,
         )
         for row in tuned.itertuples()
     ]
@@ -174,4 +174,5 @@ def _labels(row: Any) -> str:
     if pd.isna(row.training_images):
         return ""
     validation = f" + {row.validation_images} to validate" if row.validation_images else ""
-    return f"{row.training_images}{validation} ({100 * row.fraction:g} %)"
+    fraction = "" if pd.isna(row.fraction) else f" ({100 * row.fraction:g} %)"
+    return f"{row.training_images}{validation}{fraction}"

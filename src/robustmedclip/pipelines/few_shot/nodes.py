@@ -13,14 +13,20 @@ logger = logging.getLogger(__name__)
 
 
 def draw_few_shots(
-    duplicates: pd.DataFrame, *pools: ImageSet, fraction: float, seed: int, validated: bool = True
+    duplicates: pd.DataFrame,
+    *pools: ImageSet,
+    seed: int,
+    fraction: float | None = None,
+    shots: int | None = None,
+    validated: bool = True,
 ) -> pd.DataFrame:
-    """Draw a fraction of every training pool, and as many other images for validation.
+    """Draw a fraction of every training pool, or some shots of each class, and as many other images for validation.
 
     Images that `duplicates`, from :func:`~robustmedclip.pipelines.few_shot.leakage.find_duplicates`, says are also in a
     test split are left out first. The other images of a class are put into an order that depends on the seed and their
-    sample ids alone. The first ``fraction`` of them, rounded, at least one, are for training: a smaller fraction is
-    contained in a larger one. Equally many from the end of the order are for validation, as far as there are.
+    sample ids alone. The first ``fraction`` of them, rounded, at least one, or the first ``shots``, all if there are
+    fewer, are for training: what is smaller is contained in what is larger. Equally many from the end of the order are
+    for validation, as far as there are.
 
     Returns
     -------
@@ -46,21 +52,27 @@ def draw_few_shots(
                     "split; the table 'duplicates' lists them. Repair the splits, "
                     "or leave one of the data sets out of the plan."
                 )
-            shots = max(1, round(fraction * len(ids)))
-            if shots > fraction * len(ids) + 0.5:
+            wanted = shots if shots is not None else (fraction or 0) * len(ids)
+            count = min(max(1, round(wanted)), len(ids))
+            if abs(count - wanted) > 0.5:
                 scarce.append(f"{class_name} of {pool.name} ({len(ids)} images)")
-            held_out = min(shots, len(ids) - shots)
-            rows += [(pool.name, "training", class_name, sample_id) for sample_id in ids[:shots]]
+            held_out = min(count, len(ids) - count)
+            rows += [(pool.name, "training", class_name, sample_id) for sample_id in ids[:count]]
             rows += [(pool.name, "validation", class_name, sample_id) for sample_id in ids[len(ids) - held_out :]]
         if validated and not any(row[:2] == (pool.name, "validation") for row in rows):
             raise InputError(
-                f"Data set '{pool.name}': with a few-shot fraction of {fraction:g} no image of the training "
-                "pool is left for validation; choose a smaller one."
+                f"Data set '{pool.name}': with {f'{shots} shots' if shots else f'a few-shot fraction of {fraction:g}'} "
+                "no image of the training pool is left for validation; choose a smaller one."
             )
     if scarce:
-        logger.warning(
-            "A fraction of %g is less than half an image of %s: one image of each is drawn", fraction, first_ten(scarce)
-        )
+        if shots is not None:
+            logger.warning("There are fewer than %d images of %s: all of them are drawn", shots, first_ten(scarce))
+        else:
+            logger.warning(
+                "A fraction of %g is less than half an image of %s: one image of each is drawn",
+                fraction,
+                first_ten(scarce),
+            )
     return pd.DataFrame(rows, columns=["data_set", "role", "class_name", "sample_id"])
 
 

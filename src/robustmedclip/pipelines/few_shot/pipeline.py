@@ -1,5 +1,6 @@
 """Connects the few-shot nodes."""
 
+from collections.abc import Iterator
 from itertools import product
 
 from kedro.pipeline import Node, Pipeline
@@ -8,11 +9,11 @@ from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.few_shot.leakage import find_duplicates, hash_images
 from robustmedclip.pipelines.few_shot.nodes import draw_few_shots
 from robustmedclip.plan import names
-from robustmedclip.plan.plan import Plan, fraction_label
+from robustmedclip.plan.plan import Plan, fraction_label, shots_label
 
 
 def create_pipeline(plan: Plan) -> Pipeline:
-    """One node per data set that hashes its images, one that finds duplicates, and one per fraction and seed."""
+    """One node per data set that hashes its images, one that finds duplicates, and one per amount and seed."""
     return Pipeline(
         [
             *(
@@ -34,13 +35,21 @@ def create_pipeline(plan: Plan) -> Pipeline:
             ),
             *(
                 Node(
-                    bind(draw_few_shots, fraction=fraction, seed=seed, validated=plan.validates(fraction)),
+                    bind(draw_few_shots, **{kind: amount}, seed=seed, validated=plan.validates(amount)),
                     inputs=["duplicates", *(names.pool(data_set.name) for data_set in plan.data_sets)],
-                    outputs=names.few_shots(f"{fraction_label(fraction)}_s{seed}"),
+                    outputs=names.few_shots(f"{label}_s{seed}"),
                     name="draw_few_shots",
-                    namespace=f"few_shot.{fraction_label(fraction)}_s{seed}",
+                    namespace=f"few_shot.{label}_s{seed}",
                 )
-                for fraction, seed in product(plan.fractions, plan.seeds)
+                for (label, kind, amount), seed in product(_amounts(plan), plan.seeds)
             ),
         ]
     )
+
+
+def _amounts(plan: Plan) -> Iterator[tuple[str, str, float]]:
+    """Label, kind and value of every amount of labelled images that some adaptation needs."""
+    for fraction in plan.fractions:
+        yield fraction_label(fraction), "fraction", fraction
+    for shots in plan.shots:
+        yield shots_label(shots), "shots", shots

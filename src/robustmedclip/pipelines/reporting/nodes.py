@@ -57,14 +57,15 @@ def compare_pairs(metrics: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.Data
 
 
 def rank_models(
-    *, scores: Sequence[Metric], fractions: Mapping[str, float], validating: Sequence[str], **entries: Any
+    *, scores: Sequence[Metric], cells: Mapping[str, str], validating: Sequence[str], **entries: Any
 ) -> pd.DataFrame:
     """The leaderboard.
 
-    `fractions` are those of the few-shot entries, `validating` the adaptations that choose by validation images.
+    `cells` maps tuned models to the few-shot entries that they see; `validating` are the adaptations that choose by
+    validation images.
     """
     metrics, few_shots = entries["metrics"], _by_kind(entries)["few_shots"]
-    labelled = boards.labelled_images(metrics, {fractions[cell]: few_shots[cell] for cell in fractions}, validating)
+    labelled = boards.labelled_images(metrics, {name: few_shots[cell] for name, cell in cells.items()}, validating)
     return boards.leaderboard(metrics, places(entries["mce_resamples"], entries["comparisons"]), labelled, scores)
 
 

@@ -19,7 +19,7 @@ from robustmedclip.pipelines.reporting.nodes import (
     write_tables,
 )
 from robustmedclip.plan import names
-from robustmedclip.plan.plan import DataSet, Plan, fraction_label
+from robustmedclip.plan.plan import DataSet, Plan, fraction_label, shots_label
 from robustmedclip.reporting.content import Setting
 
 
@@ -29,9 +29,12 @@ def create_pipeline(plan: Plan) -> Pipeline:
     logits = [names.logits(model.cell, name) for model, name in product(plan.evaluated_models, data_sets)]
     cards, corrupted = list(map(names.card, data_sets)), list(map(names.corrupted, data_sets))
     # Every seed draws as many images: those of the first one stand for all.
-    fractions = {f"{fraction_label(fraction)}_s{plan.seeds[0]}": fraction for fraction in plan.fractions}
-    labels = {cell: f"{100 * fraction:g} %" for cell, fraction in fractions.items()}
-    few_shots = [names.few_shots(cell) for cell in fractions]
+    cells = {model.name: f"{model.amount}_s{model.seed}" for model in plan.tuned_models if model.seed == plan.seeds[0]}
+    labels = {
+        **{f"{fraction_label(fraction)}_s{plan.seeds[0]}": f"{100 * fraction:g} %" for fraction in plan.fractions},
+        **{f"{shots_label(shots)}_s{plan.seeds[0]}": f"{shots} of each class" for shots in plan.shots},
+    }
+    few_shots = [names.few_shots(cell) for cell in labels]
     tables = ["metrics", "leaderboard", "comparisons"]
     levels = ["levels"] if plan.has_bands else []
     told = [*tables, *levels, "duplicates", "parameters", *few_shots, *cards]
@@ -58,7 +61,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
             ),
             stage_node(compare_pairs, ["metrics", "mce_resamples"], "comparisons", name="compare_pairs"),
             stage_node(
-                bind(rank_models, scores=plan.metrics, fractions=fractions, validating=plan.validating),
+                bind(rank_models, scores=plan.metrics, cells=cells, validating=plan.validating),
                 _by_name(["metrics", "mce_resamples", "comparisons", *few_shots]),
                 "leaderboard",
                 name="rank_models",

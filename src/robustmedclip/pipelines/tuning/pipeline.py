@@ -5,7 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.tuning.nodes import fit
 from robustmedclip.plan import names
-from robustmedclip.plan.plan import EvaluatedModel, Plan, fraction_label
+from robustmedclip.plan.plan import EvaluatedModel, Plan
 
 
 def create_pipeline(plan: Plan) -> Pipeline:
@@ -14,7 +14,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
 
 
 def _fitting(plan: Plan, model: EvaluatedModel) -> Node:
-    assert model.method and model.artefact and model.fraction  # as every tuned model has
+    assert model.method and model.artefact and model.amount  # as every tuned model has
     function = bind(
         fit,
         method=model.method,
@@ -26,7 +26,7 @@ def _fitting(plan: Plan, model: EvaluatedModel) -> Node:
     inputs = [
         names.model(model.base),
         names.checkpoint(model.cell),
-        names.few_shots(f"{fraction_label(model.fraction)}_s{model.seed}"),
+        model.few_shots,
         "params:evaluation",
         *map(names.pool, data_sets),
         *(map(names.test, data_sets) if model.method.needs_test_images else ()),
