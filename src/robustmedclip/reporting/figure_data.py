@@ -140,7 +140,7 @@ def corruption_lines(rows: pd.DataFrame) -> list[Line]:
 
 
 def most_labels(metrics: pd.DataFrame) -> list[str]:
-    """The models without labels, then of each base model and adaptation that of most labels, by fraction and by shots."""
+    """The models without labels, then of each base model and adaptation that of most labels, by fraction and shots."""
     everywhere = overall(metrics)
     models = [everywhere[everywhere[["fraction", "shots"]].isna().all(axis=1)]["model"]]
     for amount in ("fraction", "shots"):
