@@ -9,11 +9,13 @@ arXiv:2406.17536 does; and ``clean.npz`` with the same keys, which the released 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
+import fsspec
 import numpy as np
+from kedro.io.core import get_protocol_and_path
 
 from robustmedclip.corruptions import FileLayout
 from robustmedclip.errors import InputError
@@ -21,6 +23,7 @@ from robustmedclip.images.conditions import Condition
 from robustmedclip.images.corrupted import CorruptedImages
 from robustmedclip.images.pixels import Images, LazyImages, batches
 from robustmedclip.io.npz import NpzArchive
+from robustmedclip.io.remote import RemoteEntry
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,14 @@ class CorruptedFiles(CorruptedImages):
     split: str
     conditions: Sequence[Condition]
     fetched: Callable[[Path], Path] = Path
+
+    def at(self, address: str) -> "CorruptedFiles":
+        """The same files in another place: a folder, or a URL that fsspec knows, whose files are fetched when used."""
+        protocol, path = get_protocol_and_path(address)
+        if protocol == "file":
+            return replace(self, folder=Path(path), fetched=Path)
+        stored = RemoteEntry.listed(fsspec.filesystem(protocol), path)
+        return replace(self, folder=stored.path, fetched=stored.fetched)
 
     def batches(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
         """The images under a condition, uint8 ``(<=batch_size, H, W, C)`` each; raises as :meth:`labels`."""

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ def _corrupted_images(
     if storage == "materialised":
         return _StoredImages(clean, files)
     if "released" in provenance:
-        return replace(files, folder=Path(provenance["released"]), fetched=Path)
+        return files.at(provenance["released"])
     return CorruptedOnTheFly(clean, **provenance)
 
 

@@ -26,6 +26,19 @@ _LEAST_FREE = 0.1
 #: What was used later than this stays, for a process may be about to open it.
 _SECONDS_IN_USE = 3600
 
+#: What changes with a file, as filesystems call it, the surest first: SFTP and GCS; S3; Azure; others; memory.
+_STAMPS = (
+    "mtime",
+    "ETag",
+    "etag",
+    "LastModified",
+    "last_modified",
+    "modified",
+    "modificationTime",
+    "modify",
+    "created",
+)
+
 
 def manifest_path(entry: str) -> str:
     """Where the manifest of an entry lies."""
@@ -44,7 +57,8 @@ class RemoteEntry:
     entry : str
         Its path there.
     files : mapping
-        Path in the entry, empty where the entry is a file, to its ``blake2b`` and ``size``.
+        Path in the entry, empty where the entry is a file, to its ``size`` and what else is known of it: ``blake2b``;
+        or, of what others put there, its ``address`` and its ``stamp``.
     """
 
     filesystem: AbstractFileSystem
@@ -56,6 +70,24 @@ class RemoteEntry:
     def stored(cls, filesystem: AbstractFileSystem, entry: str) -> "RemoteEntry":
         """The entry, by its manifest."""
         return cls(filesystem, entry, json.loads(filesystem.cat_file(manifest_path(entry))))
+
+    @classmethod
+    def listed(cls, filesystem: AbstractFileSystem, folder: str) -> "RemoteEntry":
+        """A folder that has no manifest, for others put it there: its files as they are now."""
+        infos = filesystem.find(folder, detail=True)
+        prefix = f"{folder.rstrip('/')}/"
+        return cls(
+            filesystem,
+            folder,
+            {
+                str(path).removeprefix(prefix): {
+                    "address": str(filesystem.unstrip_protocol(path)),
+                    "size": info["size"],
+                    "stamp": stamp(info),
+                }
+                for path, info in infos.items()
+            },
+        )
 
     @classmethod
     def put(cls, filesystem: AbstractFileSystem, entry: str, local: Path) -> None:
@@ -116,7 +148,8 @@ class RemoteEntry:
                 )
 
     def _is_whole(self, name: str, path: Path) -> bool:
-        return bool(_checksum(path) == self.files[name]["blake2b"])
+        facts = self.files[name]
+        return path.stat().st_size == facts["size"] and facts.get("blake2b") in (None, _checksum(path))
 
     def _remote(self, name: str) -> str:
         return f"{self.entry}/{name}" if name else self.entry
@@ -132,6 +165,11 @@ class RemoteEntry:
     def _lock(self) -> FileLock:
         """Keeps other processes of this machine from fetching the same."""
         return FileLock(machine_folder("locks") / f"{self._key}.lock")
+
+
+def stamp(info: Mapping[str, Any]) -> str:
+    """What changes with a remote file, of what its filesystem says of it."""
+    return next((str(info[key]) for key in _STAMPS if info.get(key)), "")
 
 
 def make_room(needed: int) -> None:

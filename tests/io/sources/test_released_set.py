@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import fsspec
 import numpy as np
 import pytest
 from content import content_of
@@ -202,3 +203,33 @@ def test_its_content_changes_with_the_files(tmp_path, image_set):
     assert content_of(released) == before
     np.savez(tmp_path / "release/pixelate.npz", test_images=np.zeros(3), test_labels=np.zeros(3))
     assert content_of(released) != before
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A filesystem elsewhere, and a machine that has fetched nothing yet."""
+    (tmp_path / "machine").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "machine"))
+    memory = fsspec.filesystem("memory")
+    yield memory
+    memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
+
+
+@of_both
+def test_a_release_at_a_url_is_read_like_one_in_a_folder(tmp_path, image_set, suite, store):
+    WRITERS[suite](tmp_path / "release", image_set)
+    store.put(str(tmp_path / "release"), "/release", recursive=True)
+    released = ReleasedSetDataset(filepath="memory://bucket/release", suite=suite, conditions=NAMES)
+    assert released.problems() == [] and released.paths() == [] and released.verified().shapes
+    dataset = CorruptedSetDataset(filepath=str(tmp_path / "cells"))
+    dataset.save(adopted(image_set, released, suite, "on_the_fly"))
+    for condition in CONDITIONS:
+        read = np.concatenate(list(dataset.load().read(condition, 40)))
+        np.testing.assert_array_equal(read, pixels(image_set, condition))
+    before = content_of(released)
+    name = next(path for path in store.find("/release") if "pixelate" in path)
+    store.pipe_file(name, b"another file")
+    assert content_of(released) != before
+    store.rm_file(name)
+    assert released.problems() == [f"memory://bucket/release lacks {name.removeprefix('/release/')}"]

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import fsspec
 from kedro.io import AbstractDataset
+from kedro.io.core import get_protocol_and_path
 
 from robustmedclip.corruptions import suite as suite_of
 from robustmedclip.errors import InputError
@@ -11,6 +13,7 @@ from robustmedclip.images.conditions import Condition
 from robustmedclip.images.corrupted import ReleasedSet
 from robustmedclip.io.corrupted_files import CorruptedFiles
 from robustmedclip.io.npz import NpzArchive
+from robustmedclip.io.remote import stamp
 from robustmedclip.io.versioned import SourceError
 
 
@@ -22,7 +25,7 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
     Parameters
     ----------
     filepath : str
-        The local folder of the data set.
+        The folder of the data set: a path, or a URL that fsspec knows, whose files are fetched when they are used.
     suite : str
         Short name or dotted path of the corruption suite, which says how the files are laid out.
     conditions : list of str
@@ -30,10 +33,13 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
     """
 
     def __init__(self, *, filepath: str, suite: str, conditions: list[str], metadata: dict[str, Any] | None = None):
-        self._folder, self.metadata = Path(filepath), metadata
+        self._protocol, self._path = get_protocol_and_path(filepath)
+        self._fs = fsspec.filesystem(self._protocol)
+        self._folder, self.metadata = filepath, metadata
         layout = suite_of(suite).layout
         self._conditions = layout.released(tuple(map(Condition.parse, conditions)))
-        self._files = CorruptedFiles(self._folder, layout, "test", self._conditions)
+        self._names = list(dict.fromkeys(str(layout.file("test", condition)) for condition in self._conditions))
+        self._no_files = CorruptedFiles(Path(), layout, "test", self._conditions)
 
     def load(self) -> ReleasedSet:
         """Read the labels and open the images.
@@ -45,19 +51,20 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
         """
         if problems := self.problems():
             raise SourceError("; ".join(problems))
+        files = self._no_files.at(self._folder)
         return ReleasedSet(
-            folder=str(self._folder),
-            labels={condition: self._files.labels(condition) for condition in self._conditions},
-            shapes={condition: self._files.shape(condition) for condition in self._conditions},
-            images=self._files.images,
+            folder=self._folder,
+            labels={condition: files.labels(condition) for condition in self._conditions},
+            shapes={condition: files.shape(condition) for condition in self._conditions},
+            images=files.images,
         )
 
     def verified(self) -> ReleasedSet:
         """As :meth:`load`, after reading every file once and comparing its checksums."""
-        released = self.load()
-        for file in self.paths():
+        released, files = self.load(), self._no_files.at(self._folder)
+        for file in sorted(set(map(files.file, self._conditions))):
             with open(file, "rb") as opened:
-                NpzArchive(opened, file).verify()
+                NpzArchive(opened, str(file)).verify()
         return released
 
     def save(self, data: None) -> None:
@@ -65,31 +72,37 @@ class ReleasedSetDataset(AbstractDataset[None, ReleasedSet]):
         raise NotImplementedError("a released set is a source: it can't be saved to")
 
     def missing(self) -> str | None:
-        """A message that names the folder that is not there; None if it is there."""
-        return None if self._folder.is_dir() else f"there is no folder {self._folder}"
+        """Which folder is not there, if it is not."""
+        return None if self._fs.isdir(self._path) else f"there is no folder {self._folder}"
 
     def problems(self) -> list[str]:
-        """What would make :meth:`load` fail."""
+        """What would make :meth:`load` fail; of a URL, only which files are missing."""
         if absent := self.missing():
             return [absent]
-        files = list(dict.fromkeys(map(self._files.file, self._conditions)))
-        missing = [file.relative_to(self._folder).as_posix() for file in files if not file.is_file()]
+        missing = [name for name in self._names if not self._fs.isfile(f"{self._path}/{name}")]
         problems = [f"{self._folder} lacks {', '.join(missing)}"] if missing else []
+        if self._protocol != "file":
+            return problems
+        files = self._no_files.at(self._folder)
         for condition in self._conditions:
-            if self._files.file(condition).is_file():
+            if files.file(condition).is_file():
                 try:
-                    self._files.shape(condition)
+                    files.shape(condition)
                 except InputError as error:
                     problems.append(str(error))
         return list(dict.fromkeys(problems))
 
     def signature(self) -> Any:
-        """Where the files are, and the conditions that are read."""
-        return [self._folder.as_posix(), list(map(str, self._conditions))]
+        """Where the files are, and the conditions that are read; of a URL, size and stamp of each file too."""
+        described = [self._folder, list(map(str, self._conditions))]
+        if self._protocol == "file":
+            return described
+        infos = [self._fs.info(f"{self._path}/{name}") for name in self._names]
+        return [*described, [[info["size"], stamp(info)] for info in infos]]
 
     def paths(self) -> list[str]:
-        """The files of the conditions."""
-        return sorted({str(self._files.file(condition)) for condition in self._conditions})
+        """The files of the conditions, if they are local."""
+        return sorted(f"{self._path}/{name}" for name in self._names) if self._protocol == "file" else []
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._folder.as_posix(), "conditions": len(self._conditions)}
+        return {"filepath": self._folder, "conditions": len(self._conditions)}

@@ -14,22 +14,10 @@ from kedro.io.core import get_protocol_and_path
 from robustmedclip.errors import InputError
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io.external import External
+from robustmedclip.io.remote import stamp
 from robustmedclip.io.sources.entries import Entries, local_entries, remote_entries
 from robustmedclip.io.sources.labels import PARTS, absence
 from robustmedclip.io.versioned import SourceError
-
-#: What changes with a remote file, as filesystems call it, the surest first: SFTP and GCS; S3; Azure; others; memory.
-_STAMPS = (
-    "mtime",
-    "ETag",
-    "etag",
-    "LastModified",
-    "last_modified",
-    "modified",
-    "modificationTime",
-    "modify",
-    "created",
-)
 
 
 @runtime_checkable
@@ -175,7 +163,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             return self._describe()
         path = str(self._path)
         files = {"": self._fs.info(path)} if self._fs.isfile(path) else self._entries().files
-        listing = [[str(self._path / name), info["size"], _stamp(info)] for name, info in sorted(files.items())]
+        listing = [[str(self._path / name), info["size"], stamp(info)] for name, info in sorted(files.items())]
         return [self._describe(), listing]
 
     def paths(self) -> list[str]:
@@ -228,10 +216,6 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
 
 def _are_names(class_names: object) -> bool:
     return isinstance(class_names, list | tuple) and all(isinstance(name, str) for name in class_names)
-
-
-def _stamp(info: Mapping[str, Any]) -> str:
-    return next((str(info[key]) for key in _STAMPS if info.get(key)), "")
 
 
 def _reason(error: InputError | OSError) -> str:
