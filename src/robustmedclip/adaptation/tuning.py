@@ -25,6 +25,7 @@ from robustmedclip.adaptation.training_state import Trainable
 from robustmedclip.errors import InputError
 from robustmedclip.models.batch_norm import running_statistics
 from robustmedclip.models.interface import VisionLanguageModel
+from robustmedclip.parallel import in_one_thread
 
 
 def tune_on_tasks(
@@ -175,7 +176,8 @@ def merge_adapter(model: VisionLanguageModel, adapter: Adapter) -> VisionLanguag
             f"than the model it is applied to, {model.name}, has now: apply it to that model, or tune it again"
         )
     if adapter.config:
-        network = merged_lora(model, adapter.config, adapter.weights)
+        with in_one_thread():
+            network = merged_lora(model, adapter.config, adapter.weights)
     else:
         network = copy.deepcopy(model.network)
         network.get_submodule("visual").load_state_dict(
