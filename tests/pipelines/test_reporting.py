@@ -88,7 +88,8 @@ class Report:
         }
         entries = {f"logits-{run.model}_s{run.attributes['seed']}-{run.data_set}": run for run in runs} | cards | judged
         settings = {"baseline": "base", "collections": {}, "references": {}, "seen": seen} | scoring
-        self.metrics, resamples, self.seed_metrics = nodes.compute_metrics(metrics=scores, **settings, **entries)
+        scored = nodes.compute_metrics(metrics=scores, **settings, **entries)
+        self.metrics, resamples, self.seed_metrics, missing = scored
         self.comparisons = nodes.compare_pairs(self.metrics, resamples)
         compared = {"metrics": self.metrics, "comparisons": self.comparisons}
         fractions = {f"k{100 * fraction:g}_s0": fraction for fraction in shots or [0.1]}
@@ -103,7 +104,7 @@ class Report:
             validating=["lora"],
             **compared | {"mce_resamples": resamples} | drawn,
         )
-        tables = compared | {"leaderboard": self.leaderboard}
+        tables = compared | {"leaderboard": self.leaderboard, "missing_cells": missing}
         setting = Setting("base", scores, ("medimeta-c",), seen, "authors (clip: normalised_twice)")
         files = nodes.write_tables(**tables, setting=setting)
         self.files = {name: content.decode() for name, content in files.items()}

@@ -96,7 +96,7 @@ def written(
     entries = cards | {f"logits-{run.model}-{run.data_set}": run for run in logits}
     settings = {"baseline": models[0], "metrics": metrics_named(), "suites": ("medimeta-c",), "seen": ()}
     setting = Setting(**settings | {"protocol": "fixed"} | changes)
-    metrics, resamples, _ = compute_metrics(
+    metrics, resamples, _, missing = compute_metrics(
         baseline=models[0], metrics=setting.metrics, collections={}, references={}, seen=setting.seen, **entries
     )
     few_shots = pd.DataFrame({"data_set": ["cells"] * 3, "role": ["training", "training", "validation"]})
@@ -122,6 +122,7 @@ def written(
             "leaderboard": leaderboard,
             "comparisons": comparisons,
             "duplicates": pd.DataFrame(),
+            "missing_cells": missing,
             "parameters": {
                 "note": HOSTILE,
                 "evaluation": {"precision": "float32"},

@@ -12,7 +12,7 @@ from robustmedclip.reporting.headline import headline
 from robustmedclip.reporting.levels import level_notes, level_table
 from robustmedclip.reporting.note import Note
 from robustmedclip.reporting.table import Table, text_table
-from robustmedclip.reporting.tables import comparison_table, metric_definitions, report_tables
+from robustmedclip.reporting.tables import comparison_table, metric_definitions, report_tables, spoken_cells
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class Results:
         :func:`robustmedclip.metrics.compare_models`.
     duplicates : DataFrame
         Images of training pools that are also in a test split: ``pool_set``, ``test_set``, ``kind``, ...
+    missing_cells : DataFrame
+        ``model`` and ``data_set`` of logits that could not be made.
     few_shots : mapping
         Few-shot fraction, for people, to its images: ``data_set``, ``role``.
     cards : mapping
@@ -79,6 +81,7 @@ class Results:
     leaderboard: pd.DataFrame
     comparisons: pd.DataFrame
     duplicates: pd.DataFrame
+    missing_cells: pd.DataFrame
     few_shots: Mapping[str, pd.DataFrame]
     cards: Mapping[str, Mapping[str, Any]]
     precision: str = "float32"
@@ -135,6 +138,7 @@ def content(results: Results, setting: Setting) -> Content:
     return Content(
         headline=headline(metrics, board),
         notes=[
+            *_missing(results.missing_cells),
             *_warnings(synthetic, setting),
             *_introduction(board, len(sizes), setting, results.precision),
             *(level_notes(results.levels) if results.levels is not None else ()),
@@ -146,6 +150,7 @@ def content(results: Results, setting: Setting) -> Content:
             setting.baseline,
             setting.metrics,
             setting.tolerated_points,
+            results.missing_cells,
             setting.related.keys(),
         ),
         published=published_table(results.published) if results.published else None,
@@ -210,6 +215,18 @@ def few_shot_counts(few_shots: Mapping[str, pd.DataFrame]) -> Table:
     wide.insert(0, "total", wide.sum(axis=1))
     caption = "Labelled images that tuning sees; up to as many more are for validation"
     return text_table(caption, wide.rename_axis("labels").reset_index())
+
+
+def _missing(cells: pd.DataFrame) -> list[Note]:
+    """What the report lacks, if anything."""
+    if cells.empty:
+        return []
+    text = (
+        f"nodes of the run have failed, so that there is no result of {', '.join(spoken_cells(cells))}. A model, or a "
+        "seed of it, that lacks a data set is left out of every table and figure, and a data set that the baseline "
+        "lacks for all models: averages are over the same data sets for all that are shown."
+    )
+    return [Note("Incomplete:", text, warning=True)]
 
 
 def _warnings(synthetic: Sequence[str], setting: Setting) -> list[Note]:

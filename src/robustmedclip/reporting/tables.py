@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
+from robustmedclip.errors import first_ten
 from robustmedclip.images.conditions import CLEAN
 from robustmedclip.metrics import Metric, derived, operating_range, overall
 from robustmedclip.metrics.runs import ALL
@@ -37,6 +38,7 @@ def report_tables(
     baseline: str,
     scores: Sequence[Metric],
     tolerated_points: float,
+    missing_cells: pd.DataFrame,
     related: Collection[str] = (),
 ) -> dict[str, Table]:
     """Every table of the report by name, but those that would be empty.
@@ -52,13 +54,15 @@ def report_tables(
         What `metrics` was scored by; each says which table it stands in.
     tolerated_points : float
         By how many percentage points the error may rise before a model no longer holds.
+    missing_cells : DataFrame
+        ``model`` and ``data_set`` of logits that are missing; the caption of the leaderboard names them.
     related : collection of str
         Corruptions of whose family some adaptation saw one in training: their columns say so.
     """
     models = board["model"].tolist()
     tables = {
         "leaderboard": Table(
-            f"Leaderboard, averages over data sets. In mCE, {baseline} is 100",
+            f"Leaderboard, averages over data sets. In mCE, {baseline} is 100{_without(missing_cells)}",
             board,
             readable_leaderboard(board, scores),
         ),
@@ -76,6 +80,18 @@ def report_tables(
         **_balanced_error_tables(metrics, models),
     }
     return {name: table for name, table in tables.items() if len(table.numbers)}
+
+
+def _without(missing_cells: pd.DataFrame) -> str:
+    """The end of a caption of a table that lacks cells."""
+    if missing_cells.empty:
+        return ""
+    return f". Incomplete: there is no result of {first_ten(spoken_cells(missing_cells))}"
+
+
+def spoken_cells(cells: pd.DataFrame) -> list[str]:
+    """Models and data sets, as people say them."""
+    return [f"{cell.model} on {cell.data_set}" for cell in cells.itertuples()]
 
 
 def comparison_table(comparisons: pd.DataFrame, of: str | None = None) -> Table:

@@ -133,9 +133,12 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
     parent, metrics, seed_metrics = mlflow.active_run(), catalog.load("metrics"), catalog.load("seed_metrics")
     assert parent is not None
     for model in plan.evaluated_models:
-        entries = [names.logits(model.cell, data_set.name) for data_set in plan.data_sets]
-        logits = [catalog.load(entry) for entry in entries]
         rows = model_rows(metrics, seed_metrics, model.name, model.seed)
+        if rows.empty:  # a cell of it is missing
+            continue
+        entries = [names.logits(model.cell, data_set.name) for data_set in plan.data_sets]
+        entries = [entry for entry in entries if catalog.exists(entry)]
+        logits = [catalog.load(entry) for entry in entries]
         with mlflow.start_run(_child_of(parent, model.cell), run_name=model.cell, nested=True) as run:
             versions = {entry: _load_version(catalog, entry) for entry in entries}
             mlflow.set_tags({"kedro_run_id": run_id, "versions": json.dumps(versions)})
@@ -175,7 +178,7 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
     from robustmedclip.models.formats import format_name
 
     place = {name: place for place, name in enumerate(catalog.load("leaderboard")["model"])}
-    tuned = [model for model in plan.tuned_models if model.method and model.method.can_be_served]
+    tuned = [m for m in plan.tuned_models if m.method and m.method.can_be_served and m.name in place]
     if not tuned:
         return
     best = min(tuned, key=lambda model: place[model.name])

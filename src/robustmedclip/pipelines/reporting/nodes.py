@@ -8,7 +8,9 @@ import pandas as pd
 
 from robustmedclip.calibration.levels import extreme_conditions
 from robustmedclip.images.corrupted import CorruptedSet
-from robustmedclip.metrics import Metric, Scores, compare_models, derived, overall, places, score_benchmark
+from robustmedclip.metrics import Metric, compare_models, derived, overall, places, score_benchmark
+from robustmedclip.metrics.completeness import Cell, comparable, missing
+from robustmedclip.metrics.logits import Logits
 from robustmedclip.plan import names
 from robustmedclip.reporting import leaderboard as boards
 from robustmedclip.reporting.content import Content, Results, Setting, content
@@ -24,12 +26,13 @@ def compute_metrics(
     references: Mapping[str, Mapping[str, Mapping[str, float]]],
     seen: Sequence[str],
     **entries: Any,
-) -> Scores:
-    """Every metric of every model, the mCE in every resample, and every tuned seed alone.
+) -> tuple[pd.DataFrame, ...]:
+    """Every metric of every model, the mCE in every resample, every tuned seed alone, and the cells that are missing.
 
-    `entries` are the logits of all models, the cards of the data sets and perhaps the levels, of which the extreme ones
-    are not averaged; `references` maps a data set and a release of
-    it to the errors of the suite's reference model: they apply where the images are that very release.
+    `entries` are the logits of all models, None for those that are missing, the cards of the data sets and perhaps the
+    levels, of which the extreme ones are not averaged. Models of which a cell is missing are left out. `references`
+    maps a data set and a release of it to the errors of the suite's reference model: they apply where the images are
+    that very release.
     """
     kinds = _by_kind(entries)
     applying = {
@@ -37,8 +40,9 @@ def compute_metrics(
         for name, card in kinds["card"].items()
         if card["release"] in references.get(name, {})
     }
-    return score_benchmark(
-        list(kinds["logits"].values()),
+    cells = _cells(kinds["logits"])
+    scores = score_benchmark(
+        comparable(cells, baseline),
         baseline,
         metrics=metrics,
         collections=collections,
@@ -46,6 +50,7 @@ def compute_metrics(
         seen=seen,
         extreme=extreme_conditions(entries["levels"]) if "levels" in entries else {},
     )
+    return *scores, pd.DataFrame(missing(cells), columns=["model", "data_set"])
 
 
 def compare_pairs(metrics: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +75,12 @@ def rank_models(
 
 
 def write_tables(
-    metrics: pd.DataFrame, leaderboard: pd.DataFrame, comparisons: pd.DataFrame, *, setting: Setting
+    metrics: pd.DataFrame,
+    leaderboard: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    missing_cells: pd.DataFrame,
+    *,
+    setting: Setting,
 ) -> dict[str, bytes]:
     """Every table as CSV, Markdown and LaTeX."""
     tables = report_tables(
@@ -80,13 +90,14 @@ def write_tables(
         setting.baseline,
         setting.metrics,
         setting.tolerated_points,
+        missing_cells,
         setting.related.keys(),
     )
     return {file: text for name, table in tables.items() for file, text in table.files(name).items()}
 
 
 def draw_figures(
-    metrics: pd.DataFrame, leaderboard: pd.DataFrame, *corrupted: CorruptedSet
+    metrics: pd.DataFrame, leaderboard: pd.DataFrame, *corrupted: CorruptedSet | None
 ) -> tuple[Any, Any, Any, Any, dict[str, bytes]]:
     """Error against severity, CE of every model, accuracy against labels, corrupted images; and all as SVG and PDF.
 
@@ -95,7 +106,8 @@ def draw_figures(
     from robustmedclip.reporting import figures
 
     severities, heat_map = figures.severity_curves(metrics), figures.corruption_heat_map(metrics)
-    few_shots, montage = figures.few_shot_curves(metrics, leaderboard), figures.corruption_montage(corrupted)
+    few_shots = figures.few_shot_curves(metrics, leaderboard)
+    montage = figures.corruption_montage([images for images in corrupted if images])
     vectors = {
         **figures.vector_files(severities, "severity_curves"),
         **figures.vector_files(heat_map, "corruption_heat_map"),
@@ -117,7 +129,8 @@ def write_page(*, setting: Setting, few_shot_labels: Mapping[str, str], **entrie
     from robustmedclip.reporting.page import Pictures, page, shown_card, weights_table
 
     kinds, parameters, leaderboard = _by_kind(entries), entries["parameters"], entries["leaderboard"]
-    sets, logits, first = kinds["corrupted"], list(kinds["logits"].values()), leaderboard["model"].iloc[0]
+    sets = {name: images for name, images in kinds["corrupted"].items() if images}
+    logits, first = comparable(_cells(kinds["logits"]), setting.baseline), leaderboard["model"].iloc[0]
     pictures = Pictures(
         charts=page_charts(entries["metrics"], leaderboard, logits),
         montage=entries["figures"]["corruption_montage.svg"],
@@ -144,6 +157,7 @@ def _content(entries: Mapping[str, Any], setting: Setting, few_shot_labels: Mapp
         leaderboard=entries["leaderboard"],
         comparisons=entries["comparisons"],
         duplicates=entries["duplicates"],
+        missing_cells=entries["missing_cells"],
         few_shots={few_shot_labels[cell]: shots for cell, shots in kinds["few_shots"].items()},
         cards=kinds["card"],
         precision=entries["parameters"]["evaluation"]["precision"],
@@ -160,6 +174,12 @@ def _by_kind(entries: Mapping[str, Any]) -> Mapping[str, dict[str, Any]]:
         kind, of = names.parts(entry)
         kinds[kind][of] = value
     return kinds
+
+
+def _cells(logits: Mapping[str, Logits | None]) -> dict[Cell, Logits | None]:
+    """Logits by model and data set, whose name has no hyphen."""
+    cells = {of.rpartition("-"): run for of, run in logits.items()}
+    return {(model, data_set): run for (model, _, data_set), run in cells.items()}
 
 
 def _origins(specifications: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:

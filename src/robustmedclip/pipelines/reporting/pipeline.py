@@ -8,7 +8,7 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.corruptions import suite
-from robustmedclip.pipelines.bind import bind
+from robustmedclip.pipelines.bind import bind, without
 from robustmedclip.pipelines.reporting.nodes import (
     compare_pairs,
     compute_metrics,
@@ -35,7 +35,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         **{f"{shots_label(shots)}_s{plan.seeds[0]}": f"{shots} of each class" for shots in plan.shots},
     }
     few_shots = [names.few_shots(cell) for cell in labels]
-    tables = ["metrics", "leaderboard", "comparisons"]
+    tables = ["metrics", "leaderboard", "comparisons", "missing_cells"]
     levels = ["levels"] if plan.has_bands else []
     told = [*tables, *levels, "duplicates", "parameters", *few_shots, *cards]
     setting = Setting(
@@ -56,8 +56,9 @@ def create_pipeline(plan: Plan) -> Pipeline:
             stage_node(
                 bind(compute_metrics, **_scoring(plan)),
                 _by_name([*levels, *cards, *logits]),
-                ["metrics", "mce_resamples", "seed_metrics"],
+                ["metrics", "mce_resamples", "seed_metrics", "missing_cells"],
                 name="compute_metrics",
+                tags=without("logits"),
             ),
             stage_node(compare_pairs, ["metrics", "mce_resamples"], "comparisons", name="compare_pairs"),
             stage_node(
@@ -67,12 +68,19 @@ def create_pipeline(plan: Plan) -> Pipeline:
                 name="rank_models",
             ),
             stage_node(bind(write_tables, setting=setting), tables, "tables", name="write_tables"),
-            stage_node(draw_figures, ["metrics", "leaderboard", *corrupted], figures, name="draw_figures"),
+            stage_node(
+                draw_figures,
+                ["metrics", "leaderboard", *corrupted],
+                figures,
+                name="draw_figures",
+                tags=without("corrupted"),
+            ),
             stage_node(
                 bind(write_page, setting=setting, few_shot_labels=labels),
                 _by_name([*told, "figures", *corrupted, *logits]),
                 "report_page",
                 name="write_report_page",
+                tags=without("corrupted", "logits"),
             ),
             stage_node(
                 bind(write_report, setting=setting, few_shot_labels=labels),
