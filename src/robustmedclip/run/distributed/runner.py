@@ -1,9 +1,11 @@
 """The runner: each node runs on a worker of a Dask cluster."""
 
 import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import CancelledError
+from contextlib import suppress
 from pickle import PicklingError
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -20,10 +22,11 @@ from robustmedclip.errors import first_ten
 from robustmedclip.io.versioned import is_versioned
 from robustmedclip.progress import duration
 from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.distributed.clusters import PRELOAD
 from robustmedclip.run.distributed.schedule import Schedule
 from robustmedclip.run.distributed.settings import Distributed, DistributedError, read_distributed
-from robustmedclip.run.distributed.worker import Outcome, run_node
-from robustmedclip.run.estimates import Durations, time_left, usual_seconds
+from robustmedclip.run.distributed.worker import NODE, Outcome, run_node
+from robustmedclip.run.estimates import Durations, estimated_seconds, time_left
 from robustmedclip.run.progress_hook import node_title
 from robustmedclip.run.selection import stage_of
 from robustmedclip.run.writable import tracking_store
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 10
+_SECONDS_BETWEEN_COUNTS = 1
 
 
 class DaskRunner(AbstractRunner):
@@ -87,9 +91,10 @@ class DaskRunner(AbstractRunner):
         if not pipeline.nodes:
             return
         _require_stored(pipeline, catalog)
-        schedule = Schedule(pipeline, usual_seconds, self._settings.allowed_failures)
+        seconds = estimated_seconds(pipeline.nodes, catalog)
+        schedule = Schedule(pipeline, seconds, self._settings.allowed_failures)
         with self._settings.cluster.client(self._project) as client:
-            _Run(client, schedule, catalog, hook_manager, run_id, self._settings).all(pipeline.nodes)
+            _Run(client, schedule, catalog, hook_manager, run_id, self._settings).all(seconds)
         _report(schedule)
 
 
@@ -106,35 +111,64 @@ class _Run:
         settings: Distributed,
     ):
         self._client, self._schedule, self._catalog, self._hooks = client, schedule, catalog, hook_manager.hook
-        self._run_id, self._settings, self._offered = run_id, settings, _offered_resources(client)
+        self._run_id, self._settings, self._offered = run_id, settings, _offered_resources(client, settings)
+        self._offers, self._looked = Counter[str](), -math.inf
+        self._waiting: list[Node] = []
         self._futures: dict[Node, Future] = {}
         self._ended: SimpleQueue[Node] = SimpleQueue()
 
-    def all(self, nodes: Sequence[Node]) -> None:
-        """Run all nodes, or as many as can be."""
-        started, durations = time.monotonic(), Durations(nodes)
+    def all(self, seconds: Mapping[Node, float]) -> None:
+        """Run all nodes, or as many as can be; `seconds` is what each is estimated to take."""
+        started, durations = time.monotonic(), Durations(seconds)
         while self._submit_ready():
-            node = self._next_ended()
-            if (outcome := self._outcome(node)).problem is None:
-                self._finish(node)
-            else:
-                self._fail(node, outcome.problem)
-            durations.add(node, outcome.seconds)
-            logger.info(
-                "[%d/%d] %s: %s%s",
-                durations.count,
-                len(nodes),
-                node_title(node),
-                duration(outcome.seconds) if outcome.problem is None else "failed",
-                time_left(durations.rest(time.monotonic() - started)),
-            )
+            for node, outcome in self._outcomes(self._ended_nodes()).items():
+                if outcome.problem is None:
+                    self._finish(node)
+                else:
+                    self._fail(node, outcome.problem)
+                durations.add(node, outcome.seconds)
+                logger.info(
+                    "[%d/%d] %s: %s%s",
+                    durations.count,
+                    len(seconds),
+                    node_title(node),
+                    duration(outcome.seconds) if outcome.problem is None else "failed",
+                    time_left(durations.rest(time.monotonic() - started)),
+                )
 
     def _submit_ready(self) -> bool:
-        """Submit what can run now; whether anything is on its way."""
-        for node in self._schedule.ready():
+        """Submit the most urgent nodes that can run now and that workers have room for; whether any is on its way.
+
+        What is submitted, Dask binds to a worker: it is not until there is room that it is known which will be free.
+        """
+        self._waiting = sorted(
+            [*self._waiting, *self._schedule.ready()], key=lambda node: -self._schedule.priorities[node]
+        )
+        room = self._room()
+        for node in list(self._waiting):
+            needs = self._needs(node)
+            if self._futures and any(room[name] < amount for name, amount in needs.items()):
+                continue
+            room.subtract(needs)
+            self._waiting.remove(node)
             self._futures[node] = self._submit(node)
             self._futures[node].add_done_callback(lambda _, node=node: self._ended.put(node))
         return bool(self._futures)
+
+    def _room(self) -> Counter[str]:
+        """What workers offer, less what is taken by nodes that are on their way."""
+        if time.monotonic() - self._looked > _SECONDS_BETWEEN_COUNTS:
+            workers, self._looked = self._client.scheduler_info(n_workers=-1)["workers"].values(), time.monotonic()
+            self._offers = Counter()
+            for worker in workers:
+                self._offers.update(worker["resources"])
+        room = self._offers.copy()
+        for node in self._futures:
+            room.subtract(self._needs(node))
+        return room
+
+    def _needs(self, node: Node) -> dict[str, float]:
+        return {NODE: 1, **self._settings.resources_of(stage_of(node), self._offered)}
 
     def _submit(self, node: Node) -> "Future":
         parameters = {name: self._catalog.load(name) for name in node.inputs if _is_parameter(name)}
@@ -149,8 +183,7 @@ class _Run:
                 self._run_id,
                 key=node.name,
                 pure=False,
-                priority=round(10 * self._schedule.priorities[node]),
-                resources=self._settings.resources_of(stage_of(node), self._offered),
+                resources=self._needs(node),
                 retries=self._settings.retries,
             )
         except (TypeError, AttributeError, PicklingError) as error:
@@ -173,29 +206,25 @@ class _Run:
             if is_versioned(self._catalog.get(name)):
                 self._catalog.release(name)
 
-    def _next_ended(self) -> Node:
-        while True:
+    def _ended_nodes(self) -> list[Node]:
+        """The nodes that have ended since the last time, once there is one."""
+        ended: list[Node] = []
+        while not ended:
             try:
-                return self._ended.get(timeout=_SECONDS_BETWEEN_LOOKS)
+                ended.append(self._ended.get(timeout=_SECONDS_BETWEEN_LOOKS))
             except Empty:
                 self._settings.cluster.heal(self._client)
+        with suppress(Empty):
+            while True:
+                ended.append(self._ended.get_nowait())
+        return ended
 
-    def _outcome(self, node: Node) -> Outcome:
-        from distributed import KilledWorker
-
-        future = self._futures.pop(node)
-        try:
-            outcome: Outcome = future.result()
-        except CancelledError as error:
-            raise DistributedError(
-                "The scheduler is gone, and with it what was running. What was finished is kept: go on with "
-                "--only-missing-outputs"
-            ) from error
-        except KilledWorker:
-            return Outcome(0, "the workers that ran it died: is their memory too small for it?")
-        except Exception as error:
-            return Outcome(0, f"{type(error).__name__}: {error}")
-        return outcome
+    def _outcomes(self, nodes: Sequence[Node]) -> dict[Node, Outcome]:
+        """How nodes have ended: those that are done are asked for together, which is one way instead of many."""
+        futures = {node: self._futures.pop(node) for node in nodes}
+        done = [node for node, future in futures.items() if future.status == "finished"]
+        outcomes = dict(zip(done, self._client.gather([futures[node] for node in done]), strict=True))
+        return outcomes | {node: _failure(future) for node, future in futures.items() if node not in outcomes}
 
     def _finish(self, node: Node) -> None:
         self._forget_versions(node.outputs)
@@ -218,17 +247,55 @@ class _Run:
         )
 
 
+def _failure(future: "Future") -> Outcome:
+    """What another try could not mend.
+
+    Raises
+    ------
+    DistributedError
+        If it was not the node that failed, but the scheduler.
+    """
+    from distributed import KilledWorker
+
+    if future.status != "error":
+        raise DistributedError(
+            "The scheduler is gone, and with it what was running. What was finished is kept: go on with "
+            "--only-missing-outputs"
+        )
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        return Outcome(0, "the workers that ran it died: is their memory too small for it?")
+    return Outcome(0, f"{type(error).__name__}: {error}")
+
+
 def _is_parameter(name: str) -> bool:
     return name == "parameters" or name.startswith("params:")
 
 
-def _offered_resources(client: "Client") -> frozenset[str]:
-    """What workers offer, once there is one."""
+def _offered_resources(client: "Client", settings: Distributed) -> frozenset[str]:
+    """What workers offer, once there is one.
+
+    Raises
+    ------
+    DistributedError
+        If they lack what nodes are to take.
+    """
     if not client.scheduler_info(n_workers=-1)["workers"]:
         logger.info("Waiting for a worker of %s", client.scheduler.address)
         client.wait_for_workers(1)
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return frozenset(name for worker in workers for name in worker["resources"])
+    offered = frozenset(name for worker in workers for name in worker["resources"])
+    if NODE not in offered:
+        raise DistributedError(
+            f"The workers of {client.scheduler.address} do not know the project: start them in its folder, by "
+            f"'dask worker {client.scheduler.address} --nthreads 1 --preload {PRELOAD}'"
+        )
+    if lacking := {name for stage in (settings.resources or {}).values() for name in stage} - offered:
+        raise DistributedError(
+            f"resources of distributed.yml: no worker offers {', '.join(sorted(lacking))}; offered are "
+            f"{', '.join(sorted(offered))}. Workers are given them by 'dask worker --resources'"
+        )
+    return offered
 
 
 def _require_stored(pipeline: Pipeline, catalog: FingerprintedCatalog) -> None:

@@ -1,6 +1,6 @@
 """Which nodes of a pipeline can run, in which order, and what follows from one that fails."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -19,8 +19,8 @@ class Schedule:
     ----------
     pipeline : Pipeline
         The nodes to run.
-    seconds : callable
-        About how long a node takes.
+    seconds : mapping
+        Node to about how long it takes.
     allowed_failures : int
         How many nodes may fail before those that may lack an input don't run without it.
 
@@ -38,7 +38,7 @@ class Schedule:
         Entries that are made of fewer inputs than they should.
     """
 
-    def __init__(self, pipeline: Pipeline, seconds: Callable[[Node], float], allowed_failures: int = 0):
+    def __init__(self, pipeline: Pipeline, seconds: Mapping[Node, float], allowed_failures: int = 0):
         self._outputs, self._allowed = pipeline.all_outputs(), allowed_failures
         self._waiting, self._settled = list(pipeline.nodes), set[str]()
         self.priorities = longest_paths(pipeline, seconds)
@@ -95,7 +95,7 @@ class Schedule:
         return len(self.failures) <= self._allowed and all(may_lack(node, name) for name in self.lacks(node))
 
 
-def longest_paths(pipeline: Pipeline, seconds: Callable[[Node], float]) -> dict[Node, float]:
+def longest_paths(pipeline: Pipeline, seconds: Mapping[Node, float]) -> dict[Node, float]:
     """Node to the seconds that it and the longest chain of nodes that need its outputs take."""
     users: dict[str, list[Node]] = {}
     for node in pipeline.nodes:
@@ -104,5 +104,5 @@ def longest_paths(pipeline: Pipeline, seconds: Callable[[Node], float]) -> dict[
     lengths: dict[Node, float] = {}
     for node in reversed(pipeline.nodes):
         after: Iterable[float] = (lengths[user] for name in node.outputs for user in users.get(name, ()))
-        lengths[node] = seconds(node) + max(after, default=0.0)
+        lengths[node] = seconds[node] + max(after, default=0.0)
     return lengths

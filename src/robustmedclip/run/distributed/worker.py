@@ -21,6 +21,9 @@ from robustmedclip.errors import InputError
 from robustmedclip.parallel import cores
 from robustmedclip.run.catalog import FingerprintedCatalog
 
+#: The resource of which every node takes one, and every worker has one.
+NODE = "NODE"
+
 
 class Outcome(NamedTuple):
     """How a node ended: after how many seconds, and what a user has to mend, if it failed by that."""
@@ -35,23 +38,24 @@ class Outcome(NamedTuple):
 def dask_setup(worker: Any, project: Path | None, threads: int | None) -> None:
     """Make a worker know a project, by default that around its working directory; Dask calls it when a worker starts.
 
+    It offers one :data:`NODE`, so that however many threads it has, it runs one node at a time: trainings in threads
+    would share torch's random numbers.
+
     Raises
     ------
     InputError
-        If there is no project, or the worker would run several nodes at a time.
+        If there is no project.
     """
-    if worker.state.nthreads != 1:
-        raise InputError(f"A worker runs one node at a time: start it with --nthreads 1, not {worker.state.nthreads}")
+    for resources in (worker.state.total_resources, worker.state.available_resources):
+        resources[NODE] = 1
     folder = project or find_kedro_project(Path.cwd())
     if folder is None:
         raise InputError(f"No project is around {Path.cwd()}: start the worker in the project's folder")
-    os.environ["OMP_NUM_THREADS"] = str(threads or cores())
+    for library in ("OMP", "MKL", "OPENBLAS"):  # torch and NumPy read it when they are imported, by the first node
+        os.environ[f"{library}_NUM_THREADS"] = str(threads or cores())
     configure_project(bootstrap_project(Path(folder)).package_name)
     for name in ("", "kedro", "robustmedclip", "distributed"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    import torch
-
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 def run_node(node: Node, catalog: FingerprintedCatalog, run_id: str | None) -> Outcome:
