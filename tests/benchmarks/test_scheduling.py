@@ -38,7 +38,7 @@ IMAGES = {
     "retinamnist": 400,
 }
 #: Seconds that a run would take if no worker ever waited.
-IDEAL = 20
+IDEAL = 40
 
 
 class Nothing(AbstractDataset):
@@ -88,7 +88,7 @@ def study():
     return pipelines_of(config.plan, [])["benchmark"]
 
 
-@pytest.mark.parametrize(("workers", "least"), [(1, 0.9), (8, 0.9), (64, 0.8)])
+@pytest.mark.parametrize(("workers", "least"), [(1, 0.8), (8, 0.9), (64, 0.8)])
 def test_workers_seldom_wait(benchmark, monkeypatch, study, workers, least):
     monkeypatch.setattr("robustmedclip.run.estimates.test_shape", lambda name, *_: (IMAGES[name],))
     estimated = estimated_seconds(study.nodes, FingerprintedCatalog())

@@ -9,9 +9,10 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
 
-from robustmedclip.adaptation.methods.settings import Count
+from robustmedclip.adaptation.methods.settings import Count, Flag
 from robustmedclip.parallel import cores
 from robustmedclip.plan.schema import Entry, Text
 
@@ -28,8 +29,10 @@ _BYTES_PER_WORKER = 4e9
 class Cluster(Entry):
     """A cluster, started or joined by :meth:`client`."""
 
-    #: Whether all of its workers run on this machine.
-    is_local: ClassVar[bool] = False
+    @property
+    def is_local(self) -> bool:
+        """Whether all of its workers run on this machine."""
+        return False
 
     @contextmanager
     def client(self, project: Path) -> Iterator["Client"]:
@@ -63,15 +66,20 @@ class LocalCluster(Cluster):
     anew, such as ``8 GB``.
     """
 
-    is_local: ClassVar[bool] = True
-
     workers: Count | None = None
     threads: Count | None = None
     memory: Text | None = None
 
+    @property
+    def is_local(self) -> bool:
+        return True
+
     def _started(self, project: Path) -> Any:
+        import dask
         from distributed import Nanny, Scheduler, SpecCluster
 
+        # A nanny starts its worker anew; it is not to be given up because that takes long on a busy machine.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"})
         gpus = visible_gpus()
         workers = self.workers or len(gpus) or min(cores(), max(1, int(_memory() / _BYTES_PER_WORKER)))
         threads = self.threads or max(1, cores() // workers)
@@ -88,14 +96,19 @@ class LocalCluster(Cluster):
             scheduler={"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}},
         )
 
+    def heal(self, client: "Client") -> None:
+        client.cluster.scale(len(client.cluster.worker_spec))
+
 
 class CudaCluster(Cluster):
     """A process per GPU of this machine, by dask-cuda, which also binds each to the cores beside its GPU."""
 
-    is_local: ClassVar[bool] = True
-
     workers: Count | None = None
     memory: Text | None = None
+
+    @property
+    def is_local(self) -> bool:
+        return True
 
     def _started(self, project: Path) -> Any:
         from dask_cuda import LocalCUDACluster
@@ -162,7 +175,7 @@ class KubernetesCluster(Cluster):
     """Pods with a worker each, by the operator of dask-kubernetes.
 
     ``image`` has this project as its working directory, and data lie on an object store. ``cpu`` and ``memory`` are
-    those of a pod, ``gpus`` how many GPUs it gets, 0 or 1.
+    those of a pod, and ``gpu`` says whether it gets one.
     """
 
     workers: Count
@@ -170,31 +183,36 @@ class KubernetesCluster(Cluster):
     namespace: Text | None = None
     cpu: Count = 1
     memory: Text = "8Gi"
-    gpu: bool = True
+    gpu: Flag = True
     environment: dict[str, str] = {}
 
     def _started(self, project: Path) -> Any:
-        from dask_kubernetes.operator import KubeCluster
+        from dask_kubernetes.operator import KubeCluster, make_cluster_spec
 
-        limits = {"cpu": str(self.cpu), "memory": self.memory, **({"nvidia.com/gpu": "1"} if self.gpu else {})}
-        return KubeCluster(
+        of_each = {"cpu": str(self.cpu), "memory": self.memory, **({"nvidia.com/gpu": "1"} if self.gpu else {})}
+        specification = make_cluster_spec(
             name="robustmedclip",
-            namespace=self.namespace,
             image=self.image,
             n_workers=self.workers,
             env=self.environment,
-            resources={"requests": limits, "limits": limits},
             worker_command=[
                 *("dask", "worker", "--nthreads", "1", "--preload", PRELOAD),
                 *(["--resources", f"{GPU}=1"] if self.gpu else []),
             ],
         )
+        (container,) = specification["spec"]["worker"]["spec"]["containers"]
+        container["resources"] = {"requests": of_each, "limits": of_each}  # the scheduler needs no GPU
+        return KubeCluster(custom_cluster_spec=specification, namespace=self.namespace)
 
 
 class RunningCluster(Cluster):
     """A cluster that runs already, at the ``address`` of its scheduler; its workers are started with our preload."""
 
     address: Text
+
+    @property
+    def is_local(self) -> bool:
+        return urlparse(self.address).hostname in ("localhost", "127.0.0.1", "::1")
 
     @contextmanager
     def _started(self, project: Path) -> Iterator[str]:

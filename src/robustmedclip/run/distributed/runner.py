@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_LOOKS = 10
-_SECONDS_BETWEEN_COUNTS = 1
+#: How often workers are counted, and those that are gone for good replaced.
+_SECONDS_BETWEEN_LOOKS = 2
+_SCHEDULER_GONE = (
+    "The scheduler is gone, and with it what was running. What was finished is kept: go on with --only-missing-outputs"
+)
 
 
 class DaskRunner(AbstractRunner):
@@ -87,14 +90,25 @@ class DaskRunner(AbstractRunner):
         hook_manager: "PluginManager | None" = None,
         run_id: str | None = None,
     ) -> None:
+        import dask
+        from distributed import CancelledError
+        from distributed.comm import CommClosedError
+
         assert isinstance(catalog, FingerprintedCatalog) and hook_manager is not None
         if not pipeline.nodes:
             return
         _require_stored(pipeline, catalog)
         seconds = estimated_seconds(pipeline.nodes, catalog)
         schedule = Schedule(pipeline, seconds, self._settings.allowed_failures)
-        with self._settings.cluster.client(self._project) as client:
-            _Run(client, schedule, catalog, hook_manager, run_id, self._settings).all(seconds)
+        # How often a node whose worker died is tried again is a matter of the scheduler, if it is started here.
+        with (
+            dask.config.set({"distributed.scheduler.allowed-failures": self._settings.retries}),
+            self._settings.cluster.client(self._project) as client,
+        ):
+            try:
+                _Run(client, schedule, catalog, hook_manager, run_id, self._settings).all(seconds)
+            except (CommClosedError, CancelledError) as error:
+                raise DistributedError(_SCHEDULER_GONE) from error
         _report(schedule)
 
 
@@ -157,7 +171,8 @@ class _Run:
 
     def _room(self) -> Counter[str]:
         """What workers offer, less what is taken by nodes that are on their way."""
-        if time.monotonic() - self._looked > _SECONDS_BETWEEN_COUNTS:
+        if time.monotonic() - self._looked > _SECONDS_BETWEEN_LOOKS:
+            self._settings.cluster.heal(self._client)
             workers, self._looked = self._client.scheduler_info(n_workers=-1)["workers"].values(), time.monotonic()
             self._offers = Counter()
             for worker in workers:
@@ -207,14 +222,10 @@ class _Run:
                 self._catalog.release(name)
 
     def _ended_nodes(self) -> list[Node]:
-        """The nodes that have ended since the last time, once there is one."""
+        """The nodes that have ended since the last time, none if none does for a while."""
         ended: list[Node] = []
-        while not ended:
-            try:
-                ended.append(self._ended.get(timeout=_SECONDS_BETWEEN_LOOKS))
-            except Empty:
-                self._settings.cluster.heal(self._client)
         with suppress(Empty):
+            ended.append(self._ended.get(timeout=_SECONDS_BETWEEN_LOOKS))
             while True:
                 ended.append(self._ended.get_nowait())
         return ended
@@ -258,10 +269,7 @@ def _failure(future: "Future") -> Outcome:
     from distributed import KilledWorker
 
     if future.status != "error":
-        raise DistributedError(
-            "The scheduler is gone, and with it what was running. What was finished is kept: go on with "
-            "--only-missing-outputs"
-        )
+        raise DistributedError(_SCHEDULER_GONE)
     error = future.exception()
     if isinstance(error, KilledWorker):
         return Outcome(0, "the workers that ran it died: is their memory too small for it?")

@@ -77,11 +77,6 @@ class Schedule:
         self._miss(node)
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing is waiting."""
-        return not self._waiting
-
-    @property
     def may_pass(self) -> bool:
         """Whether what has failed may fail, and has kept no node from running that can do without."""
         without = any(may_lack(node, name) for node in self.given_up for name in node.inputs)

@@ -42,7 +42,8 @@ class Distributed(Entry):
         Stage to what each of its nodes takes of a worker: ``{tuning: {GPU: 1}}``. Without it, nodes that run networks
         take a GPU if workers offer any.
     retries : int
-        How often a node is tried again whose worker died, or that raised an error that another try may mend.
+        How often a node is tried again that raised an error that another try may mend, or whose worker died; a
+        scheduler that runs already has a setting of its own for the latter, ``allowed-failures``.
     allowed_failures : int
         Of so many nodes that fail for good the rest is reported, and the run counts as a success.
     """
