@@ -428,7 +428,7 @@ def test_seeds_alone_average_to_the_model(report):
 
 def test_columns_of_corruptions_say_whose_relatives_were_seen_in_tuning(report):
     compared = report.metrics, report.leaderboard, report.comparisons
-    table = report_tables(*compared, "base", metrics_named(), 5.0, ["blur"])["ce_by_corruption"]
+    table = report_tables(*compared, "base", metrics_named(), 5.0, pd.DataFrame(), ["blur"])["ce_by_corruption"]
     titles = [title.partition(" (n")[0] for title in table.text.columns]
     assert "blur (relatives in tuning)" in titles and "noise" in titles
     assert set(table.numbers["corruption"]) == {"blur", "noise"}
