@@ -26,7 +26,8 @@ def test_before_a_run_runners_are_refused_fingerprints_set_and_inputs_checked_be
 
 def test_places_are_checked_and_pipelines_made_before_mlflow_makes_its_database():
     names = calls("after_context_created")
-    assert in_order(names, "PreflightHook", "MlflowHook") and in_order(names, "PlanHook", "MlflowHook")
+    assert in_order(names, "PreflightHook", "TrackingHook", "MlflowHook")
+    assert in_order(names, "PlanHook", "MlflowHook")
 
 
 def test_results_are_logged_before_mlflow_closes_its_run():

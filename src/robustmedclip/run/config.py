@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-from kedro.config import OmegaConfigLoader
+from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.utils import find_kedro_project
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -174,3 +174,12 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
 def _changed(settings: Any, new: Any) -> Any:
     """Settings with those that are new; whatever is no settings is taken as it is."""
     return {**settings, **new} if isinstance(settings, Mapping) and isinstance(new, Mapping) else new
+
+
+def tracking_settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of ``mlflow.yml``; empty if there is no such file."""
+    try:
+        settings: Mapping[str, Any] = config["mlflow"]
+    except (MissingConfigException, KeyError):
+        return {}
+    return settings

@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 from typing import Any, cast
 
-from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
@@ -15,7 +14,7 @@ from robustmedclip.io.sources.source import source_problem
 from robustmedclip.plan import names
 from robustmedclip.plan.names import spoken
 from robustmedclip.run.catalog import FingerprintedCatalog
-from robustmedclip.run.config import BenchmarkConfigLoader
+from robustmedclip.run.config import BenchmarkConfigLoader, tracking_settings
 from robustmedclip.run.costs import disk_problems, model_problems, outputs_of, shape_problems
 from robustmedclip.run.selection import nodes_to_run
 from robustmedclip.run.staleness import maker_of, stale_problems
@@ -40,11 +39,7 @@ class PreflightHook:
     def after_context_created(self, context: KedroContext) -> None:
         """Take the configuration and the folder of the session that begins, and check where MLflow writes."""
         self._config, self._project = cast(BenchmarkConfigLoader, context.config_loader), context.project_path
-        try:
-            settings = self._config["mlflow"]
-        except MissingConfigException:
-            settings = {}
-        _refuse(place_problems(tracking_places(settings, self._project)))
+        _refuse(place_problems(tracking_places(tracking_settings(self._config), self._project)))
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(

@@ -13,7 +13,9 @@ from kedro.pipeline.node import Node
 
 from robustmedclip.io.checkpoint import TrainingCheckpoint
 from robustmedclip.run.abandoned import close_abandoned_runs, this_process
-from robustmedclip.run.config import BenchmarkConfigLoader
+from robustmedclip.run.config import BenchmarkConfigLoader, tracking_settings
+from robustmedclip.run.tracking_database import create_database
+from robustmedclip.run.writable import database_file
 
 if TYPE_CHECKING:
     from robustmedclip.run.tracking import LiveCurves
@@ -31,10 +33,12 @@ class TrackingHook:
         self._curves: LiveCurves | None = None
         self._has_run = False
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Take the configuration and the project's folder of the session that begins."""
+        """Take the configuration and the project's folder of the session that begins; create MLflow's database."""
         self._config, self._project = cast(BenchmarkConfigLoader, context.config_loader), context.project_path
+        if (database := database_file(tracking_settings(self._config), self._project)) is not None:
+            create_database(database)
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self, run_params: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from robustmedclip.plan import names
 
 #: Characters that stand for others in the patterns by which Kedro finds versions.
 _PATTERN = re.compile(r"[*?\[]")
+_SQLITE = "sqlite:///"
 
 
 def place_problems(places: Mapping[str, Path]) -> list[str]:
@@ -107,10 +108,16 @@ def tracking_store(settings: Mapping[str, Any], project: Path) -> Path | None:
     return _local_path(uri, project) if uri else None
 
 
+def database_file(settings: Mapping[str, Any], project: Path) -> Path | None:
+    """The file that MLflow's database lies in, by ``mlflow.yml``; None where it is no file of SQLite."""
+    uri = (settings.get("server") or {}).get("mlflow_tracking_uri") or ""
+    return _local_path(uri, project) if uri.startswith(_SQLITE) else None
+
+
 def _local_path(address: str, project: Path) -> Path | None:
     """The local file or folder that an address stands for, if it does."""
-    if address.startswith("sqlite:///"):
-        return project / address.removeprefix("sqlite:///")
+    if address.startswith(_SQLITE):
+        return project / address.removeprefix(_SQLITE)
     parsed = urlparse(address)
     if parsed.scheme == "file":
         return Path(unquote(parsed.path))
