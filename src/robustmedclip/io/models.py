@@ -1,6 +1,7 @@
 """A model as a catalog entry, in whichever format it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,24 @@ from robustmedclip.models.study_switches import STUDY_SWITCHES
 
 if TYPE_CHECKING:
     from robustmedclip.models.interface import VisionLanguageModel
+
+
+class _LastModel:
+    """The model that was read last: the nodes of a model follow each other, and each would read it again."""
+
+    def __init__(self) -> None:
+        self._held: tuple[str, VisionLanguageModel] | None = None
+
+    def load(self, content: str, read: Callable[[], "VisionLanguageModel"]) -> "VisionLanguageModel":
+        """The model of a content: the last one, if that is it, or the one that is read."""
+        held = self._held
+        if held is None or held[0] != content:
+            self._held = None  # two would take twice the memory
+            self._held = held = (content, read())
+        return held[1]
+
+
+_LAST = _LastModel()
 
 
 class ModelDataset(AbstractDataset[None, "VisionLanguageModel"]):
@@ -48,13 +67,23 @@ class ModelDataset(AbstractDataset[None, "VisionLanguageModel"]):
         self._switches, self._origin, self.metadata = list(switches), dict(origin or {}), metadata
 
     def load(self) -> "VisionLanguageModel":
-        """Load the model."""
+        """Load the model; what is done to its network is seen by nobody else who loads it."""
+        model = _LAST.load(self._content(), self._read)
+        return model.with_network(deepcopy(model.network))
+
+    def _read(self) -> "VisionLanguageModel":
         model = self._format.load()
         if not self._switches:
             return model
         from robustmedclip.models.study_quirks import apply_study_quirks
 
         return apply_study_quirks(model, self._switches)
+
+    def _content(self) -> str:
+        """What the model is made of: its settings, and path, size and time of each of its files."""
+        places = [file for path in map(Path, self.paths()) for file in (path, *sorted(path.rglob("*")))]
+        files = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in places if file.is_file()]
+        return repr([self._describe(), files])
 
     def save(self, data: None) -> None:
         """Models are read, not saved."""
