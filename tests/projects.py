@@ -1,18 +1,28 @@
 """A project in a folder of a test's own, and what a user does with it."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import mlflow
 import numpy as np
 import pandas as pd
 import yaml
+from kedro.framework.cli.cli import KedroCLI
+from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
+
+from robustmedclip.commands import commands
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["dark square", "bright square"]
@@ -53,31 +63,63 @@ class Project:
         source = {"type": "robustmedclip.io.FolderDataset", "filepath": "squares"}
         return {"modality": "drawing", "classes": CLASSES, "source": source}
 
-    def run(self, *arguments: str, prefix: str = "") -> subprocess.CompletedProcess:
-        """``kedro run`` in a process of its own."""
-        return self.python("kedro run", *arguments, prefix=prefix)
+    def run(self, *arguments: str) -> subprocess.CompletedProcess:
+        """What ``kedro run`` prints and returns, in this process: in a tenth of the time that a new one takes."""
+        return self._called(lambda: KedroCLI(self.folder)(["run", *arguments], prog_name="kedro"))
 
-    def python(self, module: str, *arguments: str, prefix: str = "") -> subprocess.CompletedProcess:
-        """``python -m`` in a process of its own."""
-        command = f"{prefix}exec {sys.executable} -m {module} {' '.join(arguments)}"
+    def check(self, *arguments: str) -> subprocess.CompletedProcess:
+        """What ``kedro check`` prints and returns, in this process."""
+        return self._called(lambda: commands(["check", *arguments], prog_name="kedro"))
+
+    def run_here(self, *pipelines: str, **filters: Any) -> None:
+        """``kedro run`` in this process, with its errors."""
+        with self._in_use(), KedroSession.create(self.folder) as session:
+            session.run(pipeline_names=list(pipelines), **filters)
+
+    def run_apart(self, *arguments: str, prefix: str = "") -> subprocess.CompletedProcess:
+        """``kedro run`` in a process of its own."""
+        command = f"{prefix}exec {sys.executable} -m kedro run {' '.join(arguments)}"
         return subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "COLUMNS": "200", "HF_HUB_OFFLINE": "1"},
+            env={**os.environ, "COLUMNS": "200"},
         )
 
-    def run_here(self, *pipelines: str, **filters: Any) -> None:
-        """``kedro run`` in this process."""
-        bootstrap_project(self.folder)
-        with KedroSession.create(self.folder) as session:
-            session.run(pipeline_names=list(pipelines), **filters)
+    def _called(self, command: Callable[[], object]) -> subprocess.CompletedProcess:
+        output, errors, status = io.StringIO(), io.StringIO(), 0
+        with self._in_use(), redirect_stdout(output), redirect_stderr(errors):
+            try:
+                command()
+            except SystemExit as end:
+                status = int(end.code or 0)
+            except BaseException:
+                traceback.print_exc()
+                status = 1
+        return subprocess.CompletedProcess([], status, output.getvalue(), errors.getvalue())
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """The project of this process inside; what a run leaves in a process is gone afterwards."""
+        tracking, path = mlflow.get_tracking_uri(), list(sys.path)
+        try:
+            with chdir(self.folder), patch.dict(os.environ, COLUMNS="200"):
+                bootstrap_project(self.folder)
+                yield
+        finally:
+            sys.path[:] = path
+            mlflow.set_tracking_uri(tracking)
+            configure_project("robustmedclip")
 
     def newest(self, pattern: str) -> Path:
         """The newest version of what is stored."""
         return max(self.folder.glob(pattern), key=lambda path: path.parent.name)
+
+    def stored(self) -> list[Path]:
+        """All that runs have stored; the checksums of what they have read are none of it."""
+        return list(self.folder.glob("data/[!.]*"))
 
     def versions(self) -> set[str]:
         """Every finished version."""

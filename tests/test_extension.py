@@ -1,17 +1,18 @@
 """The how-to pages: five things of a user's own, added by YAML alone, and the benchmark that runs with them."""
 
-import os
 import re
-import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from projects import ROOT, Project
 
-ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+
 PAGES = ("source", "suite", "model-format", "method", "metric")
 PLAN = {
     "seeds": [0],
@@ -33,34 +34,29 @@ def merged(first: dict, second: dict) -> dict:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    """A new project whose plan is what the pages say, after ``kedro run --pipeline benchmark``."""
-    folder = tmp_path_factory.mktemp("extension")
-    for name in ("conf", "data", "pyproject.toml"):
-        shutil.copytree(ROOT / name, folder / name) if (ROOT / name).is_dir() else shutil.copy(ROOT / name, folder)
-    plan = PLAN
+def project(tmp_path_factory) -> Iterator[Project]:
+    """A project whose plan is what the pages say, after ``kedro run --pipeline benchmark``."""
+    project, plan = Project(tmp_path_factory.mktemp("extension")), PLAN
     for page in PAGES:
         for code in blocks(page, "python"):
             if match := re.match(r"# (my_study/\w+\.py)\n", code):
-                (folder / "src" / match[1]).parent.mkdir(parents=True, exist_ok=True)
-                (folder / "src" / match[1]).write_text(code)
+                (project.folder / "src" / match[1]).parent.mkdir(parents=True, exist_ok=True)
+                (project.folder / "src" / match[1]).write_text(code)
         for settings in blocks(page, "yaml"):
             plan = merged(plan, yaml.safe_load(settings))
-    (folder / "conf/local").mkdir(exist_ok=True)
-    (folder / "conf/local/benchmark.yml").write_text(yaml.safe_dump(plan))
-    path = os.pathsep.join([str(folder / "src"), str(ROOT / "src")])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    code = "from my_study.model_format import write_example; write_example('data/06_models/my_model.npz')"
-    for command in (["-c", code], ["-m", "kedro", "run", "--pipelines", "benchmark"]):
-        done = subprocess.run(
-            [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return folder
+    project.configure(plan)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(project.folder / "src")
+        import_module("my_study.model_format").write_example(project.folder / "data/06_models/my_model.npz")
+        done = project.run("--pipelines", "benchmark")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    yield project
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_study"]:
+        del sys.modules[name]
 
 
-def entry(project: Path, name: str) -> Path:
-    return next((project / "data/08_reporting" / name).glob(f"*/{name}"))
+def entry(project: Project, name: str) -> Path:
+    return project.newest(f"data/08_reporting/{name}/*/{name}")
 
 
 def test_the_leaderboard_has_a_model_of_a_users_format_and_one_of_a_users_method(project):

@@ -22,7 +22,7 @@ def project(tmp_path_factory) -> Project:
 
 def test_it_names_what_is_present_and_writes_nothing_in_mlflow_neither(project):
     before = sorted(project.folder.rglob("*"))
-    done = project.python("robustmedclip check")
+    done = project.check()
     assert done.returncode == 0, done.stderr
     entries = {tuple(line.split()[:3]) for line in done.stdout.splitlines() if line.startswith(("raw ", "model "))}
     assert entries == {("raw", "squares", "present")} | {
@@ -36,7 +36,7 @@ def test_a_damaged_image_is_named_and_the_status_is_1(project):
     image = project.folder / "squares/7.png"
     content = image.read_bytes()
     image.write_bytes(content[:40])
-    done = project.python("robustmedclip check")
+    done = project.check()
     image.write_bytes(content)
     assert done.returncode == 1
     assert "raw squares" in done.stdout and "damaged" in done.stdout and "7.png" in done.stdout
@@ -48,14 +48,14 @@ def test_an_image_that_is_not_what_was_first_taken_is_named(project):
     content, status = image.read_bytes(), image.stat()
     image.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
-    done = project.python("robustmedclip check")
+    done = project.check()
     image.write_bytes(content)
     assert done.returncode == 1 and f"'raw squares' is probably damaged: {image} (taken on" in done.stdout
 
 
 def test_parameters_and_environments_are_those_of_a_run(project):
-    assert "protocol: " in project.python("robustmedclip check", "--params", "protocol=x").stderr
-    assert "There is no environment 'nowhere'" in project.python("robustmedclip check", "--env", "nowhere").stderr
+    assert "protocol: " in project.check("--params", "protocol=x").stderr
+    assert "There is no environment 'nowhere'" in project.check("--env", "nowhere").stderr
 
 
 def test_the_parameter_of_earlier_releases_leads_to_the_command(project):
@@ -63,10 +63,11 @@ def test_the_parameter_of_earlier_releases_leads_to_the_command(project):
     assert done.returncode == 1 and "it is a command now: kedro check" in " ".join(done.stderr.split())
 
 
-def test_a_traceback_is_shown_on_request(project):
-    shown = project.python("robustmedclip check", "--env", "nowhere", prefix="ROBUSTMEDCLIP_TRACEBACK=1 ").stderr
+def test_a_traceback_is_shown_on_request(project, monkeypatch):
+    assert "Traceback" not in project.check("--env", "nowhere").stderr
+    monkeypatch.setenv("ROBUSTMEDCLIP_TRACEBACK", "1")
+    shown = project.check("--env", "nowhere").stderr
     assert "Traceback" in shown and shown.rstrip().splitlines()[-1].startswith("Error: There is no environment")
-    assert "Traceback" not in project.python("robustmedclip check", "--env", "nowhere").stderr
 
 
 def test_kedro_lists_the_commands_without_importing_torch_or_mlflow():

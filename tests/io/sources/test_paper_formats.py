@@ -11,6 +11,8 @@ from medmnist import INFO
 from projects import ROOT, Project
 from released_collections import medmnist_arrays, write_medimeta
 
+pytestmark = pytest.mark.slow
+
 # Task, classes in the order of the label ids, target and channels, as info.yaml of each has them.
 BINARY, MULTICLASS = "BINARY_CLASSIFICATION", "MULTICLASS_CLASSIFICATION"
 AML = [
@@ -106,7 +108,7 @@ def result(project) -> subprocess.CompletedProcess:
 def test_the_dry_run_reads_everything_and_writes_nothing(project):
     """The tests' files of MedMNIST have not the checksums of the released ones."""
     before = sorted(project.folder.glob("data/**/*"))
-    found = project.python("robustmedclip check", "--env", "tiny")
+    found = project.check("--env", "tiny")
     statuses = dict(line.split()[1:3] for line in found.stdout.splitlines() if line.startswith(("raw ", "model ")))
     assert found.returncode == 1, found.stderr
     assert statuses == {name: "present" for name in (*MEDIMETA, "phantom_vit")} | dict.fromkeys(MEDMNIST, "damaged")
