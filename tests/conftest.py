@@ -5,11 +5,19 @@ import os
 # Two processes with several threads each stall each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 import hypothesis  # noqa: E402
+import pytest  # noqa: E402
 
 import robustmedclip.models  # noqa: E402, F401 - lets open_clip and peft be imported beside a CPU build of torch
 
 # The same examples in every run; --hypothesis-profile=default draws others.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first, whole runs before all: short ones fill the gaps when one of the processes has no other left."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, len(item.path.parts)))

@@ -24,6 +24,8 @@ from robustmedclip.models.batch_norm import batch_norm_layers
 from robustmedclip.models.interface import zero_shot_classifier
 from robustmedclip.models.open_clip import load_open_clip
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = Path(robustmedclip.models.__file__).parent
 LORA = changed(
     tasks.LORA,

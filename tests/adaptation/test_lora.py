@@ -21,6 +21,8 @@ from robustmedclip.errors import InputError
 from robustmedclip.io import AdapterDataset
 from robustmedclip.models.transformers_clip import load_transformers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["phantom_vit", "phantom_resnet"])
 def model(request):

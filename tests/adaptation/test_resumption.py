@@ -15,6 +15,8 @@ from robustmedclip.adaptation.tuning import tune
 from robustmedclip.io import AdapterDataset, TrainingCheckpointDataset
 from robustmedclip.models.study_quirks import apply_study_quirks
 
+pytestmark = pytest.mark.slow
+
 LOW_RANK = changed(LORA, epochs=4, batch_size=8)
 SCALED = changed(
     LOW_RANK, keep="scaled_update", label_space="data_set", batch_norm="adapted", schedule="cosine", targets="all"

@@ -22,6 +22,8 @@ from robustmedclip.io import AdapterDataset
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.models.published_checkpoint import load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 RANK = 3
 
 

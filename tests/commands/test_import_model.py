@@ -24,6 +24,8 @@ from published import (
 
 from robustmedclip.commands.import_model import import_model, import_model_command
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["a chest x-ray of pneumonia", "normal"]
 
 

@@ -21,6 +21,8 @@ from robustmedclip.errors import InputError
 from robustmedclip.io import FolderDataset, ImageSetDataset, MedIMetaDataset, NpzDataset, ReleasedSetDataset
 from robustmedclip.pipelines.ingestion.nodes import ingest
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ["a", "b"]
 CONDITIONS = ["clean", *(f"pixelate_severity_{severity}" for severity in range(1, 6))]
 LARGEST_BYTES = 1e9

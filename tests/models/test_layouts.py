@@ -29,6 +29,8 @@ from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.models.published_checkpoint import load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["a chest x-ray of pneumonia", "normal"]
 
 

@@ -9,6 +9,8 @@ from sklearn.preprocessing import StandardScaler
 from robustmedclip.io import PhantomDataset
 from robustmedclip.phantoms import ANATOMIES, DOMAINS, Domain, draw_phantoms
 
+pytestmark = pytest.mark.slow
+
 anatomies = pytest.mark.parametrize("anatomy", ANATOMIES)
 
 

@@ -26,6 +26,8 @@ from robustmedclip.reporting.charts import reliability_diagrams
 from robustmedclip.reporting.content import Setting
 from robustmedclip.reporting.examples import image_of, worst_flips
 
+pytestmark = pytest.mark.slow
+
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("contrast", "pixelate") for severity in range(1, 6)))
 HOSTILE = "<script>alert(1)</script>"
 

@@ -10,6 +10,8 @@ import pytest
 
 import robustmedclip
 
+pytestmark = pytest.mark.slow
+
 STAGES = ("ingestion", "few_shot", "corruption", "tuning", "evaluation", "reporting")
 CODE = """
 from robustmedclip.run.code_hash import code_hash

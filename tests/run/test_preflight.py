@@ -30,6 +30,8 @@ from robustmedclip.plan.plan import Plan
 from robustmedclip.run.costs import disk_problems, model_problems
 from robustmedclip.run.fingerprint_hook import relative_to_project
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):

@@ -53,6 +53,8 @@ from robustmedclip.run.tracking import LiveCurves, log_best_adapter, log_curves,
 from robustmedclip.run.tracking_hook import TrackingHook
 from robustmedclip.settings import CONFIG_LOADER_ARGS
 
+pytestmark = pytest.mark.slow
+
 VIT = Path(robustmedclip.models.__file__).parent / "phantom_vit"
 
 
