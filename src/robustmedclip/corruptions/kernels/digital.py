@@ -1,6 +1,7 @@
 """Digital artefacts: resolution, compression, elastic deformation."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cv2
@@ -23,10 +24,19 @@ def pixelate(image: np.ndarray, draws: Draws, fraction: float) -> np.ndarray:
     """Average over boxes down to `fraction` of the side, then enlarge the boxes again."""
     height, width = image.shape[:2]
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    # In two steps: Pillow 13 does the height first where it is more than twice the width, which rounds otherwise.
-    narrow = picture.resize((boxes_along(width, fraction), height), Image.Resampling.BOX)
-    boxes = narrow.resize((boxes_along(width, fraction), boxes_along(height, fraction)), Image.Resampling.BOX)
-    return cv2.resize(np.asarray(boxes), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    columns, rows = boxes_along(width, fraction), boxes_along(height, fraction)
+    if height > 2 * width:  # of such images Pillow 13 would average the columns first, which rounds otherwise
+        picture = picture.resize((columns, height), Image.Resampling.BOX)
+    boxes = picture.resize((columns, rows), Image.Resampling.BOX)
+    enlarged = np.asarray(boxes).take(_nearest(width, columns), 1).take(_nearest(height, rows), 0)
+    return np.asarray(enlarged, np.uint8)
+
+
+@lru_cache(maxsize=64)
+def _nearest(side: int, boxes: int) -> np.ndarray:
+    """The box that each pixel along a side is nearest to."""
+    numbers = np.arange(boxes, dtype=np.float32)[None]
+    return np.asarray(cv2.resize(numbers, (side, 1), interpolation=cv2.INTER_NEAREST_EXACT)[0], np.intp)
 
 
 @device_form_of(pixelate)
