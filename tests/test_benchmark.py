@@ -92,7 +92,7 @@ def test_mlflow_has_a_child_run_per_evaluated_model(project, first_run):
     assert set(children) == set(CELLS)
     child = children["phantom_vit_lora_k10_s0"]
     assert child.data.params["fraction"] == "0.1" and child.data.params["rank"] == "4"
-    for metric in ("mce", "clean_error", "relative_mce", "clean_auroc", "ce.pixelate", "mce.squares"):
+    for metric in ("mce", "clean_error", "points_lost", "clean_auroc", "ce.pixelate", "mce.squares"):
         assert metric in child.data.metrics
     assert [point.step for point in client.get_metric_history(child.info.run_id, "training_loss")] == [1, 2]
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
