@@ -18,6 +18,8 @@ from robustmedclip.io import FilesDataset
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.writable import store_problems
 
+pytestmark = pytest.mark.slow
+
 PLAN = {
     "data_sets": {
         "oct": {
@@ -78,7 +80,7 @@ def stored(place: str) -> dict[str, bytes]:
 def test_a_benchmark_on_an_object_store_gives_the_bytes_of_one_on_another_disk(tmp_path, bucket):
     remote = project_at(tmp_path / "remote", bucket, PLAN)
     local = project_at(tmp_path / "local", "../disk", PLAN)
-    result = remote.run("--pipeline", "benchmark")
+    result = remote.run_apart("--pipeline", "benchmark")
     assert result.returncode == 0, result.stdout + result.stderr
     local.run_here("benchmark", to_outputs=["leaderboard"])
     files, expected = stored(bucket), stored(str(tmp_path / "disk"))
@@ -122,12 +124,12 @@ def test_a_bucket_that_cannot_be_written_to_is_named(bucket):
     assert store_problems(["files"], catalog) == [] and stored(bucket) == before
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_default_benchmark_on_an_object_store_and_two_workers_gives_the_bytes_of_one_process(tmp_path, bucket):
     remote = project_at(tmp_path / "remote", f"{bucket}/default", {})
     local = project_at(tmp_path / "local", "data", {})
     workers = ["--runner", "robustmedclip.run.DaskRunner", "--runner-params=cluster.workers=2,cluster.threads=1"]
-    for result in (remote.run("--pipeline", "benchmark", *workers), local.run("--pipeline", "benchmark")):
+    for result in (remote.run_apart("--pipeline", "benchmark", *workers), local.run_apart("--pipeline", "benchmark")):
         assert result.returncode == 0, result.stdout + result.stderr
     assert not [path for path in remote.folder.glob("data/*/**/*") if ".checksums" not in path.parts]
     files, expected = stored(f"{bucket}/default"), stored(str(local.folder / "data"))
