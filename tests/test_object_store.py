@@ -80,7 +80,7 @@ def stored(place: str) -> dict[str, bytes]:
 def test_a_benchmark_on_an_object_store_gives_the_bytes_of_one_on_another_disk(tmp_path, bucket):
     remote = project_at(tmp_path / "remote", bucket, PLAN)
     local = project_at(tmp_path / "local", "../disk", PLAN)
-    result = remote.run_apart("--pipeline", "benchmark")
+    result = remote.run("--pipeline", "benchmark")
     assert result.returncode == 0, result.stdout + result.stderr
     local.run_here("benchmark", to_outputs=["leaderboard"])
     files, expected = stored(bucket), stored(str(tmp_path / "disk"))

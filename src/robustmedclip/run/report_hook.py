@@ -35,8 +35,7 @@ class ReportHook:
         shown = leaderboard[["model", *FIRST]].head(_ROWS)
         logger.info("The leaderboard:\n%s", shown.to_string(index=False, float_format="%.1f"))
         places = {name: copy_newest(catalog[name], place) for name, place in _COPIES.items()}
-        page: Any = catalog["report_page"]
-        logger.info("The report: %s", address(page, places["report_page"]))
+        logger.info("The report: %s", places["report_page"])
 
 
 def copy_newest(dataset: Any, place: str) -> str:
@@ -47,20 +46,20 @@ def copy_newest(dataset: Any, place: str) -> str:
     Returns
     -------
     str
-        The copy's path.
+        The copy's path, or its URL where it is not on this machine.
     """
     filesystem, source = filesystem_of(dataset), load_path(dataset)
     target = str(PurePosixPath(entry_path(dataset)).parent / place)
     if filesystem.isfile(source):
         _replace(filesystem, source, target)
-        return target
+        return address(dataset, target)
     files = {PurePosixPath(file).name: file for file in filesystem.find(source)}
     for name, file in files.items():
         _replace(filesystem, file, f"{target}/{name}")
     for file in filesystem.find(target):
         if PurePosixPath(file).name not in files:
             filesystem.rm_file(file)
-    return target
+    return address(dataset, target)
 
 
 def _replace(filesystem: AbstractFileSystem, source: str, target: str) -> None:
