@@ -1,5 +1,6 @@
 """The pipelines as a whole: what is registered, and that nothing is lost in memory."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -89,6 +90,13 @@ def test_every_intermediate_is_persisted_and_versioned(context, pipelines):
     for name in pipelines["benchmark"].all_outputs() | pipelines["pretraining"].all_outputs():
         assert name in catalog, name
         assert catalog.get(name)._version is not None, name
+
+
+def test_one_key_moves_whatever_is_made():
+    """The data of the user, such as ratings, stay where they are."""
+    for file in (ROOT / "conf/base/catalog").iterdir():
+        places = re.findall(r"filepath: (\S+)", file.read_text())
+        assert places and all(place.startswith(("${globals:data}/", "data/01_raw/")) for place in places), file
 
 
 def test_the_paper_environment_has_a_graph_of_its_own(pipelines):
