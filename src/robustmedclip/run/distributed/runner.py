@@ -4,8 +4,9 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from pickle import PicklingError
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ class DaskRunner(AbstractRunner):
     Parameters
     ----------
     is_async : bool, optional
-        Of Kedro's runners; has no meaning here.
+        As of Kedro's runners; ignored.
     **settings
         What to replace in ``distributed.yml``: ``--runner-params=cluster.workers=2``.
     """
@@ -91,8 +92,6 @@ class DaskRunner(AbstractRunner):
         run_id: str | None = None,
     ) -> None:
         import dask
-        from distributed import CancelledError
-        from distributed.comm import CommClosedError
 
         assert isinstance(catalog, FingerprintedCatalog) and hook_manager is not None
         if not pipeline.nodes:
@@ -105,10 +104,7 @@ class DaskRunner(AbstractRunner):
             dask.config.set({"distributed.scheduler.allowed-failures": self._settings.retries}),
             self._settings.cluster.client(self._project) as client,
         ):
-            try:
-                _Run(client, schedule, catalog, hook_manager, run_id, self._settings).all(seconds)
-            except (CommClosedError, CancelledError) as error:
-                raise DistributedError(_SCHEDULER_GONE) from error
+            _Run(client, schedule, catalog, hook_manager, run_id, self._settings).all(seconds)
         _report(schedule)
 
 
@@ -155,9 +151,8 @@ class _Run:
 
         What is submitted, Dask binds to a worker: it is not until there is room that it is known which will be free.
         """
-        self._waiting = sorted(
-            [*self._waiting, *self._schedule.ready()], key=lambda node: -self._schedule.priorities[node]
-        )
+        self._waiting += self._schedule.ready()
+        self._waiting.sort(key=lambda node: -self._schedule.priorities[node])
         room = self._room()
         for node in list(self._waiting):
             needs = self._needs(node)
@@ -172,9 +167,10 @@ class _Run:
     def _room(self) -> Counter[str]:
         """What workers offer, less what is taken by nodes that are on their way."""
         if time.monotonic() - self._looked > _SECONDS_BETWEEN_LOOKS:
-            self._settings.cluster.heal(self._client)
-            workers, self._looked = self._client.scheduler_info(n_workers=-1)["workers"].values(), time.monotonic()
-            self._offers = Counter()
+            with _scheduler_present():
+                self._settings.cluster.heal(self._client)
+                workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            self._offers, self._looked = Counter(), time.monotonic()
             for worker in workers:
                 self._offers.update(worker["resources"])
         room = self._offers.copy()
@@ -234,8 +230,9 @@ class _Run:
         """How nodes have ended: those that are done are asked for together, which is one way instead of many."""
         futures = {node: self._futures.pop(node) for node in nodes}
         done = [node for node, future in futures.items() if future.status == "finished"]
-        outcomes = dict(zip(done, self._client.gather([futures[node] for node in done]), strict=True))
-        return outcomes | {node: _failure(future) for node, future in futures.items() if node not in outcomes}
+        with _scheduler_present():
+            outcomes = dict(zip(done, self._client.gather([futures[node] for node in done]), strict=True))
+            return outcomes | {node: _failure(future) for node, future in futures.items() if node not in outcomes}
 
     def _finish(self, node: Node) -> None:
         self._forget_versions(node.outputs)
@@ -256,6 +253,15 @@ class _Run:
             is_async=False,
             run_id=self._run_id,
         )
+
+
+@contextmanager
+def _scheduler_present() -> Iterator[None]:
+    """Say that the scheduler is gone where it does not answer."""
+    try:
+        yield
+    except (OSError, CancelledError) as error:  # Dask's errors of connections are of the first kind
+        raise DistributedError(_SCHEDULER_GONE) from error
 
 
 def _failure(future: "Future") -> Outcome:
@@ -338,7 +344,7 @@ def _report(schedule: Schedule) -> None:
     lines = [f"  - {node.name}: {problem}" for node, problem in schedule.failures.items()]
     if schedule.given_up:
         lines.append(f"  - not run, for they need it: {first_ten(node.name for node in schedule.given_up)}")
-    message = f"{len(schedule.failures)} nodes have failed, all others are done:\n" + "\n".join(lines)
+    message = f"Failed: {len(schedule.failures)} nodes, all others are done:\n" + "\n".join(lines)
     if not schedule.may_pass:
         raise DistributedError(f"{message}\nMend it, and go on with --only-missing-outputs")
     logger.warning("%s", message)
