@@ -64,6 +64,18 @@ def test_progress_is_shown(first_run):
     assert re.search(r"\[\d+/\d+\] evaluation · phantom_vit · squares", first_run.stdout + first_run.stderr)
 
 
+def test_the_run_ends_with_its_result_and_the_place_of_the_report(project, first_run):
+    page = project.folder / "data/08_reporting/latest.html"
+    assert page.read_bytes() == project.newest("data/08_reporting/report.html/*/report.html").read_bytes()
+    tables = project.newest("data/08_reporting/tables/*/tables/leaderboard.csv").parent
+    latest = project.folder / "data/08_reporting/latest"
+    assert {file.name for file in (latest / "tables").iterdir()} == {file.name for file in tables.iterdir()}
+    assert (latest / "figures/corruption_heat_map.svg").is_file()
+    log = " ".join((first_run.stdout + first_run.stderr).split())
+    assert "Zero-shot, phantom_" in log and "points and breaks most" in log
+    assert "latest.html" in log and "points_lost" in log
+
+
 def test_tables_figures_and_report_are_written(project, first_run):
     report = project.newest("data/08_reporting/report.md/*/report.md").read_text()
     assert "phantom_oct" in report and "not patients" in report
@@ -92,10 +104,18 @@ def test_mlflow_has_a_child_run_per_evaluated_model(project, first_run):
     assert set(children) == set(CELLS)
     child = children["phantom_vit_lora_k10_s0"]
     assert child.data.params["fraction"] == "0.1" and child.data.params["rank"] == "4"
-    for metric in ("mce", "clean_error", "points_lost", "clean_auroc", "ce.pixelate", "mce.squares"):
+    assert "clean_error_low" in children["phantom_vit"].data.metrics
+    for metric in ("mce", "clean_error", "corrupted_error", "points_lost", "points_won_back", "clean_auroc"):
         assert metric in child.data.metrics
+    rows = mlflow.artifacts.load_text(f"{child.info.artifact_uri}/metrics.csv")
+    assert "pixelate,,ce," in rows and "squares" in rows
     assert [point.step for point in client.get_metric_history(child.info.run_id, "training_loss")] == [1, 2]
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    table = pd.read_csv(project.newest("data/08_reporting/leaderboard.csv/*/leaderboard.csv"))
+    assert parent.data.tags["best_model"] == table["model"][0]
+    assert parent.data.metrics["best_mce"] == pytest.approx(table["mce"][0])
+    note = parent.data.tags["mlflow.note.content"]
+    assert "Zero-shot, " in note and all(model in note for model in table["model"])
     assert parent.data.tags["kedro_run_id"] == project.newest("data/08_reporting/metrics.csv/*/*").parent.name
     artifacts = {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
     assert {"leaderboard.csv", "report.md", "report.html", "tables", "figures", "parameters.yml"} <= artifacts

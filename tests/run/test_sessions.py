@@ -21,5 +21,5 @@ def test_two_sessions_see_each_its_own_plan(order):
         assert {node.namespace.partition(".")[2] for node in pipelines["tuning"].nodes} == tuned
         assert any(cell.startswith("phantom_vit_linear_probe") for cell in tuned) == (env == "methods")
     plans = {env: context.config_loader.plan for env, context in contexts.items()}
-    assert plans["base"].seeds == (0,) and plans["methods"].seeds == (0, 1, 2)
+    assert plans["base"].seeds == (0,) and plans["methods"].seeds == (0, 1, 2, 3, 4)
     assert contexts["base"].config_loader.plan is plans["base"]
