@@ -177,17 +177,8 @@ def score_benchmark(
     firsts = [runs[baseline, data_set][0] for data_set in data_sets]
     scene = _scene(firsts, [(references or {}).get(name, {}) for name in data_sets], seen, extreme or {})
     setting = _Setting(metrics_named() if metrics is None else tuple(metrics), scene, resamples, seed)
-    parts, base = groups(firsts, collections or {}), None
-    unadapted: dict[str, Grid] = {}
-    of_models: dict[str, _Scored] = {}
-    for model in sorted(models, key=lambda name: (name != baseline, _is_adapted(runs[name, data_sets[0]][0]))):
-        of_data_sets = [runs[model, data_set] for data_set in data_sets]
-        adapted = _is_adapted(of_data_sets[0][0])
-        before = unadapted.get(str(of_data_sets[0][0].attributes.get("base"))) if adapted else None
-        of_models[model], errors = _score_model(of_data_sets, firsts, base, before, parts, setting)
-        base = base or errors
-        if not adapted:
-            unadapted[model] = errors
+    runs_of = {model: [runs[model, data_set] for data_set in data_sets] for model in models}
+    of_models = _score_models(runs_of, firsts, groups(firsts, collections or {}), setting)
     return Scores(
         _table(row for model in models for row in of_models[model].rows),
         pd.DataFrame({model: of_models[model].mce for model in models}),
@@ -270,6 +261,26 @@ class _Scored(NamedTuple):
     mce: np.ndarray
     rows: list[tuple[Any, ...]]
     seed_rows: list[tuple[Any, ...]]
+
+
+def _score_models(
+    runs_of: Mapping[str, Sequence[Sequence[Logits]]],
+    firsts: Sequence[Logits],
+    parts: Sequence[Group],
+    setting: _Setting,
+) -> dict[str, _Scored]:
+    """Score every model: the baseline, whose runs are `firsts`, then base models, then those adapted from them."""
+    base: Grid | None = None
+    unadapted: dict[str, Grid] = {}
+    scored: dict[str, _Scored] = {}
+    for model in sorted(runs_of, key=lambda name: (name != firsts[0].model, _is_adapted(runs_of[name][0][0]))):
+        first = runs_of[model][0][0]
+        before = unadapted.get(str(first.attributes.get("base"))) if _is_adapted(first) else None
+        scored[model], errors = _score_model(runs_of[model], firsts, base, before, parts, setting)
+        base = base or errors
+        if not _is_adapted(first):
+            unadapted[model] = errors
+    return scored
 
 
 def _score_model(

@@ -64,15 +64,11 @@ def draw_few_shots(
                 f"Data set '{pool.name}': with {f'{shots} shots' if shots else f'a few-shot fraction of {fraction:g}'} "
                 "no image of the training pool is left for validation; choose a smaller one."
             )
-    if scarce:
-        if shots is not None:
-            logger.warning("There are fewer than %d images of %s: all of them are drawn", shots, first_ten(scarce))
-        else:
-            logger.warning(
-                "A fraction of %g is less than half an image of %s: one image of each is drawn",
-                fraction,
-                first_ten(scarce),
-            )
+    if scarce and shots is not None:
+        logger.warning("There are fewer than %d images of %s: all of them are drawn", shots, first_ten(scarce))
+    elif scarce:
+        message = "A fraction of %g is less than half an image of %s: one image of each is drawn"
+        logger.warning(message, fraction, first_ten(scarce))
     return pd.DataFrame(rows, columns=["data_set", "role", "class_name", "sample_id"])
 
 

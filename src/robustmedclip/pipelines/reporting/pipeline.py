@@ -38,17 +38,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
     tables = ["metrics", "leaderboard", "comparisons", "missing_cells"]
     levels = ["levels"] if plan.has_bands else []
     told = [*tables, *levels, "duplicates", "parameters", *few_shots, *cards]
-    setting = Setting(
-        baseline=plan.baseline,
-        metrics=plan.metrics,
-        suites=tuple(sorted({data_set.suite for data_set in plan.data_sets})),
-        seen=plan.seen_corruptions,
-        protocol=plan.protocol_summary,
-        related=plan.related_corruptions,
-        adaptations=_adaptations(plan),
-        tolerated_points=plan.tolerated_points,
-        on_the_fly=any(data_set.storage == "on_the_fly" for data_set in plan.data_sets),
-    )
+    setting = _setting(plan)
     figures = ["severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage", "figures"]
     stage_node = partial(Node, namespace="reporting")
     return Pipeline(
@@ -89,6 +79,21 @@ def create_pipeline(plan: Plan) -> Pipeline:
                 name="write_report",
             ),
         ]
+    )
+
+
+def _setting(plan: Plan) -> Setting:
+    """What the report says of the plan."""
+    return Setting(
+        baseline=plan.baseline,
+        metrics=plan.metrics,
+        suites=tuple(sorted({data_set.suite for data_set in plan.data_sets})),
+        seen=plan.seen_corruptions,
+        protocol=plan.protocol_summary,
+        related=plan.related_corruptions,
+        adaptations=_adaptations(plan),
+        tolerated_points=plan.tolerated_points,
+        on_the_fly=any(data_set.storage == "on_the_fly" for data_set in plan.data_sets),
     )
 
 
