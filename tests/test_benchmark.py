@@ -73,7 +73,7 @@ def test_the_run_ends_with_its_result_and_the_place_of_the_report(project, first
     assert (latest / "figures/corruption_heat_map.svg").is_file()
     log = " ".join((first_run.stdout + first_run.stderr).split())
     assert "Zero-shot, phantom_" in log and "points and breaks most" in log
-    assert "latest.html" in log and "points_lost" in log
+    assert "latest.html" in log and "points_lost" in log and ".0 labelled images" not in log
 
 
 def test_tables_figures_and_report_are_written(project, first_run):

@@ -93,7 +93,7 @@ def _won_back(rows: pd.DataFrame, unadapted: pd.Series, adapted: pd.DataFrame) -
 
 def _winner(rows: pd.DataFrame, adapted: pd.Series, images: pd.Series) -> str:
     won = _value(rows, adapted["model"], derived.POINTS_WON_BACK, ALL)
-    labels = images[adapted.name]
+    labels = int(images[adapted.name])
     certain = "" if won.low > 0 else ", which may be chance"
     return f"{adapted['model']} wins back {won}{certain} with {f'{labels} labelled images' if labels else 'no label'}"
 
