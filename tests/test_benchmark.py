@@ -66,6 +66,7 @@ def test_progress_is_shown(first_run):
 
 def test_the_run_ends_with_its_result_and_the_place_of_the_report(project, first_run):
     page = project.folder / "data/08_reporting/latest.html"
+    assert "to validate" in page.read_text() and ".0 to validate" not in page.read_text()
     assert page.read_bytes() == project.newest("data/08_reporting/report.html/*/report.html").read_bytes()
     tables = project.newest("data/08_reporting/tables/*/tables/leaderboard.csv").parent
     latest = project.folder / "data/08_reporting/latest"

@@ -173,6 +173,6 @@ def _place(row: Any) -> str:
 def _labels(row: Any) -> str:
     if pd.isna(row.training_images):
         return ""
-    validation = f" + {row.validation_images} to validate" if row.validation_images else ""
+    validation = f" + {row.validation_images:.0f} to validate" if row.validation_images else ""
     fraction = "" if pd.isna(row.fraction) else f" ({100 * row.fraction:g} %)"
-    return f"{row.training_images}{validation}{fraction}"
+    return f"{row.training_images:.0f}{validation}{fraction}"
