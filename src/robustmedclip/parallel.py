@@ -22,8 +22,8 @@ def cores() -> int:
 def in_one_thread() -> Iterator[None]:
     """Let torch and linear algebra work in one thread inside.
 
-    Threads share out sums, such as those of gradients and of the updates of convolutions: how many there are changes
-    the order of the terms, and so the last bits. Features of images are the same in any number of threads.
+    Threads share out sums, such as those of gradients, of updates of convolutions and of the logits of many classes.
+    How many there are changes the order of the terms, and so the last bits.
     """
     import torch
     from threadpoolctl import threadpool_limits

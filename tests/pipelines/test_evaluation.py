@@ -16,7 +16,9 @@ from kedro.runner import SequentialRunner
 from model_sources import open_clip_dataset
 
 import robustmedclip.models
+from robustmedclip.adaptation.artefacts import Head
 from robustmedclip.adaptation.methods import Method
+from robustmedclip.adaptation.methods.linear_probe import LinearProbe
 from robustmedclip.corruptions.kernels import devices as corruption_devices
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
@@ -93,6 +95,25 @@ def test_features_do_not_depend_on_the_number_of_cores(corrupted):
     finally:
         torch.set_num_threads(before)
     np.testing.assert_array_equal(rows[1:], rows[:1] * 2)
+
+
+@pytest.mark.parametrize("kind", ["zero-shot", "head"])
+def test_logits_of_many_classes_do_not_depend_on_the_number_of_cores(model, corrupted, kind):
+    classes, rng = tuple(f"class {number}" for number in range(19)), np.random.default_rng(0)
+    features = replace(encode(model, corrupted, FLOAT32, name="vit"), class_names=classes)
+    classifier = {"weight": rng.normal(size=(19, features.rows.shape[-1])).astype(np.float32), "bias": np.zeros(19)}
+    metadata = {"base_model_hash": features.weights, "class_names": {"oct": list(classes)}}
+    head = Head({"oct": classifier}, metadata) if kind == "head" else None
+    method, before, logits = LinearProbe() if head else Method(), torch.get_num_threads(), []
+    try:
+        for cores in (1, 3):
+            torch.set_num_threads(cores)
+            of_cores = score(features, model, head, method=method, name="vit", attributes={"base": "vit"}, **PROMPTS)
+            logits.append(of_cores.logits)
+            assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(logits[0], logits[1])
 
 
 def test_bfloat16_gives_features_close_to_float32s(corrupted, monkeypatch):

@@ -12,6 +12,7 @@ from robustmedclip.errors import InputError
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.models.features import Features, collected
+from robustmedclip.parallel import in_one_thread
 from robustmedclip.progress import track
 
 #: All conditions of a test set.
@@ -178,7 +179,8 @@ def score(
         logits = method.logits(_classifier(head, features, name), features.batches())
     else:
         logits = _zero_shot_logits(model, features, method.prompts(templates), synonyms, place)
-    cube = np.concatenate(list(logits)).reshape(len(features.conditions), len(features.labels), -1)
+    with in_one_thread():
+        cube = np.concatenate(list(logits)).reshape(len(features.conditions), len(features.labels), -1)
     _require_finite(cube, features, name)
     weights = features.weights if head is None else head.content_hash()
     return Logits(
