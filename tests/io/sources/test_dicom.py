@@ -225,9 +225,20 @@ def test_pixels_that_are_not_square_are_remarked():
     assert not PixelReader().header(dicom(GREY, PixelSpacing=["0.4", "0.4"])).remarks
 
 
-def test_a_compression_that_needs_a_decoder_says_which_to_install(monkeypatch):
+@pytest.mark.parametrize(
+    ("installed", "advice"),
+    [
+        (
+            ("pylibjpeg", "openjpeg"),
+            r"to read it, install a decoder \(pip install python-gdcm\), or save it uncompressed",
+        ),
+        (("pylibjpeg", "openjpeg", "gdcm"), "there is no decoder for it, save it uncompressed"),
+    ],
+)
+def test_a_compression_that_is_not_decoded_says_which_decoder_is_missing_if_any(monkeypatch, installed, advice):
     monkeypatch.setattr(pydicom.pixels.decoders.JPEGLSLosslessDecoder, "_available", {})
-    with pytest.raises(ImageFileError, match=r"JPEG-LS Lossless.*install a decoder \(pip install pylibjpeg"):
+    monkeypatch.setattr("robustmedclip.io.sources.dicom.find_spec", lambda name: name if name in installed else None)
+    with pytest.raises(ImageFileError, match=f"is compressed as JPEG-LS Lossless.*: {advice}"):
         read(dicom(GREY, syntax=pydicom.uid.JPEGLSLossless, PixelData=encapsulate([b"\xff\xd8"])))
 
 

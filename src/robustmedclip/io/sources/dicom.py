@@ -1,6 +1,7 @@
 """DICOM files of one image as 8-bit pixels, as a radiologist's viewer shows them but for the window."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -34,7 +35,8 @@ _NO_PICTURES = {
 }
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _JPEG_8_BIT = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
-_DECODERS = "pip install pylibjpeg pylibjpeg-openjpeg python-gdcm"
+#: Packages that decode, by the module of each.
+_DECODERS = {"pylibjpeg": "pylibjpeg", "openjpeg": "pylibjpeg-openjpeg", "gdcm": "python-gdcm"}
 _GROUPS, _GROUPS_BIG_ENDIAN = (b"\x02\x00", b"\x08\x00"), b"\x00\x08"
 
 
@@ -314,7 +316,12 @@ def _with_advice(decode: Callable[[], np.ndarray], syntax: Any) -> np.ndarray:
         return decode()
     except (RuntimeError, NotImplementedError) as error:
         if "missing dependencies" in str(error) or "does not support" in str(error):
-            raise ImageFileError(
-                f"is compressed as {syntax.name}: to read it, install a decoder ({_DECODERS}), or save it uncompressed"
-            ) from error
+            raise ImageFileError(f"is compressed as {syntax.name}: {_ways_to_read()}") from error
         raise
+
+
+def _ways_to_read() -> str:
+    """Which decoders to install, if one is missing; with all of them, there is none for the file."""
+    if missing := [package for module, package in _DECODERS.items() if find_spec(module) is None]:
+        return f"to read it, install a decoder (pip install {' '.join(missing)}), or save it uncompressed"
+    return "there is no decoder for it, save it uncompressed"
