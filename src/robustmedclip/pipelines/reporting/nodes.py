@@ -99,7 +99,7 @@ def write_tables(
 def draw_figures(
     metrics: pd.DataFrame, leaderboard: pd.DataFrame, *corrupted: CorruptedSet | None
 ) -> tuple[Any, Any, Any, Any, dict[str, bytes]]:
-    """Error against severity, CE of every model, accuracy against labels, corrupted images; and all as SVG and PDF.
+    """Error against severity, CE of every model, error against labels, corrupted images; and all as SVG and PDF.
 
     The first four are figures of Matplotlib, which is imported when they are drawn.
     """
