@@ -136,6 +136,27 @@ def test_workers_know_the_project_and_one_that_does_not_says_how_it_is_started(c
     assert f"--preload {PRELOAD}" in run_node(CHAIN[0], FingerprintedCatalog(), None).problem
 
 
+def page_faults_of_a_buffer_used_again(megabytes=8, times=20):
+    """How often a process gets a page from the system, on average, for a buffer of a size that it has just freed."""
+    import resource
+
+    import numpy as np
+
+    before = 0
+    for turn in range(times):
+        if turn == 1:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        np.full(megabytes * 2**20, turn, np.uint8)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / (times - 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_workers_keep_the_memory_of_a_freed_tensor_for_the_next(client):
+    pages = 8 * 2**20 / os.sysconf("SC_PAGE_SIZE")
+    faults = client.run(page_faults_of_a_buffer_used_again)
+    assert max(faults.values()) < 0.1 * pages
+
+
 def test_hooks_are_called_in_the_driver_alone_with_the_parameters_and_mlflow_is_not_in_workers(client, run):
     one = run()
     one(CHAIN, "plan")
