@@ -1,5 +1,7 @@
 """What adaptations leave behind: tuned encoders, and classifiers on features."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping
@@ -24,16 +26,19 @@ class Adapter:
         Name to array, as peft saves low-rank updates; or the state of the whole encoder.
     metadata : mapping
         What the adapter belongs to: content hash of the base model, data sets, few-shot fraction, seed.
+    head : Head, optional
+        The classifiers that a model without text was tuned with.
     """
 
     config: Mapping[str, Any]
     weights: Mapping[str, np.ndarray]
     metadata: Mapping[str, Any]
+    head: Head | None = None
 
 
 @dataclass(frozen=True)
 class Head:
-    """Classifiers on the image features of an untuned model, one per data set.
+    """Classifiers on the image features of a model, one per data set.
 
     Attributes
     ----------

@@ -17,20 +17,22 @@ from robustmedclip.parallel import map_ahead
 
 
 class Objective:
-    """Cross-entropy of images against frozen class vectors.
+    """Cross-entropy of images against class vectors: frozen ones of prompts, or those of a head that is trained.
 
     Parameters
     ----------
     model : VisionLanguageModel
         Its network is the one that is trained; everything happens on its device.
     classifier : Tensor
-        Unit class vectors in the joint label space, float32 ``(classes, D)``.
+        Class vectors in the joint label space, float32 ``(classes, D)``: unit ones, or the weight of a head.
     label_ranges : sequence of (int, int)
         First and last joint label (exclusive) of each data set.
     method : EncoderMethod
         Which features and classes are compared, and what the validation is for.
     precision : dtype
         Of the matrix products of the encoder; what is between them, and the loss, stays float32.
+    bias : Tensor, optional
+        Of the head, float32 ``(classes,)``.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Objective:
         label_ranges: Sequence[tuple[int, int]],
         method: EncoderMethod,
         precision: torch.dtype = torch.float32,
+        bias: torch.Tensor | None = None,
     ):
         self.model, self.device, self._method, self._precision = model, model.device, method, precision
         self._network: Any = model.network
-        self._classes = classifier.to(self.device).T
+        self._classes, self._bias = classifier.to(self.device), bias
         #: The first class with the vector of each: those with the same, as of two data sets, are not to be told apart.
-        _, first, position = np.unique(classifier.cpu().numpy(), axis=0, return_index=True, return_inverse=True)
+        vectors = classifier.detach().cpu().numpy()
+        _, first, position = np.unique(vectors, axis=0, return_index=True, return_inverse=True)
         self._first = torch.from_numpy(first[position])
         first, last = torch.tensor(label_ranges, device=self.device).T[..., None]
         labels = torch.arange(len(classifier), device=self.device)
@@ -58,7 +62,9 @@ class Objective:
                 features = self._network.encode_image(pixels)
             else:
                 features = self.model.logit_scale * self.model.encode_image(pixels)
-        logits: torch.Tensor = features.float() @ self._classes
+        logits: torch.Tensor = features.float() @ self._classes.T
+        if self._bias is not None:
+            logits = logits + self._bias
         if self._outside is None:
             return logits
         data_sets = torch.from_numpy(samples.data_set[indices]).to(self.device)

@@ -1,7 +1,7 @@
 """The tensors that a training changes: what is trained, the best of it so far, and how it is stored."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,11 @@ class Trainable:
     parameters: Sequence[torch.nn.Parameter]
     scaled: Sequence[torch.nn.Parameter]
     statistics: Sequence[tuple[torch.Tensor, torch.Tensor]] = ()
+
+    def and_head(self, head: torch.nn.Linear | None) -> "Trainable":
+        """What is changed where a head, if there is one, is trained beside the network."""
+        added = [] if head is None else list(head.parameters())
+        return replace(self, parameters=[*self.parameters, *added], scaled=[*self.scaled, *added])
 
     def set_statistics(self) -> None:
         """Set the statistics to the values that they are to have."""

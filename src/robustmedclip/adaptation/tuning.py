@@ -17,6 +17,7 @@ from robustmedclip.adaptation.lora import merged_lora
 from robustmedclip.adaptation.memory import fit_into_memory
 from robustmedclip.adaptation.methods.encoder import EncoderMethod
 from robustmedclip.adaptation.objective import Objective
+from robustmedclip.adaptation.probing_head import head_of_tasks, probing_head
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.seeds import derived_seed
 from robustmedclip.adaptation.task import Task, class_vectors
@@ -37,15 +38,23 @@ def tune_on_tasks(
     precision: torch.dtype,
     checkpoint: Checkpoint,
 ) -> tuple[Adapter, list[dict[str, float]]]:
-    """Tune on the images of all tasks jointly, against the class vectors of their prompts: see :func:`tune`."""
+    """Tune on the images of all tasks jointly: see :func:`tune`.
+
+    Against the class vectors of their prompts; or, without text, with a head that starts from the linear probe of each
+    task (Kumar et al. 2022, arXiv:2202.10054).
+    """
     training, validation = (
         Samples(sets, model.preprocess)
         for sets in ([task.training for task in tasks], [task.validation for task in tasks])
     )
-    text_model = replace(model, unit_text=True)
-    classifier = torch.cat([class_vectors(text_model, task) for task in tasks])
     metadata = {"data_sets": [task.name for task in tasks], "training_images": len(training)}
-    return tune(
+    head = None if model.has_text else probing_head(model, tasks, precision)
+    if head is None:
+        text_model = replace(model, unit_text=True)
+        classifier = torch.cat([class_vectors(text_model, task) for task in tasks])
+    else:
+        classifier = head.weight
+    adapter, history = tune(
         model,
         training,
         validation,
@@ -55,7 +64,11 @@ def tune_on_tasks(
         metadata=metadata,
         precision=precision,
         checkpoint=checkpoint,
+        head=head,
     )
+    if head is not None:
+        adapter = replace(adapter, head=head_of_tasks(head, tasks, adapter.metadata["base_model_hash"]))
+    return adapter, history
 
 
 def tune(
@@ -69,6 +82,7 @@ def tune(
     metadata: Mapping[str, Any],
     precision: torch.dtype = torch.float32,
     checkpoint: Checkpoint | None = None,
+    head: torch.nn.Linear | None = None,
 ) -> tuple[Adapter, list[dict[str, float]]]:
     """Tune the visual encoder on labelled images of several data sets jointly.
 
@@ -84,7 +98,7 @@ def tune(
     training, validation : Samples
         Few-shot images, and images for the choice of the epoch or the scale.
     classifier : Tensor
-        Unit class vectors in the joint label space, float32 ``(classes, D)``.
+        Unit class vectors in the joint label space, float32 ``(classes, D)``; or the weight of `head`.
     method : EncoderMethod
         What is trained, and how.
     seed : int
@@ -95,6 +109,8 @@ def tune(
         Of the encoder's matrix products; weights, loss and optimiser are float32.
     checkpoint : Checkpoint, optional
         Records every epoch. If it has a state of the same training, that is gone on from, to the same bytes.
+    head : Linear, optional
+        Of a model without text: is trained in place, beside the encoder.
 
     Returns
     -------
@@ -115,7 +131,9 @@ def tune(
             "out"
         )
     checkpoint = checkpoint or Checkpoint()
-    network, history, facts = _trained(model, training, validation, classifier, method, seed, precision, checkpoint)
+    network, history, facts = _trained(
+        model, training, validation, classifier, method, seed, precision, checkpoint, head
+    )
     config, weights = method.state(network)
     return Adapter(config, weights, {"base_model": model.name, **metadata, "seed": seed, **facts}), history
 
@@ -129,6 +147,7 @@ def _trained(
     seed: int,
     precision: torch.dtype,
     checkpoint: Checkpoint,
+    head: torch.nn.Linear | None,
 ) -> tuple[torch.nn.Module, list[dict[str, float]], dict[str, Any]]:
     """A trained copy of the model's network, the training curves, and what the adapter's metadata says of it."""
     guards: dict[str, Guard] = {}
@@ -141,8 +160,9 @@ def _trained(
         torch.manual_seed(derived_seed(seed, "init"))
         tuned, trainable = method.prepared(model, statistics)
         fit_into_memory(tuned, method.batch_size, precision)
-        objective = Objective(tuned, classifier, training.label_ranges, method, precision)
-        history, kept = train(objective, trainable, training, validation, method, seed, checkpoint)
+        bias = None if head is None else head.bias
+        objective = Objective(tuned, classifier, training.label_ranges, method, precision, bias)
+        history, kept = train(objective, trainable.and_head(head), training, validation, method, seed, checkpoint)
     facts = {
         "base_model_hash": base_hash,
         "guards": {name: asdict(guard) for name, guard in guards.items()},
@@ -195,7 +215,7 @@ def _key(
     *others: Any,
 ) -> str:
     """A hash of all that a training depends on."""
-    digest = hashlib.blake2b(classifier.cpu().numpy().tobytes(), digest_size=16)
+    digest = hashlib.blake2b(classifier.detach().cpu().numpy().tobytes(), digest_size=16)
     of_model = (base_hash, model.preprocess, model.logit_scale, model.device)
     for part in (*of_model, training.content_hash(), validation.content_hash(), *others):
         digest.update(f"{part!r}\0".encode())

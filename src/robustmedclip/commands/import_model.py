@@ -14,7 +14,7 @@ from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 
 from robustmedclip.errors import InputError
-from robustmedclip.models.formats import ModelFormat, format_name, load_model, model_format
+from robustmedclip.models.formats import FORMATS, ModelFormat, format_name, load_model, model_format
 
 _EXAMPLES = """\b
 Examples:
@@ -22,6 +22,7 @@ Examples:
   kedro import-model data/06_models/biomedclip \\
       --model hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224
   kedro import-model data/06_models/unimedclip --layout unimedclip --weights unimed_clip_vit_b16.pt
+  kedro import-model data/06_models/resnet18 --timm hf-hub:timm/resnet18.tv_in1k
   kedro import-model data/06_models/robustmedclip --path data/06_models/biomedclip --adapter model.pth
 """
 
@@ -31,6 +32,8 @@ _KINDS = {
     "model": ("pretrained", "quick_gelu"),
     "layout": ("weights", "text"),
     "transformers": ("weights",),
+    "timm": ("weights",),
+    "transformers_vision": ("weights",),
 }
 
 
@@ -121,7 +124,8 @@ def _source(options: Mapping[str, str | bool | None]) -> dict[str, Any]:
     """
     kinds = [kind for kind in _KINDS if options.get(kind) is not None]
     if len(kinds) != 1:
-        raise click.UsageError(f"Give one of {', '.join(f'--{kind}' for kind in _KINDS)}")
+        flags = ", ".join(f"--{kind.replace('_', '-')}" for kind in _KINDS)
+        raise click.UsageError(f"Give one of {flags}")
     (kind,) = kinds
     for name in ("pretrained", "quick_gelu", "weights", "text"):
         if options.get(name) is not None and name not in _KINDS[kind]:
@@ -130,10 +134,10 @@ def _source(options: Mapping[str, str | bool | None]) -> dict[str, Any]:
         raise click.UsageError("--layout needs --weights")
     given = {name: _located(name, value) for name, value in options.items() if value is not None}
     adapter = given.pop("adapter", None)
-    if kind == "transformers":
-        given["model"] = given.pop("transformers")
-    names = {"layout": "checkpoint", "transformers": "transformers"}
-    source: dict[str, Any] = {"type": names.get(kind, "open_clip"), **given}
+    if kind in FORMATS:
+        given["model"] = given.pop(kind)
+    names = {"layout": "checkpoint", "path": "open_clip", "model": "open_clip"}
+    source: dict[str, Any] = {"type": names.get(kind, kind), **given}
     return source if adapter is None else {"type": "robustmedclip", "base": source, "adapter": adapter}
 
 
@@ -151,13 +155,15 @@ def _located(name: str, value: str | bool) -> str | bool:
 @click.option("--model", help="Model name of open_clip, or hf-hub:<owner>/<repository>.")
 @click.option("--layout", help="Layout of a published checkpoint: unimedclip, medclip or pmcclip.")
 @click.option("--transformers", help="Folder, or name on the hub, of a CLIP or SigLIP of transformers.")
+@click.option("--timm", help="Image encoder without text: folder, hf-hub:<repository>, or name of timm.")
+@click.option("--transformers-vision", help="Image encoder without text: folder, or name on the hub, of a DINOv2.")
 @click.option("--pretrained", help="With --model: weights file, or tag of open_clip.")
 @click.option(
     "--quick-gelu/--no-quick-gelu",
     default=None,
     help="With a weights file in --pretrained: whether it was trained with the activation QuickGELU, as OpenAI's CLIP.",
 )
-@click.option("--weights", help="With --layout or --transformers: weights file, folder or hf-hub: name.")
+@click.option("--weights", help="With --layout, --timm or --transformers: weights file, folder or hf-hub: name.")
 @click.option("--text", help="With --layout: folder, or name on the hub, of the text tower's tokenizer.")
 @click.option("--adapter", help="RobustMedCLIP's model.pth or lora_weights.safetensors, to merge into the model.")
 @click.option("--licence", help="Licence of the weights, to be noted in the folder.")

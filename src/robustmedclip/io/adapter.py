@@ -7,9 +7,11 @@ from pathlib import Path, PurePosixPath
 from safetensors.numpy import load_file, save_file
 
 from robustmedclip.adaptation.artefacts import Adapter
+from robustmedclip.io.head import read_head, write_head
 from robustmedclip.io.versioned import AtomicDataset, entry_path, filesystem_of
 
 _CONFIG, _ADAPTER, _ENCODER = "adapter_config.json", "adapter_model.safetensors", "visual.safetensors"
+_HEAD = "head"
 
 
 class AdapterDataset(AtomicDataset[Adapter]):
@@ -17,7 +19,7 @@ class AdapterDataset(AtomicDataset[Adapter]):
 
     A low-rank update is ``adapter_config.json`` and ``adapter_model.safetensors``, which
     ``PeftModel.from_pretrained`` reads; a whole encoder is ``visual.safetensors``. ``metadata.json`` says what it
-    belongs to.
+    belongs to. The head of a model without text is the folder ``head``.
     """
 
     def save(self, data: Adapter) -> None:
@@ -33,6 +35,8 @@ class AdapterDataset(AtomicDataset[Adapter]):
         path.mkdir(parents=True)
         (path / "metadata.json").write_text(json.dumps(dict(data.metadata), indent=2, sort_keys=True))
         save_file(dict(data.weights), path / (_ADAPTER if data.config else _ENCODER), metadata={"format": "pt"})
+        if data.head:
+            write_head(path / _HEAD, data.head)
         if data.config:
             (path / _CONFIG).write_text(json.dumps(dict(data.config), indent=2, sort_keys=True))
 
@@ -42,4 +46,5 @@ class AdapterDataset(AtomicDataset[Adapter]):
             config=json.loads((path / _CONFIG).read_text()) if low_rank else {},
             weights=load_file(path / (_ADAPTER if low_rank else _ENCODER)),
             metadata=json.loads((path / "metadata.json").read_text()),
+            head=read_head(path / _HEAD) if (path / _HEAD).is_dir() else None,
         )

@@ -132,3 +132,17 @@ def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
     if bias is not None:
         layer.bias.data.copy_(bias.detach())
     return layer
+
+
+#: Layers of a visual encoder that LoRA adapts, by the kind of its attention; of others, those of a ResNet.
+_LORA_TARGETS = {
+    UnfusedAttention: r"visual\..+\.attn\.(q|k|v)_proj",
+    UnfusedProjection: r"visual\..+\.qkv\.(q|k|v)_proj",
+}
+_RESNET_LORA_TARGETS = r"visual\.(trunk\.)?layer\d\.\d+\.conv\d"
+
+
+def lora_targets(visual: nn.Module) -> str:
+    """Regular expression of the layers of a network's ``visual``, unfused, that LoRA adapts."""
+    kinds = {type(module) for module in visual.modules()}
+    return next((targets for kind, targets in _LORA_TARGETS.items() if kind in kinds), _RESNET_LORA_TARGETS)

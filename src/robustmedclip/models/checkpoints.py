@@ -1,5 +1,6 @@
 """Checkpoint files: found, read without running code, and loaded without a gap."""
 
+import argparse
 import logging
 import os
 import pickle
@@ -117,7 +118,8 @@ def _from_torch(path: Path) -> object:
     if is_archive:
         _check_archive(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # settings of a training: values, and no code
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path} is not a file of tensors alone: it is damaged, or holds Python objects, which could be "

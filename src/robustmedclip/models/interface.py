@@ -20,20 +20,21 @@ _SMALLEST_SCALE, _LARGEST_SCALE = 1e-3, 1e4
 
 @dataclass
 class VisionLanguageModel:
-    """A contrastive image-text model.
+    """A contrastive image-text model; or, of a format without text, an image encoder alone.
 
     Attributes
     ----------
     name : str
         What it is, for messages.
     network : nn.Module
-        Has ``visual``, ``encode_image`` and ``encode_text``; attention of ``visual`` unfused.
-    tokenize : callable
-        List of strings to token ids.
+        Has ``visual``, ``encode_image`` and, with text, ``encode_text``; attention of ``visual`` unfused.
+    tokenize : callable or None
+        List of strings to token ids; None without text.
     preprocess : Preprocessing
         uint8 images to model input.
     logit_scale : float
-        Factor of the cosine similarity. An additive bias, as SigLIP has, is the same for every class and left out.
+        Factor of the cosine similarity, 1 without text. An additive bias, as SigLIP has, is the same for every class
+        and left out.
     lora_targets : str
         Regular expression of the layers of the visual encoder that LoRA adapts.
     format : type
@@ -48,7 +49,7 @@ class VisionLanguageModel:
 
     name: str
     network: nn.Module
-    tokenize: Callable[[list[str]], torch.Tensor]
+    tokenize: Callable[[list[str]], torch.Tensor] | None
     preprocess: Preprocessing
     logit_scale: float
     lora_targets: str
@@ -69,6 +70,11 @@ class VisionLanguageModel:
         """Where the weights are, and the input has to be."""
         return next(self.network.parameters()).device
 
+    @property
+    def has_text(self) -> bool:
+        """Whether it encodes texts."""
+        return self.format.has_text
+
     def with_network(self, network: nn.Module) -> "VisionLanguageModel":
         """The same model with another network."""
         return replace(self, network=network)
@@ -80,7 +86,18 @@ class VisionLanguageModel:
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-        """Text features, float32 ``(N, D)``, of unit length if `unit_text`; each text is encoded by itself."""
+        """Text features, float32 ``(N, D)``, of unit length if `unit_text`; each text is encoded by itself.
+
+        Raises
+        ------
+        InputError
+            If the model has no text encoder.
+        """
+        if self.tokenize is None:
+            raise InputError(
+                f"{self.name} has no text encoder, so that no prompt can be compared with images: fit a head to its "
+                "features, such as a linear probe"
+            )
         encode: Any = self.network.encode_text
         features = torch.cat([encode(self.tokenize([text]).to(self.device)) for text in texts]).float()
         return F.normalize(features, dim=-1) if self.unit_text else features

@@ -17,7 +17,7 @@ from open_clip.tokenizer import HFTokenizer
 from safetensors.torch import save_file
 
 from robustmedclip.errors import InputError
-from robustmedclip.models.attention import UnfusedAttention, UnfusedProjection, fuse_attention, unfuse_attention
+from robustmedclip.models.attention import fuse_attention, lora_targets, unfuse_attention
 from robustmedclip.models.checkpoints import check_fit, load_strictly
 from robustmedclip.models.formats.open_clip import CONFIG, OpenCLIP
 from robustmedclip.models.interface import VisionLanguageModel
@@ -27,16 +27,11 @@ from robustmedclip.models.tokenizers import CheckedTokenizer, checked_tokenizer,
 
 logger = logging.getLogger(__name__)
 
-_LORA_TARGETS = {
-    UnfusedAttention: r"visual\..+\.attn\.(q|k|v)_proj",
-    UnfusedProjection: r"visual\..+\.qkv\.(q|k|v)_proj",
-}
 #: Sizes in ``model_cfg`` and its towers.
 _SIZES = {"embed_dim", "image_size", "patch_size", "width", "layers", "heads", "head_width"} | {
     "context_length",
     "vocab_size",
 }
-_RESNET_LORA_TARGETS = r"visual\.(trunk\.)?layer\d\.\d+\.conv\d"
 
 
 def assembled(
@@ -78,7 +73,7 @@ def assembled(
         tokenize=tokenize,
         preprocess=settings if isinstance(settings, Preprocessing) else _preprocessing(settings, network, name),
         logit_scale=float(network.logit_scale.detach().exp()),
-        lora_targets=_lora_targets(network.visual),
+        lora_targets=lora_targets(network.visual),
         format=OpenCLIP,
         config=config,
     )
@@ -217,11 +212,6 @@ def _preprocessing(settings: Mapping[str, Any], network: Any, name: str) -> Prep
 
 def _wrong_preprocessing(name: str, reason: str) -> InputError:
     return InputError(f"The model {name} can't be loaded: of its preprocessing, {reason}")
-
-
-def _lora_targets(visual: torch.nn.Module) -> str:
-    kinds = {type(module) for module in visual.modules()}
-    return next((targets for kind, targets in _LORA_TARGETS.items() if kind in kinds), _RESNET_LORA_TARGETS)
 
 
 def new_open_clip(model_config: dict[str, Any]) -> torch.nn.Module:

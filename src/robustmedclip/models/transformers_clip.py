@@ -1,8 +1,5 @@
 """Models of transformers: CLIP (PubMedCLIP), SigLIP (MedSigLIP) and SigLIP 2."""
 
-import json
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,31 +13,11 @@ from robustmedclip.errors import InputError
 from robustmedclip.models.checkpoints import check_fit, load_strictly, local_path, read_weights
 from robustmedclip.models.formats.model_format import HUB
 from robustmedclip.models.formats.transformers import MODEL_TYPES, Transformers
+from robustmedclip.models.image_processor import preprocessing_in, save_preprocessing
 from robustmedclip.models.interface import VisionLanguageModel
-from robustmedclip.models.preprocessing import ChannelValues, Preprocessing, channel_values
 from robustmedclip.models.tokenizers import CheckedTokenizer, checked_tokenizer, read_json, save_tokenizer
 
-_FILES = ("*.json", "*.txt", "*.model", "model*.safetensors")
-
-#: Pillow's numbers of the interpolations, which ``preprocessor_config.json`` has.
-_RESAMPLE = {2: "bilinear", 3: "bicubic"}
-
-#: Image processors of transformers that do what their keys say and no more, in all spellings of their names.
-_PROCESSORS = re.compile(r"(CLIP|Bit|Siglip|ViT)(?:ImageProcessor(?:Fast|Pil)?|FeatureExtractor)")
-
-_OBEYED = frozenset(
-    {"do_center_crop", "do_normalize", "do_rescale", "do_resize"}
-    | {"crop_size", "image_mean", "image_std", "resample", "rescale_factor", "size"}
-)
-
-#: Keys that leave the pixels of grey and RGB images as they are: names of classes, layout and device of the output,
-#: what is done to other images (``do_convert_rgb``), and settings of what is refused when it is on (``pad_size``).
-_WITHOUT_EFFECT = frozenset(
-    {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class", "transformers_version"}
-    | {"data_format", "device", "disable_grouping", "input_data_format", "return_tensors", "use_fast"}
-    | {"default_to_square", "do_convert_rgb", "image_seq_length", "pad_size"}
-    | {"_processor_class", "_valid_processor_keys"}
-)
+FILES = ("*.json", "*.txt", "*.model", "model*.safetensors")
 
 _LORA_TARGETS = r"model\.vision_model\..+\.self_attn\.(q|k|v)_proj"
 
@@ -93,7 +70,7 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
         If the weights are missing, damaged, not finite, or don't fit the architecture, it is another kind of model, or
         its tokenizer or preprocessing can't be read or not be followed.
     """
-    folder = Path(model) if Path(model).is_dir() else local_path(f"{HUB}{model}", _FILES)
+    folder = Path(model) if Path(model).is_dir() else local_path(f"{HUB}{model}", FILES)
     name = name or model
     config = read_json(folder / "config.json")
     if config.get("model_type") not in MODEL_TYPES:
@@ -102,12 +79,12 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
             f"{', '.join(MODEL_TYPES)} (SigLIP 2 of a fixed resolution is of type siglip)"
         )
     state: dict[str, torch.Tensor] = {}
-    for file in [Path(weights)] if weights else _weight_files(folder, model):
+    for file in [Path(weights)] if weights else weight_files(folder, model):
         state |= read_weights(file)
-    network = _network(folder, name, state)
+    network = untrained_network(folder, name, state)
     text, vision = network.config.text_config, network.config.vision_config
     tokenize = _tokenizer(folder, text.max_position_embeddings, text.vocab_size)
-    preprocess = _preprocessing(folder, config["model_type"], vision.image_size)
+    preprocess = preprocessing_in(folder, config["model_type"], vision.image_size)
     load_strictly(network, state, name)
     towers: Any = Towers(network).requires_grad_(False).eval()
     return VisionLanguageModel(
@@ -121,11 +98,12 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
     )
 
 
-def _network(folder: Path, name: str, weights: Mapping[str, torch.Tensor]) -> Any:
+def untrained_network(folder: Path, name: str, weights: Mapping[str, torch.Tensor]) -> Any:
     """The untrained network, in float32; refused, before memory is spent on it, if the weights don't fit."""
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        for tower in (config.text_config, config.vision_config):
+        towers = [getattr(config, tower) for tower in ("text_config", "vision_config") if hasattr(config, tower)]
+        for tower in towers or [config]:
             if tower.num_hidden_layers > len(weights):
                 raise ValueError(f"it asks for {tower.num_hidden_layers} layers, and there are {len(weights)} weights")
         build: Any = transformers.AutoModel.from_config
@@ -138,7 +116,7 @@ def _network(folder: Path, name: str, weights: Mapping[str, torch.Tensor]) -> An
         raise InputError(f"The model {name} can't be loaded: {folder / 'config.json'}: {error}") from error
 
 
-def _weight_files(folder: Path, model: str) -> list[Path]:
+def weight_files(folder: Path, model: str) -> list[Path]:
     """The weights' files: one, or the parts of a large model; safetensors where there are any."""
     if files := sorted(folder.glob("model*.safetensors")):
         return files
@@ -171,112 +149,6 @@ def _tokenizer(folder: Path, length: int, vocabulary: int) -> CheckedTokenizer:
     return checked_tokenizer(build, vocabulary, folder)
 
 
-def _preprocessing(folder: Path, model_type: str, image_size: int) -> Preprocessing:
-    """What transformers' image processor of the folder does: scale the shortest side and crop, or squash."""
-    file, settings = _image_processor(folder)
-    try:
-        _check_keys(settings)
-        target, mode = _target(settings, crops=_kind(settings, model_type) in ("CLIP", "Bit"))
-        if target != (image_size, image_size):
-            raise ValueError(f"its images have {target} pixels, and those of config.json {(image_size, image_size)}")
-        mean, std = _statistics(settings)
-        if (resample := _required(settings, "resample")) not in _RESAMPLE:
-            raise ValueError(f"resample is {resample!r}; known are 2 (bilinear) and 3 (bicubic)")
-        return Preprocessing(size=target, mean=mean, std=std, interpolation=_RESAMPLE[resample], resize_mode=mode)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"The model in {folder} can't be loaded: {file.name} is not supported: {error}") from error
-
-
-def _image_processor(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The file with the settings of the images, and these: as transformers, the newer file first."""
-    newer, older = folder / "processor_config.json", folder / "preprocessor_config.json"
-    if newer.is_file() and isinstance(settings := read_json(newer).get("image_processor"), dict):
-        return newer, settings
-    if older.is_file():
-        return older, read_json(older)
-    raise InputError(
-        f"The model in {folder} can't be loaded: how it wants its images is not said, and not guessed. Get its "
-        "preprocessor_config.json, or its processor_config.json with an 'image_processor'"
-    )
-
-
-def _kind(settings: Mapping[str, Any], model_type: str) -> str:
-    """The family of image processors, which decides what is done where a key is missing."""
-    processor = settings.get("image_processor_type") or settings.get("feature_extractor_type")
-    if processor is None:
-        return {"clip": "CLIP", "siglip": "Siglip"}[model_type]
-    if not (match := _PROCESSORS.fullmatch(str(processor))):
-        raise ValueError(f"its image processor is {processor!r}; known are those of CLIP, Siglip, Bit and ViT")
-    return match[1]
-
-
-def _check_keys(settings: Mapping[str, Any]) -> None:
-    """Refuse every key that is neither obeyed nor without effect, unless it is switched off."""
-    unknown = [
-        f"{key}: {json.dumps(value)}"
-        for key, value in settings.items()
-        if key not in _OBEYED | _WITHOUT_EFFECT and value is not None and not (key.startswith("do_") and value is False)
-    ]
-    if unknown:
-        raise ValueError(
-            f"{', '.join(unknown)} may change the images in a way that is not known here. If the model was trained "
-            "without, delete it from the file"
-        )
-    if not _is_on(settings, "do_resize"):
-        raise ValueError("do_resize is false, and images have many sizes. Set it to true, with the size of the model")
-
-
-def _is_on(settings: Mapping[str, Any], key: str, default: bool = True) -> bool:
-    value = default if settings.get(key) is None else settings[key]
-    if not isinstance(value, bool):
-        raise ValueError(f"{key} is {value!r}; it is true or false")
-    return value
-
-
-def _required(settings: Mapping[str, Any], key: str) -> Any:
-    if settings.get(key) is None:
-        raise ValueError(f"{key} is missing. Take it from where the model was published")
-    return settings[key]
-
-
-def _target(settings: Mapping[str, Any], crops: bool) -> tuple[tuple[int, int], str]:
-    """Height and width after scaling, and how they are reached; `crops` is ``do_center_crop`` where it is missing."""
-    size, is_cropped = _required(settings, "size"), _is_on(settings, "do_center_crop", crops)
-    if isinstance(size, dict) and size.keys() == {"shortest_edge"}:
-        size = size["shortest_edge"]
-    mode = "squash" if isinstance(size, dict) else "shortest"
-    target = _sides(size, "size")
-    if mode == "shortest" and not is_cropped:
-        raise ValueError(f"size is one side, {size}, without a crop (do_center_crop). Give 'height' and 'width'")
-    if is_cropped and (crop := _sides(_required(settings, "crop_size"), "crop_size")) != target:
-        raise ValueError(f"it scales to {target} and crops to {crop}; the two have to be equal")
-    return target, mode
-
-
-def _sides(value: Any, key: str) -> tuple[int, int]:
-    sides = value if isinstance(value, dict) else {"height": value, "width": value}
-    if sides.keys() != {"height", "width"} or not all(type(side) is int and side > 0 for side in sides.values()):
-        raise ValueError(f"{key} is {value!r}; it has 'height' and 'width' in whole pixels")
-    return sides["height"], sides["width"]
-
-
-def _statistics(settings: Mapping[str, Any]) -> tuple[ChannelValues, ChannelValues]:
-    """Mean and standard deviation on the scale [0, 1], whatever factor the pixels of [0, 255] are multiplied by."""
-    factor = settings.get("rescale_factor") or 1 / 255
-    if not isinstance(factor, int | float) or not 0 < factor < math.inf:
-        raise ValueError(f"rescale_factor is {factor!r}; it is a number above 0, in general 1/255")
-    white = 255 * factor if _is_on(settings, "do_rescale") else 255
-    mean, std = 0.0, 1.0
-    if _is_on(settings, "do_normalize"):
-        mean, std = _required(settings, "image_mean"), _required(settings, "image_std")
-    return _divided(channel_values(mean, "image_mean"), white), _divided(channel_values(std, "image_std"), white)
-
-
-def _divided(values: ChannelValues, divisor: float) -> ChannelValues:
-    red, green, blue = values
-    return red / divisor, green / divisor, blue / divisor
-
-
 def save_transformers(folder: Path, model: VisionLanguageModel) -> None:
     """Write a model that :func:`load_transformers` has loaded as a folder that it loads without a network.
 
@@ -290,16 +162,4 @@ def save_transformers(folder: Path, model: VisionLanguageModel) -> None:
     network: Any = model.network
     network.model.save_pretrained(folder)
     save_tokenizer(model.tokenize, folder)
-    preprocess = model.preprocess
-    height, width = preprocess.size
-    cropped = preprocess.resize_mode == "shortest"
-    sides = {"height": height, "width": width}
-    settings = {
-        "do_center_crop": cropped,
-        "size": {"shortest_edge": height} if cropped else sides,
-        **({"crop_size": sides} if cropped else {}),
-        "image_mean": preprocess.mean,
-        "image_std": preprocess.std,
-        "resample": next(number for number, name in _RESAMPLE.items() if name == preprocess.interpolation),
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    save_preprocessing(folder, model.preprocess)

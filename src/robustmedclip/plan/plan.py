@@ -163,6 +163,8 @@ class Plan:
         those whose batch normalisation has the statistics of the images, for they read them twice.
     metrics : tuple of Metric
         What models are scored by.
+    vision_only : tuple of str
+        Models without a text encoder: they have no zero-shot row, and no part in methods that need text.
     tolerated_points : float
         By how many percentage points the error may rise before a model no longer holds, in the report's table of the
         severities up to which models hold.
@@ -179,6 +181,7 @@ class Plan:
     pool: tuple[str, ...] = POOL_SPLITS
     read_together: bool = False
     metrics: tuple[Metric, ...] = field(default_factory=metrics_named)
+    vision_only: tuple[str, ...] = ()
     tolerated_points: float = 5.0
 
     def reads_with_others(self, model: str) -> bool:
@@ -239,11 +242,16 @@ class Plan:
     @cached_property
     def evaluated_models(self) -> tuple[EvaluatedModel, ...]:
         """The zero-shot models, the baseline first, then those with other prompts, then the tuned ones."""
-        ordered = sorted(self.models, key=lambda name: name != self.baseline)
+        ordered = sorted((m for m in self.models if m not in self.vision_only), key=lambda name: name != self.baseline)
         prompted = [
             EvaluatedModel(model, a) for a in self.adaptations if not a.fractions + a.shots for model in a.models
         ]
         return (*map(EvaluatedModel, ordered), *prompted, *self.tuned_models)
+
+    @cached_property
+    def text_adaptations(self) -> tuple[str, ...]:
+        """Adaptations that models without a text encoder have no part in."""
+        return tuple(a.name for a in self.adaptations if a.method.needs_text)
 
     @cached_property
     def fractions(self) -> tuple[float, ...]:

@@ -24,6 +24,7 @@ from robustmedclip.plan.schema import (
     ModelEntry,
     Procedure,
 )
+from robustmedclip.plan.vision_only import adapted_models, vision_only_problems, without_text
 from robustmedclip.plugins import name_problem
 
 _REQUIRED = ("data_sets", "corruptions", "templates", "models", "seeds", "baseline")
@@ -64,7 +65,8 @@ def read_plan(parameters: Mapping[str, Any]) -> Plan:
     procedure = parsed(Procedure, "", {k: v for k, v in parameters.items() if k in Procedure.model_fields}, problems)
     data_sets = [_data_set(name, spec, parameters, problems) for name, spec in parameters["data_sets"].items()]
     models = {name: _model(name, spec, problems) for name, spec in parameters["models"].items()}
-    adaptations = list(_adaptations(parameters, problems))
+    vision_only = without_text(models, problems)
+    adaptations = list(_adaptations(parameters, vision_only, problems))
     metrics = _metrics(procedure, problems)
     problems += unknown("baseline", [parameters["baseline"]], parameters["models"])
     refuse(problems)
@@ -88,8 +90,9 @@ def read_plan(parameters: Mapping[str, Any]) -> Plan:
         pool=procedure.pool,
         read_together=procedure.read_together,
         metrics=metrics,
+        vision_only=vision_only,
     )
-    refuse(collisions(plan))
+    refuse([*collisions(plan), *vision_only_problems(plan)])
     return plan
 
 
@@ -227,7 +230,9 @@ def _switches(procedure: Procedure, models: Mapping[str, ModelEntry | None]) -> 
     return {name: tuple(entry.authors) for name, entry in models.items() if entry and entry.authors}
 
 
-def _adaptations(parameters: Mapping[str, Any], problems: list[str]) -> Iterator[Adaptation]:
+def _adaptations(
+    parameters: Mapping[str, Any], vision_only: Sequence[str], problems: list[str]
+) -> Iterator[Adaptation]:
     """The adaptations; all methods are looked at, those too that no adaptation names."""
     methods = parameters.get("methods", {})
     if not isinstance(methods, Mapping):
@@ -235,7 +240,7 @@ def _adaptations(parameters: Mapping[str, Any], problems: list[str]) -> Iterator
         methods = None
     valid = {name for name, values in (methods or {}).items() if _is_valid(f"methods.{name}", values, problems)}
     adaptations = [
-        _adaptation(f"adaptations.{name}", name, spec, parameters, methods, valid, problems)
+        _adaptation(f"adaptations.{name}", name, spec, parameters, methods, valid, vision_only, problems)
         for name, spec in (parameters.get("adaptations") or {}).items()
     ]
     return (adaptation for adaptation in adaptations if adaptation)
@@ -258,6 +263,7 @@ def _adaptation(
     parameters: Mapping[str, Any],
     methods: Mapping[str, Any] | None,
     valid: set[str],
+    vision_only: Sequence[str],
     problems: list[str],
 ) -> Adaptation | None:
     entry = parsed(AdaptationEntry, place, spec, problems)
@@ -291,7 +297,9 @@ def _adaptation(
             f"{place}.fractions: 1 leaves no image of the training pool for validation, which '{entry.method}' chooses "
             "by: choose at most 0.5, so that there are as many for validation as to learn from"
         )
-    models = tuple(parameters["models"]) if entry.models == "all" else entry.models
+    models = adapted_models(
+        place, entry.models, entry.method, method.needs_text, tuple(parameters["models"]), vision_only, problems
+    )
     return Adaptation(
         name=name,
         method_name=entry.method,

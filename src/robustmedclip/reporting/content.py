@@ -39,6 +39,10 @@ class Setting:
         By how many percentage points the error may rise before a model no longer holds.
     on_the_fly : bool
         Whether some corrupted images are not stored, but made beside the model.
+    vision_only : tuple of str
+        Models without a text encoder.
+    text_adaptations : tuple of str
+        Adaptations that need one.
     """
 
     baseline: str
@@ -50,6 +54,8 @@ class Setting:
     adaptations: tuple[Mapping[str, str], ...] = ()
     tolerated_points: float = 5.0
     on_the_fly: bool = False
+    vision_only: tuple[str, ...] = ()
+    text_adaptations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -288,6 +294,7 @@ def _introduction(board: pd.DataFrame, data_sets: int, setting: Setting, precisi
             f"{', '.join(setting.suites)} at severities 1 to 5; lower is better. In ratios, CE and mCE the baseline "
             f"{setting.baseline} is 100. Averages over data sets weigh each data set alike.",
         ),
+        *_without_text(setting),
         Note(
             "",
             "In brackets and error bars: 95 % bootstrap interval, over n test images with all conditions of an image "
@@ -295,6 +302,18 @@ def _introduction(board: pd.DataFrame, data_sets: int, setting: Setting, precisi
             "resamples, and a value is undefined where that part is below 0.01.",
         ),
     ]
+
+
+def _without_text(setting: Setting) -> list[Note]:
+    """Which models are image encoders alone, and what they have no part in."""
+    if not setting.vision_only:
+        return []
+    left_out = f", and no part in {', '.join(setting.text_adaptations)}" if setting.text_adaptations else ""
+    text = (
+        f"{', '.join(setting.vision_only)}: there is no zero-shot row of them{left_out}. What they are scored with is "
+        f"fitted to labelled images; 100 is the zero-shot model {setting.baseline} for them, too."
+    )
+    return [Note("Image encoders without text:", text)]
 
 
 def _seeds(board: pd.DataFrame) -> str:

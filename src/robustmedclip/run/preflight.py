@@ -60,6 +60,9 @@ class PreflightHook:
         _refuse(shape_problems(nodes, catalog, plan))
         evaluation = self._config["parameters"]["evaluation"]
         _refuse(disk_problems(nodes, catalog, plan, project) or model_problems(nodes, catalog, plan, evaluation))
+        if plan.vision_only:
+            left_out = f", and no part in {', '.join(plan.text_adaptations)}" if plan.text_adaptations else ""
+            logger.info("No text encoder, and so no zero-shot row%s: %s", left_out, ", ".join(plan.vision_only))
         if plan.seen_corruptions:
             logger.warning(
                 "The tuning trains on corruptions that are scored (%s): there, the tuned models' figures do not say "

@@ -179,6 +179,7 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
 
     place = {name: place for place, name in enumerate(catalog.load("leaderboard")["model"])}
     tuned = [m for m in plan.tuned_models if m.method and m.method.can_be_served and m.name in place]
+    tuned = [model for model in tuned if model.base not in plan.vision_only]  # what is served scores prompts
     if not tuned:
         return
     best = min(tuned, key=lambda model: place[model.name])

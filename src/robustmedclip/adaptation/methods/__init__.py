@@ -7,6 +7,7 @@ METHODS = {
     "lora": "robustmedclip.adaptation.methods.lora.Lora",
     "full": "robustmedclip.adaptation.methods.full.FullFineTuning",
     "linear_probe": "robustmedclip.adaptation.methods.linear_probe.LinearProbe",
+    "prototypes": "robustmedclip.adaptation.methods.prototypes.Prototypes",
     "cache": "robustmedclip.adaptation.methods.cache.CacheAdapter",
     "tip_adapter_f": "robustmedclip.adaptation.methods.tip_adapter_f.TipAdapterF",
     "clap": "robustmedclip.adaptation.methods.clap.Clap",

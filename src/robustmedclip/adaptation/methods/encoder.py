@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import model_validator
 
-from robustmedclip.adaptation.artefacts import Adapter, Head
+from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
+from robustmedclip.adaptation.heads import head_logits
 from robustmedclip.adaptation.methods.augmented import AugmentedMethod
 from robustmedclip.adaptation.methods.settings import Count, Flag, Fraction, NotNegative
 from robustmedclip.adaptation.task import Task
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 class EncoderMethod(AugmentedMethod):
     """Joint training of the visual encoder on the few-shot images of all data sets, against frozen class vectors.
+
+    A model without text is trained with a head, which starts from a linear probe of each data set.
 
     The defaults are the recipe of the study (arXiv:2505.15425). A method of one's own says in :meth:`prepared` what is
     trained, and in :meth:`state` what is kept of it.
@@ -79,6 +82,7 @@ class EncoderMethod(AugmentedMethod):
     select_on: Literal["validation", "test"] = "validation"
 
     needs_labels: ClassVar[bool] = True
+    needs_text: ClassVar[bool] = False
     artefact_kind: ClassVar[Literal["adapter", "head"] | None] = "adapter"
     has_training_curves: ClassVar[bool] = True
     can_be_served: ClassVar[bool] = True
@@ -98,6 +102,11 @@ class EncoderMethod(AugmentedMethod):
     @property
     def needs_test_images(self) -> bool:
         return self.select_on == "test"
+
+    def check(self, model: VisionLanguageModel) -> list[str]:
+        if self.features == "raw" and not model.has_text:
+            return [f"features: raw are compared with prompts, and {model.name} has no text encoder: set unit"]
+        return []
 
     @abstractmethod
     def prepared(
@@ -133,6 +142,10 @@ class EncoderMethod(AugmentedMethod):
 
         precision = precision if model.device.type == "cuda" else torch.float32
         return tune_on_tasks(model, tasks, self, seed=seed, precision=precision, checkpoint=checkpoint)
+
+    def logits(self, classifier: Classifier, features: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Logits of the head of a model without text, in parts float32 ``(n, C)``."""
+        return head_logits(classifier, features)
 
     def adapted(self, model: VisionLanguageModel, artefact: Adapter | Head, data_set: str) -> VisionLanguageModel:
         from robustmedclip.adaptation.tuning import guarded, merge_adapter

@@ -51,7 +51,7 @@ class Lora(EncoderMethod):
     def check(self, model: VisionLanguageModel) -> list[str]:
         from robustmedclip.adaptation.lora import target_problems
 
-        return target_problems(model, self)
+        return [*super().check(model), *target_problems(model, self)]
 
     def prepared(
         self, model: VisionLanguageModel, statistics: Mapping[str, torch.Tensor]

@@ -30,6 +30,8 @@ class Method(BaseModel):
     ----------
     needs_labels : bool
         Whether it sees labelled images, so that an adaptation that names it has ``fractions``.
+    needs_text : bool
+        Whether it compares images with prompts, so that models without a text encoder are left out.
     artefact_kind : str or None
         What it leaves behind: an ``adapter``, which makes a model another one; a ``head``, a classifier on image
         features; or nothing.
@@ -42,6 +44,7 @@ class Method(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     needs_labels: ClassVar[bool] = False
+    needs_text: ClassVar[bool] = True
     artefact_kind: ClassVar[Literal["adapter", "head"] | None] = None
     has_training_curves: ClassVar[bool] = False
     can_be_served: ClassVar[bool] = False

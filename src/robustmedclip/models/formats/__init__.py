@@ -17,6 +17,8 @@ FORMATS = {
     "open_clip": "robustmedclip.models.formats.open_clip.OpenCLIP",
     "checkpoint": "robustmedclip.models.formats.checkpoint.Checkpoint",
     "transformers": "robustmedclip.models.formats.transformers.Transformers",
+    "timm": "robustmedclip.models.formats.timm.Timm",
+    "transformers_vision": "robustmedclip.models.formats.transformers.TransformersVision",
     "robustmedclip": "robustmedclip.models.formats.robustmedclip.RobustMedCLIP",
 }
 

@@ -30,6 +30,8 @@ class ModelFormat(ABC):
 
     #: Packages that loading needs, as they are imported.
     needs: ClassVar[tuple[str, ...]] = ()
+    #: Whether its models encode texts; without, they are scored with a head alone, and have no zero-shot row.
+    has_text: ClassVar[bool] = True
 
     root: str = ""
 

@@ -148,6 +148,7 @@ def score(
     templates: Sequence[str],
     synonyms: Mapping[str, Sequence[str]],
     place: int = 0,
+    base_weights: str | None = None,
 ) -> Logits:
     """Logits of the image features of one data set under every condition.
 
@@ -169,6 +170,8 @@ def score(
         Prompts of the data set.
     place : int
         Without a head: as in :func:`robustmedclip.models.inference.image_features`.
+    base_weights : str, optional
+        Content hash of the model that the encoder was tuned from, with the head.
 
     Raises
     ------
@@ -176,13 +179,13 @@ def score(
         If the head was fitted to features of other weights or to other classes, or a logit is not finite.
     """
     if head is not None:
-        logits = method.logits(_classifier(head, features, name), features.batches())
+        logits = method.logits(_classifier(head, features, base_weights or features.weights, name), features.batches())
     else:
         logits = _zero_shot_logits(model, features, method.prompts(templates), synonyms, place)
     with in_one_thread():
         cube = np.concatenate(list(logits)).reshape(len(features.conditions), len(features.labels), -1)
     _require_finite(cube, features, name)
-    weights = features.weights if head is None else head.content_hash()
+    weights = features.weights if head is None or base_weights else head.content_hash()
     return Logits(
         model=name,
         attributes={**attributes, "weights": weights, "precision": features.precision},
@@ -212,9 +215,12 @@ def encode_and_score(
     Its features are not kept: other prompts or labels would have led to others.
     """
     adapted = method.adapted(model, artefact, corrupted.clean.name)
-    head = artefact if isinstance(artefact, Head) else None
     features = encode(adapted, corrupted, parameters, name=name, shard=shard)
-    return score(features, adapted, head, method=method, name=name, place=_place(corrupted, shard), **facts)
+    place = _place(corrupted, shard)
+    if isinstance(artefact, Head):
+        return score(features, adapted, artefact, method=method, name=name, place=place, **facts)
+    base = model.content_hash() if artefact.head else None
+    return score(features, adapted, artefact.head, method=method, name=name, place=place, base_weights=base, **facts)
 
 
 def _zero_shot_logits(
@@ -236,9 +242,9 @@ def _zero_shot_logits(
     return class_logits(features.batches(), classifier, model.logit_scale, place)
 
 
-def _classifier(head: Head, features: Features, name: str) -> Mapping[str, np.ndarray]:
-    """The head's classifier of the data set of features, if it was fitted to such features."""
-    if head.metadata["base_model_hash"] != features.weights:
+def _classifier(head: Head, features: Features, weights: str, name: str) -> Mapping[str, np.ndarray]:
+    """The head's classifier of the data set of features, if it was fitted to those of a model of these weights."""
+    if head.metadata["base_model_hash"] != weights:
         raise InputError(
             f"The head of '{name}' was fitted to features of other weights than those of '{features.data_set}': fit it "
             "and encode the images again, by the pipelines 'tuning' and 'evaluation'"

@@ -31,8 +31,10 @@ def create_pipeline(plan: Plan) -> Pipeline:
     Other prompts and heads are scored on the features of their base: they encode no image again. A node that encodes
     is split into the shards of its data set, and one that joins what they make.
     """
-    side_by_side = tuple(filter(plan.reads_with_others, plan.models))
-    apart = [model for model in plan.models if model not in side_by_side]
+    scored = {model.base for model in plan.evaluated_models if (model.method or ZERO_SHOT).scores_features}
+    models = [model for model in plan.models if model in scored]
+    side_by_side = tuple(filter(plan.reads_with_others, models))
+    apart = [model for model in models if model not in side_by_side]
     encoding = [_encoding_with_each(side_by_side, data_set) for data_set in plan.data_sets if side_by_side]
     encoding += starmap(_encoding, product(apart, plan.data_sets))
     scoring = starmap(_scoring, product(plan.evaluated_models, plan.data_sets))

@@ -94,6 +94,8 @@ def _setting(plan: Plan) -> Setting:
         adaptations=_adaptations(plan),
         tolerated_points=plan.tolerated_points,
         on_the_fly=any(data_set.storage == "on_the_fly" for data_set in plan.data_sets),
+        vision_only=plan.vision_only,
+        text_adaptations=plan.text_adaptations,
     )
 
 

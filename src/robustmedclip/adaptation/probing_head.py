@@ -1,0 +1,57 @@
+"""The head that the encoder of a model without text is tuned with."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from robustmedclip.adaptation.artefacts import Head
+from robustmedclip.adaptation.heads import few_shot_features
+from robustmedclip.adaptation.methods.linear_probe import LinearProbe, fit_linear_probe
+from robustmedclip.adaptation.task import Task
+from robustmedclip.errors import InputError
+from robustmedclip.models.interface import VisionLanguageModel
+
+
+def probing_head(model: VisionLanguageModel, tasks: Sequence[Task], precision: torch.dtype) -> torch.nn.Linear:
+    """The linear probes of all tasks on the untuned model's unit features, as one layer of their joint classes.
+
+    Parameters
+    ----------
+    model : VisionLanguageModel
+        Is left as it was.
+    tasks : sequence of Task
+        One per data set.
+    precision : dtype
+        That images are encoded in.
+
+    Raises
+    ------
+    InputError
+        If a class has no training image, or a task no validation image.
+    """
+    probes = []
+    for task in tasks:
+        training, validation = (few_shot_features(model, part, precision) for part in (task.training, task.validation))
+        try:
+            probe, _ = fit_linear_probe(training, validation, task.class_names, LinearProbe().l2_strengths)
+        except InputError as error:
+            raise InputError(f"Data set '{task.name}': {error.message}") from error
+        probes.append(probe)
+    weight, bias = (torch.from_numpy(np.concatenate([probe[name] for probe in probes])) for name in ("weight", "bias"))
+    head = torch.nn.Linear(weight.shape[1], len(weight), device="meta")
+    head.weight, head.bias = (torch.nn.Parameter(values.to(model.device)) for values in (weight, bias))
+    return head
+
+
+def head_of_tasks(head: torch.nn.Linear, tasks: Sequence[Task], base_model_hash: str) -> Head:
+    """What :func:`probing_head` has become, as a classifier for each task."""
+    ends = np.cumsum([0, *(len(task.class_names) for task in tasks)])
+    arrays = {name: values.detach().cpu().numpy().copy() for name, values in head.named_parameters()}
+    classifiers = {
+        task.name: {name: array[start:end] for name, array in arrays.items()}
+        for task, (start, end) in zip(tasks, pairwise(ends), strict=True)
+    }
+    names = {task.name: list(task.class_names) for task in tasks}
+    return Head(classifiers, {"base_model_hash": base_model_hash, "class_names": names})
