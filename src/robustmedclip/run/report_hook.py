@@ -1,14 +1,17 @@
 """What a run ends with: its result in a few lines, and the report where it can be found again."""
 
 import logging
-from pathlib import PurePosixPath
+import shutil
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
+from robustmedclip.io.disk import staged
 from robustmedclip.io.versioned import address, entry_path, filesystem_of, load_path
 
 logger = logging.getLogger(__name__)
@@ -63,7 +66,8 @@ def copy_newest(dataset: Any, place: str) -> str:
 
 
 def _replace(filesystem: AbstractFileSystem, source: str, target: str) -> None:
-    partial = str(PurePosixPath(target).with_name(f".{PurePosixPath(target).name}.partial"))
-    filesystem.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-    filesystem.cp_file(source, partial)
-    filesystem.mv(partial, target)
+    if isinstance(filesystem, LocalFileSystem):
+        with staged(Path(target)) as partial:
+            shutil.copyfile(source, partial)
+    else:  # where an object appears as a whole
+        filesystem.cp_file(source, target)
