@@ -3,10 +3,10 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,12 +21,15 @@ from kedro_datasets.json import JSONDataset
 from robustmedclip.errors import InputError
 from robustmedclip.io import TrainingCheckpointDataset
 from robustmedclip.io.versioned import AtomicDataset
-from robustmedclip.pipelines.bind import bind, without
+from robustmedclip.pipeline_registry import pipelines_of
+from robustmedclip.pipelines.bind import RUNS_NETWORK, bind, without
+from robustmedclip.plan.reading import read_plan
 from robustmedclip.run import DaskRunner
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.distributed.clusters import PRELOAD, LocalCluster, RunningCluster, SlurmCluster
 from robustmedclip.run.distributed.settings import Distributed, read_distributed
 from robustmedclip.run.distributed.worker import run_node
+from robustmedclip.run.estimates import function_name
 
 pytest.importorskip("distributed")
 
@@ -91,6 +94,7 @@ class Run:
 
 @pytest.fixture
 def run(tmp_path, client):
+    client.wait_for_workers(3)  # those that a test has killed come again
     return lambda version="2026-01-01T00.00.00.000Z", **settings: Run(tmp_path, client, version, **settings)
 
 
@@ -178,7 +182,7 @@ def test_what_workers_save_has_its_fingerprint_and_checksums(run):
 def test_a_node_of_a_stage_on_gpus_has_one_for_itself_and_no_worker_without_gets_any(client, run):
     numbers = range(6)
     one = run()
-    trainings = [node(who_and_when, "params:plan", f"t{i}", f"t{i}", "tuning") for i in numbers]
+    trainings = [node(who_and_when, "params:plan", f"t{i}", f"t{i}", "tuning", tags=RUNS_NETWORK) for i in numbers]
     others = [node(who_and_when, "params:plan", f"o{i}", f"o{i}", "ingestion") for i in numbers]
     catalog = one([*trainings, *others], 0.05)
     with_gpu = {
@@ -305,6 +309,54 @@ def test_what_can_not_be_sent_to_a_worker_is_named(run):
         run()([node(bind(with_settings, lock=threading.Lock()), "params:plan", "a", "first", "one")])
 
 
+@pytest.fixture
+def scheduler(tmp_path):
+    """A scheduler in a process of its own, which gives a node up when one worker died, and a worker; their client."""
+    from distributed import Client
+
+    file, running = tmp_path / "scheduler.json", []
+    environment = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    cluster = [str(file), "--no-dashboard"]
+    commands = (
+        ["scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", *cluster],
+        ["worker", "--nthreads", "1", "--preload", PRELOAD, "--scheduler-file", *cluster],
+    )
+    for command in commands:
+        call = [sys.executable, "-m", "dask", *command]
+        running.append(subprocess.Popen(call, cwd=ROOT, env=environment, start_new_session=True))
+        while not file.exists():
+            time.sleep(0.1)
+    with Client(scheduler_file=str(file)) as client:
+        client.wait_for_workers(1)
+        yield client
+    for process in reversed(running):
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def die(log, times):
+    """Kill the process that runs it, so many times."""
+    with open(log, "a") as file:
+        file.write("tried\n")
+    if Path(log).read_text().count("tried") <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return times
+
+
+def test_retries_hold_for_a_scheduler_that_runs_already_whatever_its_own_setting(tmp_path, scheduler):
+    given = {f"params:{name}": MemoryDataset(str(tmp_path / name)) for name in ("once", "always")}
+    dying = [
+        node(bind(die, times=1), "params:once", "a", "once", "one"),
+        node(bind(die, times=9), "params:always", "b", "always", "one"),
+    ]
+    one = Run(tmp_path, scheduler, "2026-01-01T00.00.00.000Z", retries=1)
+    with pytest.raises(InputError, match="all others are done:\n.*one.always: the workers that ran it died"):
+        one(dying, **given)
+    assert one.catalog.load("a") == 1
+    assert (tmp_path / "always").read_text().count("tried") == 2
+
+
 def context(**files):
     return SimpleNamespace(config_loader=files, project_path=ROOT)
 
@@ -355,15 +407,45 @@ def test_settings_of_the_command_line_replace_those_of_the_file():
     assert (runner._settings.cluster, runner._settings.retries) == (LocalCluster(workers=3, threads=2), 1)
 
 
-def test_nodes_that_run_networks_ask_for_a_gpu_where_workers_offer_any():
+PLAN = {
+    "data_sets": {
+        "oct": {
+            "modality": "OCT",
+            "source": {"type": "phantom", "anatomy": "oct", "domain": "hospital", "counts": {"train": 60, "test": 20}},
+        }
+    },
+    "corruptions": {"suite": "medimeta-c", "names": ["contrast"]},
+    "models": {"phantom_vit": {"source": {"type": "open_clip", "path": "package:models/phantom_vit"}}},
+    "methods": {"lora": {"type": "lora"}, "linear-probe": {"type": "linear_probe"}},
+    "adaptations": {
+        "lora": {"method": "lora", "models": "all", "fractions": [0.1]},
+        "probe": {"method": "linear-probe", "models": "all", "fractions": [0.1]},
+    },
+    "shards": 2,
+    "templates": ["{class_name}"],
+    "seeds": [0],
+    "baseline": "phantom_vit",
+}
+
+
+def test_nodes_that_run_a_network_ask_for_a_gpu_where_workers_offer_any_and_no_other_does():
+    stages = pipelines_of(read_plan(PLAN), ["phantom_vit"])
+    nodes = (stages["benchmark"] + stages["calibration"] + stages["pretraining"]).nodes
     settings, gpus = Distributed(), frozenset({"GPU"})
-    asked = Counter(
-        stage
-        for stage in ("ingestion", "corruption", "few_shot", "tuning", "evaluation", "pretraining", "reporting")
-        if settings.resources_of(stage, gpus) == {"GPU": 1}
-    )
-    assert {*asked} == {"tuning", "evaluation", "pretraining"}
-    assert not any(settings.resources_of(stage, frozenset()) for stage in asked)
+    asking = [each for each in nodes if settings.resources_of(each, gpus) == {"GPU": 1}]
+    assert {function_name(each) for each in asking} == {
+        *("fit", "encode", "encode_and_score", "score", "measure_likeness", "pretrain_model")
+    }
+    assert {function_name(each) for each in nodes if each not in asking} >= {"join_features", "join_logits", "score"}
+    heads = [each for each in nodes if function_name(each) == "score" and each not in asking]
+    assert heads and all(any(name.startswith("head") for name in each.inputs) for each in heads)
+    assert not any(settings.resources_of(each, frozenset()) for each in nodes)
+
+
+def test_of_a_stage_that_is_to_have_gpus_only_nodes_that_run_a_network_take_one_and_all_take_other_resources():
+    settings, offered = Distributed(resources={"stage": {"GPU": 1, "SSD": 2}}), frozenset({"GPU", "SSD"})
+    for tags, taken in (({RUNS_NETWORK}, {"GPU": 1, "SSD": 2}), (set(), {"SSD": 2})):
+        assert settings.resources_of(node(write, "params:plan", "a", "first", tags=tags), offered) == taken
 
 
 def test_a_job_of_slurm_asks_for_its_gpu_and_memory_and_starts_a_worker_that_knows_the_project(tmp_path):

@@ -1,4 +1,4 @@
-"""Node functions with their settings filled in, and nodes that may do without some inputs."""
+"""Node functions with their settings filled in, and what tags say of nodes: what they need, and may lack."""
 
 from collections.abc import Callable
 from functools import partial, update_wrapper
@@ -9,6 +9,9 @@ from kedro.pipeline.node import Node
 from robustmedclip.plan import names
 
 _MAY_LACK = "may-lack-"
+
+#: Tag of a node that runs a network: on a GPU where there is one, in every run alike, for it rounds in its own way.
+RUNS_NETWORK = "runs-network"
 
 
 def bind(function: Callable[..., Any], **settings: Any) -> partial[Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from robustmedclip.pipelines.bind import bind
+from robustmedclip.pipelines.bind import RUNS_NETWORK, bind
 from robustmedclip.pipelines.calibration.nodes import (
     draw_likeness,
     judge_levels,
@@ -43,6 +43,7 @@ def _measuring(data_set: DataSet, model: str) -> Node:
         names.likeness(data_set.name),
         name="measure_likeness",
         namespace=f"calibration.{data_set.name}",
+        tags=RUNS_NETWORK,
     )
 
 

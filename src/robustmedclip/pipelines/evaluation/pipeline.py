@@ -9,7 +9,7 @@ from kedro.pipeline import Node, Pipeline
 from robustmedclip.adaptation.methods import Method
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.models.features import Features
-from robustmedclip.pipelines.bind import bind
+from robustmedclip.pipelines.bind import RUNS_NETWORK, bind
 from robustmedclip.pipelines.evaluation.nodes import (
     encode,
     encode_and_score,
@@ -49,6 +49,7 @@ def _encoding(model: str, data_set: DataSet) -> list[Node]:
             outputs=output(names.features(model, data_set.name)),
             name=f"encode{number}",
             namespace=f"evaluation.{model}.{data_set.name}",
+            tags=RUNS_NETWORK,
         )
 
     return _in_shards(node, data_set, join_features)
@@ -64,6 +65,7 @@ def _encoding_with_each(models: tuple[str, ...], data_set: DataSet) -> list[Node
             outputs=[output(names.features(model, data_set.name)) for model in models],
             name=f"encode{number}",
             namespace=f"evaluation.all.{data_set.name}",
+            tags=RUNS_NETWORK,
         )
 
     return _in_shards(node, data_set, join_features)
@@ -90,6 +92,7 @@ def _scoring(model: EvaluatedModel, data_set: DataSet) -> list[Node]:
             outputs=output(names.logits(model.cell, data_set.name)),
             name=f"score{number}",
             namespace=f"evaluation.{model.cell}.{data_set.name}",
+            tags=RUNS_NETWORK if "model" in inputs else None,  # also of text, for class vectors
         )
 
     return [node()] if method.scores_features else _in_shards(node, data_set, join_logits)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.phantoms import ANATOMIES
-from robustmedclip.pipelines.bind import bind
+from robustmedclip.pipelines.bind import RUNS_NETWORK, bind
 from robustmedclip.pipelines.pretraining.nodes import draw_corpus, pretrain_model
 from robustmedclip.plan import names
 
@@ -29,6 +29,7 @@ def create_pipeline(models: Iterable[str]) -> Pipeline:
             outputs=names.pretrained(model),
             name=f"pretrain_{model}",
             namespace="pretraining",
+            tags=RUNS_NETWORK,
         )
         for model in models
     ]

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from robustmedclip.pipelines.bind import bind
+from robustmedclip.pipelines.bind import RUNS_NETWORK, bind
 from robustmedclip.pipelines.tuning.nodes import fit
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import EvaluatedModel, Plan
@@ -32,4 +32,4 @@ def _fitting(plan: Plan, model: EvaluatedModel) -> Node:
         *(map(names.test, data_sets) if model.method.needs_test_images else ()),
     ]
     outputs = [model.artefact, names.history(model.cell)]
-    return Node(function, inputs, outputs, name="fit", namespace=f"tuning.{model.cell}")
+    return Node(function, inputs, outputs, name="fit", namespace=f"tuning.{model.cell}", tags=RUNS_NETWORK)

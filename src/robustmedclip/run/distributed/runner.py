@@ -29,7 +29,6 @@ from robustmedclip.run.distributed.settings import Distributed, DistributedError
 from robustmedclip.run.distributed.worker import NODE, Outcome, run_node
 from robustmedclip.run.estimates import Durations, estimated_seconds, time_left
 from robustmedclip.run.progress_hook import node_title
-from robustmedclip.run.selection import stage_of
 from robustmedclip.run.writable import tracking_store
 
 if TYPE_CHECKING:
@@ -91,19 +90,14 @@ class DaskRunner(AbstractRunner):
         hook_manager: "PluginManager | None" = None,
         run_id: str | None = None,
     ) -> None:
-        import dask
-
         assert isinstance(catalog, FingerprintedCatalog) and hook_manager is not None
         if not pipeline.nodes:
             return
         _require_stored(pipeline, catalog)
         seconds = estimated_seconds(pipeline.nodes, catalog)
         schedule = Schedule(pipeline, seconds, self._settings.allowed_failures)
-        # How often a node whose worker died is tried again is a matter of the scheduler, if it is started here.
-        with (
-            dask.config.set({"distributed.scheduler.allowed-failures": self._settings.retries}),
-            self._settings.cluster.client(self._project) as client,
-        ):
+        with self._settings.cluster.client(self._project) as client:
+            _allow_deaths(client, self._settings.retries)
             _Run(client, schedule, catalog, hook_manager, run_id, self._settings).all(seconds)
         _report(schedule)
 
@@ -179,7 +173,7 @@ class _Run:
         return room
 
     def _needs(self, node: Node) -> dict[str, float]:
-        return {NODE: 1, **self._settings.resources_of(stage_of(node), self._offered)}
+        return {NODE: 1, **self._settings.resources_of(node, self._offered)}
 
     def _submit(self, node: Node) -> "Future":
         parameters = {name: self._catalog.load(name) for name in node.inputs if _is_parameter(name)}
@@ -280,6 +274,11 @@ def _failure(future: "Future") -> Outcome:
     if isinstance(error, KilledWorker):
         return Outcome(0, "the workers that ran it died: is their memory too small for it?")
     return Outcome(0, f"{type(error).__name__}: {error}")
+
+
+def _allow_deaths(client: "Client", deaths: int) -> None:
+    """Let the scheduler, which counts them for itself, try a node again after so many deaths of its workers."""
+    client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", deaths))
 
 
 def _is_parameter(name: str) -> bool:

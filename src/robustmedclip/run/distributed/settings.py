@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from kedro.pipeline.node import Node
 from pydantic import SkipValidation
 
 from robustmedclip.adaptation.methods.settings import expected, is_number
 from robustmedclip.errors import InputError
+from robustmedclip.pipelines.bind import RUNS_NETWORK
 from robustmedclip.plan.problems import parsed, shown, unknown
 from robustmedclip.plan.schema import Entry
 from robustmedclip.run.distributed.clusters import CLUSTERS, GPU, Cluster, LocalCluster
-
-#: Stages whose nodes run networks: on a GPU where there is one, in every run alike, for it rounds in its own way.
-_ON_GPU = ("tuning", "evaluation", "pretraining")
+from robustmedclip.run.selection import stage_of
 
 
 class DistributedError(InputError):
@@ -39,11 +39,10 @@ class Distributed(Entry):
     cluster : Cluster
         Where it runs.
     resources : mapping
-        Stage to what each of its nodes takes of a worker: ``{tuning: {GPU: 1}}``. Without it, nodes that run networks
-        take a GPU if workers offer any.
+        Stage to what each of its nodes takes of a worker, ``{tuning: {GPU: 1}}``: a GPU only where it runs a network.
+        Without it, nodes that run networks take a GPU if workers offer any.
     retries : int
-        How often a node is tried again that raised an error that another try may mend, or whose worker died; a
-        scheduler that runs already has a setting of its own for the latter, ``allowed-failures``.
+        How often a node is tried again that raised an error that another try may mend, or whose worker died.
     allowed_failures : int
         Of so many nodes that fail for good the rest is reported, and the run counts as a success.
     """
@@ -56,11 +55,11 @@ class Distributed(Entry):
     retries: NotNegativeInteger = 3
     allowed_failures: NotNegativeInteger = 0
 
-    def resources_of(self, stage: str, offered: frozenset[str]) -> dict[str, float]:
-        """What a node of a stage takes, of workers that offer some resources."""
-        if self.resources is not None:
-            return dict(self.resources.get(stage, {}))
-        return {GPU: 1} if stage in _ON_GPU and GPU in offered else {}
+    def resources_of(self, node: Node, offered: frozenset[str]) -> dict[str, float]:
+        """What a node takes, of workers that offer some resources."""
+        by_default = {GPU: 1.0} if GPU in offered else {}
+        taken = by_default if self.resources is None else self.resources.get(stage_of(node), {})
+        return {name: amount for name, amount in taken.items() if name != GPU or RUNS_NETWORK in node.tags}
 
 
 def read_distributed(values: Mapping[str, Any]) -> Distributed:
