@@ -1,5 +1,6 @@
 """The benchmark with its data on an object store, or on another disk."""
 
+import os
 import re
 import signal
 import subprocess
@@ -11,11 +12,18 @@ from typing import Any
 import fsspec
 import pytest
 from kedro.io.core import Version
+from model_sources import model_dataset
 from object_store import object_store
 from projects import Project
+from published import write_clip, write_text_tower, write_transformers, write_unimedclip
 
+import robustmedclip.models
+from robustmedclip.commands.import_model import import_model
+from robustmedclip.errors import InputError
 from robustmedclip.io import FilesDataset
 from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.contents import Contents
+from robustmedclip.run.fingerprint_hook import input_fingerprint
 from robustmedclip.run.writable import store_problems
 
 pytestmark = pytest.mark.slow
@@ -42,6 +50,7 @@ PLAN = {
     "shards": 2,
     "tracking": {"log_best_adapter": False},
 }
+MODEL = "s3://bucket/models/phantom_vit"
 LAYERS = {
     2: "intermediate",
     3: "primary",
@@ -78,7 +87,9 @@ def stored(place: str) -> dict[str, bytes]:
 
 
 def test_a_benchmark_on_an_object_store_gives_the_bytes_of_one_on_another_disk(tmp_path, bucket):
-    remote = project_at(tmp_path / "remote", bucket, PLAN)
+    fsspec.filesystem("s3").put(str(Path(robustmedclip.models.__file__).parent / "phantom_vit"), MODEL, recursive=True)
+    models = {"phantom_vit": {"source": {"type": "open_clip", "path": MODEL}}}
+    remote = project_at(tmp_path / "remote", bucket, PLAN | {"models": models})
     local = project_at(tmp_path / "local", "../disk", PLAN)
     result = remote.run("--pipeline", "benchmark")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -122,6 +133,70 @@ def test_a_bucket_that_cannot_be_written_to_is_named(bucket):
     assert "s3://nowhere/study can't be written to (The specified bucket does not exist): check 'data' in" in problem
     before = stored(bucket)
     assert store_problems(["files"], catalog) == [] and stored(bucket) == before
+
+
+@pytest.fixture
+def published(tmp_path, bucket):
+    """A model in each format that ships but the study's, small and random; sources at a URL, by their format."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    write_clip(folder / "open_clip", "vit")
+    write_transformers(folder / "transformers", "siglip")
+    write_unimedclip(folder / "unimed_clip_vit_b16.pt", write_text_tower(folder / "bert"))
+    fsspec.filesystem("s3").put(str(folder), f"{bucket}/models", recursive=True)
+
+    def sources(place: str) -> dict[str, dict[str, str]]:
+        checkpoint = {"weights": f"{place}/unimed_clip_vit_b16.pt", "text": f"{place}/bert"}
+        return {
+            "open_clip": {"type": "open_clip", "path": f"{place}/open_clip"},
+            "transformers": {"type": "transformers", "model": f"{place}/transformers"},
+            "checkpoint": {"type": "checkpoint", "layout": "unimedclip", **checkpoint},
+        }
+
+    return sources(str(folder)), sources(f"{bucket}/models")
+
+
+def test_models_of_every_format_are_read_from_an_object_store(tmp_path, monkeypatch, published):
+    (tmp_path / "machine").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "machine"))
+    for local, remote in zip(*map(dict.values, published), strict=True):
+        dataset = model_dataset(remote)
+        assert dataset.problems() == [] and dataset.missing() is None
+        assert dataset.load().content_hash() == model_dataset(local).load().content_hash()
+    source = import_model(published[1]["checkpoint"], tmp_path / "imported")
+    assert model_dataset(source).load().content_hash() == dataset.load().content_hash()
+
+
+def test_a_model_on_an_object_store_is_fetched_once_and_told_by_its_content(tmp_path, monkeypatch, bucket):
+    (tmp_path / "machine").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "machine"))
+    store, folder = fsspec.filesystem("s3"), f"{bucket}/told/clip"
+    write_clip(tmp_path / "clip", "vit")
+    store.put(str(tmp_path / "clip"), folder, recursive=True)
+
+    def fingerprint():
+        catalog = FingerprintedCatalog({"model-clip": model_dataset({"type": "open_clip", "path": folder})})
+        catalog.contents = Contents(tmp_path)
+        return catalog, input_fingerprint("model-clip", catalog, tmp_path)
+
+    catalog, before = fingerprint()
+    (weights,) = Path(catalog["model-clip"].paths()[0]).glob("*.bin")
+    content, times = bytearray(weights.read_bytes()), weights.stat()
+    assert fingerprint()[1] == before and catalog.load("model-clip") and weights.stat().st_ino == times.st_ino
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(InputError, match=f"damaged: {weights} .* delete it: it is a copy"):
+        fingerprint()[0].load("model-clip")
+    store.pipe_file(f"{folder}/{weights.name}", bytes(content))
+    assert fingerprint()[1] != before
+
+
+def test_a_model_that_is_not_on_the_object_store_is_named_by_its_url(bucket):
+    dataset = model_dataset({"type": "open_clip", "path": f"{bucket}/absent"})
+    assert dataset.problems() == [f"there is no {bucket}/absent"] and dataset.missing() == dataset.problems()[0]
+    with pytest.raises(InputError, match="nowhere://model can't be fetched .Protocol not known"):
+        model_dataset({"type": "transformers", "model": "nowhere://model"}).problems()
 
 
 @pytest.mark.full

@@ -4,6 +4,7 @@ import copy
 import re
 from pathlib import Path
 
+import fsspec
 import peft
 import pytest
 import torch
@@ -224,3 +225,19 @@ def test_a_model_of_the_study_is_imported_with_its_adapter_merged(tmp_path, requ
     imported = import_model(source, tmp_path / "robustmedclip")
     model = model_dataset(imported).load()
     assert difference(model, tuned, side) < 1e-4
+
+
+def test_a_model_of_the_study_is_read_from_another_filesystem_with_its_base(tmp_path, monkeypatch, vit):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    base, adapter, _ = vit
+    store = fsspec.filesystem("memory")
+    store.put(str(base), "/bucket/base", recursive=True)
+    store.put(str(adapter), "/bucket/adapter", recursive=True)
+
+    def loaded(base: object, adapter: object):
+        source = {"type": "robustmedclip", "base": {"type": "open_clip", "path": str(base)}, "adapter": str(adapter)}
+        return model_dataset(source).load()
+
+    remote = loaded("memory://bucket/base", "memory://bucket/adapter")
+    assert remote.content_hash() == loaded(base, adapter).content_hash()
+    store.rm("/bucket", recursive=True)

@@ -14,6 +14,7 @@ from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 
 from robustmedclip.errors import InputError
+from robustmedclip.io.models import Copies, is_url
 from robustmedclip.models.formats import FORMATS, ModelFormat, format_name, load_model, model_format
 
 _EXAMPLES = """\b
@@ -64,11 +65,12 @@ def import_model(source: Mapping[str, Any], folder: Path, licence: str | None = 
     folder = Path(os.path.abspath(folder))
     if os.path.lexists(folder):
         raise InputError(f"{folder} exists already: choose another folder, or delete it first")
+    copies = Copies()
     try:
-        model = model_format(source, str(_root()))
+        model = model_format(copies.instead(source), str(_root()))
     except (TypeError, ValueError) as error:
         raise InputError(f"The model is not described as it should be: {' '.join(str(error).split())}") from error
-    absent = [f"there is no {path}" for path in model.paths() if not Path(path).exists()]
+    absent = [f"there is no {copies.url(path)}" for path in model.paths() if not Path(path).exists()]
     if problems := absent or model.problems():
         raise InputError("The model can't be imported: " + "; ".join(problems))
     try:
@@ -143,7 +145,9 @@ def _source(options: Mapping[str, str | bool | None]) -> dict[str, Any]:
 
 def _located(name: str, value: str | bool) -> str | bool:
     """The value of an option, a path as sources have it."""
-    if isinstance(value, bool) or name in ("model", "layout") or value.startswith(("hf-hub:", "package:")):
+    if isinstance(value, bool) or name in ("model", "layout"):
+        return value
+    if is_url(value) or value.startswith(("hf-hub:", "package:")):
         return value
     is_path = name in ("path", "weights", "adapter") or os.path.exists(value)
     return _from_root(value) if is_path else value

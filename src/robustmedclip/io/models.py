@@ -5,9 +5,13 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fsspec.core import url_to_fs
 from kedro.io import AbstractDataset
 
-from robustmedclip.models.formats import model_format
+from robustmedclip.errors import InputError
+from robustmedclip.io.remote import RemoteEntry
+from robustmedclip.io.versioned import forget_listings
+from robustmedclip.models.formats import ModelFormat, model_format
 from robustmedclip.models.study_switches import STUDY_SWITCHES
 
 if TYPE_CHECKING:
@@ -32,8 +36,53 @@ class _LastModel:
 _LAST = _LastModel()
 
 
+def is_url(source: str) -> bool:
+    """Whether a setting of a model names a file or folder by a URL, such as ``s3://bucket/model``."""
+    return "://" in source
+
+
+class Copies:
+    """The copies on this machine of files and folders that lie elsewhere, as they were when first asked for."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, RemoteEntry] = {}
+
+    def path(self, url: str) -> str:
+        """Path of the copy, which is there if there is anything at the URL.
+
+        Raises
+        ------
+        InputError
+            If it can't be fetched.
+        """
+        try:
+            if url not in self._entries:
+                filesystem, path = url_to_fs(url)
+                forget_listings(filesystem)
+                self._entries[url] = RemoteEntry.listed(filesystem, path)
+            return str(self._entries[url].whole())
+        except InputError:
+            raise
+        except Exception as error:  # of whatever library the filesystem uses
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(
+                f"{url} can't be fetched ({reason}): check the address, the credentials in the environment, and the "
+                "network"
+            ) from error
+
+    def instead(self, settings: Any) -> Any:
+        """Settings with each URL replaced by the path of its copy; raises as :meth:`path`."""
+        if isinstance(settings, Mapping):
+            return {name: self.instead(value) for name, value in settings.items()}
+        return self.path(settings) if isinstance(settings, str) and is_url(settings) else settings
+
+    def url(self, path: str) -> str:
+        """The URL that a path is the copy of, or the path itself."""
+        return next((url for url, entry in self._entries.items() if str(entry.path) == path), path)
+
+
 class ModelDataset(AbstractDataset[None, "VisionLanguageModel"]):
-    """Loads a model.
+    """Loads a model. What its settings name by a URL that fsspec knows is fetched first, once for a machine.
 
     Parameters
     ----------
@@ -63,13 +112,19 @@ class ModelDataset(AbstractDataset[None, "VisionLanguageModel"]):
     ):
         if unknown := [switch for switch in switches if switch not in STUDY_SWITCHES]:
             raise ValueError(f"unknown switches {', '.join(unknown)}; known are {', '.join(STUDY_SWITCHES)}")
-        self._format = model_format({**settings, "type": format}, root or "")
+        self._source, self._root = {**settings, "type": format}, root or ""
+        self._described, self._copies = model_format(self._source, self._root), Copies()
         self._switches, self._origin, self.metadata = list(switches), dict(origin or {}), metadata
 
     def load(self) -> "VisionLanguageModel":
         """Load the model; what is done to its network is seen by nobody else who loads it."""
         model = _LAST.load(self._content(), self._read)
         return model.with_network(deepcopy(model.network))
+
+    @property
+    def _format(self) -> ModelFormat:
+        """The model by paths of this machine."""
+        return model_format(self._copies.instead(self._source), self._root)
 
     def _read(self) -> "VisionLanguageModel":
         model = self._format.load()
@@ -91,7 +146,7 @@ class ModelDataset(AbstractDataset[None, "VisionLanguageModel"]):
 
     def problems(self) -> list[str]:
         """What would make :meth:`load` fail, found without reading the weights."""
-        absent = [path for path in self.paths() if not Path(path).exists()]
+        absent = [self._copies.url(path) for path in self.paths() if not Path(path).exists()]
         return [f"there is no {path}{self._where()}" for path in absent] or self._format.problems()
 
     def missing(self) -> str | None:
@@ -104,14 +159,14 @@ class ModelDataset(AbstractDataset[None, "VisionLanguageModel"]):
         return self._describe()
 
     def paths(self) -> list[str]:
-        """Its local files and folders."""
+        """Its files and folders, or copies of them on this machine."""
         return self._format.paths()
 
     def _describe(self) -> dict[str, Any]:
-        kind = type(self._format)
+        kind = type(self._described)
         return {
             "format": f"{kind.__module__}.{kind.__qualname__}",
-            "settings": self._format.settings(),
+            "settings": self._described.settings(),
             "switches": self._switches,
         }
 

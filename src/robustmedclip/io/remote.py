@@ -72,15 +72,15 @@ class RemoteEntry:
         return cls(filesystem, entry, json.loads(filesystem.cat_file(manifest_path(entry))))
 
     @classmethod
-    def listed(cls, filesystem: AbstractFileSystem, folder: str) -> "RemoteEntry":
-        """A folder that has no manifest, for others put it there: its files as they are now."""
-        infos = filesystem.find(folder, detail=True)
-        prefix = f"{folder.rstrip('/')}/"
+    def listed(cls, filesystem: AbstractFileSystem, entry: str) -> "RemoteEntry":
+        """A file or folder that has no manifest, for others put it there: its files as they are now."""
+        entry = entry.rstrip("/")
+        infos = filesystem.find(entry, detail=True)
         return cls(
             filesystem,
-            folder,
+            entry,
             {
-                str(path).removeprefix(prefix): {
+                str(path).removeprefix(entry).removeprefix("/"): {
                     "address": str(filesystem.unstrip_protocol(path)),
                     "size": info["size"],
                     "stamp": stamp(info),

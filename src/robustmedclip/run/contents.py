@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from robustmedclip.errors import first_ten
-from robustmedclip.io.disk import staged
+from robustmedclip.io.disk import machine_folder, staged
 from robustmedclip.io.sources.entries import local_entries
 from robustmedclip.io.versioned import SourceError
 from robustmedclip.plan.names import spoken
@@ -128,7 +128,8 @@ class Contents:
         return differing
 
     def _key(self, file: str) -> str:
-        return file.removeprefix(f"{self._project}/")
+        """A file by its path in the project, or in the copies of a machine, the same on all."""
+        return file.removeprefix(f"{self._project}/").removeprefix(f"{machine_folder('copies')}/")
 
     def _record_file(self, entry: str, paths: Sequence[str]) -> Path:
         """An entry of another place, of another environment for instance, has a record of its own."""
@@ -171,10 +172,15 @@ def _content(file: str, status: os.stat_result, known: Content | None) -> Conten
 
 def _damage(entry: str, damaged: Mapping[str, Content]) -> str:
     files = first_ten(f"{file} (taken on {content.taken})" for file, content in damaged.items())
-    return (
+    said = (
         f"'{spoken(entry)}' is probably damaged: {files} {'have' if len(damaged) > 1 else 'has'} another content than "
-        "was first taken. Check the disk, and put the original back; or, if the change is wanted, set a new time with "
-        "'touch', and run again: what was made of the former content then counts as stale"
+        "was first taken. Check the disk, and "
+    )
+    if all(file.startswith(f"{machine_folder('copies')}/") for file in damaged):
+        return f"{said}delete it: it is a copy, and is fetched anew"
+    return (
+        f"{said}put the original back; or, if the change is wanted, set a new time with 'touch', and run again: what "
+        "was made of the former content then counts as stale"
     )
 
 
