@@ -84,8 +84,10 @@ class Objective:
         """Loss over the classes of the label space, and accuracy within each data set's, averaged over data sets.
 
         For ``select_on: test`` the accuracy is that over the label space, of all images together; classes with the same
-        vector count as one.
+        vector count as one. Without images, both are not a number.
         """
+        if not len(samples):
+            return {"validation_loss": math.nan, "validation_accuracy": math.nan}
         indices = np.arange(len(samples))
         batches = [indices[start : start + BATCH_SIZE] for start in range(0, len(indices), BATCH_SIZE)]
         prepared = prepared_batches(partial(samples.pixels, device=self.device), batches, self.device)

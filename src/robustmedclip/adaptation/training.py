@@ -22,8 +22,6 @@ from robustmedclip.progress import duration, track
 
 logger = logging.getLogger(__name__)
 
-#: Scales of the tuned update that ``keep: scaled_update`` compares.
-_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: Fraction of the steps over which the learning rate rises under ``schedule: cosine``.
 _WARM_UP = 0.1
 #: Epochs that take so many seconds are shown one by one.
@@ -47,6 +45,7 @@ def train(
     name, scales_update = objective.model.name, method.keep == "scaled_update"
     optimiser = torch.optim.AdamW(trainable.parameters, lr=method.learning_rate, weight_decay=method.weight_decay)
     tensors, start = TrainedTensors(trainable, optimiser), copies(trainable.scaled)
+    pull = _pull(trainable, method.pull(len(training) / training.label_ranges[-1][1]))
     if last := checkpoint.last():
         history = [dict(row) for row in last.history]
         tensors.restore(last.arrays, last.kept)
@@ -57,7 +56,7 @@ def train(
         trainable.set_statistics()
     for epoch in range(len(history), method.epochs + 1):
         started = time.monotonic()
-        loss = _epoch(objective, training, method, optimiser, seed, epoch)
+        loss = _epoch(objective, training, method, optimiser, seed, epoch, pull)
         row = {"epoch": epoch, "training_loss": loss, "validation_loss": math.nan, "validation_accuracy": math.nan}
         if not scales_update or epoch == method.epochs:
             row |= objective.validate(validation)
@@ -67,7 +66,7 @@ def train(
         _log(name, row, method.epochs, time.monotonic() - started)
         checkpoint.record(row, lambda: TrainingState(history, tensors.kept, tensors.arrays()))
     if scales_update:
-        return history, _scaled_update(objective, trainable, tensors, start, history, validation)
+        return history, _scaled_update(objective, trainable, tensors, start, history, validation, method.scales)
     tensors.set_best()
     adapted = tensors.kept > 0 and bool(trainable.statistics)
     return history, {"epoch": tensors.kept, "scale": 1.0, "statistics_adapted": adapted}
@@ -80,12 +79,13 @@ def _scaled_update(
     start: Sequence[torch.Tensor],
     history: Sequence[Mapping[str, float]],
     validation: Samples,
+    scales: Sequence[float],
 ) -> dict[str, float]:
     """Scale the update by what validation chooses; the epoch and scale that the model is left at."""
     untuned_loss, tuned_loss = (history[epoch]["validation_loss"] for epoch in (0, -1))
     known = {1.0: tuned_loss} | ({} if trainable.statistics else {0.0: untuned_loss})
-    scale, loss = _choose_scale(objective, trainable.scaled, start, known, validation)
-    if loss < untuned_loss:
+    scale, loss = _choose_scale(objective, trainable.scaled, start, known, validation, scales)
+    if loss < untuned_loss or 0 not in scales:
         return {"epoch": len(history) - 1, "scale": scale, "statistics_adapted": bool(trainable.statistics)}
     tensors.set_untuned()
     return {"epoch": 0, "scale": 0.0, "statistics_adapted": False}
@@ -97,6 +97,7 @@ def _choose_scale(
     start: Sequence[torch.Tensor],
     known: Mapping[float, float],
     validation: Samples,
+    scales: Sequence[float],
 ) -> tuple[float, float]:
     """Scale the update by the scale of the lowest validation loss, the smallest of equals; the scale and the loss.
 
@@ -107,13 +108,24 @@ def _choose_scale(
     def scale_to(scale: float) -> None:
         assign(scaled, (torch.lerp(first, last, scale) for first, last in zip(start, end, strict=True)))
 
-    for scale in _SCALES:
+    for scale in sorted(scales):
         if scale not in losses:
             scale_to(scale)
             losses[scale] = objective.validate(validation)["validation_loss"]
-    chosen = min(_SCALES, key=losses.__getitem__)
+    chosen = min(sorted(scales), key=losses.__getitem__)
     scale_to(chosen)
     return chosen, losses[chosen]
+
+
+def _pull(trainable: Trainable, strength: float) -> Callable[[], torch.Tensor] | None:
+    """A function that gives the penalty, ``strength ||parameters - start||^2``, if there is one."""
+    if not strength:
+        return None
+    start = copies(trainable.parameters)
+    return lambda: strength * sum(
+        (torch.square(now - then).sum() for now, then in zip(trainable.parameters, start, strict=True)),
+        start=torch.zeros((), device=start[0].device),
+    )
 
 
 def _log(name: str, row: Mapping[str, float], epochs: int, seconds: float) -> None:
@@ -139,8 +151,9 @@ def _epoch(
     optimiser: torch.optim.Optimizer,
     seed: int,
     epoch: int,
+    pull: Callable[[], torch.Tensor] | None,
 ) -> float:
-    """As many images as there are for training; the mean loss."""
+    """As many images as there are for training; the mean loss, without the penalty."""
     rng = np.random.default_rng(derived_seed(seed, "epoch", epoch))
     torch.manual_seed(derived_seed(seed, "dropout", epoch))
     order, total = epoch_order(training, method.sampling, rng), 0.0
@@ -162,7 +175,7 @@ def _epoch(
                     f"of the method, now {method.learning_rate:g}"
                 )
             optimiser.zero_grad(set_to_none=True)
-            mean.backward()  # type: ignore[no-untyped-call]
+            (mean + pull() if pull else mean).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             total += loss * len(batch)
     return total / len(order)

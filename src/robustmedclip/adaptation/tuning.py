@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -230,11 +230,15 @@ def guarded(model: VisionLanguageModel, adapter: Adapter, data_set: str) -> Visi
 
 
 def with_all_weights(
-    model: VisionLanguageModel, statistics: Mapping[str, torch.Tensor]
+    model: VisionLanguageModel, statistics: Mapping[str, torch.Tensor], names: Collection[str] | None = None
 ) -> tuple[VisionLanguageModel, Trainable]:
-    """A copy of the model of which all weights of the visual encoder are to be trained, and what that is."""
+    """A copy of the model of which weights of the visual encoder are to be trained, and which those are.
+
+    `names` are those of parameters of the visual encoder; all of them, if not given.
+    """
     network = copy.deepcopy(model.network).eval()
-    weights = list(network.get_submodule("visual").requires_grad_(True).parameters())
+    named = dict(network.get_submodule("visual").named_parameters())
+    weights = [parameter.requires_grad_(True) for name, parameter in named.items() if names is None or name in names]
     buffers = [(network.get_buffer(name), value) for name, value in statistics.items()]
     return model.with_network(network), Trainable(parameters=weights, scaled=weights, statistics=buffers)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy.optimize import minimize
@@ -32,9 +32,7 @@ class Clap(HeadMethod):
     constraint: NotNegative = 1.0
     iterations: Count = 300
 
-    @property
-    def needs_validation(self) -> bool:
-        return False
+    uses_validation: ClassVar[bool] = False
 
     def fit_classifier(
         self, model: VisionLanguageModel, task: Task, training: LabelledFeatures, validation: LabelledFeatures

@@ -14,7 +14,7 @@ from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.heads import head_logits
 from robustmedclip.adaptation.methods.augmented import AugmentedMethod
-from robustmedclip.adaptation.methods.settings import Count, Flag, Fraction, NotNegative
+from robustmedclip.adaptation.methods.settings import Count, Flag, Fraction, Fractions, NotNegative
 from robustmedclip.adaptation.task import Task
 
 if TYPE_CHECKING:
@@ -60,8 +60,11 @@ class EncoderMethod(AugmentedMethod):
         image's own data set, which is what zero-shot scoring does.
     keep : str
         The ``best_epoch``; or the last epoch's update, scaled by a number in [0, 1] (``scaled_update``): a point
-        between the untuned and the tuned weights, adapted statistics apart (WiSE-FT; Wortsman et al. 2022,
-        arXiv:2109.01903).
+        ``(1 - alpha) theta_0 + alpha theta_1`` between the untuned and the tuned weights, adapted statistics apart
+        (WiSE-FT; Wortsman et al. 2022, arXiv:2109.01903, eq. 1).
+    scales : tuple of float
+        The alphas that validation chooses from, each in [0, 1]. With one, there is no choice and no need of validation.
+        With 0 among them, an update that validation doesn't call better than none is left out, statistics included.
     select_on : str
         Images that choose the epoch or the scale: ``validation`` images, by the lowest loss; or, of epochs, all
         ``test`` images together, by the highest accuracy, as the study's code does.
@@ -79,6 +82,7 @@ class EncoderMethod(AugmentedMethod):
     flip: Flag = True
     label_space: Literal["joint", "data_set"] = "joint"
     keep: Literal["best_epoch", "scaled_update"] = "best_epoch"
+    scales: Fractions = (0.0, 0.25, 0.5, 0.75, 1.0)
     select_on: Literal["validation", "test"] = "validation"
 
     needs_labels: ClassVar[bool] = True
@@ -98,6 +102,10 @@ class EncoderMethod(AugmentedMethod):
     @property
     def scores_features(self) -> bool:
         return False
+
+    @property
+    def needs_validation(self) -> bool:
+        return super().needs_validation and (self.keep == "best_epoch" or len(self.scales) > 1)
 
     @property
     def needs_test_images(self) -> bool:
@@ -121,6 +129,13 @@ class EncoderMethod(AugmentedMethod):
         statistics : mapping
             Name in the network's state to value: statistics of batch normalisation that the adapter holds.
         """
+
+    def pull(self, images_of_a_class: float) -> float:
+        """Strength of the penalty on the squared distance of what is trained from where it starts; 0 leaves it out.
+
+        `images_of_a_class` is the mean number of training images of a class.
+        """
+        return 0.0
 
     @abstractmethod
     def state(self, network: torch.nn.Module) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy.special import softmax
@@ -33,9 +33,7 @@ class LpPlusPlus(HeadMethod):
 
     epochs: Count = 300
 
-    @property
-    def needs_validation(self) -> bool:
-        return False
+    uses_validation: ClassVar[bool] = False
 
     def fit_classifier(
         self, model: VisionLanguageModel, task: Task, training: LabelledFeatures, validation: LabelledFeatures

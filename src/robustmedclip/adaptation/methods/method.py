@@ -35,6 +35,8 @@ class Method(BaseModel):
     artefact_kind : str or None
         What it leaves behind: an ``adapter``, which makes a model another one; a ``head``, a classifier on image
         features; or nothing.
+    uses_validation : bool
+        Whether it chooses by labelled images that it doesn't learn from, where it needs labels.
     has_training_curves : bool
         Whether it trains in epochs, and the history that it gives has a row for each.
     can_be_served : bool
@@ -46,6 +48,7 @@ class Method(BaseModel):
     needs_labels: ClassVar[bool] = False
     needs_text: ClassVar[bool] = True
     artefact_kind: ClassVar[Literal["adapter", "head"] | None] = None
+    uses_validation: ClassVar[bool] = True
     has_training_curves: ClassVar[bool] = False
     can_be_served: ClassVar[bool] = False
 
@@ -67,8 +70,8 @@ class Method(BaseModel):
 
     @property
     def needs_validation(self) -> bool:
-        """Whether it chooses by labelled images that it doesn't learn from."""
-        return self.needs_labels and not self.needs_test_images
+        """Whether labelled images are drawn that it chooses by, and doesn't learn from."""
+        return self.needs_labels and self.uses_validation and not self.needs_test_images
 
     @property
     def needs_test_images(self) -> bool:

@@ -45,6 +45,12 @@ Fraction = Annotated[float, expected("a number above 0 and up to 1", lambda valu
 Expression = Annotated[
     str | None, expected("all, null or a regular expression", lambda value: value is None or _is_expression(value))
 ]
+Fractions = Annotated[
+    tuple[float, ...],
+    expected(
+        "a list of different numbers from 0 to 1", lambda values: _are_different(values, lambda value: 0 <= value <= 1)
+    ),
+]
 PositiveGrid = Annotated[
     tuple[float, ...],
     expected("a list of different numbers above 0", lambda values: _are_different(values, lambda value: value > 0)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -31,9 +31,7 @@ class SSText(HeadMethod):
     weight: Literal["all", "class"] = "all"
     repel: Flag = False
 
-    @property
-    def needs_validation(self) -> bool:
-        return False
+    uses_validation: ClassVar[bool] = False
 
     def fit_classifier(
         self, model: VisionLanguageModel, task: Task, training: LabelledFeatures, validation: LabelledFeatures

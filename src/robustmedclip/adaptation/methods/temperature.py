@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 class TemperatureScaling(HeadMethod):
     """Temperature scaling (Guo et al. 2017, arXiv:1706.04599, eq. 9): it changes no decision, but how sure they are."""
 
-    @property
-    def needs_validation(self) -> bool:
-        return False
+    uses_validation: ClassVar[bool] = False
 
     def fit_classifier(
         self, model: VisionLanguageModel, task: Task, training: LabelledFeatures, validation: LabelledFeatures
