@@ -27,7 +27,7 @@ class Adapter:
     metadata : mapping
         What the adapter belongs to: content hash of the base model, data sets, few-shot fraction, seed.
     head : Head, optional
-        The classifiers that a model without text was tuned with.
+        The classifiers that the encoder was tuned with, if not the prompts.
     """
 
     config: Mapping[str, Any]

@@ -32,7 +32,7 @@ class Objective:
     precision : dtype
         Of the matrix products of the encoder; what is between them, and the loss, stays float32.
     bias : Tensor, optional
-        Of the head, float32 ``(classes,)``.
+        Of the head, float32 ``(classes,)``, whose logits are not scaled.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Objective:
         self.model, self.device, self._method, self._precision = model, model.device, method, precision
         self._network: Any = model.network
         self._classes, self._bias = classifier.to(self.device), bias
+        self._scale = model.logit_scale if bias is None else 1.0
         #: The first class with the vector of each: those with the same, as of two data sets, are not to be told apart.
         vectors = classifier.detach().cpu().numpy()
         _, first, position = np.unique(vectors, axis=0, return_index=True, return_inverse=True)
@@ -61,7 +62,7 @@ class Objective:
             if self._method.features == "raw":
                 features = self._network.encode_image(pixels)
             else:
-                features = self.model.logit_scale * self.model.encode_image(pixels)
+                features = self._scale * self.model.encode_image(pixels)
         logits: torch.Tensor = features.float() @ self._classes.T
         if self._bias is not None:
             logits = logits + self._bias

@@ -1,4 +1,4 @@
-"""The head that the encoder of a model without text is tuned with."""
+"""The head that an encoder is tuned with, where that is not prompts."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,14 +7,19 @@ import numpy as np
 import torch
 
 from robustmedclip.adaptation.artefacts import Head
+from robustmedclip.adaptation.guard import fit_guard, with_guard
 from robustmedclip.adaptation.heads import few_shot_features
 from robustmedclip.adaptation.methods.linear_probe import LinearProbe, fit_linear_probe
 from robustmedclip.adaptation.task import Task
 from robustmedclip.errors import InputError
+from robustmedclip.images.pixels import batches
+from robustmedclip.models.inference import BATCH_SIZE
 from robustmedclip.models.interface import VisionLanguageModel
 
 
-def probing_head(model: VisionLanguageModel, tasks: Sequence[Task], precision: torch.dtype) -> torch.nn.Linear:
+def probing_head(
+    model: VisionLanguageModel, tasks: Sequence[Task], guard: float | None, precision: torch.dtype
+) -> torch.nn.Linear:
     """The linear probes of all tasks on the untuned model's unit features, as one layer of their joint classes.
 
     Parameters
@@ -23,6 +28,8 @@ def probing_head(model: VisionLanguageModel, tasks: Sequence[Task], precision: t
         Is left as it was.
     tasks : sequence of Task
         One per data set.
+    guard : float or None
+        As :class:`~robustmedclip.adaptation.methods.augmented.AugmentedMethod` has it.
     precision : dtype
         That images are encoded in.
 
@@ -33,7 +40,9 @@ def probing_head(model: VisionLanguageModel, tasks: Sequence[Task], precision: t
     """
     probes = []
     for task in tasks:
-        training, validation = (few_shot_features(model, part, precision) for part in (task.training, task.validation))
+        fitted = None if guard is None else fit_guard(batches(task.training.images, BATCH_SIZE), guard)
+        guarded, parts = with_guard(model, fitted), (task.training, task.validation)
+        training, validation = (few_shot_features(guarded, part, precision) for part in parts)
         try:
             probe, _ = fit_linear_probe(training, validation, task.class_names, LinearProbe().l2_strengths)
         except InputError as error:

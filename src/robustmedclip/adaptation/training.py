@@ -122,9 +122,12 @@ def _pull(trainable: Trainable, strength: float) -> Callable[[], torch.Tensor] |
     if not strength:
         return None
     start = copies(trainable.parameters)
-    return lambda: strength * sum(
-        (torch.square(now - then).sum() for now, then in zip(trainable.parameters, start, strict=True)),
-        start=torch.zeros((), device=start[0].device),
+    return lambda: (
+        strength
+        * sum(
+            (torch.square(now - then).sum() for now, then in zip(trainable.parameters, start, strict=True)),
+            start=torch.zeros((), device=start[0].device),
+        )
     )
 
 

@@ -40,15 +40,16 @@ def tune_on_tasks(
 ) -> tuple[Adapter, list[dict[str, float]]]:
     """Tune on the images of all tasks jointly: see :func:`tune`.
 
-    Against the class vectors of their prompts; or, without text, with a head that starts from the linear probe of each
-    task (Kumar et al. 2022, arXiv:2202.10054).
+    Against the class vectors of their prompts; or, without text or if asked, with a head that starts from the linear
+    probe of each task (Kumar et al. 2022, arXiv:2202.10054).
     """
     training, validation = (
         Samples(sets, model.preprocess)
         for sets in ([task.training for task in tasks], [task.validation for task in tasks])
     )
     metadata = {"data_sets": [task.name for task in tasks], "training_images": len(training)}
-    head = None if model.has_text else probing_head(model, tasks, precision)
+    compares_prompts = model.has_text and method.classifier == "prompts"
+    head = None if compares_prompts else probing_head(model, tasks, method.guard, precision)
     if head is None:
         text_model = replace(model, unit_text=True)
         classifier = torch.cat([class_vectors(text_model, task) for task in tasks])
@@ -110,7 +111,7 @@ def tune(
     checkpoint : Checkpoint, optional
         Records every epoch. If it has a state of the same training, that is gone on from, to the same bytes.
     head : Linear, optional
-        Of a model without text: is trained in place, beside the encoder.
+        Is trained in place, beside the encoder.
 
     Returns
     -------
@@ -238,7 +239,9 @@ def with_all_weights(
     """
     network = copy.deepcopy(model.network).eval()
     named = dict(network.get_submodule("visual").named_parameters())
-    weights = [parameter.requires_grad_(True) for name, parameter in named.items() if names is None or name in names]
+    weights = [parameter for name, parameter in named.items() if names is None or name in names]
+    for weight in weights:
+        weight.requires_grad_(True)
     buffers = [(network.get_buffer(name), value) for name, value in statistics.items()]
     return model.with_network(network), Trainable(parameters=weights, scaled=weights, statistics=buffers)
 

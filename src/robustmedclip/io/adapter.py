@@ -19,7 +19,7 @@ class AdapterDataset(AtomicDataset[Adapter]):
 
     A low-rank update is ``adapter_config.json`` and ``adapter_model.safetensors``, which
     ``PeftModel.from_pretrained`` reads; a whole encoder is ``visual.safetensors``. ``metadata.json`` says what it
-    belongs to. The head of a model without text is the folder ``head``.
+    belongs to. The head that the encoder was tuned with, if there is one, is the folder ``head``.
     """
 
     def save(self, data: Adapter) -> None:

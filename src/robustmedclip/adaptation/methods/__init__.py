@@ -6,6 +6,8 @@ from robustmedclip.adaptation.methods.method import Method
 METHODS = {
     "lora": "robustmedclip.adaptation.methods.lora.Lora",
     "full": "robustmedclip.adaptation.methods.full.FullFineTuning",
+    "prolip": "robustmedclip.adaptation.methods.prolip.ProLIP",
+    "soup": "robustmedclip.adaptation.methods.soup.Soup",
     "linear_probe": "robustmedclip.adaptation.methods.linear_probe.LinearProbe",
     "prototypes": "robustmedclip.adaptation.methods.prototypes.Prototypes",
     "cache": "robustmedclip.adaptation.methods.cache.CacheAdapter",
@@ -15,6 +17,7 @@ METHODS = {
     "lp_plus_plus": "robustmedclip.adaptation.methods.lp_plus_plus.LpPlusPlus",
     "temperature": "robustmedclip.adaptation.methods.temperature.TemperatureScaling",
     "robust_probe": "robustmedclip.adaptation.methods.robust_probe.RobustProbe",
+    "stat_a": "robustmedclip.adaptation.methods.stat_a.StatA",
     "prompts": "robustmedclip.adaptation.methods.prompts.PromptEnsemble",
 }
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class EncoderMethod(AugmentedMethod):
     """Joint training of the visual encoder on the few-shot images of all data sets, against frozen class vectors.
 
-    A model without text is trained with a head, which starts from a linear probe of each data set.
+    A model without text is trained with a head, which starts from a linear probe of each data set; others, if asked.
 
     The defaults are the recipe of the study (arXiv:2505.15425). A method of one's own says in :meth:`prepared` what is
     trained, and in :meth:`state` what is kept of it.
@@ -38,6 +38,10 @@ class EncoderMethod(AugmentedMethod):
         Statistics of the visual encoder's batch normalisation, which models without it ignore: ``frozen``;
         ``adapted`` to the training images before the training (:mod:`robustmedclip.adaptation.batch_norm`); or
         ``batch``: each batch's own while training, of which the running ones follow.
+    classifier : str
+        What features are compared with: ``prompts``, whose class vectors are frozen; or a ``probe``: a head that starts
+        from a linear probe of each data set and is trained beside the encoder (LP-FT; Kumar et al. 2022,
+        arXiv:2202.10054, section 3).
     features : str
         Image features that the loss compares with the class vectors: ``unit`` features, times the logit scale, as in
         scoring; or ``raw`` ones.
@@ -71,6 +75,7 @@ class EncoderMethod(AugmentedMethod):
     """
 
     batch_norm: Literal["frozen", "adapted", "batch"] = "frozen"
+    classifier: Literal["prompts", "probe"] = "prompts"
     features: Literal["unit", "raw"] = "unit"
     learning_rate: NotNegative = 1e-4
     weight_decay: NotNegative = 1e-4
@@ -89,19 +94,25 @@ class EncoderMethod(AugmentedMethod):
     needs_text: ClassVar[bool] = False
     artefact_kind: ClassVar[Literal["adapter", "head"] | None] = "adapter"
     has_training_curves: ClassVar[bool] = True
-    can_be_served: ClassVar[bool] = True
 
     @model_validator(mode="after")
-    def _test_images_choose_epochs(self) -> Self:
+    def _choices_fit_together(self) -> Self:
         if self.select_on == "test" and self.keep != "best_epoch":
             raise ValueError(
                 "select_on: test images choose an epoch: set 'keep: best_epoch', or 'select_on: validation'"
             )
+        if self.features == "raw" and self.classifier == "probe":
+            raise ValueError("features: raw are compared with prompts: set 'classifier: prompts', or 'features: unit'")
         return self
 
     @property
     def scores_features(self) -> bool:
         return False
+
+    @property
+    def can_be_served(self) -> bool:
+        """What is served scores prompts."""
+        return self.classifier == "prompts"
 
     @property
     def needs_validation(self) -> bool:
@@ -159,7 +170,7 @@ class EncoderMethod(AugmentedMethod):
         return tune_on_tasks(model, tasks, self, seed=seed, precision=precision, checkpoint=checkpoint)
 
     def logits(self, classifier: Classifier, features: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Logits of the head of a model without text, in parts float32 ``(n, C)``."""
+        """Logits of the head that the encoder was trained with, in parts float32 ``(n, C)``."""
         return head_logits(classifier, features)
 
     def adapted(self, model: VisionLanguageModel, artefact: Adapter | Head, data_set: str) -> VisionLanguageModel:

@@ -39,8 +39,6 @@ class Method(BaseModel):
         Whether it chooses by labelled images that it doesn't learn from, where it needs labels.
     has_training_curves : bool
         Whether it trains in epochs, and the history that it gives has a row for each.
-    can_be_served : bool
-        Whether :func:`robustmedclip.adaptation.tuning.merge_adapter` makes a model of its adapter, to be served.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +48,6 @@ class Method(BaseModel):
     artefact_kind: ClassVar[Literal["adapter", "head"] | None] = None
     uses_validation: ClassVar[bool] = True
     has_training_curves: ClassVar[bool] = False
-    can_be_served: ClassVar[bool] = False
 
     @property
     def title(self) -> str:
@@ -67,6 +64,11 @@ class Method(BaseModel):
     def scores_features(self) -> bool:
         """Whether it scores the image features of the model as it is, or images that it encodes itself."""
         return True
+
+    @property
+    def can_be_served(self) -> bool:
+        """Whether :func:`robustmedclip.adaptation.tuning.merge_adapter` makes a model of its adapter, to be served."""
+        return False
 
     @property
     def needs_validation(self) -> bool:
@@ -143,6 +145,18 @@ class Method(BaseModel):
     def prompts(self, templates: Sequence[str]) -> Sequence[str]:
         """The prompt templates that class vectors are made of, `templates` being those of the data set."""
         return templates
+
+    def at_test_time(self, logits: np.ndarray, features: np.ndarray, class_vectors: np.ndarray) -> np.ndarray:
+        """Zero-shot logits of all images of one condition, adapted to these images; of methods that see no label.
+
+        Parameters
+        ----------
+        logits : ndarray
+            float32 ``(N, C)``, of the prompts.
+        features, class_vectors : ndarray
+            Unit features, float32 ``(N, D)``, and unit class vectors, float32 ``(C, D)``.
+        """
+        return logits
 
     def logits(self, classifier: Classifier, features: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Logits of unit features of a data set, with its classifier; of methods that leave a head."""

@@ -180,10 +180,10 @@ def score(
     """
     if head is not None:
         logits = method.logits(_classifier(head, features, base_weights or features.weights, name), features.batches())
+        with in_one_thread():
+            cube = _by_condition(logits, features)
     else:
-        logits = _zero_shot_logits(model, features, method.prompts(templates), synonyms, place)
-    with in_one_thread():
-        cube = np.concatenate(list(logits)).reshape(len(features.conditions), len(features.labels), -1)
+        cube = _zero_shot_logits(model, features, method, templates, synonyms, place)
     _require_finite(cube, features, name)
     weights = features.weights if head is None or base_weights else head.content_hash()
     return Logits(
@@ -224,8 +224,13 @@ def encode_and_score(
 
 
 def _zero_shot_logits(
-    model: Any, features: Features, templates: Sequence[str], synonyms: Mapping[str, Sequence[str]], place: int
-) -> Iterator[np.ndarray]:
+    model: Any,
+    features: Features,
+    method: Method,
+    templates: Sequence[str],
+    synonyms: Mapping[str, Sequence[str]],
+    place: int,
+) -> np.ndarray:
     """Logits of features, with the class vectors that the model makes of the prompts."""
     from robustmedclip.models.inference import best_device, class_logits
     from robustmedclip.models.interface import zero_shot_classifier
@@ -234,12 +239,20 @@ def _zero_shot_logits(
     classifier = zero_shot_classifier(
         model,
         features.class_names,
-        templates,
+        method.prompts(templates),
         features.modality,
         data_set=features.data_set,
         synonyms=synonyms,
     )
-    return class_logits(features.batches(), classifier, model.logit_scale, place)
+    vectors, rows = classifier.cpu().numpy(), features.rows.reshape(len(features.conditions), len(features.labels), -1)
+    with in_one_thread():
+        cube = _by_condition(class_logits(features.batches(), classifier, model.logit_scale, place), features)
+        return np.stack([method.at_test_time(*of_condition, vectors) for of_condition in zip(cube, rows, strict=True)])
+
+
+def _by_condition(logits: Iterable[np.ndarray], features: Features) -> np.ndarray:
+    """A stream of logits as ``(conditions, N, C)``."""
+    return np.concatenate(list(logits)).reshape(len(features.conditions), len(features.labels), -1)
 
 
 def _classifier(head: Head, features: Features, weights: str, name: str) -> Mapping[str, np.ndarray]:
