@@ -1,5 +1,7 @@
 """Kedro's settings of the project."""
 
+import os
+
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.config import BenchmarkConfigLoader
 from robustmedclip.run.fingerprint_hook import FingerprintHook
@@ -10,6 +12,9 @@ from robustmedclip.run.report_hook import ReportHook
 from robustmedclip.run.runner_hook import RunnerHook
 from robustmedclip.run.session import BenchmarkSession
 from robustmedclip.run.tracking_hook import TrackingHook
+
+# Nobody is told of a run unless its user wants it: MLflow would send to its makers what is called, and how often.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 CONFIG_LOADER_CLASS = BenchmarkConfigLoader
 CONFIG_LOADER_ARGS = {

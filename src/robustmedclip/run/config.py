@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from copy import copy
+from copy import copy, deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         self._register_globals_resolver()
         try:
             if key == "parameters":
-                return self._parameters()
+                return deepcopy(self._parameters)
             config = super().__getitem__(key)
         except (YAMLError, OmegaConfBaseException, ValueError, OSError, RecursionError) as error:
             raise ConfigError(self._unreadable() or " ".join(str(error).split())) from error
@@ -126,6 +126,7 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
             config = config | catalog_entries(self.plan, self.project.as_posix())
         return config
 
+    @cached_property
     def _parameters(self) -> dict[str, Any]:
         """The parameters, with the methods of base and those of ``--params``; each replaces its own value alone.
 
