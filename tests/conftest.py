@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 
 # Two processes with several threads each stall each other.
@@ -21,3 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow files first, whole runs before all: short ones fill the gaps when one of the processes has no other left."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, len(item.path.parts)))
+
+
+def pytest_sessionfinish() -> None:
+    """Keep pytest and Python from looking for garbage among millions of objects, six times, before a process ends."""
+    gc.freeze()

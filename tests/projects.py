@@ -1,5 +1,6 @@
 """A project in a folder of a test's own, and what a user does with it."""
 
+import atexit
 import io
 import os
 import shutil
@@ -8,7 +9,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 from unittest.mock import patch
 
@@ -23,9 +26,19 @@ from kedro.framework.startup import bootstrap_project
 from PIL import Image
 
 from robustmedclip.commands import commands
+from robustmedclip.run.tracking_database import create_database
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["dark square", "bright square"]
+
+
+@cache
+def empty_database() -> Path:
+    """MLflow's database without runs, made once for all projects of this process."""
+    path = Path(mkdtemp(prefix="robustmedclip-")) / "mlflow.db"
+    atexit.register(shutil.rmtree, path.parent)
+    create_database(path)
+    return path
 
 
 class Project:
@@ -36,6 +49,7 @@ class Project:
         shutil.copytree(ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
         for name in ("pyproject.toml", ".telemetry"):
             shutil.copy(ROOT / name, folder)
+        shutil.copy(empty_database(), folder)
         (folder / "conf/local").mkdir()
         (folder / "src").mkdir()
         (folder / "src/robustmedclip").symlink_to(ROOT / "src/robustmedclip")

@@ -62,6 +62,7 @@ def test_the_places_of_mlflow_are_those_on_this_machine(tmp_path):
 
 def test_a_read_only_project_is_named_before_mlflow_is_asked(tmp_path, read_only):
     project = Project(tmp_path)
+    (tmp_path / "mlflow.db").unlink()
     project.configure({"data_sets": {"squares": project.draw_squares()}, "adaptations": {}})
     read_only(tmp_path)
     before = sorted(tmp_path.rglob("*"))
