@@ -208,6 +208,15 @@ def test_corruptions_that_tuning_saw_are_named():
     assert "Seen in tuning" not in written(images, ["clip"])
 
 
+def test_the_licences_of_the_weights_and_the_encoders_without_text_are_named():
+    images, facts = [image_set("cells", ("round", "long"))], {"vision_only": ("other",), "text_adaptations": ("cache",)}
+    page = written(images, ["clip", "other"], licences={"clip": "MIT"}, **facts)
+    assert "Licences of the weights:</strong> clip: MIT; other: not stated." in page
+    assert (
+        "Image encoders without text:</strong> other: there is no zero-shot row of them, and no part in cache" in page
+    )
+
+
 def test_real_images_are_not_called_phantoms():
     assert "Synthetic phantoms" not in written([image_set("cells", ("round", "long"))], ["clip"])
 

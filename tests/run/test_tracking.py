@@ -327,13 +327,15 @@ def children_of(catalog: DataCatalog, plan: Plan, experiment: str) -> dict[str, 
 
 
 def test_a_child_run_leads_back_to_the_bytes_behind_it(tmp_path, experiment):
-    plan = read_plan({**PARAMETERS, "adaptations": {}})
+    models = {name: entry | {"origin": {"licence": "MIT"}} for name, entry in PARAMETERS["models"].items()}
+    plan = read_plan({**PARAMETERS, "adaptations": {}, "models": models})
     (child,) = children_of(scored(tmp_path, plan), plan, experiment).values()
     assert child.info.status == "FINISHED" and child.info.run_name == "vit"
     assert child.data.tags["kedro_run_id"] == "this run" and child.data.tags["weights"] == "hash of vit"
     versions = json.loads(child.data.tags["versions"])
     assert versions == {f"logits-vit-{name}": "2026-01-02T03.04.05.678Z" for name in ("cells", "rods")}
-    assert child.data.params.items() >= {"model": "vit", "method": "zero-shot", "fraction": "none"}.items()
+    shown = {"model": "vit", "method": "zero-shot", "fraction": "none", "licence": "MIT"}
+    assert child.data.params.items() >= shown.items()
     assert child.data.metrics["mce"] == 100 and len(child.data.metrics) < 20
     table = mlflow.artifacts.load_text(f"{child.info.artifact_uri}/metrics.csv")
     assert set(pd.read_csv(io.StringIO(table))["data_set"]) == {"cells", "rods", "all"}

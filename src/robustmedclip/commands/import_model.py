@@ -30,7 +30,8 @@ Examples:
 #: The options that name a model, and what goes with each.
 _KINDS = {
     "path": (),
-    "model": ("pretrained", "quick_gelu"),
+    "model": ("pretrained", "quick_gelu", "preprocess"),
+    "config": ("pretrained", "preprocess"),
     "layout": ("weights", "text"),
     "transformers": ("weights",),
     "timm": ("weights",),
@@ -129,7 +130,7 @@ def _source(options: Mapping[str, str | bool | None]) -> dict[str, Any]:
         flags = ", ".join(f"--{kind.replace('_', '-')}" for kind in _KINDS)
         raise click.UsageError(f"Give one of {flags}")
     (kind,) = kinds
-    for name in ("pretrained", "quick_gelu", "weights", "text"):
+    for name in ("pretrained", "quick_gelu", "preprocess", "weights", "text"):
         if options.get(name) is not None and name not in _KINDS[kind]:
             raise click.UsageError(f"--{name.replace('_', '-')} does not go with --{kind}")
     if kind == "layout" and options.get("weights") is None:
@@ -138,18 +139,20 @@ def _source(options: Mapping[str, str | bool | None]) -> dict[str, Any]:
     adapter = given.pop("adapter", None)
     if kind in FORMATS:
         given["model"] = given.pop(kind)
-    names = {"layout": "checkpoint", "path": "open_clip", "model": "open_clip"}
+    if preprocess := given.pop("preprocess", None):
+        given["preprocess"] = yaml.safe_load(str(preprocess))
+    names = {"layout": "checkpoint", **dict.fromkeys(("path", "model", "config"), "open_clip")}
     source: dict[str, Any] = {"type": names.get(kind, kind), **given}
     return source if adapter is None else {"type": "robustmedclip", "base": source, "adapter": adapter}
 
 
 def _located(name: str, value: str | bool) -> str | bool:
     """The value of an option, a path as sources have it."""
-    if isinstance(value, bool) or name in ("model", "layout"):
+    if isinstance(value, bool) or name in ("model", "layout", "preprocess"):
         return value
     if is_url(value) or value.startswith(("hf-hub:", "package:")):
         return value
-    is_path = name in ("path", "weights", "adapter") or os.path.exists(value)
+    is_path = name in ("path", "config", "weights", "adapter") or os.path.exists(value)
     return _from_root(value) if is_path else value
 
 
@@ -157,7 +160,10 @@ def _located(name: str, value: str | bool) -> str | bool:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--path", help="Folder in open_clip's format.")
 @click.option("--model", help="Model name of open_clip, or hf-hub:<owner>/<repository>.")
-@click.option("--layout", help="Layout of a published checkpoint: unimedclip, medclip or pmcclip.")
+@click.option(
+    "--config", help="With --pretrained: JSON file with open_clip's model_cfg, of a model that it doesn't know."
+)
+@click.option("--layout", help="Layout of a published checkpoint: unimedclip, medclip, pmcclip, flair or cxrclip.")
 @click.option("--transformers", help="Folder, or name on the hub, of a CLIP or SigLIP of transformers.")
 @click.option("--timm", help="Image encoder without text: folder, hf-hub:<repository>, or name of timm.")
 @click.option("--transformers-vision", help="Image encoder without text: folder, or name on the hub, of a DINOv2.")
@@ -166,6 +172,9 @@ def _located(name: str, value: str | bool) -> str | bool:
     "--quick-gelu/--no-quick-gelu",
     default=None,
     help="With a weights file in --pretrained: whether it was trained with the activation QuickGELU, as OpenAI's CLIP.",
+)
+@click.option(
+    "--preprocess", help='With a weights file in --pretrained: how images are prepared, "{mean: 0.4, std: 0.3}".'
 )
 @click.option("--weights", help="With --layout, --timm or --transformers: weights file, folder or hf-hub: name.")
 @click.option("--text", help="With --layout: folder, or name on the hub, of the text tower's tokenizer.")
@@ -177,8 +186,9 @@ def import_model_command(folder: Path, licence: str | None, **options: str | boo
         source = import_model(_source(options), folder, licence)
     except DatasetError as error:
         raise InputError(str(error)) from error
-    click.echo(
-        f"Wrote {folder}. In benchmark.yml:\n\nmodels:\n  {_name(folder)}:\n    source: "
-        f"{yaml.safe_dump(source, default_flow_style=True, width=200, sort_keys=False)}",
-        nl=False,
-    )
+    entry = {"source": source, **({"origin": {"licence": licence}} if licence else {})}
+    lines = [
+        f"    {key}: {yaml.safe_dump(value, default_flow_style=True, width=200, sort_keys=False)}"
+        for key, value in entry.items()
+    ]
+    click.echo(f"Wrote {folder}. In benchmark.yml:\n\nmodels:\n  {_name(folder)}:\n{''.join(lines)}", nl=False)

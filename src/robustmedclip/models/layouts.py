@@ -10,7 +10,7 @@ import torch
 
 from robustmedclip.errors import InputError
 from robustmedclip.models.checkpoints import read_weights
-from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
+from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from robustmedclip.models.text_towers import BIOMEDBERT, BIOMEDBERT_LARGE, CLINICALBERT
 
 Weights = dict[str, torch.Tensor]
@@ -118,12 +118,7 @@ def medclip(parts: list[Weights]) -> Converted:
     return Converted(
         config={
             "embed_dim": visual["visual.head.proj.weight"].shape[0],
-            "vision_cfg": {
-                "timm_model_name": architecture,
-                "timm_pool": "avg",
-                "timm_proj": "linear",
-                "image_size": 224,
-            },
+            "vision_cfg": _timm(architecture, 224),
             "text_cfg": _bert(CLINICALBERT, "medclip_pooler", "linear", 77),
         },
         weights=_without_pooler(visual | text | {"logit_scale": weights["logit_scale"].clamp(0, _MEDCLIP_LOGIT_SCALE)}),
@@ -169,10 +164,78 @@ def pmcclip(parts: list[Weights]) -> Converted:
     )
 
 
+def flair(parts: list[Weights]) -> Converted:
+    """FLAIR (Silva-Rodriguez et al. 2023, arXiv:2308.07898): ResNet-50 of torchvision, and Bio_ClinicalBERT.
+
+    As its code has it (github.com/jusiro/FLAIR, flair/modeling/model.py): the text is pooled as MedCLIP's, levels from
+    0 to 1 are not normalised, and the longest side is scaled to 512. Features are normalised before their projection,
+    too, which has no bias, so that it changes nothing. Its code pads at the right and the bottom, and this around.
+    """
+    (weights,) = parts
+    visual, text = "vision_model.model.", "text_model.model."
+    renamed = {
+        **{f"visual.trunk.{key}": tensor for key, tensor in _of(weights, visual)},
+        **{f"text.transformer.{key}": tensor for key, tensor in _of(weights, text)},
+        "visual.head.proj.weight": weights["vision_model.projection_head_vision.projection.weight"],
+        "text.proj.weight": weights["text_model.projection_head_text.projection.weight"],
+        "logit_scale": weights["logit_scale"].clamp(0, _MEDCLIP_LOGIT_SCALE),
+    }
+    return Converted(
+        config={
+            "embed_dim": renamed["visual.head.proj.weight"].shape[0],
+            "vision_cfg": _timm("resnet50", 512),
+            "text_cfg": _bert(CLINICALBERT, "medclip_pooler", "linear", 77),
+        },
+        weights=_without_pooler(renamed),
+        preprocessing=Preprocessing(
+            size=(512, 512), mean=(0, 0, 0), std=(1, 1, 1), interpolation="bilinear", resize_mode="longest"
+        ),
+        text_tower={"output_hidden_states": True},
+    )
+
+
+def cxrclip(parts: list[Weights]) -> Converted:
+    """CXR-CLIP (You et al. 2023, arXiv:2310.13292): ResNet-50 of torchvision, and Bio_ClinicalBERT.
+
+    As its code has it (github.com/kakaobrain/cxr-clip, cxrclip/model/clip.py): a text is the last hidden state of its
+    last token, and both projections have a bias. That of the text goes into the last normalisation of BERT, where it is
+    the same: ``W (h + d) + 0 = W h + b`` of the d with ``W d = b``. Its Swin is not read: its image features are those
+    of the first patch alone.
+    """
+    (weights,) = parts
+    if "image_encoder.resnet.conv1.weight" not in weights:
+        raise InputError(
+            "CXR-CLIP is read with its ResNet-50 alone, and these weights have another image encoder: take r50_*.tar"
+        )
+    renamed = {
+        **{f"visual.trunk.{key}": tensor for key, tensor in _of(weights, "image_encoder.resnet.")},
+        **{f"visual.head.proj.{key}": tensor for key, tensor in _of(weights, "image_projection.projection.")},
+        **{f"text.transformer.{key}": tensor for key, tensor in _of(weights, "text_encoder.text_encoder.")},
+        "text.proj.weight": weights["text_projection.projection.weight"],
+        "logit_scale": weights["logit_scale"],
+    }
+    last = max(int(key.split(".")[4]) for key in renamed if key.startswith("text.transformer.encoder.layer."))
+    shift = f"text.transformer.encoder.layer.{last}.output.LayerNorm.bias"
+    inverse = torch.linalg.pinv(renamed["text.proj.weight"].double())
+    renamed[shift] = renamed[shift] + (inverse @ weights["text_projection.projection.bias"].double()).float()
+    return Converted(
+        config={
+            "embed_dim": renamed["visual.head.proj.weight"].shape[0],
+            "vision_cfg": {**_timm("resnet50", 224), "timm_proj_bias": True},
+            "text_cfg": _bert(CLINICALBERT, "last_token_pooler", "linear", 256),
+        },
+        weights=_without_pooler(renamed),
+        preprocessing=Preprocessing(size=(224, 224), mean=IMAGENET_MEAN, std=IMAGENET_STD, interpolation="bilinear"),
+        text_tower={},
+    )
+
+
 #: Layouts by name.
 LAYOUTS = {
     "unimedclip": Layout(("*.pt|*.pth|*.safetensors",), unimedclip),
     "medclip": Layout(("pytorch_model.bin|*.safetensors",), medclip),
+    "flair": Layout(("*.pth|*.safetensors",), flair),
+    "cxrclip": Layout(("*.tar|*.safetensors",), cxrclip),
     "pmcclip": Layout(("image_encoder*.pth", "text_encoder.pth", "text_projection_layer.pth"), pmcclip),
 }
 
@@ -185,6 +248,15 @@ def _bert(name: str, pooler: str, projection: str, context_length: int) -> dict[
         "hf_proj_type": projection,
         "context_length": context_length,
     }
+
+
+def _timm(architecture: str, image_size: int) -> dict[str, Any]:
+    return {"timm_model_name": architecture, "timm_pool": "avg", "timm_proj": "linear", "image_size": image_size}
+
+
+def _of(weights: Weights, prefix: str) -> list[tuple[str, torch.Tensor]]:
+    """The weights under a prefix, without it."""
+    return [(name.removeprefix(prefix), tensor) for name, tensor in weights.items() if name.startswith(prefix)]
 
 
 def _native_vit(weights: Weights) -> tuple[dict[str, Any], int]:

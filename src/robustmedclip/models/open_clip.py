@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from robustmedclip.models.formats.open_clip import CONFIG
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.open_clip_network import assembled
 from robustmedclip.models.text_towers import SMALL_FILES, has_tokenizer
+from robustmedclip.models.tokenizers import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +34,12 @@ _WEIGHTS = (
 
 
 def load_open_clip(
-    model: str, pretrained: str | None = None, name: str | None = None, *, quick_gelu: bool | None = None
+    model: str,
+    pretrained: str | None = None,
+    name: str | None = None,
+    *,
+    quick_gelu: bool | None = None,
+    preprocess: Mapping[str, Any] | None = None,
 ) -> VisionLanguageModel:
     """Load a model of open_clip, ready to be evaluated or adapted.
 
@@ -46,6 +53,8 @@ def load_open_clip(
         What to call it.
     quick_gelu : bool, optional
         Whether a weights file was trained with the activation QuickGELU; by default as the model's name says.
+    preprocess : mapping, optional
+        Keys of open_clip's ``preprocess_cfg`` that are otherwise than open_clip has them.
 
     Returns
     -------
@@ -71,10 +80,28 @@ def load_open_clip(
     config = open_clip.get_model_config(model)
     if config is None:
         raise InputError(f"open_clip has no model {model!r}; it has {', '.join(open_clip.list_models())}")
-    state, settings = _named_weights(model, pretrained)
+    state, settings = _named_weights(model, pretrained, preprocess or {})
     if quick_gelu is not None:
         config = {**config, "quick_gelu": quick_gelu}
     return assembled(config, state, settings, tokenizer=model, folder=None, name=name or f"{model} ({pretrained})")
+
+
+def load_configured(
+    config: Path, weights: Path, preprocess: Mapping[str, Any], name: str | None = None
+) -> VisionLanguageModel:
+    """Load a weights file by a configuration in another file; what `preprocess` says replaces its ``preprocess_cfg``.
+
+    Raises as :func:`load_open_clip`.
+    """
+    content = read_json(config)
+    model, settings = content.get("model_cfg", content), content.get("preprocess_cfg") or {}
+    if not isinstance(model, dict) or not isinstance(settings, dict) or not {"vision_cfg", "text_cfg"} <= model.keys():
+        raise InputError(f"{config} is not a configuration of open_clip: it lacks vision_cfg or text_cfg")
+    settings = {**settings, **preprocess}
+    folder = config.parent
+    return assembled(
+        model, read_weights(weights), settings, tokenizer=str(folder), folder=folder, name=name or weights.name
+    )
 
 
 def _from_folder(folder: Path, weights: Path, tokenizer: str, name: str) -> VisionLanguageModel:
@@ -95,12 +122,15 @@ def _weights_in(folder: Path) -> Path | None:
     return next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
 
 
-def _named_weights(model: str, pretrained: str | None) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _named_weights(
+    model: str, pretrained: str | None, preprocess: Mapping[str, Any]
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Weights, and what is known of the preprocessing, of a model that open_clip knows by name."""
     if pretrained is None:
         raise InputError(f"{model!r} needs weights: give 'pretrained', a file or one of {_tags(model)}")
     if Path(pretrained).is_file():
-        return read_weights(Path(pretrained)), _settings_of(model)
+        known = {} if {"mean", "std"} <= preprocess.keys() else _settings_of(model)
+        return read_weights(Path(pretrained)), {**known, **preprocess}
     settings = get_pretrained_cfg(model, pretrained)
     if not settings:
         raise InputError(f"{model!r} has no weights {pretrained!r}: it is no file, and not one of {_tags(model)}")

@@ -13,13 +13,13 @@ import open_clip
 import torch
 from open_clip.factory import convert_state_dict, convert_to_custom_text_state_dict
 from open_clip.hf_model import HFTextEncoder
-from open_clip.tokenizer import HFTokenizer
+from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 from safetensors.torch import save_file
 
 from robustmedclip.errors import InputError
 from robustmedclip.models.attention import fuse_attention, lora_targets, unfuse_attention
 from robustmedclip.models.checkpoints import check_fit, load_strictly
-from robustmedclip.models.formats.open_clip import CONFIG, OpenCLIP
+from robustmedclip.models.formats.open_clip import CONFIG, PREPROCESSING_KEYS, OpenCLIP
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 from robustmedclip.models.text_towers import text_tower_config
@@ -165,6 +165,8 @@ def _checked_tokenizer(source: str, config: dict[str, Any], network: Any) -> Che
 def _tokenizer(source: str, config: dict[str, Any]) -> Any:
     if source.startswith("local-dir:") or source in open_clip.list_models():
         return open_clip.get_tokenizer(source)
+    if not config["text_cfg"].get("hf_tokenizer_name"):
+        return SimpleTokenizer(context_length=config["text_cfg"].get("context_length", DEFAULT_CONTEXT_LENGTH))
     return HFTokenizer(source, context_length=config["text_cfg"]["context_length"])
 
 
@@ -179,10 +181,6 @@ def _adjusted(network: torch.nn.Module, weights: dict[str, torch.Tensor]) -> dic
         if scalar in weights and getattr(network, scalar) is not None:
             weights[scalar] = weights[scalar].reshape(getattr(network, scalar).shape)
     return weights
-
-
-#: Keys of open_clip's ``preprocess_cfg``.
-PREPROCESSING_KEYS = ("size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color")
 
 
 def _preprocessing(settings: Mapping[str, Any], network: Any, name: str) -> Preprocessing:

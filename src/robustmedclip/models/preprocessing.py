@@ -12,6 +12,10 @@ from torch.nn import functional as F
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
+#: The same of ImageNet (torchvision.models, He et al. 2016).
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 #: Of red, green and blue.
 ChannelValues = tuple[float, float, float]
 

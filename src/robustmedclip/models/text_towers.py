@@ -74,3 +74,14 @@ class MedclipPooler(nn.Module):
         layers = torch.stack([x.hidden_states[index] for index in (1, 2, -1)])
         mask = attention_mask.unsqueeze(-1).to(layers.dtype)
         return ((layers * mask).sum(2) / mask.sum(1)).mean(0)
+
+
+@register_pooler
+class LastTokenPooler(nn.Module):
+    """The last hidden state of the last token that is not padding."""
+
+    def forward(self, x: Any, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Pooled text, float ``(N, width)``, of the tower's output and its mask ``(N, tokens)``."""
+        last = attention_mask.sum(1) - 1
+        pooled: torch.Tensor = x.last_hidden_state[torch.arange(len(last)), last]
+        return pooled

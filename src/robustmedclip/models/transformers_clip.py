@@ -83,7 +83,7 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
         state |= read_weights(file)
     network = untrained_network(folder, name, state)
     text, vision = network.config.text_config, network.config.vision_config
-    tokenize = _tokenizer(folder, text.max_position_embeddings, text.vocab_size)
+    tokenize = _tokenizer(folder, text.max_position_embeddings, text.vocab_size, config["model_type"])
     preprocess = preprocessing_in(folder, config["model_type"], vision.image_size)
     load_strictly(network, state, name)
     towers: Any = Towers(network).requires_grad_(False).eval()
@@ -129,12 +129,14 @@ def weight_files(folder: Path, model: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Padded:
-    """Padded to the full length, as CLIP and SigLIP were trained, without a mask."""
+    """Padded to the full length, as CLIP and SigLIP were trained, without a mask; in lower case, as SigLIP 2 was."""
 
     tokenizer: Any
     length: int
+    lower: bool
 
     def __call__(self, texts: list[str]) -> torch.Tensor:
+        texts = [text.lower() for text in texts] if self.lower else texts
         encoded = self.tokenizer(
             texts, padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
         )
@@ -142,11 +144,19 @@ class _Padded:
         return tokens
 
 
-def _tokenizer(folder: Path, length: int, vocabulary: int) -> CheckedTokenizer:
+def _tokenizer(folder: Path, length: int, vocabulary: int, model_type: str) -> CheckedTokenizer:
     def build() -> _Padded:
-        return _Padded(transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False), length)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        return _Padded(tokenizer, length, model_type == "siglip" and _is_of_gemma(folder))
 
     return checked_tokenizer(build, vocabulary, folder)
+
+
+def _is_of_gemma(folder: Path) -> bool:
+    """Whether a tokenizer is Gemma's: a model of type siglip that has it is SigLIP 2, which was trained on lower case
+    (github.com/google-research/big_vision, issue 166); SigLIP's own tokenizer does as its configuration says."""
+    file = folder / "tokenizer_config.json"
+    return file.is_file() and str(read_json(file).get("tokenizer_class")).startswith(("Gemma", "Siglip2"))
 
 
 def save_transformers(folder: Path, model: VisionLanguageModel) -> None:

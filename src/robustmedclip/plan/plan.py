@@ -248,6 +248,12 @@ class Plan:
         ]
         return (*map(EvaluatedModel, ordered), *prompted, *self.tuned_models)
 
+    @property
+    def licences(self) -> Mapping[str, str]:
+        """Licence of each model's weights, as far as the plan states it."""
+        origins = {name: source.get("origin", {}) for name, source in self.models.items()}
+        return {name: origin["licence"] for name, origin in origins.items() if "licence" in origin}
+
     @cached_property
     def text_adaptations(self) -> tuple[str, ...]:
         """Adaptations that models without a text encoder have no part in."""

@@ -43,6 +43,8 @@ class Setting:
         Models without a text encoder.
     text_adaptations : tuple of str
         Adaptations that need one.
+    licences : mapping
+        Base model to the licence of its weights, as far as it is stated.
     """
 
     baseline: str
@@ -56,6 +58,7 @@ class Setting:
     on_the_fly: bool = False
     vision_only: tuple[str, ...] = ()
     text_adaptations: tuple[str, ...] = ()
+    licences: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -295,6 +298,7 @@ def _introduction(board: pd.DataFrame, data_sets: int, setting: Setting, precisi
             f"{setting.baseline} is 100. Averages over data sets weigh each data set alike.",
         ),
         *_without_text(setting),
+        *_licences(setting.licences, sorted(set(board["base"]))),
         Note(
             "",
             "In brackets and error bars: 95 % bootstrap interval, over n test images with all conditions of an image "
@@ -314,6 +318,15 @@ def _without_text(setting: Setting) -> list[Note]:
         f"fitted to labelled images; 100 is the zero-shot model {setting.baseline} for them, too."
     )
     return [Note("Image encoders without text:", text)]
+
+
+def _licences(licences: Mapping[str, str], bases: Sequence[str]) -> list[Note]:
+    """The licences of the weights, if any is stated, and the models of which none is."""
+    if not licences:
+        return []
+    stated = [f"{name}: {licences[name]}" for name in bases if name in licences]
+    unstated = [name for name in bases if name not in licences]
+    return [Note("Licences of the weights:", "; ".join([*stated, *(f"{name}: not stated" for name in unstated)]) + ".")]
 
 
 def _seeds(board: pd.DataFrame) -> str:

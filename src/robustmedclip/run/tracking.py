@@ -147,6 +147,8 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
             if model.artefact:
                 mlflow.set_tag("adapter", model.artefact)
             mlflow.log_params({"model": model.name, "backbone": model.base, **_known(model)})
+            if licence := plan.licences.get(model.base):
+                mlflow.log_param("licence", licence)
             steps = [Value("error_by_severity", error, step) for step, error in error_by_severity(rows).items()]
             values = [Value(name, value) for name, value in summary(rows, plan.metrics).items()]
             log_values(run.info.run_id, values + steps)

@@ -96,6 +96,7 @@ def _setting(plan: Plan) -> Setting:
         on_the_fly=any(data_set.storage == "on_the_fly" for data_set in plan.data_sets),
         vision_only=plan.vision_only,
         text_adaptations=plan.text_adaptations,
+        licences=plan.licences,
     )
 
 

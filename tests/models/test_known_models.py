@@ -1,0 +1,38 @@
+"""The page of known models: the plan takes every entry, and every model that it names in a table has one."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from robustmedclip.models.formats import model_format
+from robustmedclip.plan.reading import read_plan
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/known-models.md").read_text()
+BLOCKS = [yaml.safe_load(block)["models"] for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
+METHODS = yaml.safe_load((ROOT / "conf/base/parameters/methods.yml").read_text())
+
+
+def test_the_plan_takes_every_entry():
+    plan = read_plan(
+        METHODS
+        | {
+            "data_sets": {"oct": {"modality": "OCT", "source": {"type": "phantom"}}},
+            "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},
+            "templates": ["{class_name}"],
+            "models": {name: entry for block in BLOCKS for name, entry in block.items()},
+            "adaptations": {"probe": {"method": "linear-probe", "models": "all", "shots": [1]}},
+            "seeds": [0],
+            "baseline": "clip",
+        }
+    )
+    assert set(plan.vision_only) == set(BLOCKS[1])
+    assert plan.licences["fetalclip"] == "CC BY-NC"
+
+
+@pytest.mark.parametrize("entry", [entry for block in BLOCKS for entry in block.values()], ids=str)
+def test_every_source_is_described_as_its_format_takes_it(entry):
+    source = model_format(entry["source"], str(ROOT))
+    assert all(path.startswith(str(ROOT)) for path in source.paths())
