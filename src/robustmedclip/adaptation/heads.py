@@ -120,3 +120,9 @@ def views(images: ImageSet, corruptions: RandomCorruption | None, copies: int, s
         replace(images, images=corrupted(pixels, corruptions, images.sample_ids, seed, "copy", copy))
         for copy in range(copies)
     ]
+
+
+def joined(parts: Iterable[LabelledFeatures]) -> LabelledFeatures:
+    """Features and labels of several sets of images, one after the other."""
+    features, labels = zip(*parts, strict=True)
+    return np.concatenate(features), np.concatenate(labels)

@@ -16,6 +16,7 @@ METHODS = {
     "ss_text": "robustmedclip.adaptation.methods.ss_text.SSText",
     "lp_plus_plus": "robustmedclip.adaptation.methods.lp_plus_plus.LpPlusPlus",
     "temperature": "robustmedclip.adaptation.methods.temperature.TemperatureScaling",
+    "robust_ensemble": "robustmedclip.adaptation.methods.robust_ensemble.RobustEnsemble",
     "robust_probe": "robustmedclip.adaptation.methods.robust_probe.RobustProbe",
     "stat_a": "robustmedclip.adaptation.methods.stat_a.StatA",
     "prompts": "robustmedclip.adaptation.methods.prompts.PromptEnsemble",

@@ -12,7 +12,7 @@ import numpy as np
 from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.guard import Guard, as_guard, fit_guard, with_guard
-from robustmedclip.adaptation.heads import LabelledFeatures, few_shot_features, head_logits, views
+from robustmedclip.adaptation.heads import LabelledFeatures, few_shot_features, head_logits, joined, views
 from robustmedclip.adaptation.methods.augmented import AugmentedMethod
 from robustmedclip.adaptation.methods.settings import Count
 from robustmedclip.adaptation.task import Task
@@ -102,7 +102,7 @@ class HeadMethod(AugmentedMethod):
             if self.guard is not None:
                 guards[task.name] = fit_guard(batches(task.training.images, _BATCH), self.guard)
             guarded = with_guard(model, guards.get(task.name))
-            training = _joined(
+            training = joined(
                 few_shot_features(guarded, images, precision)
                 for images in views(task.training, self.corruptions, self.copies, seed)
             )
@@ -128,8 +128,3 @@ class HeadMethod(AugmentedMethod):
         """The model behind the input guard of a data set."""
         guards = artefact.metadata.get("guards")
         return with_guard(model, as_guard(guards[data_set]) if guards else None)
-
-
-def _joined(parts: Iterable[LabelledFeatures]) -> LabelledFeatures:
-    features, labels = zip(*parts, strict=True)
-    return np.concatenate(features), np.concatenate(labels)

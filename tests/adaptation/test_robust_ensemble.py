@@ -1,0 +1,87 @@
+"""The robust ensemble is the mean of its two probes, and zero-shot where the untuned one finds nothing better."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from tasks import phantoms, shipped
+
+from robustmedclip.adaptation.checkpoint import Checkpoint
+from robustmedclip.adaptation.methods.robust_ensemble import RobustEnsemble
+from robustmedclip.adaptation.task import Task, class_vectors
+from robustmedclip.adaptation.tuning import guarded, merge_adapter
+from robustmedclip.corruptions import RandomCorruption
+from robustmedclip.io import AdapterDataset
+from robustmedclip.models.inference import image_features
+
+CORRUPTIONS = RandomCorruption("imagenet-c", names=["saturate", "fog"], probability=0.5)
+METHOD = RobustEnsemble(epochs=2, copies=1, guard=0.68, corruptions=CORRUPTIONS)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return shipped("phantom_vit")
+
+
+@pytest.fixture(scope="module")
+def tasks() -> list[Task]:
+    """Two data sets; the classes of the second bear each other's names."""
+    prompts = {"templates": ["a {modality} image showing {class_name}"], "synonyms": {}}
+    misnamed = phantoms("blood", 1)
+    misnamed = replace(misnamed, labels=(misnamed.labels + 1) % len(misnamed.class_names))
+    unvalidated = misnamed.subset(np.arange(0))
+    return [Task(phantoms("oct", 1, 5), unvalidated, **prompts), Task(misnamed, unvalidated, **prompts)]
+
+
+def fitted(model, tasks):
+    return METHOD.fit(model, tasks, seed=0, precision=torch.float32, checkpoint=Checkpoint())
+
+
+@pytest.fixture(scope="module")
+def artefact(model, tasks):
+    return fitted(model, tasks)[0]
+
+
+def features(model, images) -> np.ndarray:
+    return np.concatenate(list(image_features(model, [images])))
+
+
+def test_it_is_the_mean_of_the_probabilities_of_two_probes(tmp_path, model, artefact):
+    dataset = AdapterDataset(filepath=str(tmp_path / "adapter"))
+    dataset.save(artefact)
+    stored = dataset.load()
+    images, probe = phantoms("blood", 2).images, stored.head.classifiers["blood"]
+    encoders = guarded(model, stored, "blood"), guarded(merge_adapter(model, stored), stored, "blood")
+    expected = np.mean(
+        [
+            softmax(features(encoder, images) @ probe[f"{prefix}weight"].T + probe[f"{prefix}bias"], axis=1)
+            for prefix, encoder in zip(("", "tuned_"), encoders, strict=True)
+        ],
+        axis=0,
+    )
+    both = features(METHOD.adapted(model, stored, "blood"), images)
+    np.testing.assert_allclose(np.linalg.norm(both, axis=1), 1, atol=1e-5)
+    (logits,) = METHOD.logits(probe, [both])
+    np.testing.assert_allclose(np.exp(logits), expected, atol=1e-5)
+    assert artefact.metadata["scale"] == 0.5 and not np.allclose(*np.split(both, 2, axis=1), atol=1e-3)
+
+
+def test_a_data_set_is_zero_shot_where_the_images_say_nothing_better(model, tasks, artefact):
+    """Of an image or two of each class, the probe that leaves one out is worse than the prompts that were learnt."""
+    classifier = artefact.head.classifiers["oct"]
+    assert set(classifier) == {"weight", "bias"}
+    np.testing.assert_allclose(classifier["weight"], model.logit_scale * class_vectors(model, tasks[0]), rtol=1e-6)
+    assert METHOD.adapted(model, artefact, "oct").content_hash() == model.content_hash()
+
+
+def test_it_needs_no_validation_images_and_the_same_seed_gives_the_same_bytes(model, tasks, artefact):
+    again, history = fitted(model, tasks)
+    assert not METHOD.needs_validation and [row["epoch"] for row in history] == [0, 1, 2]
+    assert again.head.content_hash() == artefact.head.content_hash()
+
+
+def test_held_out_families_are_unknown_to_the_update_and_to_the_probes():
+    alone = METHOD.without(frozenset({"contrast"}), frozenset({"tone"}))
+    assert alone.guard is None and alone.corruptions.names == ("fog",)
