@@ -125,6 +125,6 @@ class RobustEnsemble(Lora):
                 log_softmax(half @ arrays[f"{prefix}weight"].T + arrays[f"{prefix}bias"], axis=1)
                 for prefix, half in zip(("", "tuned_"), halves, strict=True)
             ]
-            return (np.logaddexp(*logarithms) - np.log(2)).astype(np.float32)
+            return np.asarray(np.logaddexp(*logarithms) - np.log(2), np.float32)
 
         return in_full_batches(features, of_both)
