@@ -37,13 +37,16 @@ def in_one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def map_ahead(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+def map_ahead(
+    function: Callable[[T], R], items: Iterable[T], workers: int, begin: Callable[[], object] | None = None
+) -> Iterator[R]:
     """``map(function, items)``, in order, in `workers` threads, at most that many results ahead of the consumer.
 
-    Items are taken one by one in the consumer's thread, while the threads work on those before.
+    Items are taken one by one in the consumer's thread, while the threads work on those before. Each thread begins with
+    a call of `begin`.
     """
     pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers, initializer=begin) as pool:
         for item in items:
             pending.append(pool.submit(function, item))
             if len(pending) > workers:

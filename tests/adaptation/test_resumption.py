@@ -67,7 +67,7 @@ def epochs_trained(monkeypatch) -> list[int]:
     trained, epoch = [], robustmedclip.adaptation.training._epoch
 
     def recorded(*arguments):
-        trained.append(arguments[-1])
+        trained.append(arguments[5])
         return epoch(*arguments)
 
     monkeypatch.setattr(robustmedclip.adaptation.training, "_epoch", recorded)

@@ -11,7 +11,7 @@ from robustmedclip.corruptions import corruptions
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import CorruptedSetDataset, FeaturesDataset, LogitsDataset
-from robustmedclip.models.inference import BATCH_SIZE
+from robustmedclip.models.batch_size import BATCH_SIZE
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import encode, encode_with_each, score
 

@@ -47,7 +47,7 @@ def test_an_epoch(benchmark, name, model, samples, method, side):
 
     def ours():
         objective = Objective(tuned, classifier, samples.label_ranges, settings)
-        _epoch(objective, guarded, settings, optimiser, seed=0, epoch=1)
+        _epoch(objective, guarded, settings, optimiser, seed=0, epoch=1, pull=None)
 
     bare = copy.deepcopy(model.network)
     if recipe["type"] == "lora":

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 import robustmedclip.models
 from robustmedclip.errors import InputError
-from robustmedclip.models.inference import BATCH_SIZE, image_logits
+from robustmedclip.models.batch_size import BATCH_SIZE
+from robustmedclip.models.inference import image_logits
 from robustmedclip.models.interface import zero_shot_classifier
 from robustmedclip.models.open_clip import _settings_of, load_open_clip
 from robustmedclip.models.preprocessing import CLIP_MEAN

@@ -23,7 +23,8 @@ from projects import CLASSES, ROOT, Project
 
 from robustmedclip.errors import InputError
 from robustmedclip.io import FolderDataset, PhantomDataset
-from robustmedclip.models.inference import BATCH_SIZE, image_features, images_per_second
+from robustmedclip.models.batch_size import BATCH_SIZE
+from robustmedclip.models.inference import image_features, images_per_second
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.pipelines import evaluation
 from robustmedclip.plan.plan import Plan

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import update_bn
 
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.models.batch_norm import running_statistics
-from robustmedclip.models.inference import BATCH_SIZE
+from robustmedclip.models.batch_size import BATCH_SIZE
 from robustmedclip.models.interface import VisionLanguageModel
 
 #: N of eq. 3: the model's statistics count as much as those of so many images; chosen on development phantoms.

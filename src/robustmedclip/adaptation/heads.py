@@ -102,7 +102,8 @@ def few_shot_features(model: VisionLanguageModel, images: ImageSet, precision: t
     A model with ``batch_statistics`` has those of these images.
     """
     from robustmedclip.models.batch_norm import statistics_rows, with_statistics_of
-    from robustmedclip.models.inference import BATCH_SIZE, image_features
+    from robustmedclip.models.batch_size import BATCH_SIZE
+    from robustmedclip.models.inference import image_features
 
     images = images.subset(np.argsort(images.sample_ids))
     if model.batch_statistics:

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from robustmedclip.adaptation.methods.encoder import EncoderMethod
 from robustmedclip.adaptation.samples import Samples
-from robustmedclip.models.inference import BATCH_SIZE
+from robustmedclip.devices import to_device, to_host
+from robustmedclip.models.batch_size import BATCH_SIZE
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.parallel import map_ahead
 
@@ -49,7 +50,7 @@ class Objective:
         self._classes, self._bias = classifier.to(self.device), bias
         self._scale = model.logit_scale if bias is None else 1.0
         #: The first class with the vector of each: those with the same, as of two data sets, are not to be told apart.
-        vectors = classifier.detach().cpu().numpy()
+        (vectors,) = to_host([classifier.detach()])()
         _, first, position = np.unique(vectors, axis=0, return_index=True, return_inverse=True)
         self._first = torch.from_numpy(first[position])
         first, last = torch.tensor(label_ranges, device=self.device).T[..., None]
@@ -68,12 +69,12 @@ class Objective:
             logits = logits + self._bias
         if self._outside is None:
             return logits
-        data_sets = torch.from_numpy(samples.data_set[indices]).to(self.device)
+        data_sets = to_device(samples.data_set[indices], self.device)
         return logits.masked_fill(self._outside[data_sets], -math.inf)
 
     def losses(self, logits: torch.Tensor, samples: Samples, indices: np.ndarray) -> torch.Tensor:
         """Loss of each image, float32 ``(n,)``."""
-        labels = torch.from_numpy(samples.labels[indices]).to(self.device)
+        labels = to_device(samples.labels[indices], self.device)
         return F.cross_entropy(logits, labels, reduction="none")
 
     def training_loss(self, pixels: torch.Tensor, samples: Samples, batch: np.ndarray) -> torch.Tensor:

@@ -13,7 +13,7 @@ from robustmedclip.adaptation.methods.linear_probe import LinearProbe, fit_linea
 from robustmedclip.adaptation.task import Task
 from robustmedclip.errors import InputError
 from robustmedclip.images.pixels import batches
-from robustmedclip.models.inference import BATCH_SIZE
+from robustmedclip.models.batch_size import BATCH_SIZE
 from robustmedclip.models.interface import VisionLanguageModel
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from robustmedclip.adaptation.guard import Guard, fit_guard
+from robustmedclip.devices import to_device
 from robustmedclip.images.pixels import batches
 from robustmedclip.images.sets import ImageSet
-from robustmedclip.models.inference import BATCH_SIZE
+from robustmedclip.models.batch_size import BATCH_SIZE
 from robustmedclip.models.preprocessing import Preprocessing
 
 
@@ -95,5 +96,5 @@ class Samples:
                 images = image_set.images[rows]
                 if augment is not None:
                     images = augment(images, places)
-                batch[torch.from_numpy(places)] = self._preprocess[position](images, device)
+                batch[to_device(places, device)] = self._preprocess[position](images, device)
         return batch

@@ -17,6 +17,7 @@ from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.sampling import epoch_order, occurrences
 from robustmedclip.adaptation.seeds import derived_seed
 from robustmedclip.adaptation.training_state import Trainable, TrainedTensors, assign, copies
+from robustmedclip.devices import to_host
 from robustmedclip.errors import InputError
 from robustmedclip.progress import duration, track
 
@@ -159,28 +160,31 @@ def _epoch(
     """As many images as there are for training; the mean loss, without the penalty."""
     rng = np.random.default_rng(derived_seed(seed, "epoch", epoch))
     torch.manual_seed(derived_seed(seed, "dropout", epoch))
-    order, total = epoch_order(training, method.sampling, rng), 0.0
+    order = epoch_order(training, method.sampling, rng)
     starts = range(0, len(order), method.batch_size)
     batches = [order[start : start + method.batch_size] for start in starts]
     prepare = _augmenting(objective, training, method, order, rng, seed, epoch)
     prepared = prepared_batches(prepare, zip(starts, batches, strict=True), objective.device)
     steps, name = method.epochs * len(batches), f"Tuning {objective.model.name}, epoch {epoch} of {method.epochs}"
+    losses: list[torch.Tensor] = []  # looked at when the epoch is over: to look at one waits for the GPU
     with _training_mode(objective.model.network, batch_norm=method.batch_norm == "batch"):
         for position, batch in enumerate(track(batches, name)):
             rate = _rate((epoch - 1) * len(batches) + position, steps, method.schedule)
             for group in optimiser.param_groups:
                 group["lr"] = method.learning_rate * rate
             mean = objective.training_loss(next(prepared), training, batch)
-            loss = mean.item()
-            if not math.isfinite(loss):
-                raise InputError(
-                    f"The training loss of {objective.model.name} is {loss} in epoch {epoch}: lower the learning rate "
-                    f"of the method, now {method.learning_rate:g}"
-                )
+            losses.append(mean.detach())
             optimiser.zero_grad(set_to_none=True)
             (mean + pull() if pull else mean).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            total += loss * len(batch)
+    (values,) = to_host([torch.stack(losses)])()
+    for loss in values.tolist():
+        if not math.isfinite(loss):
+            raise InputError(
+                f"The training loss of {objective.model.name} is {loss} in epoch {epoch}: lower the learning rate "
+                f"of the method, now {method.learning_rate:g}"
+            )
+    total: float = sum(loss * len(batch) for loss, batch in zip(values.tolist(), batches, strict=True))
     return total / len(order)
 
 

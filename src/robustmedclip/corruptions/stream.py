@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from robustmedclip.corruptions.corrupt import corrupt
+from robustmedclip.corruptions.kernels import devices
+from robustmedclip.devices import use_own_stream
 from robustmedclip.images.conditions import Condition
 from robustmedclip.images.pixels import Images, batches, rebatched
 from robustmedclip.images.sets import ImageSet
@@ -75,14 +78,16 @@ def corrupted_batches(
     def corrupted(part: tuple[np.ndarray, Sequence[str]]) -> np.ndarray:
         return corrupt(part[0], name, severity, sample_ids=part[1], **settings)
 
-    workers, size = cores(), batch_size
-    if settings.get("device", "cpu") == "cpu":
+    workers, size, device = cores(), batch_size, settings.get("device", "cpu")
+    if device == "cpu":
         workers = workers if min(images.shape[1:3]) >= _LEAST_SIDE else 1
         # A batch is shared out: else most of many cores would have nothing to do towards the end of the images.
         size = min(size, max(_LEAST_IMAGES, -(-size // workers)))
+    else:
+        devices.check_device(device)
     ids = list(map(str, sample_ids))
     parts = (
         (np.array(part), ids[start : start + size])
         for start, part in zip(range(0, len(images), size), batches(images, size))
     )
-    yield from rebatched(map_ahead(corrupted, parts, workers), batch_size)
+    yield from rebatched(map_ahead(corrupted, parts, workers, partial(use_own_stream, device)), batch_size)

@@ -38,7 +38,7 @@ class Features:
     weights : str
         Content hash of the model.
     precision : str
-        That the images were encoded in, ``float32`` or ``bfloat16``.
+        That the images were encoded in, ``float32`` or ``bfloat16``; on a GPU with its name and the images per pass.
     rows : ndarray
         float32 ``(conditions * N, D)``: unit features of the N images under the first condition, then the next; may be
         a memory map.

@@ -4,21 +4,22 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from robustmedclip.devices import memory_explained, to_host, use_own_stream
 from robustmedclip.images.pixels import rebatched
+from robustmedclip.models.batch_size import BATCH_SIZE, batch_size
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.parallel import map_ahead
 
-#: Images per forward pass. Fixed, and every pass is filled up to it, so that an image's logits don't
-#: depend on how many images are scored.
-BATCH_SIZE = 50
-
 #: Most forward passes at a time: each holds the activations of a batch.
 _MOST_STREAMS = 2
+
+_ADVICE = "end what else runs on it, or take one with more memory"
 
 _CPU_FLAGS = Path("/proc/cpuinfo")
 
@@ -75,13 +76,18 @@ def image_features(
     precision : dtype
         Of the matrix products; what is between them stays float32.
     place : int
-        Of the first image in its pass, below :data:`BATCH_SIZE`: where a stream is cut out of a longer one, that which
-        the image has in the longer one; its features have the same bytes then.
+        Of the first image in its pass, below the :func:`batch_size`: where a stream is cut out of a longer one, that
+        which the image has in the longer one; its features have the same bytes then.
 
     Yields
     ------
     ndarray
-        float32 ``(<=BATCH_SIZE, D)``: unit features, in the order of the images.
+        float32 ``(<=batch_size, D)``: unit features, in the order of the images.
+
+    Raises
+    ------
+    InputError
+        If the memory of a GPU is too small.
     """
     yield from (features for (features,) in image_features_of_each([model], batches, precision, place))
 
@@ -99,29 +105,41 @@ def image_features_of_each(
     models : sequence of VisionLanguageModel
         All on one device; their input sizes and widths may differ.
     batches, precision, place
-        As in :func:`image_features`.
+        As in :func:`image_features`; the largest batch size of the models counts.
 
     Yields
     ------
     tuple of ndarray
-        For each model, float32 ``(<=BATCH_SIZE, D)``: the same bytes as of the model by itself.
+        For each model, float32 ``(<=batch_size, D)``: the same bytes as of the model by itself.
+
+    Raises
+    ------
+    InputError
+        As :func:`image_features`.
     """
-    device = models[0].device
+    device, sizes = models[0].device, list(map(batch_size, models))
 
     @torch.inference_mode()
-    def encoded(part: tuple[np.ndarray, slice]) -> tuple[np.ndarray, ...]:
+    def encoded(part: tuple[np.ndarray, slice]) -> Callable[[], tuple[np.ndarray, ...]]:
         images, rows = part
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            return tuple(model.encode_image(model.preprocess(images, device))[rows].cpu().numpy() for model in models)
+            return to_host([_features(*each, images)[rows] for each in zip(models, sizes, strict=True)])
 
-    streams = _streams(device)
-    with cores_divided(streams if device.type == "cpu" else 1):
-        yield from map_ahead(encoded, _full_batches(batches, place), streams)
+    streams, full = _streams(device), _full_batches(batches, place, max(sizes))
+    with cores_divided(streams if device.type == "cpu" else 1), memory_explained(_ADVICE):
+        for arrived in map_ahead(encoded, full, streams, partial(use_own_stream, device)):
+            yield arrived()
+
+
+def _features(model: VisionLanguageModel, size: int, images: np.ndarray) -> torch.Tensor:
+    """Features of images, on the model's device, in passes of a size."""
+    passes = (images[start : start + size] for start in range(0, len(images), size))
+    return torch.cat([model.encode_image(model.preprocess(part, model.device)) for part in passes])
 
 
 def images_per_second(model: VisionLanguageModel, precision: torch.dtype = torch.float32) -> float:
     """Images that :func:`image_features` encodes per second, measured in a second or in one round of batches."""
-    batch = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, *model.preprocess.size, 3), np.uint8)
+    batch = np.random.default_rng(0).integers(0, 256, (batch_size(model), *model.preprocess.size, 3), np.uint8)
     for rounds in (1, 4):
         started, count = time.monotonic(), rounds * _streams(model.device)
         images = sum(map(len, image_features(model, itertools.repeat(batch, count), precision)))
@@ -131,7 +149,7 @@ def images_per_second(model: VisionLanguageModel, precision: torch.dtype = torch
 
 
 def _streams(device: torch.device) -> int:
-    """How many batches to have at a time; they share out the cores of a CPU, on a GPU one is prepared meanwhile."""
+    """How many batches to have at a time; they share out the cores of a CPU, and overlap on a GPU."""
     return min(torch.get_num_threads(), _MOST_STREAMS) if device.type == "cpu" else 2
 
 
@@ -160,14 +178,14 @@ def class_logits(
     logit_scale : float
         Factor of the cosine similarity.
     place : int
-        As in :func:`image_features`.
+        Of the first row in its product, below :data:`BATCH_SIZE`; otherwise as in :func:`image_features`.
 
     Yields
     ------
     ndarray
         float32 ``(<=BATCH_SIZE, classes)``.
     """
-    classes = classifier.cpu().T
+    classes = torch.from_numpy(to_host([classifier])()[0]).T
     yield from in_full_batches(features, lambda batch: (logit_scale * torch.from_numpy(batch) @ classes).numpy(), place)
 
 
@@ -182,14 +200,14 @@ def in_full_batches(
     parts: Iterable[np.ndarray], function: Callable[[np.ndarray], np.ndarray], place: int = 0
 ) -> Iterator[np.ndarray]:
     """What `function` makes of the rows of all parts, :data:`BATCH_SIZE` at a time, zeros before and after them."""
-    for batch, rows in _full_batches(parts, place):
+    for batch, rows in _full_batches(parts, place, BATCH_SIZE):
         yield function(batch)[rows]
 
 
-def _full_batches(parts: Iterable[np.ndarray], place: int) -> Iterator[tuple[np.ndarray, slice]]:
-    """Arrays of :data:`BATCH_SIZE` rows, and which of them are those of the parts; the first is at `place`."""
-    for batch in rebatched(_after_zeros(parts, place), BATCH_SIZE):
-        filled = np.zeros((BATCH_SIZE, *batch.shape[1:]), batch.dtype)
+def _full_batches(parts: Iterable[np.ndarray], place: int, size: int) -> Iterator[tuple[np.ndarray, slice]]:
+    """Arrays of `size` rows, and which of them are those of the parts; the first is at `place`."""
+    for batch in rebatched(_after_zeros(parts, place), size):
+        filled = np.zeros((size, *batch.shape[1:]), batch.dtype)
         filled[: len(batch)] = batch
         yield filled, slice(place, len(batch))
         place = 0

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from robustmedclip.devices import to_host
 from robustmedclip.errors import InputError
 from robustmedclip.models.formats.model_format import ModelFormat
 from robustmedclip.models.preprocessing import Preprocessing
@@ -172,8 +173,8 @@ def zero_shot_classifier(
 def _check_different(class_names: Sequence[str], vectors: Sequence[torch.Tensor], place: str, model: str) -> None:
     """Refuse classes that have the same vector."""
     first: dict[bytes, str] = {}
-    for class_name, vector in zip(class_names, vectors, strict=True):
-        if (other := first.setdefault(vector.cpu().numpy().tobytes(), class_name)) != class_name:
+    for class_name, vector in zip(class_names, to_host(vectors)(), strict=True):
+        if (other := first.setdefault(vector.tobytes(), class_name)) != class_name:
             raise InputError(
                 f"{place}: the prompts of {other!r} and {class_name!r} are the same to {model}: they are equal, or "
                 "differ only behind the tokens that it reads. Shorten the templates or the names, or give 'synonyms'"

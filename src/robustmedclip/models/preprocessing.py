@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from robustmedclip.devices import to_device
+
 #: Mean and standard deviation of CLIP's training images (Radford et al. 2021; open_clip.constants).
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -87,13 +89,16 @@ class Preprocessing:
         """Turn uint8 images ``(N, H, W, 1 or 3)`` into model input, float32 ``(N, 3, *size)``, channels last."""
         if self.guard is not None:
             images = self.guard(images)
-        batch = torch.from_numpy(np.array(images, copy=True)).to(device).permute(0, 3, 1, 2)
+        batch = to_device(np.array(images, copy=True), device).permute(0, 3, 1, 2)
         if self.mode == "L" and batch.shape[1] == 3:
             batch = _luminance(batch)
         batch = self._resized(batch).to(torch.float32).div_(255).expand(-1, 3, -1, -1)
         # Rows of all channels: three times as fast as three channels at a time, where the image is not resized.
         rows = batch.permute(0, 2, 3, 1).reshape(len(batch), batch.shape[2], -1)
-        mean, std = (torch.tensor(values, device=device).repeat(batch.shape[3]) for values in (self.mean, self.std))
+        mean, std = (
+            to_device(np.tile(np.asarray(values, np.float32), batch.shape[3]), device)
+            for values in (self.mean, self.std)
+        )
         return rows.sub_(mean).div_(std).view(*rows.shape[:2], -1, 3).permute(0, 3, 1, 2)
 
     def _resized(self, batch: torch.Tensor) -> torch.Tensor:
@@ -168,6 +173,5 @@ def _scaled_in_float(batch: torch.Tensor, size: tuple[int, int], interpolation: 
 
 
 def _luminance(batch: torch.Tensor) -> torch.Tensor:
-    weights = torch.tensor(_LUMINANCE, dtype=torch.int32, device=batch.device).view(1, 3, 1, 1)
-    weighted = (batch.to(torch.int32) * weights).sum(1, keepdim=True)
-    return (weighted + 0x8000).bitwise_right_shift(16).to(torch.uint8)
+    red, green, blue = (batch[:, channel : channel + 1].int() * weight for channel, weight in enumerate(_LUMINANCE))
+    return (red + green + blue + 0x8000).bitwise_right_shift(16).to(torch.uint8)

@@ -17,8 +17,9 @@ from scipy.special import softmax
 
 from robustmedclip.adaptation.guard import as_guard
 from robustmedclip.images.pixels import batches
+from robustmedclip.models.batch_size import BATCH_SIZE
 from robustmedclip.models.formats import load_model
-from robustmedclip.models.inference import BATCH_SIZE, image_logits
+from robustmedclip.models.inference import image_logits
 from robustmedclip.models.interface import zero_shot_classifier
 
 PROMPTS, GUARDS = "prompts.json", "guards.json"

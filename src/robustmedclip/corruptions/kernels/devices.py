@@ -15,6 +15,7 @@ import numpy as np
 from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.kernels.arrays import ROUNDING
 from robustmedclip.corruptions.kernels.kernel import DeviceKernel
+from robustmedclip.devices import to_device, to_host
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,20 +67,16 @@ def corrupted_batch(
     ndarray
         uint8 ``(N, H, W, C)``.
     """
-    import torch
-
-    source = torch.from_numpy(np.array(images, order="C")).to(device)
+    source = to_device(np.array(images, order="C"), device)
     if as_colour:
         source = source.expand(*source.shape[:3], 3)
     corrupted = kernel(source, draws, value)
-    return (luminance(corrupted) if as_colour else corrupted).cpu().numpy()
+    return to_host([luminance(corrupted) if as_colour else corrupted])()[0]
 
 
 def moved(array: np.ndarray | Sequence[np.ndarray], images: "Tensor") -> "Tensor":
     """An array, or several of one shape stacked, on the device of the images."""
-    import torch
-
-    return torch.from_numpy(np.array(array)).to(images.device)
+    return to_device(np.array(array), images.device)
 
 
 def bits16(shape: Sequence[int], draws: Sequence[Draws], images: "Tensor") -> "Tensor":
@@ -100,5 +97,5 @@ def truncated(values: "Tensor") -> "Tensor":
 
 def luminance(images: "Tensor") -> "Tensor":
     """Pillow's conversion of colour to luminance, uint8 ``(N, H, W, 1)``."""
-    red, green, blue = (images[..., [channel]].int() * weight for channel, weight in enumerate(_LUMINANCE))
+    red, green, blue = (images[..., channel : channel + 1].int() * weight for channel, weight in enumerate(_LUMINANCE))
     return ((red + green + blue + 2**15) >> 16).byte()

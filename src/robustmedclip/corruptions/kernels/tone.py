@@ -12,6 +12,7 @@ from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.kernels import devices
 from robustmedclip.corruptions.kernels.arrays import truncated
 from robustmedclip.corruptions.kernels.kernel import device_form_of
+from robustmedclip.devices import to_host
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -175,4 +176,5 @@ def _looked_up(images: "Tensor", tables: Sequence[np.ndarray]) -> "Tensor":
 
 def _means(images: "Tensor") -> np.ndarray:
     """Mean of every channel of every image, float64 ``(N, C)``."""
-    return images.sum((1, 2)).cpu().numpy() / (images.shape[1] * images.shape[2])
+    (sums,) = to_host([images.sum((1, 2))])()
+    return sums / (images.shape[1] * images.shape[2])

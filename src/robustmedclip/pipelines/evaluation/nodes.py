@@ -23,14 +23,16 @@ def encode(
     model: Any, corrupted: CorruptedSet, parameters: Mapping[str, Any], *, name: str, shard: slice = ALL
 ) -> Features:
     """Image features of one model on one data set under every condition, or under those of a shard."""
+    from robustmedclip.models.batch_size import batch_size
     from robustmedclip.models.inference import corruption_device, image_features, move_to_device
 
-    precision, place = move_to_device(model, parameters["precision"]), _place(corrupted, shard)
+    precision = move_to_device(model, parameters["precision"])
+    place = _place(corrupted, shard, batch_size(model))
     corrupted = _under(corrupted, shard).on(corruption_device(model))
     if model.batch_statistics:
         parts = _features_by_condition(model, corrupted, precision, name)
     else:
-        parts = image_features(model, _images(corrupted, name), precision, place)
+        parts = image_features(model, _images(corrupted, name, batch_size(model)), precision, place)
     (rows,) = _collected(((part,) for part in parts), corrupted)
     return _features(model, corrupted, rows, precision)
 
@@ -39,11 +41,13 @@ def encode_with_each(
     corrupted: CorruptedSet, parameters: Mapping[str, Any], *models: Any, names: Sequence[str], shard: slice = ALL
 ) -> list[Features]:
     """Image features by each model, as :func:`encode` gives them; the images are read once for all models."""
+    from robustmedclip.models.batch_size import batch_size
     from robustmedclip.models.inference import corruption_device, image_features_of_each, move_to_device
 
     *_, precision = [move_to_device(model, parameters["precision"]) for model in models]
-    place, corrupted = _place(corrupted, shard), _under(corrupted, shard).on(corruption_device(models[0]))
-    parts = image_features_of_each(models, _images(corrupted, ", ".join(names)), precision, place)
+    size = max(map(batch_size, models))
+    place, corrupted = _place(corrupted, shard, size), _under(corrupted, shard).on(corruption_device(models[0]))
+    parts = image_features_of_each(models, _images(corrupted, ", ".join(names), size), precision, place)
     streams = _collected(parts, corrupted)
     return [_features(model, corrupted, rows, precision) for model, rows in zip(models, streams, strict=True)]
 
@@ -82,23 +86,22 @@ def _under(corrupted: CorruptedSet, shard: slice) -> CorruptedSet:
     return replace(corrupted, conditions=corrupted.conditions[shard])
 
 
-def _place(corrupted: CorruptedSet, shard: slice) -> int:
-    """Place of the first image of a shard in its pass through a model, were all conditions encoded in a row."""
-    from robustmedclip.models.inference import BATCH_SIZE
-
+def _place(corrupted: CorruptedSet, shard: slice, size: int) -> int:
+    """Place of the first image of a shard in its pass of so many images, were all conditions encoded in a row."""
     images_before: int = shard.start * len(corrupted.clean)
-    return images_before % BATCH_SIZE
+    return images_before % size
 
 
 def _features_by_condition(model: Any, corrupted: CorruptedSet, precision: Any, name: str) -> Iterator[np.ndarray]:
     """Features under one condition, then the next, each with the statistics of its own images."""
     from robustmedclip.models.batch_norm import statistics_rows, with_statistics_of
-    from robustmedclip.models.inference import BATCH_SIZE, image_features
+    from robustmedclip.models.batch_size import batch_size
+    from robustmedclip.models.inference import image_features
 
-    rows = statistics_rows(len(corrupted.clean))
+    rows, size = statistics_rows(len(corrupted.clean)), batch_size(model)
     for condition in track(corrupted.conditions, f"{name} on {corrupted.clean.name}"):
-        adapted = with_statistics_of(model, _rows(corrupted.read(condition, BATCH_SIZE), rows))
-        yield from image_features(adapted, corrupted.read(condition, BATCH_SIZE), precision)
+        adapted = with_statistics_of(model, _rows(corrupted.read(condition, size), rows))
+        yield from image_features(adapted, corrupted.read(condition, size), precision)
 
 
 def _rows(parts: Iterable[np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -110,12 +113,10 @@ def _rows(parts: Iterable[np.ndarray], rows: np.ndarray) -> np.ndarray:
     return np.concatenate(taken)
 
 
-def _images(corrupted: CorruptedSet, name: str) -> Iterator[np.ndarray]:
+def _images(corrupted: CorruptedSet, name: str, size: int) -> Iterator[np.ndarray]:
     """All images of one condition, then of the next, with the progress of the model `name` in the log."""
-    from robustmedclip.models.inference import BATCH_SIZE
-
     for condition in track(corrupted.conditions, f"{name} on {corrupted.clean.name}"):
-        yield from corrupted.read(condition, BATCH_SIZE)
+        yield from corrupted.read(condition, size)
 
 
 def _collected(parts: Iterator[Sequence[np.ndarray]], corrupted: CorruptedSet) -> list[np.ndarray]:
@@ -123,6 +124,8 @@ def _collected(parts: Iterator[Sequence[np.ndarray]], corrupted: CorruptedSet) -
 
 
 def _features(model: Any, corrupted: CorruptedSet, rows: np.ndarray, precision: Any) -> Features:
+    from robustmedclip.models.batch_size import encoding
+
     clean = corrupted.clean
     return Features(
         data_set=clean.name,
@@ -132,7 +135,7 @@ def _features(model: Any, corrupted: CorruptedSet, rows: np.ndarray, precision: 
         labels=clean.labels,
         sample_ids=clean.sample_ids,
         weights=model.content_hash(),
-        precision=str(precision).removeprefix("torch."),
+        precision=encoding(model, precision),
         rows=rows,
     )
 
@@ -214,9 +217,11 @@ def encode_and_score(
 
     Its features are not kept: other prompts or labels would have led to others.
     """
+    from robustmedclip.models.batch_size import BATCH_SIZE
+
     adapted = method.adapted(model, artefact, corrupted.clean.name)
     features = encode(adapted, corrupted, parameters, name=name, shard=shard)
-    place = _place(corrupted, shard)
+    place = _place(corrupted, shard, BATCH_SIZE)
     if isinstance(artefact, Head):
         return score(features, adapted, artefact, method=method, name=name, place=place, **facts)
     base = model.content_hash() if artefact.head else None
