@@ -10,6 +10,7 @@ from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.logits import LogitsDataset
 from robustmedclip.io.models import ModelDataset
 from robustmedclip.io.ratings import RatingsDataset
+from robustmedclip.io.shot_features import ShotFeaturesDataset
 from robustmedclip.io.sources.folder import FolderDataset
 from robustmedclip.io.sources.medimeta import MedIMetaDataset
 from robustmedclip.io.sources.npz_source import MedMNISTDataset, NpzDataset
@@ -32,5 +33,6 @@ __all__ = [
     "PhantomDataset",
     "RatingsDataset",
     "ReleasedSetDataset",
+    "ShotFeaturesDataset",
     "TrainingCheckpointDataset",
 ]

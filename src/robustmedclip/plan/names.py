@@ -56,6 +56,11 @@ def few_shots(cell: str) -> str:
     return f"few_shots-{cell}"
 
 
+def shot_features(cell: str, key: str) -> str:
+    """Features of few-shot images of a model, which heads that look at them alike share."""
+    return f"shot_features-{cell}-{key}"
+
+
 def checkpoint(cell: str) -> str:
     """The state of a training that is under way."""
     return f"checkpoint-{cell}"

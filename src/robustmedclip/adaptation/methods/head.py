@@ -11,21 +11,18 @@ import numpy as np
 
 from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
-from robustmedclip.adaptation.guard import Guard, as_guard, fit_guard, with_guard
-from robustmedclip.adaptation.heads import LabelledFeatures, few_shot_features, head_logits, joined, views
+from robustmedclip.adaptation.guard import as_guard, with_guard
+from robustmedclip.adaptation.heads import LabelledFeatures, head_logits
 from robustmedclip.adaptation.methods.augmented import AugmentedMethod
 from robustmedclip.adaptation.methods.settings import Count
+from robustmedclip.adaptation.shot_features import ShotFeatures, ShotView, shot_features
 from robustmedclip.adaptation.task import Task
 from robustmedclip.errors import InputError
-from robustmedclip.images.pixels import batches
 
 if TYPE_CHECKING:
     import torch
 
     from robustmedclip.models.interface import VisionLanguageModel
-
-#: Images that are read at a time.
-_BATCH = 64
 
 
 class HeadMethod(AugmentedMethod):
@@ -43,6 +40,11 @@ class HeadMethod(AugmentedMethod):
 
     needs_labels: ClassVar[bool] = True
     artefact_kind: ClassVar[Literal["adapter", "head"] | None] = "head"
+
+    @property
+    def view(self) -> ShotView:
+        """How it looks at few-shot images."""
+        return ShotView(self.guard, self.corruptions, self.copies if self.corruptions else 0, self.needs_validation)
 
     @property
     def scores_features(self) -> bool:
@@ -95,32 +97,29 @@ class HeadMethod(AugmentedMethod):
         checkpoint: Checkpoint,
     ) -> tuple[Head, list[dict[str, Any]]]:
         """A classifier for each data set, and what the search of each compared; see :meth:`Method.fit`."""
+        return self.fit_to(shot_features(model, tasks, self.view, seed, precision), model, tasks, seed)
+
+    def fit_to(
+        self, features: Mapping[str, ShotFeatures], model: VisionLanguageModel, tasks: Sequence[Task], seed: int
+    ) -> tuple[Head, list[dict[str, Any]]]:
+        """What :meth:`fit` gives, of features that are encoded already, as :attr:`view` says."""
         classifiers: dict[str, Mapping[str, np.ndarray]] = {}
-        guards: dict[str, Guard] = {}
         search: list[dict[str, Any]] = []
         for task in tasks:
-            if self.guard is not None:
-                guards[task.name] = fit_guard(batches(task.training.images, _BATCH), self.guard)
-            guarded = with_guard(model, guards.get(task.name))
-            training = joined(
-                few_shot_features(guarded, images, precision)
-                for images in views(task.training, self.corruptions, self.copies, seed)
-            )
-            validation = training[0][:0], training[1][:0]
-            if self.needs_validation:
-                validation = few_shot_features(guarded, task.validation, precision)
+            shots = features[task.name]
             try:
-                classifier, rows = self.fit_classifier(model, task, training, validation)
+                classifier, rows = self.fit_classifier(model, task, shots.training, shots.validation)
             except InputError as error:
                 raise InputError(f"Data set '{task.name}': {error.message}") from error
             classifiers[task.name] = {name: np.asarray(array, np.float32) for name, array in classifier.items()}
             search += [{"data_set": task.name, **row} for row in rows or [{}]]
+        guards = {name: asdict(shots.guard) for name, shots in features.items() if shots.guard}
         metadata = {
             "base_model_hash": model.content_hash(),
             "class_names": {task.name: list(task.class_names) for task in tasks},
             "seed": seed,
             "training_images": sum(len(task.training) for task in tasks),
-            **({"guards": {name: asdict(guard) for name, guard in guards.items()}} if guards else {}),
+            **({"guards": guards} if guards else {}),
         }
         return Head(classifiers, metadata), search
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -15,6 +15,7 @@ from robustmedclip.adaptation.task import Task
 if TYPE_CHECKING:
     import torch
 
+    from robustmedclip.adaptation.shot_features import ShotFeatures, ShotView
     from robustmedclip.models.interface import VisionLanguageModel
 
 
@@ -64,6 +65,11 @@ class Method(BaseModel):
     def scores_features(self) -> bool:
         """Whether it scores the image features of the model as it is, or images that it encodes itself."""
         return True
+
+    @property
+    def view(self) -> ShotView | None:
+        """How it looks at few-shot images, if it is fitted to features of them, by its method `fit_to`."""
+        return None
 
     @property
     def can_be_served(self) -> bool:
@@ -141,6 +147,12 @@ class Method(BaseModel):
             If the images, the model or the settings don't allow it.
         """
         raise NotImplementedError(f"{type(self).__name__} fits nothing")
+
+    def fit_to(
+        self, features: Mapping[str, ShotFeatures], model: VisionLanguageModel, tasks: Sequence[Task], seed: int
+    ) -> tuple[Head, list[dict[str, Any]]]:
+        """What :meth:`fit` gives, of features that are encoded already; of methods that have a :attr:`view`."""
+        raise NotImplementedError(f"{type(self).__name__} is fitted to images")
 
     def prompts(self, templates: Sequence[str]) -> Sequence[str]:
         """The prompt templates that class vectors are made of, `templates` being those of the data set."""

@@ -9,6 +9,7 @@ import pandas as pd
 from robustmedclip.adaptation.artefacts import Adapter, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.methods import Method
+from robustmedclip.adaptation.shot_features import ShotFeatures, ShotView, shot_features
 from robustmedclip.adaptation.task import Task
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.parallel import in_one_thread
@@ -50,8 +51,53 @@ def fit(
     from robustmedclip.models.inference import move_to_device
 
     precision = move_to_device(model, parameters["precision"])
+    tasks = _tasks(few_shots, image_sets, templates, synonyms)
+    with in_one_thread():
+        artefact, history = method.fit(model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
+    return artefact, pd.DataFrame(history)
+
+
+def encode_shots(
+    model: Any,
+    few_shots: pd.DataFrame,
+    parameters: Mapping[str, Any],
+    *pools: ImageSet,
+    view: ShotView,
+    seed: int,
+    **prompts: Mapping[str, Any],
+) -> Mapping[str, ShotFeatures]:
+    """Features of the few-shot images of all data sets, as heads look at them; parameters are those of :func:`fit`."""
+    from robustmedclip.models.inference import move_to_device
+
+    precision = move_to_device(model, parameters["precision"])
+    with in_one_thread():
+        return shot_features(model, _tasks(few_shots, pools, **prompts), view, seed, precision)
+
+
+def fit_head(
+    features: Mapping[str, ShotFeatures],
+    model: Any,
+    few_shots: pd.DataFrame,
+    *pools: ImageSet,
+    method: Method,
+    seed: int,
+    **prompts: Mapping[str, Any],
+) -> tuple[Adapter | Head, pd.DataFrame]:
+    """As :func:`fit`, of a method that is fitted to features, which are encoded already."""
+    with in_one_thread():
+        head, search = method.fit_to(features, model, _tasks(few_shots, pools, **prompts), seed)
+    return head, pd.DataFrame(search)
+
+
+def _tasks(
+    few_shots: pd.DataFrame,
+    image_sets: Sequence[ImageSet],
+    templates: Mapping[str, Sequence[str]],
+    synonyms: Mapping[str, Mapping[str, Sequence[str]]],
+) -> list[Task]:
+    """What is adapted to: a task of each pool, with its test set for validation, if those follow the pools."""
     pools, tests = image_sets[: len(templates)], image_sets[len(templates) :]
-    tasks = [
+    return [
         Task(
             training=chosen(pool, few_shots, "training"),
             validation=test or chosen(pool, few_shots, "validation"),
@@ -60,6 +106,3 @@ def fit(
         )
         for pool, test in zip_longest(pools, tests)
     ]
-    with in_one_thread():
-        artefact, history = method.fit(model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
-    return artefact, pd.DataFrame(history)

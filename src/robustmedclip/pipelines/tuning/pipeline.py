@@ -1,35 +1,66 @@
 """Connects the tuning nodes."""
 
+from typing import Any
+
 from kedro.pipeline import Node, Pipeline
 
+from robustmedclip.adaptation.shot_features import ShotView
 from robustmedclip.pipelines.bind import RUNS_NETWORK, bind
-from robustmedclip.pipelines.tuning.nodes import fit
+from robustmedclip.pipelines.tuning.nodes import encode_shots, fit, fit_head
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import EvaluatedModel, Plan
 
 
 def create_pipeline(plan: Plan) -> Pipeline:
-    """One node per (model, adaptation, fraction, seed)."""
-    return Pipeline([_fitting(plan, model) for model in plan.tuned_models])
+    """One node per (model, adaptation, fraction, seed), and one per few-shot images that heads look at alike."""
+    views = [_view(model) for model in plan.tuned_models]
+    encoded = {entry: (model, view) for model, (entry, view) in zip(plan.tuned_models, views, strict=True) if view}
+    encoding = [_encoding(plan, model, view, entry) for entry, (model, view) in encoded.items()]
+    fitting = [_fitting(plan, model, entry) for model, (entry, _) in zip(plan.tuned_models, views, strict=True)]
+    return Pipeline(encoding + fitting)
 
 
-def _fitting(plan: Plan, model: EvaluatedModel) -> Node:
-    assert model.method and model.artefact and model.amount  # as every tuned model has
-    function = bind(
-        fit,
-        method=model.method,
-        seed=model.seed,
-        templates={data_set.name: data_set.templates for data_set in plan.data_sets},
-        synonyms={data_set.name: data_set.synonyms for data_set in plan.data_sets},
+def _view(model: EvaluatedModel) -> tuple[str, ShotView | None]:
+    """The entry of the features that a model's head is fitted to, and how it looks at images; or neither."""
+    view = model.method.view if model.method else None
+    return names.shot_features(_shots(model), view.key) if view else "", view
+
+
+def _shots(model: EvaluatedModel) -> str:
+    return f"{model.base}_{model.amount}_s{model.seed}"
+
+
+def _encoding(plan: Plan, model: EvaluatedModel, view: ShotView, entry: str) -> Node:
+    return Node(
+        bind(encode_shots, view=view, seed=model.seed, **_prompts(plan)),
+        inputs=[names.model(model.base), model.few_shots, "params:evaluation", *_pools(plan)],
+        outputs=entry,
+        name=f"encode_shots_{view.key}",
+        namespace=f"tuning.{_shots(model)}",
+        tags=RUNS_NETWORK,
     )
-    data_sets = [data_set.name for data_set in plan.data_sets]
-    inputs = [
-        names.model(model.base),
-        names.checkpoint(model.cell),
-        model.few_shots,
-        "params:evaluation",
-        *map(names.pool, data_sets),
-        *(map(names.test, data_sets) if model.method.needs_test_images else ()),
-    ]
+
+
+def _fitting(plan: Plan, model: EvaluatedModel, features: str) -> Node:
+    assert model.method and model.artefact and model.amount  # as every tuned model has
+    settings = {"method": model.method, "seed": model.seed, **_prompts(plan)}
+    base, namespace = names.model(model.base), f"tuning.{model.cell}"
+    if features:
+        function, inputs = bind(fit_head, **settings), [features, base, model.few_shots, *_pools(plan)]
+    else:
+        tests = [names.test(data_set.name) for data_set in plan.data_sets] if model.method.needs_test_images else []
+        inputs = [base, names.checkpoint(model.cell), model.few_shots, "params:evaluation", *_pools(plan), *tests]
+        function = bind(fit, **settings)
     outputs = [model.artefact, names.history(model.cell)]
-    return Node(function, inputs, outputs, name="fit", namespace=f"tuning.{model.cell}", tags=RUNS_NETWORK)
+    return Node(function, inputs, outputs, name="fit", namespace=namespace, tags=RUNS_NETWORK)
+
+
+def _pools(plan: Plan) -> list[str]:
+    return [names.pool(data_set.name) for data_set in plan.data_sets]
+
+
+def _prompts(plan: Plan) -> dict[str, Any]:
+    return {
+        "templates": {data_set.name: data_set.templates for data_set in plan.data_sets},
+        "synonyms": {data_set.name: data_set.synonyms for data_set in plan.data_sets},
+    }
