@@ -112,6 +112,15 @@ def test_a_stored_head_scores_every_condition(tmp_path, fitted, features, few_sh
     assert files == {"head.safetensors", "metadata.json"}
 
 
+def test_a_data_set_of_another_site_is_scored_by_the_head_of_that_which_was_tuned_on(fitted, features):
+    elsewhere = replace(features, data_set="oct_elsewhere")
+    scored = head_logits(elsewhere, fitted[0], tuned_on="oct")
+    np.testing.assert_array_equal(scored.logits, head_logits(features, fitted[0]).logits)
+    assert scored.data_set == "oct_elsewhere"
+    with pytest.raises(InputError, match="knows the classes None of 'oct_elsewhere'"):
+        head_logits(elsewhere, fitted[0])
+
+
 def test_a_head_learns_what_the_names_of_the_classes_do_not_say(method, model, few_shots, pools, features):
     """The classes bear each other's names, which misleads the zero-shot model, and the head's images put it right."""
     count = len(features.class_names)

@@ -29,6 +29,7 @@ class DataSet:
     the folder of released files that are used instead of generated ones, and ``label_map`` says which label in them is
     which class, where that is not the order of the classes. ``origin`` says where the images come from, as far as it is
     known: ``url``, ``size``, ``licence``, ``citation``. ``shards`` is how many parts its conditions are evaluated in.
+    ``tuned_on`` is the data set that models are tuned on in its place, where it comes from another site.
     """
 
     name: str
@@ -47,6 +48,7 @@ class DataSet:
     origin: Mapping[str, str] = field(default_factory=dict)
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shards: int = 1
+    tuned_on: str | None = None
 
     @property
     def slices(self) -> tuple[slice, ...]:
@@ -140,7 +142,7 @@ class Plan:
     Attributes
     ----------
     data_sets : tuple of DataSet
-        The data sets to corrupt and to score on; adaptations train on all of them jointly.
+        The data sets to corrupt and to score on; adaptations train jointly on all that are not of another site.
     models : mapping
         Model name to its ``source``, a catalog entry; with its ``origin``, if that is given.
     adaptations : tuple of Adaptation
@@ -183,6 +185,16 @@ class Plan:
     metrics: tuple[Metric, ...] = field(default_factory=metrics_named)
     vision_only: tuple[str, ...] = ()
     tolerated_points: float = 5.0
+
+    @property
+    def training_sets(self) -> tuple[DataSet, ...]:
+        """The data sets that adaptations train on."""
+        return tuple(data_set for data_set in self.data_sets if data_set.tuned_on is None)
+
+    @property
+    def shifts(self) -> Mapping[str, str]:
+        """Data set of another site to the one that models are tuned on."""
+        return {data_set.name: data_set.tuned_on for data_set in self.data_sets if data_set.tuned_on}
 
     def reads_with_others(self, model: str) -> bool:
         """Whether a zero-shot model encodes the test images beside others."""

@@ -24,6 +24,7 @@ from robustmedclip.plan.schema import (
     ModelEntry,
     Procedure,
 )
+from robustmedclip.plan.shift import with_shifts
 from robustmedclip.plan.vision_only import adapted_models, vision_only_problems, without_text
 from robustmedclip.plugins import name_problem
 
@@ -63,7 +64,8 @@ def read_plan(parameters: Mapping[str, Any]) -> Plan:
     refuse_shapes(parameters, missing, problems)
     problems += template_problems("templates", parameters["templates"])
     procedure = parsed(Procedure, "", {k: v for k, v in parameters.items() if k in Procedure.model_fields}, problems)
-    data_sets = [_data_set(name, spec, parameters, problems) for name, spec in parameters["data_sets"].items()]
+    read = [_data_set(name, spec, parameters, problems) for name, spec in parameters["data_sets"].items()]
+    data_sets = [data_set for data_set in read if data_set]
     models = {name: _model(name, spec, problems) for name, spec in parameters["models"].items()}
     vision_only = without_text(models, problems)
     adaptations = list(_adaptations(parameters, vision_only, problems))
@@ -71,12 +73,14 @@ def read_plan(parameters: Mapping[str, Any]) -> Plan:
     problems += unknown("baseline", [parameters["baseline"]], parameters["models"])
     refuse(problems)
     assert procedure is not None
+    data_sets = with_shifts(data_sets, procedure.shift, problems)
+    refuse(problems)
     if procedure.held_out != "none":
-        scored = scored_families(data_set for data_set in data_sets if data_set)
+        scored = scored_families(data_sets)
         adaptations = list(holding_out(adaptations, scored, procedure.held_out, problems))
         refuse(problems)
     plan = Plan(
-        data_sets=tuple(data_set for data_set in data_sets if data_set),
+        data_sets=tuple(data_sets),
         models={
             name: {**m.source, **({"origin": o} if (o := m.origin.facts()) else {})} for name, m in models.items() if m
         },

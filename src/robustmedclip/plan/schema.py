@@ -171,6 +171,17 @@ class AdaptationEntry(BaseModel):
     ] = None
 
 
+class ShiftEntry(Entry):
+    """One of ``shift``: what is tuned on the data set ``of`` is scored on ``to``, from another site, too."""
+
+    of: Text
+    to: Text
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, Mapping) else value
+
+
 class Procedure(Entry):
     """How everything is done."""
 
@@ -191,6 +202,7 @@ class Procedure(Entry):
         ),
     ] = POOL_SPLITS
     held_out: Literal["none", "name", "family"] = "none"
+    shift: Annotated[tuple[ShiftEntry, ...], BeforeValidator(_listed)] = ()
     read_together: Flag = False
     shards: Count = 1
     tolerated_points: NotNegative = 5.0

@@ -11,6 +11,7 @@ from robustmedclip.metrics.runs import ALL
 from robustmedclip.reporting.headline import headline
 from robustmedclip.reporting.levels import level_notes, level_table
 from robustmedclip.reporting.note import Note
+from robustmedclip.reporting.site_shift import shift_notes, shift_table
 from robustmedclip.reporting.table import Table, text_table
 from robustmedclip.reporting.tables import comparison_table, metric_definitions, report_tables, spoken_cells
 
@@ -84,6 +85,8 @@ class Results:
         Figures of others: ``source``, ``baseline``, and ``models``, a mapping of name to its figures.
     levels : DataFrame, optional
         As of :func:`robustmedclip.calibration.levels.judged_levels`, where some suite says which are realistic.
+    shifts : DataFrame, optional
+        As of :func:`robustmedclip.metrics.site_shift.site_shifts`, where some data set comes from another site.
     """
 
     metrics: pd.DataFrame
@@ -96,6 +99,7 @@ class Results:
     precision: str = "float32"
     published: Mapping[str, Any] | None = None
     levels: pd.DataFrame | None = None
+    shifts: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,18 @@ def content(results: Results, setting: Setting) -> Content:
     sizes = of_data_sets.groupby(["data_set", "modality"])["n"].max().reset_index()
     sizes = sizes.rename(columns={"data_set": "data set", "n": "test images"})
     synthetic = [name for name, card in results.cards.items() if card["synthetic"]]
+    tables = report_tables(
+        metrics,
+        board,
+        results.comparisons,
+        setting.baseline,
+        setting.metrics,
+        setting.tolerated_points,
+        results.missing_cells,
+        setting.related.keys(),
+    )
+    if results.shifts is not None:
+        tables["shifts"] = shift_table(results.shifts)
     return Content(
         headline=headline(metrics, board),
         notes=[
@@ -151,17 +167,9 @@ def content(results: Results, setting: Setting) -> Content:
             *_warnings(synthetic, setting),
             *_introduction(board, len(sizes), setting, results.precision),
             *(level_notes(results.levels) if results.levels is not None else ()),
+            *(shift_notes(results.shifts) if results.shifts is not None else ()),
         ],
-        tables=report_tables(
-            metrics,
-            board,
-            results.comparisons,
-            setting.baseline,
-            setting.metrics,
-            setting.tolerated_points,
-            results.missing_cells,
-            setting.related.keys(),
-        ),
+        tables=tables,
         published=published_table(results.published) if results.published else None,
         published_note=Note(
             "Not measurements of this run.", "A study published these figures for its own models and data.", True

@@ -152,6 +152,7 @@ def score(
     synonyms: Mapping[str, Sequence[str]],
     place: int = 0,
     base_weights: str | None = None,
+    tuned_on: str | None = None,
 ) -> Logits:
     """Logits of the image features of one data set under every condition.
 
@@ -175,6 +176,8 @@ def score(
         Without a head: as in :func:`robustmedclip.models.inference.image_features`.
     base_weights : str, optional
         Content hash of the model that the encoder was tuned from, with the head.
+    tuned_on : str, optional
+        The data set whose classifier of the head is used, where that is not this one.
 
     Raises
     ------
@@ -182,7 +185,8 @@ def score(
         If the head was fitted to features of other weights or to other classes, or a logit is not finite.
     """
     if head is not None:
-        logits = method.logits(_classifier(head, features, base_weights or features.weights, name), features.batches())
+        classifier = _classifier(head, features, base_weights or features.weights, name, tuned_on)
+        logits = method.logits(classifier, features.batches())
         with in_one_thread():
             cube = _by_condition(logits, features)
     else:
@@ -211,6 +215,7 @@ def encode_and_score(
     method: Method,
     name: str,
     shard: slice = ALL,
+    tuned_on: str | None = None,
     **facts: Any,
 ) -> Logits:
     """Logits of a model with its adapter, or with a head behind an input guard, as :func:`score`.
@@ -219,13 +224,13 @@ def encode_and_score(
     """
     from robustmedclip.models.batch_size import BATCH_SIZE
 
-    adapted = method.adapted(model, artefact, corrupted.clean.name)
+    adapted = method.adapted(model, artefact, tuned_on or corrupted.clean.name)
     features = encode(adapted, corrupted, parameters, name=name, shard=shard)
-    place = _place(corrupted, shard, BATCH_SIZE)
+    facts |= {"method": method, "name": name, "place": _place(corrupted, shard, BATCH_SIZE), "tuned_on": tuned_on}
     if isinstance(artefact, Head):
-        return score(features, adapted, artefact, method=method, name=name, place=place, **facts)
+        return score(features, adapted, artefact, **facts)
     base = model.content_hash() if artefact.head else None
-    return score(features, adapted, artefact.head, method=method, name=name, place=place, base_weights=base, **facts)
+    return score(features, adapted, artefact.head, base_weights=base, **facts)
 
 
 def _zero_shot_logits(
@@ -260,19 +265,22 @@ def _by_condition(logits: Iterable[np.ndarray], features: Features) -> np.ndarra
     return np.concatenate(list(logits)).reshape(len(features.conditions), len(features.labels), -1)
 
 
-def _classifier(head: Head, features: Features, weights: str, name: str) -> Mapping[str, np.ndarray]:
+def _classifier(
+    head: Head, features: Features, weights: str, name: str, tuned_on: str | None
+) -> Mapping[str, np.ndarray]:
     """The head's classifier of the data set of features, if it was fitted to those of a model of these weights."""
+    data_set = tuned_on or features.data_set
     if head.metadata["base_model_hash"] != weights:
         raise InputError(
             f"The head of '{name}' was fitted to features of other weights than those of '{features.data_set}': fit it "
             "and encode the images again, by the pipelines 'tuning' and 'evaluation'"
         )
-    if (known := head.metadata["class_names"].get(features.data_set)) != list(features.class_names):
+    if (known := head.metadata["class_names"].get(data_set)) != list(features.class_names):
         raise InputError(
-            f"The head of '{name}' knows the classes {known} of '{features.data_set}', and its images have "
+            f"The head of '{name}' knows the classes {known} of '{data_set}', and '{features.data_set}' has "
             f"{list(features.class_names)}: fit it again, by the pipeline 'tuning'"
         )
-    return head.classifiers[features.data_set]
+    return head.classifiers[data_set]
 
 
 def _require_one_precision(precisions: Sequence[str], data_set: str) -> None:

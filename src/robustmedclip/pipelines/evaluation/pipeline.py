@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import chain, product, starmap
+from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
@@ -83,7 +84,8 @@ def _scoring(model: EvaluatedModel, data_set: DataSet) -> list[Node]:
         inputs |= {} if method.artefact_kind == "head" else {"model": base}
     if model.artefact and method.artefact_kind:
         inputs["head" if method.scores_features else "artefact"] = model.artefact
-    facts = {"name": model.name, "attributes": model.attributes}
+    facts: dict[str, Any] = {"name": model.name, "attributes": model.attributes}
+    facts |= {"tuned_on": data_set.tuned_on} if data_set.tuned_on else {}
 
     def node(number: str = "", output: Callable[[str], str] = str, **shard: slice) -> Node:
         return Node(

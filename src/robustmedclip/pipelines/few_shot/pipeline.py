@@ -36,7 +36,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
             *(
                 Node(
                     bind(draw_few_shots, **{kind: amount}, seed=seed, validated=plan.validates(amount)),
-                    inputs=["duplicates", *(names.pool(data_set.name) for data_set in plan.data_sets)],
+                    inputs=["duplicates", *(names.pool(data_set.name) for data_set in plan.training_sets)],
                     outputs=names.few_shots(f"{label}_s{seed}"),
                     name="draw_few_shots",
                     namespace=f"few_shot.{label}_s{seed}",

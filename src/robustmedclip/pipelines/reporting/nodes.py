@@ -11,10 +11,12 @@ from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics import Metric, compare_models, derived, overall, places, score_benchmark
 from robustmedclip.metrics.completeness import Cell, comparable, missing
 from robustmedclip.metrics.logits import Logits
+from robustmedclip.metrics.site_shift import site_shifts
 from robustmedclip.plan import names
 from robustmedclip.reporting import leaderboard as boards
 from robustmedclip.reporting.content import Content, Results, Setting, content
 from robustmedclip.reporting.markdown import to_markdown_text
+from robustmedclip.reporting.site_shift import shift_table
 from robustmedclip.reporting.tables import report_tables
 
 
@@ -74,11 +76,17 @@ def rank_models(
     return boards.leaderboard(metrics, places(entries["mce_resamples"], entries["comparisons"]), labelled, scores)
 
 
+def compare_sites(*, homes: Mapping[str, str], **logits: Logits | None) -> pd.DataFrame:
+    """What another site costs beside corruption; `homes` maps it to the data set that models are tuned on."""
+    return site_shifts([run for run in logits.values() if run], homes)
+
+
 def write_tables(
     metrics: pd.DataFrame,
     leaderboard: pd.DataFrame,
     comparisons: pd.DataFrame,
     missing_cells: pd.DataFrame,
+    shifts: pd.DataFrame | None = None,
     *,
     setting: Setting,
 ) -> dict[str, bytes]:
@@ -93,6 +101,8 @@ def write_tables(
         missing_cells,
         setting.related.keys(),
     )
+    if shifts is not None:
+        tables["shifts"] = shift_table(shifts)
     return {file: text for name, table in tables.items() for file, text in table.files(name).items()}
 
 
@@ -163,6 +173,7 @@ def _content(entries: Mapping[str, Any], setting: Setting, few_shot_labels: Mapp
         precision=entries["parameters"]["evaluation"]["precision"],
         published=entries["parameters"].get("published"),
         levels=entries.get("levels"),
+        shifts=entries.get("shifts"),
     )
     return content(results, setting)
 

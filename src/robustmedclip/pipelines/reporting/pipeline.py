@@ -11,6 +11,7 @@ from robustmedclip.corruptions import suite
 from robustmedclip.pipelines.bind import bind, without
 from robustmedclip.pipelines.reporting.nodes import (
     compare_pairs,
+    compare_sites,
     compute_metrics,
     draw_figures,
     rank_models,
@@ -37,7 +38,9 @@ def create_pipeline(plan: Plan) -> Pipeline:
     few_shots = [names.few_shots(cell) for cell in labels]
     tables = ["metrics", "leaderboard", "comparisons", "missing_cells"]
     levels = ["levels"] if plan.has_bands else []
-    told = [*tables, *levels, "duplicates", "parameters", *few_shots, *cards]
+    shifts = ["shifts"] if plan.shifts else []
+    told = [*tables, *levels, *shifts, "duplicates", "parameters", *few_shots, *cards]
+    sites = {*plan.shifts, *plan.shifts.values()}
     setting = _setting(plan)
     figures = ["severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage", "figures"]
     stage_node = partial(Node, namespace="reporting")
@@ -57,7 +60,17 @@ def create_pipeline(plan: Plan) -> Pipeline:
                 "leaderboard",
                 name="rank_models",
             ),
-            stage_node(bind(write_tables, setting=setting), tables, "tables", name="write_tables"),
+            *(
+                stage_node(
+                    bind(compare_sites, homes=plan.shifts),
+                    _by_name(entry for entry in logits if names.parts(entry)[1].rpartition("-")[2] in sites),
+                    shift,
+                    name="compare_sites",
+                    tags=without("logits"),
+                )
+                for shift in shifts
+            ),
+            stage_node(bind(write_tables, setting=setting), [*tables, *shifts], "tables", name="write_tables"),
             stage_node(
                 draw_figures,
                 ["metrics", "leaderboard", *corrupted],

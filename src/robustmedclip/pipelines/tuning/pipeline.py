@@ -48,7 +48,7 @@ def _fitting(plan: Plan, model: EvaluatedModel, features: str) -> Node:
     if features:
         function, inputs = bind(fit_head, **settings), [features, base, model.few_shots, *_pools(plan)]
     else:
-        tests = [names.test(data_set.name) for data_set in plan.data_sets] if model.method.needs_test_images else []
+        tests = [names.test(data_set.name) for data_set in plan.training_sets] if model.method.needs_test_images else []
         inputs = [base, names.checkpoint(model.cell), model.few_shots, "params:evaluation", *_pools(plan), *tests]
         function = bind(fit, **settings)
     outputs = [model.artefact, names.history(model.cell)]
@@ -56,11 +56,11 @@ def _fitting(plan: Plan, model: EvaluatedModel, features: str) -> Node:
 
 
 def _pools(plan: Plan) -> list[str]:
-    return [names.pool(data_set.name) for data_set in plan.data_sets]
+    return [names.pool(data_set.name) for data_set in plan.training_sets]
 
 
 def _prompts(plan: Plan) -> dict[str, Any]:
     return {
-        "templates": {data_set.name: data_set.templates for data_set in plan.data_sets},
-        "synonyms": {data_set.name: data_set.synonyms for data_set in plan.data_sets},
+        "templates": {data_set.name: data_set.templates for data_set in plan.training_sets},
+        "synonyms": {data_set.name: data_set.synonyms for data_set in plan.training_sets},
     }

@@ -1,0 +1,41 @@
+"""What the report says of another site."""
+
+import pandas as pd
+
+from robustmedclip.reporting.note import Note
+from robustmedclip.reporting.table import Table, with_interval
+
+_TITLES = {
+    "clean_error": "clean error at home, %",
+    "severity_3": "severity 3 adds",
+    "corruption": "all severities add",
+    "site": "the other site adds",
+    "both": "both add",
+}
+
+
+def shift_notes(shifts: pd.DataFrame) -> list[Note]:
+    """Which data sets nothing was tuned on, and what was tuned on in their place."""
+    pairs = shifts[["away", "home"]].drop_duplicates().itertuples(index=False)
+    replaced = ", ".join(f"{away} ({home} was)" for away, home in pairs)
+    return [Note("Other sites:", f"not tuned on: {replaced}. They count in averages as all other data sets do.")]
+
+
+def shift_table(shifts: pd.DataFrame) -> Table:
+    """A row per model and other site, as of :func:`robustmedclip.metrics.site_shift.site_shifts`."""
+    text = {
+        "model": shifts["model"],
+        "at home": shifts["home"] + " (n = " + shifts["n_home"].astype(str) + ")",
+        "other site": shifts["away"] + " (n = " + shifts["n_away"].astype(str) + ")",
+        **{
+            title: [
+                with_interval(value, low, high, 1)
+                for value, low, high in zip(shifts[name], shifts[f"{name}_low"], shifts[f"{name}_high"], strict=True)
+            ]
+            for name, title in _TITLES.items()
+        },
+    }
+    caption = (
+        "Corruption beside another site: points added to the error on clean images at home, where models are tuned"
+    )
+    return Table(caption, shifts, pd.DataFrame(text))

@@ -1,0 +1,65 @@
+"""What another site costs beside corruption, from logits."""
+
+import numpy as np
+import pytest
+
+from robustmedclip.errors import InputError
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.metrics.logits import Logits
+from robustmedclip.metrics.site_shift import site_shifts
+from robustmedclip.reporting.site_shift import shift_table
+
+CONDITIONS = (CLEAN, *(Condition("pixelate", severity) for severity in range(1, 6)))
+
+
+def run(data_set: str, errors: list[float], images: int = 400, seed: int | None = None, classes=("a", "b")) -> Logits:
+    """Logits of which so many, by condition, are wrong."""
+    wrong = np.arange(images) < np.array(errors)[:, None] * images
+    return Logits(
+        model="vit",
+        data_set=data_set,
+        modality="OCT",
+        class_names=classes,
+        conditions=CONDITIONS,
+        logits=np.stack([wrong, ~wrong], -1).astype(np.float32),
+        labels=np.ones(images, np.int64),
+        sample_ids=np.arange(images).astype(str),
+        attributes={"seed": seed},
+    )
+
+
+def test_what_each_adds_is_counted_from_the_clean_error_at_home():
+    logits = [run("home", [0.1, 0.1, 0.2, 0.3, 0.4, 0.5]), run("away", [0.25, 0.25, 0.3, 0.4, 0.5, 0.8], images=200)]
+    (row,) = site_shifts(logits, {"away": "home"}, resamples=200).to_dict("records")
+    assert (row["model"], row["home"], row["away"], row["n_home"], row["n_away"]) == ("vit", "home", "away", 400, 200)
+    expected = {"clean_error": 10, "severity_3": 20, "corruption": 20, "site": 15, "both": 35}
+    for name, value in expected.items():
+        assert row[name] == pytest.approx(value)
+        assert row[f"{name}_low"] < value < row[f"{name}_high"]
+
+
+def test_the_interval_of_the_site_is_that_of_two_independent_samples():
+    """Wald's half-width of a difference of proportions: 1.96 * sqrt(p q / n + p' q' / n')."""
+    logits = [run("home", [0.1] * 6), run("away", [0.3] * 6, images=200)]
+    (row,) = site_shifts(logits, {"away": "home"}).to_dict("records")
+    half_width = 196 * np.sqrt(0.1 * 0.9 / 400 + 0.3 * 0.7 / 200)
+    assert (row["site_high"] - row["site_low"]) / 2 == pytest.approx(half_width, rel=0.08)
+
+
+def test_seeds_are_averaged():
+    logits = [run("home", [0.1] * 6, seed=seed) for seed in (0, 1)]
+    logits += [run("away", [error] * 6, seed=seed) for seed, error in ((1, 0.4), (0, 0.2))]
+    (row,) = site_shifts(logits, {"away": "home"}, resamples=100).to_dict("records")
+    assert row["site"] == pytest.approx(20)
+
+
+def test_other_classes_are_refused():
+    logits = [run("home", [0.1] * 6), run("away", [0.1] * 6, classes=("b", "a"))]
+    with pytest.raises(InputError, match="'home' has the classes a, b, and 'away' has b, a: give both the same"):
+        site_shifts(logits, {"away": "home"}, resamples=10)
+
+
+def test_the_table_has_n_and_intervals():
+    logits = [run("home", [0.1] * 6), run("away", [0.3] * 6, images=200)]
+    text = shift_table(site_shifts(logits, {"away": "home"}, resamples=100)).markdown()
+    assert "home (n = 400)" in text and "away (n = 200)" in text and "20.0 [" in text
