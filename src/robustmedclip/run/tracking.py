@@ -190,7 +190,7 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
     if not model.format.can_be_saved():
         logger.warning("'%s' is not logged: %s has no 'save'", best.cell, format_name(model.format))
         return
-    tests = {data_set.name: catalog.load(names.corrupted(data_set.name)).clean for data_set in plan.data_sets}
+    tests = {data_set.name: catalog.load(names.corrupted(data_set.name)).clean for data_set in plan.training_sets}
     prompts = {
         data_set.name: {
             "class_names": list(tests[data_set.name].class_names),
@@ -199,9 +199,9 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
             "data_set": data_set.name,
             "synonyms": data_set.synonyms,
         }
-        for data_set in plan.data_sets
+        for data_set in plan.training_sets
     }
-    first = plan.data_sets[0].name
+    first = plan.training_sets[0].name
     classes = dict.fromkeys(name for prompt in prompts.values() for name in prompt["class_names"])
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))]),
