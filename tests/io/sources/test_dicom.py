@@ -12,7 +12,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from robustmedclip.io.sources import dicom as reading
-from robustmedclip.io.sources.levels import NOT_SQUARE, ImageFileError, Window
+from robustmedclip.io.sources.levels import DEEP_COLOURS, NOT_SQUARE, ImageFileError, Window
 from robustmedclip.io.sources.pixels import PixelReader
 
 RNG = np.random.default_rng(0)
@@ -214,6 +214,55 @@ def test_what_is_no_picture_is_named_for_what_it_is(file, reason):
     assert "attribute" not in str(caught.value)
 
 
+def test_a_frame_is_chosen_by_its_number_or_as_the_middle_one():
+    frames = np.stack([DEEP, DEEP[::-1], DEEP[:, ::-1]])
+    file = dicom(DEEP, bits=12, NumberOfFrames=3, PixelData=frames.tobytes())
+    for frame, expected in ((1, frames[0]), (3, frames[2]), ("middle", frames[1])):
+        reader = PixelReader(window=WINDOW, frame=frame)
+        np.testing.assert_array_equal(reader.pixels(file)[..., 0], WINDOW.apply(expected))
+        assert reader.shape(file) == (8, 12, 1)
+    with pytest.raises(ImageFileError, match="has 3 frames: choose one by 'frame' in the source"):
+        read(file)
+    with pytest.raises(ImageFileError, match="has 3 frames, and 'frame' in the source asks for number 4"):
+        PixelReader(window=WINDOW, frame=4).shape(file)
+    np.testing.assert_array_equal(PixelReader(frame=4).pixels(dicom(GREY))[..., 0], GREY)
+
+
+def test_a_frame_is_rescaled_as_its_own_group_says():
+    both = Sequence(
+        [groups(RescaleSlope="1", RescaleIntercept="0")[0], groups(RescaleSlope="3", RescaleIntercept="-7")[0]]
+    )
+    pixels = np.stack([DEEP, DEEP]).tobytes()
+    file = dicom(DEEP, bits=12, NumberOfFrames=2, PixelData=pixels, PerFrameFunctionalGroupsSequence=both)
+    for frame, levels in ((1, DEEP), (2, 3.0 * DEEP - 7)):
+        shown = PixelReader(window=WINDOW, frame=frame).pixels(file)[..., 0]
+        np.testing.assert_array_equal(shown, WINDOW.apply(levels))
+
+
+def test_colours_of_sixteen_bits_are_the_highest_eight_and_remarked():
+    deep = RNG.integers(0, 2**16, (8, 12, 3), np.uint16)
+    file = dicom(deep, "RGB")
+    np.testing.assert_array_equal(read(file, None), deep >> 8)
+    assert PixelReader().header(file).remarks == {DEEP_COLOURS}
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (dicom(GREY, PixelData=GREY.tobytes()[:50]), "is cut off: it has 50 of 96 bytes of pixels"),
+        (
+            dicom(GREY, syntax=pydicom.uid.JPEG2000Lossless, PixelData=encapsulate([b"\xff\x4f\xff\x51" + bytes(60)])),
+            "is compressed as JPEG 2000 .* no decoder makes sense of it: it is damaged",
+        ),
+    ],
+    ids=["cut off", "damaged"],
+)
+def test_what_is_damaged_is_said_without_the_words_of_decoders(file, reason):
+    with pytest.raises(ImageFileError, match=reason) as caught:
+        PixelReader().pixels(file)
+    assert "plugin" not in str(caught.value)
+
+
 def test_a_window_in_the_file_is_never_applied():
     file = dicom(DEEP, bits=12, WindowCenter="100", WindowWidth="50")
     np.testing.assert_array_equal(read(file), WINDOW.apply(DEEP))
@@ -237,7 +286,9 @@ def test_pixels_that_are_not_square_are_remarked():
 )
 def test_a_compression_that_is_not_decoded_says_which_decoder_is_missing_if_any(monkeypatch, installed, advice):
     monkeypatch.setattr(pydicom.pixels.decoders.JPEGLSLosslessDecoder, "_available", {})
-    monkeypatch.setattr("robustmedclip.io.sources.dicom.find_spec", lambda name: name if name in installed else None)
+    monkeypatch.setattr(
+        "robustmedclip.io.sources.dicom_decoding.find_spec", lambda name: name if name in installed else None
+    )
     with pytest.raises(ImageFileError, match=f"is compressed as JPEG-LS Lossless.*: {advice}"):
         read(dicom(GREY, syntax=pydicom.uid.JPEGLSLossless, PixelData=encapsulate([b"\xff\xd8"])))
 

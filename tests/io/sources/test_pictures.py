@@ -10,7 +10,7 @@ from image_files import picture
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from robustmedclip.io.sources import pictures
-from robustmedclip.io.sources.levels import NOT_SQUARE, ImageFileError, Window
+from robustmedclip.io.sources.levels import DEEP_COLOURS, NOT_SQUARE, ImageFileError, Window
 from robustmedclip.io.sources.pixels import PixelReader
 
 RNG = np.random.default_rng(0)
@@ -74,6 +74,39 @@ def test_deep_and_transparent_pictures_are_turned_as_well(kind):
     np.testing.assert_array_equal(turned, window.apply(np.rot90(deep, -1)))
     layers = np.dstack([COLOUR, np.full((8, 12), 255, np.uint8)])
     np.testing.assert_array_equal(read(picture(layers, kind, exif=exif(6))), np.rot90(COLOUR, -1))
+
+
+def png_of_sixteen_bits(colours: np.ndarray) -> bytes:
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
+    header = struct.pack(">IIBBBBB", colours.shape[1], colours.shape[0], 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+
+
+def tiff_of_sixteen_bits(colours: np.ndarray) -> bytes:
+    """Little-endian, in one strip: header, pixels, the bits of the three samples, and the directory."""
+    height, width, _ = colours.shape
+    pixels, bits = colours.astype("<u2").tobytes(), struct.pack("<3H", 16, 16, 16)
+    place = 8 + len(pixels)
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, place), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, 8), (277, 3, 1, 3), (278, 4, 1, height), (279, 4, 1, len(pixels))]
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    return b"II*\0" + struct.pack("<I", place + len(bits)) + pixels + bits + directory
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_colours_of_sixteen_bits_are_the_highest_eight_and_remarked(kind):
+    """As Pillow, libpng and viewers do; they are written here by hand, for Pillow writes none."""
+    deep = RNG.integers(0, 2**16, (8, 12, 3), np.uint16)
+    file = io.BytesIO(png_of_sixteen_bits(deep) if kind == "PNG" else tiff_of_sixteen_bits(deep))
+    np.testing.assert_array_equal(read(file), deep >> 8)
+    assert PixelReader().header(file).remarks == {DEEP_COLOURS}
+
+
+def test_a_page_of_a_tiff_is_chosen():
+    file = picture(GREY, "TIFF", save_all=True, append_images=[Image.fromarray(255 - GREY), Image.fromarray(GREY // 2)])
+    for frame, expected in ((1, GREY), ("middle", 255 - GREY), (3, GREY // 2)):
+        np.testing.assert_array_equal(read(file, frame=frame)[..., 0], expected)
 
 
 def test_the_orientation_of_xmp_and_of_a_chunk_after_the_pixels_counts():

@@ -121,7 +121,6 @@ def test_a_size_takes_the_largest_centred_square():
         (big_png(60000, 60000), "3600000000 pixels"),
         (big_png(9000, 9000), "9000 x 9000"),
         (big_png(100, 100), "can't be read"),
-        (big_png(4, 4, 16, 2), "more than 8 bits"),
         (picture(GREY, "GIF", save_all=True, append_images=[Image.fromarray(255 - GREY)]), "2 frames"),
         (dicom(DEEP, bits=12), "set 'window'"),
         (dicom(GREY, RescaleSlope="2", RescaleIntercept="0"), "set 'window'"),
@@ -129,7 +128,7 @@ def test_a_size_takes_the_largest_centred_square():
         (dicom(COLOUR, "YBR_PARTIAL_420"), "YBR_PARTIAL_420"),
         (dicom(GREY, "PALETTE COLOR"), "PALETTE COLOR"),
         (dicom(GREY, Rows=40000, Columns=40000), "40000 x 40000"),
-        (dicom(GREY, Rows=400), "can't be read"),
+        (dicom(GREY, Rows=400), "is cut off"),
         (dicom(GREY, syntax=pydicom.uid.DeflatedExplicitVRLittleEndian), "deflated"),
     ],
 )

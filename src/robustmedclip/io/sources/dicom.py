@@ -1,14 +1,22 @@
 """DICOM files of one image as 8-bit pixels, as a radiologist's viewer shows them but for the window."""
 
-from collections.abc import Callable
-from importlib.util import find_spec
-from io import BytesIO
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
 
-from robustmedclip.io.sources.levels import NOT_SQUARE, Header, ImageFileError, Window, blockwise, check_size, required
+from robustmedclip.io.sources.dicom_decoding import decoded
+from robustmedclip.io.sources.levels import (
+    DEEP_COLOURS,
+    NOT_SQUARE,
+    Frame,
+    Header,
+    ImageFileError,
+    Window,
+    blockwise,
+    check_size,
+    chosen_frame,
+    required,
+)
 
 PADDED = "name a padding value: its pixels are shown as black"
 
@@ -34,9 +42,6 @@ _NO_PICTURES = {
     "1.2.840.10008.5.1.4.1.1.481.2": "a dose grid of radiotherapy: its levels are doses",
 }
 _DEFLATED = "1.2.840.10008.1.2.1.99"
-_JPEG_8_BIT = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
-#: Packages that decode, by the module of each.
-_DECODERS = {"pylibjpeg": "pylibjpeg", "openjpeg": "pylibjpeg-openjpeg", "gdcm": "python-gdcm"}
 _GROUPS, _GROUPS_BIG_ENDIAN = (b"\x02\x00", b"\x08\x00"), b"\x00\x08"
 
 
@@ -52,35 +57,41 @@ def begins(start: bytes) -> bool:
     return start[:2] in _GROUPS and element[1:] == b"\0" and len(start) >= 16 and (named or implicit)
 
 
-def header(file: BinaryIO, window: Window | None) -> Header:
+def header(file: BinaryIO, window: Window | None, frame: Frame | None = None) -> Header:
     """Shape and remarks of a DICOM image, without its pixels; raises ``ImageFileError`` with why it can't be read."""
-    dataset = _dataset(file, header_only=True)
+    dataset, _ = _dataset(file, frame, header_only=True)
     grey = dataset.PhotometricInterpretation in _GREY
     if grey and not _is_plain(dataset):
         required(window)
-    remarks = {NOT_SQUARE: not _is_square(dataset), PADDED: grey and _padding(dataset) is not None}
+    remarks = {
+        NOT_SQUARE: not _is_square(dataset),
+        PADDED: grey and _padding(dataset) is not None,
+        DEEP_COLOURS: dataset.PhotometricInterpretation in _COLOUR and int(dataset.BitsStored) > 8,
+    }
     shape = (int(dataset.Rows), int(dataset.Columns), 1 if grey else 3)
     return Header(shape, frozenset(name for name, holds in remarks.items() if holds))
 
 
-def pixels(file: BinaryIO, window: Window | None) -> np.ndarray:
+def pixels(file: BinaryIO, window: Window | None, frame: Frame | None = None) -> np.ndarray:
     """uint8 ``(H, W)`` or ``(H, W, 3)`` of a DICOM image; raises ``ImageFileError`` with why it can't be read."""
-    dataset = _dataset(file, header_only=False)
+    dataset, index = _dataset(file, frame, header_only=False)
     photometric = dataset.PhotometricInterpretation
+    stored = decoded(dataset, index)
     if photometric in _GREY:
-        shown = _grey(dataset, window)
+        shown = _grey(stored, dataset, window)
     elif photometric == _PALETTE:
-        shown = _through_palette(_decoded(dataset), dataset)
+        shown = _through_palette(stored, dataset)
     else:
-        shown = _decoded(dataset)
+        deeper = max(0, int(dataset.BitsStored) - 8)
+        shown = (stored >> deeper).astype(np.uint8) if deeper else stored
     shape = (int(dataset.Rows), int(dataset.Columns), *(() if photometric in _GREY else (3,)))
     if shown.dtype != np.uint8 or shown.shape != shape:
         raise ImageFileError(f"holds {shown.dtype} {shown.shape} in place of 8 bits {shape}")
     return shown
 
 
-def _dataset(file: BinaryIO, header_only: bool) -> Any:
-    """The data set, after all that its header can be refused for."""
+def _dataset(file: BinaryIO, frame: Frame | None, header_only: bool) -> tuple[Any, int]:
+    """The data set, after all that its header can be refused for, and the index of the frame to read."""
     try:
         import pydicom
     except ImportError:
@@ -91,10 +102,12 @@ def _dataset(file: BinaryIO, header_only: bool) -> Any:
     if lacking := [name for name in _REQUIRED if dataset.get(name) in (None, "")]:
         raise ImageFileError(f"is not a whole DICOM image: it lacks {', '.join(lacking)}")
     check_size(int(dataset.Columns), int(dataset.Rows))
-    if int(dataset.get("NumberOfFrames") or 1) > 1:
-        raise ImageFileError(f"has {dataset.NumberOfFrames} frames: save each as an image of its own")
+    index = chosen_frame(int(dataset.get("NumberOfFrames") or 1), frame)
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    if index < len(groups):
+        dataset.PerFrameFunctionalGroupsSequence = [groups[index]]
     _check_pixels(dataset)
-    return dataset
+    return dataset, index
 
 
 def _require_inflated(file: BinaryIO) -> None:
@@ -135,8 +148,6 @@ def _check_pixels(dataset: Any) -> None:
         )
     if int(dataset.BitsAllocated) not in (8, 16, 32) or not 1 <= bits <= int(dataset.BitsAllocated):
         raise ImageFileError(f"stores {bits} bits of {dataset.BitsAllocated}: only 8, 16 or 32 allocated bits are read")
-    if photometric in _COLOUR and bits > 8:
-        raise ImageFileError("has colours of more than 8 bits: convert it to 8 bits")
     if int(dataset.get("HighBit") or bits - 1) != bits - 1:
         raise ImageFileError(f"has the highest bit {dataset.HighBit} of {bits} stored ones: save it with {bits - 1}")
     if photometric in _JPEG_2000_COLOUR and "JPEG 2000" not in _syntax_name(dataset):
@@ -154,8 +165,7 @@ def _syntax_name(dataset: Any) -> str:
     return syntax.name if syntax else ""
 
 
-def _grey(dataset: Any, window: Window | None) -> np.ndarray:
-    raw = _decoded(dataset)
+def _grey(raw: np.ndarray, dataset: Any, window: Window | None) -> np.ndarray:
     padded = _is_padding(raw, dataset)
     unused = 8 * raw.dtype.itemsize - int(dataset.BitsStored)
     stored = (raw << unused) >> unused if unused > 0 else raw  # bits beyond those stored hold overlays, not levels
@@ -262,66 +272,3 @@ def _through_palette(indices: np.ndarray, dataset: Any) -> np.ndarray:
         return colours
     table = apply_color_lut(np.arange(first, first + (entries or 2**16)), dataset)
     return (colours >> 8 if table.max() > 255 else colours).astype(np.uint8)
-
-
-def _decoded(dataset: Any) -> np.ndarray:
-    """The pixels as they are stored; colours as RGB."""
-    from pydicom.pixels.utils import pixel_array
-    from pydicom.uid import (
-        ExplicitVRBigEndian,
-        ExplicitVRLittleEndian,
-        ImplicitVRLittleEndian,
-        JPEG2000TransferSyntaxes,
-    )
-
-    if not dataset.get("PixelData"):
-        raise ImageFileError("is a DICOM file without pixels, or with levels that are not whole numbers")
-    if not dataset.file_meta.get("TransferSyntaxUID"):
-        if dataset["PixelData"].is_undefined_length:
-            raise ImageFileError("does not say how its pixels are compressed: it lacks the transfer syntax")
-        implicit, little = dataset.original_encoding
-        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax in _JPEG_8_BIT and int(dataset.SamplesPerPixel) == 3:
-        return _jpeg_colours(dataset)
-    if syntax in JPEG2000TransferSyntaxes:
-        _check_signs(dataset)
-    return _with_advice(lambda: pixel_array(dataset, correct_unused_bits=False), syntax)
-
-
-def _jpeg_colours(dataset: Any) -> np.ndarray:
-    """RGB of a JPEG frame: by its markers (JFIF, Adobe), or, where it has none, by the photometric interpretation."""
-    from pydicom.encaps import get_frame
-
-    picture = Image.open(BytesIO(get_frame(dataset.PixelData, 0, number_of_frames=1)), formats=("JPEG",))
-    if dataset.PhotometricInterpretation == "RGB" and not {"jfif", "adobe_transform"} & set(picture.info):
-        picture.draft("YCbCr", picture.size)  # no conversion
-        return np.asarray(picture)
-    return np.asarray(picture.convert("RGB"))
-
-
-def _check_signs(dataset: Any) -> None:
-    """Refuse a JPEG 2000 frame with signs that the data set denies: decoders make different levels of it."""
-    from pydicom.encaps import get_frame
-    from pydicom.pixels.utils import get_j2k_parameters
-
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    if get_j2k_parameters(frame).get("is_signed") and int(dataset.PixelRepresentation) == 0:
-        raise ImageFileError("has signed pixels, and says that they have no sign: save it uncompressed")
-
-
-def _with_advice(decode: Callable[[], np.ndarray], syntax: Any) -> np.ndarray:
-    try:
-        return decode()
-    except (RuntimeError, NotImplementedError) as error:
-        if "missing dependencies" in str(error) or "does not support" in str(error):
-            raise ImageFileError(f"is compressed as {syntax.name}: {_ways_to_read()}") from error
-        raise
-
-
-def _ways_to_read() -> str:
-    """Which decoders to install, if one is missing; with all of them, there is none for the file."""
-    if missing := [package for module, package in _DECODERS.items() if find_spec(module) is None]:
-        return f"to read it, install a decoder (pip install {' '.join(missing)}), or save it uncompressed"
-    return "there is no decoder for it, save it uncompressed"

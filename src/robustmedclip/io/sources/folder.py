@@ -28,7 +28,7 @@ from robustmedclip.io.sources.entries import (
 from robustmedclip.io.sources.image_files import image_files
 from robustmedclip.io.sources.label_table import LARGEST_TABLE, read_label_table
 from robustmedclip.io.sources.labels import SPLITS
-from robustmedclip.io.sources.levels import ImageFileError, Window
+from robustmedclip.io.sources.levels import Frame, ImageFileError, Window
 from robustmedclip.io.sources.pixels import PixelReader
 from robustmedclip.io.sources.source import SourceDataset
 from robustmedclip.io.sources.table_checks import normal_paths, table_problems
@@ -74,6 +74,9 @@ class FolderDataset(SourceDataset):
         Levels of files of more than 8 bits, and of DICOM whose levels are rescaled: ``{center, width}`` or
         ``{low, high}``, as in :class:`~robustmedclip.io.sources.levels.Window`. Other files of 8 bits are taken as they
         are.
+    frame : int or str, optional
+        Which frame of DICOM and other files of several is read: its number, from 1, or ``middle``; files of one frame
+        are taken as they are.
     include, exclude : list of str, optional
         Patterns of the shell, as ``*_mask*`` or ``scans/*.png``: only images that match one of `include`, and none that
         matches one of `exclude`; compared with the path inside the folder, and with its last part.
@@ -87,12 +90,13 @@ class FolderDataset(SourceDataset):
         labels: str | None = "labels.csv",
         size: int | None = None,
         window: Mapping[str, float] | None = None,
+        frame: Frame | None = None,
         include: list[str] | None = None,
         exclude: list[str] | None = None,
         **source: Any,
     ):
         super().__init__(**source)
-        self._labels, self._size, self._window = labels, size, window
+        self._labels, self._size, self._window, self._frame = labels, size, window, frame
         self._include: list[str] = [] if include is None else include
         self._exclude: list[str] = [] if exclude is None else exclude
 
@@ -156,7 +160,7 @@ class FolderDataset(SourceDataset):
 
     def _reader(self) -> PixelReader:
         window = None if self._window is None else Window.parse(self._window)
-        return PixelReader(self._size, window)
+        return PixelReader(self._size, window, self._frame)
 
     def _checked(self) -> tuple[_Labels | None, list[str]]:
         """The labels, and everything that is wrong with them and the settings; no labels where they can't be read."""
@@ -219,6 +223,8 @@ class FolderDataset(SourceDataset):
             return
         if self._size is not None and (type(self._size) is not int or not SMALLEST_SIDE <= self._size <= LARGEST_SIDE):
             yield f"size must be a whole number of pixels from {SMALLEST_SIDE} to {LARGEST_SIDE}, not {self._size!r}"
+        if self._frame not in (None, "middle") and (type(self._frame) is not int or self._frame < 1):
+            yield f"frame must be the number of a frame, from 1, or middle, not {self._frame!r}"
         if self._window is not None:
             try:
                 Window.parse(self._window)
@@ -250,6 +256,7 @@ class FolderDataset(SourceDataset):
     def _describe(self) -> dict[str, Any]:
         patterns = {"include": self._include, "exclude": self._exclude}
         settings = {"labels": self._labels, "size": self._size, "window": self._window}
+        settings |= {} if self._frame is None else {"frame": self._frame}
         return {**super()._describe(), **settings, **{key: value for key, value in patterns.items() if value}}
 
 

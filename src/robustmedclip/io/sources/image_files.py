@@ -11,7 +11,7 @@ from fsspec import AbstractFileSystem
 
 from robustmedclip.errors import SHOWN, first_ten
 from robustmedclip.images.pixels import LazyImages
-from robustmedclip.io.sources.levels import Header, ImageFileError
+from robustmedclip.io.sources.levels import DEEP_COLOURS, Header, ImageFileError
 from robustmedclip.io.sources.pixels import PixelReader
 from robustmedclip.io.versioned import SourceError
 from robustmedclip.progress import track
@@ -106,7 +106,8 @@ def _log_remarks(paths: Sequence[str], headers: Sequence[Header]) -> None:
         for remark in header.remarks:
             remarked.setdefault(remark, []).append(path)
     for remark, of in sorted(remarked.items()):
-        logger.info("%d of %d images %s (the first: %s)", len(of), len(paths), remark, of[0])
+        level = logging.WARNING if remark == DEEP_COLOURS else logging.INFO
+        logger.log(level, "%d of %d images %s (the first: %s)", len(of), len(paths), remark, of[0])
 
 
 def _common_shape(paths: Sequence[str], headers: Sequence[Header]) -> tuple[int, int, int]:

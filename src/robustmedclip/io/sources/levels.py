@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 #: Larger images are refused before anything is allocated.
 LARGEST_PIXELS = 2**25
+#: Remarks that are worth a warning.
+DEEP_COLOURS = "have colours of more than 8 bits, of which the highest 8 are taken, as viewers do"
 NOT_SQUARE = "have pixels that are not square: taken as if they were"
 _BLOCK = 2**20
 
@@ -73,6 +76,32 @@ def required(window: Window | None) -> Window:
             "does not hold plain 8-bit levels: set 'window' in the source, as {center, width} or {low, high}"
         )
     return window
+
+
+#: Which frame of a file of several is read: a number from 1, or the one in the middle.
+Frame = int | Literal["middle"]
+
+
+def chosen_frame(frames: int, frame: Frame | None) -> int:
+    """Index, from 0, of the frame to read of a file; that of a file with one frame is always 0.
+
+    Raises
+    ------
+    ImageFileError
+        If there are several and none is chosen, or fewer than the number of the chosen one.
+    """
+    if frames <= 1:
+        return 0
+    if frame is None:
+        raise ImageFileError(
+            f"has {frames} frames: choose one by 'frame' in the source, a number from 1 or middle, or save each as an "
+            "image of its own"
+        )
+    if frame == "middle":
+        return (frames - 1) // 2
+    if frame > frames:
+        raise ImageFileError(f"has {frames} frames, and 'frame' in the source asks for number {frame}")
+    return frame - 1
 
 
 def check_size(width: int, height: int) -> None:

@@ -11,12 +11,15 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from robustmedclip.io.sources.levels import (
+    DEEP_COLOURS,
     NOT_SQUARE,
+    Frame,
     Header,
     ImageFileError,
     Window,
     blockwise,
     check_size,
+    chosen_frame,
     required,
 )
 
@@ -38,9 +41,9 @@ _SAME_LEVELS = 3
 _SAME_SIDES = 0.01
 
 
-def header(file: BinaryIO, window: Window | None) -> Header:
+def header(file: BinaryIO, window: Window | None, frame: Frame | None = None) -> Header:
     """Shape and remarks of a picture, without its pixels; raises ``ImageFileError`` with why it can't be read."""
-    with _opened(file, window) as image:
+    with _opened(file, window, frame) as image:
         orientation = _orientation(image, file)
         width, height = _unturned_size(image)
         if orientation in _SIDEWAYS:
@@ -50,14 +53,15 @@ def header(file: BinaryIO, window: Window | None) -> Header:
             TURNED: orientation != 1,
             NOT_SQUARE: not _is_square(image),
             PROFILED: image.mode not in _DEEP_GREY and _to_srgb(image) is not None,
+            DEEP_COLOURS: image.mode not in _DEEP_GREY and _bits(image, file) > 8,
         }
         grey = image.mode in (*_DEEP_GREY, *_GREY)
         return Header((height, width, 1 if grey else 3), frozenset(name for name, holds in remarks.items() if holds))
 
 
-def pixels(file: BinaryIO, window: Window | None) -> np.ndarray:
+def pixels(file: BinaryIO, window: Window | None, frame: Frame | None = None) -> np.ndarray:
     """uint8 ``(H, W)`` or ``(H, W, 3)`` of a picture; raises ``ImageFileError`` with why it can't be read."""
-    with _opened(file, window) as image:
+    with _opened(file, window, frame) as image:
         if image.mode in _DEEP_GREY:
             return blockwise(required(window).apply, np.asarray(ImageOps.exif_transpose(image)))
         grey, convert, transparent = image.mode in _GREY, _to_srgb(image), image.has_transparency_data
@@ -68,17 +72,16 @@ def pixels(file: BinaryIO, window: Window | None) -> np.ndarray:
         return _over_black(shown, np.asarray(layers.getchannel("A"))) if transparent else shown
 
 
-def _opened(file: BinaryIO, window: Window | None) -> ImageFile.ImageFile:
+def _opened(file: BinaryIO, window: Window | None, frame: Frame | None) -> ImageFile.ImageFile:
     """The picture, its pixels still in the file, after all that its header can be refused for."""
     image = Image.open(file, formats=FORMATS)
     check_size(*image.size)
     if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
-        raise ImageFileError(f"has {frames} frames: save each as an image of its own")
+        image.seek(chosen_frame(frames, frame))
+        check_size(*image.size)
     deep, bits = image.mode in _DEEP_GREY, _bits(image, file)
     if deep:
         required(window)
-    elif bits > 8:
-        raise ImageFileError("has colours of more than 8 bits: convert it to 8 bits")
     if isinstance(image, TiffImageFile):
         _check_tiff(image, deep)
     if image.mode == "LAB":

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from robustmedclip.io.sources import dicom, pictures
-from robustmedclip.io.sources.levels import Header, ImageFileError, Window
+from robustmedclip.io.sources.levels import Frame, Header, ImageFileError, Window
 
 LARGEST_FILE = 2**28
 #: How files of other formats begin, and what to do with them.
@@ -41,10 +41,13 @@ class PixelReader:
         Levels of grey files of more than 8 bits, and of DICOM whose levels are rescaled or signed; it is needed for
         them, and applies after slope and intercept. Other files of 8 bits, DICOM too, are taken as they are. A window
         that a DICOM file suggests for its display is never applied.
+    frame : int or str, optional
+        Which frame of a file of several is read: its number, from 1, or ``middle``.
     """
 
     size: int | None = None
     window: Window | None = None
+    frame: Frame | None = None
 
     def header(self, file: BinaryIO) -> Header:
         """Shape of what :meth:`pixels` returns, and remarks, from the header alone.
@@ -56,7 +59,7 @@ class PixelReader:
         """
         with _any_damage(file):
             read_header = dicom.header if _is_dicom(file) else pictures.header
-            header = read_header(file, self.window)
+            header = read_header(file, self.window, self.frame)
         return replace(header, shape=(self.size, self.size, header.shape[2])) if self.size else header
 
     def shape(self, file: BinaryIO) -> tuple[int, int, int]:
@@ -69,12 +72,12 @@ class PixelReader:
         Raises
         ------
         ImageFileError
-            If the file is damaged, in no known format, of several frames, too large, of more than 8 bits without a
-            window, or its levels don't stand for brightness or colour.
+            If the file is damaged, in no known format, of several frames of which none is chosen, too large, of grey
+            levels of more than 8 bits without a window, or its levels don't stand for brightness or colour.
         """
         with _any_damage(file):
             read_pixels = dicom.pixels if _is_dicom(file) else pictures.pixels
-            pixels = read_pixels(file, self.window)
+            pixels = read_pixels(file, self.window, self.frame)
             if self.size:
                 picture = Image.fromarray(pixels)
                 pixels = np.asarray(ImageOps.fit(picture, (self.size, self.size), Image.Resampling.BICUBIC))
