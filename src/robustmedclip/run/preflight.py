@@ -18,6 +18,7 @@ from robustmedclip.run.config import BenchmarkConfigLoader, tracking_settings
 from robustmedclip.run.costs import disk_problems, model_problems, outputs_of, shape_problems
 from robustmedclip.run.selection import nodes_to_run
 from robustmedclip.run.staleness import maker_of, stale_problems
+from robustmedclip.run.unreadable import unreadable_images
 from robustmedclip.run.writable import entry_places, place_problems, store_problems, tracking_places
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class PreflightHook:
         nodes = nodes_to_run(run_params, pipeline, catalog)
         places = entry_places(outputs_of(nodes), catalog)
         _refuse(place_problems(places) + input_problems(run_params, pipeline, catalog, project))
+        _refuse(unreadable_images(nodes, catalog))
         _refuse(shape_problems(nodes, catalog, plan))
         evaluation = self._config["parameters"]["evaluation"]
         _refuse(disk_problems(nodes, catalog, plan, project) or model_problems(nodes, catalog, plan, evaluation))

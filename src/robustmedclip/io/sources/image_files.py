@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import BinaryIO, TypeVar
 
 import numpy as np
 from fsspec import AbstractFileSystem
 
-from robustmedclip.errors import SHOWN, first_ten
+from robustmedclip.errors import first_ten
 from robustmedclip.images.pixels import LazyImages
 from robustmedclip.io.sources.levels import DEEP_COLOURS, Header, ImageFileError
 from robustmedclip.io.sources.pixels import PixelReader
@@ -39,7 +38,7 @@ def image_files(filesystem: AbstractFileSystem, paths: Sequence[str], reader: Pi
     Raises
     ------
     SourceError
-        Here or on reading, naming the files that can't be read, at most ten; or if the images differ in size.
+        Here or on reading, naming the files that can't be read, ten for each reason; or if the images differ in size.
     """
     files = _Files(filesystem, paths, reader)
     try:
@@ -83,17 +82,20 @@ class _Files:
         return pixels
 
     def complaint(self) -> SourceError:
-        """What is wrong with the first ten of the files that can't be read."""
+        """What is wrong with the files that can't be read: of each reason, ten of them and how many more."""
         reasons: dict[str, list[str]] = {}
-        for reason, path in islice(self._damaged(), SHOWN):
+        for reason, path in self._damaged():
             reasons.setdefault(reason, []).append(path)
         same = {
             reason: f" (the same: {first_ten(others)})" if others else "" for reason, (_, *others) in reasons.items()
         }
-        return SourceError("; ".join(f"{first} {reason}{same[reason]}" for reason, (first, *_) in reasons.items()))
+        count = sum(map(len, reasons.values()))
+        several = f"{count} of {len(self.paths)} images can't be read: " if count > 1 else ""
+        shown = [f"{first} {reason}{same[reason]}" for reason, (first, *_) in reasons.items()]
+        return SourceError(several + first_ten(shown, "; "))
 
     def _damaged(self) -> Iterator[tuple[str, str]]:
-        for path in self.paths:
+        for path in track(self.paths, "looking for images that can't be read"):
             try:
                 self.apply(self.reader.pixels, path)
             except ImageFileError as error:
