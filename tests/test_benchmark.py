@@ -1,15 +1,25 @@
 """The real ``kedro run --pipeline benchmark`` on tiny data, in a copy of the project."""
 
+import io
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from projects import ROOT, Project
 from small_benchmark import PLAN, new_project
+
+from robustmedclip.benchmark import benchmark
+from robustmedclip.images.sets import ImageSet
+from robustmedclip.io import ImageSetDataset
+from robustmedclip.models.formats import load_model
+from robustmedclip.models.inference import image_logits
+from robustmedclip.models.interface import zero_shot_classifier
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +96,38 @@ def test_tables_figures_and_report_are_written(project, first_run):
     for name in ("severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage"):
         with Image.open(project.newest(f"data/08_reporting/{name}.png/*/{name}.png")) as figure:
             assert min(figure.size) > 200
+
+
+def test_a_call_without_a_project_gives_the_same_numbers(project, first_run):
+    (file,) = project.folder.glob("data/02_intermediate/test/squares.npz/*/squares.npz")
+    test = ImageSetDataset(filepath=str(file)).load()
+    models = {name: zero_shot(name, test) for name in ("phantom_vit", "phantom_resnet")}
+    result = benchmark(
+        models,
+        test.images,
+        test.labels,
+        test.class_names,
+        name="squares",
+        modality=test.modality,
+        sample_ids=test.sample_ids,
+        corruptions=PLAN["corruptions"]["names"],
+    )
+    keys, numbers = ["model", "data_set", "corruption", "severity", "metric"], ["value", "low", "high", "n"]
+    of_run = pd.read_csv(project.newest("data/08_reporting/metrics.csv/*/metrics.csv"), keep_default_na=False)
+    of_run = of_run[(of_run["data_set"] == "squares") & of_run["model"].isin(models)].set_index(keys)[numbers]
+    text = result.metrics.to_csv(index=False, float_format="%.6g")
+    of_call = pd.read_csv(io.StringIO(text), keep_default_na=False)
+    of_call = of_call[of_call["data_set"] == "squares"].set_index(keys)[numbers]
+    assert len(of_call) > 100
+    pd.testing.assert_frame_equal(of_call, of_run.loc[of_call.index])
+
+
+def zero_shot(name: str, test: ImageSet) -> Callable[[np.ndarray], np.ndarray]:
+    model = load_model(ROOT / "src/robustmedclip/models" / name)
+    classifier = zero_shot_classifier(
+        model, test.class_names, ["a {modality} image showing {class_name}"], test.modality
+    )
+    return lambda images: np.concatenate(list(image_logits(model, classifier, [images])))
 
 
 def test_corrupted_sets_have_the_layout_of_medimeta_c(project, first_run):

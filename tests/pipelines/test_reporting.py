@@ -13,7 +13,7 @@ import yaml
 
 from robustmedclip.corruptions import suite
 from robustmedclip.images.conditions import CLEAN, Condition
-from robustmedclip.metrics import Metric, metrics_named, softmax
+from robustmedclip.metrics import Metric, compare_pairs, metrics_named, softmax
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.pipelines.reporting import nodes
 from robustmedclip.reporting import charts
@@ -90,7 +90,7 @@ class Report:
         settings = {"baseline": "base", "collections": {}, "references": {}, "seen": seen} | scoring
         scored = nodes.compute_metrics(metrics=scores, **settings, **entries)
         self.metrics, resamples, self.seed_metrics, missing = scored
-        self.comparisons = nodes.compare_pairs(self.metrics, resamples)
+        self.comparisons = compare_pairs(self.metrics, resamples)
         compared = {"metrics": self.metrics, "comparisons": self.comparisons}
         fractions = {f"k{100 * fraction:g}_s0": fraction for fraction in shots or [0.1]}
         drawn = {f"few_shots-{cell}": few_shots(round(100 * fraction)) for cell, fraction in fractions.items()}

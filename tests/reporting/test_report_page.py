@@ -11,11 +11,10 @@ import pytest
 
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.sets import ImageSet
-from robustmedclip.metrics import Metric, metrics_named, softmax
+from robustmedclip.metrics import Metric, compare_pairs, metrics_named, softmax
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.reporting.nodes import (
-    compare_pairs,
     compute_metrics,
     draw_figures,
     rank_models,

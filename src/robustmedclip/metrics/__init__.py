@@ -10,7 +10,7 @@ from robustmedclip.metrics.calibration import (
     softmax,
 )
 from robustmedclip.metrics.classification import accuracy, balanced_accuracy, is_correct
-from robustmedclip.metrics.comparison import compare_models, holm, places
+from robustmedclip.metrics.comparison import compare_models, compare_pairs, holm, places
 from robustmedclip.metrics.metric import Metric, image_values
 from robustmedclip.metrics.ranking import aurc, auroc
 from robustmedclip.metrics.registry import METRICS, metrics_named
@@ -42,6 +42,7 @@ __all__ = [
     "balanced_error",
     "brier_score",
     "compare_models",
+    "compare_pairs",
     "corruption_error",
     "error_by_severity",
     "error_ratio",

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
+from robustmedclip.metrics import derived
 from robustmedclip.metrics.bootstrap import LEVEL, interval
+from robustmedclip.metrics.table import overall
 
 #: Equal models differ by less: by the rounding error of means over seeds.
 _ROUNDING = 1e-9
@@ -42,6 +44,18 @@ def compare_models(samples: pd.DataFrame) -> pd.DataFrame:
         rows.append((model, other, difference[0], float(low), float(high), _wald(difference)))
     table = pd.DataFrame(rows, columns=["model", "other", "difference", "low", "high", "p"])
     return table.assign(p_holm=holm(table["p"].to_numpy(float)))
+
+
+def compare_pairs(metrics: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of models, the one with the lower mCE first, compared on the same resamples.
+
+    `metrics` and `mce_resamples` are those of :class:`robustmedclip.metrics.Scores`; the column ``n`` of the table is
+    the number of test images.
+    """
+    estimates = mce_resamples.iloc[0].sort_index().sort_values(kind="stable")
+    averages = overall(metrics)
+    images = averages.loc[averages["metric"] == derived.MCE, "n"].max()
+    return compare_models(mce_resamples[estimates.index]).assign(n=images)
 
 
 def holm(p: np.ndarray) -> np.ndarray:

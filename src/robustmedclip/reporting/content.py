@@ -80,7 +80,7 @@ class Results:
     cards : mapping
         Data set to its card, see :func:`robustmedclip.reporting.card.data_card`.
     precision : str
-        That images are encoded in: ``float32``, or ``auto``.
+        That images are encoded in: ``float32``, or ``auto``; ``unknown`` where others encoded them.
     published : mapping, optional
         Figures of others: ``source``, ``baseline``, and ``models``, a mapping of name to its figures.
     levels : DataFrame, optional
@@ -291,6 +291,7 @@ _PRECISIONS = {
     "float32": "Images were encoded in float32.",
     "auto": "Images were encoded in bfloat16 where the hardware is faster with it, else in float32; "
     "the page says in which.",
+    "unknown": "The models were run outside of robustmedclip.",
 }
 #: What a GPU changes of images that are not stored.
 _ON_THE_FLY = " Corrupted images are made beside the models: a GPU changes some of their grey levels by one."

@@ -8,13 +8,13 @@ import pandas as pd
 
 from robustmedclip.calibration.levels import extreme_conditions
 from robustmedclip.images.corrupted import CorruptedSet
-from robustmedclip.metrics import Metric, compare_models, derived, overall, places, score_benchmark
+from robustmedclip.metrics import Metric, places, score_benchmark
 from robustmedclip.metrics.completeness import Cell, comparable, missing
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.site_shift import site_shifts
 from robustmedclip.plan import names
 from robustmedclip.reporting import leaderboard as boards
-from robustmedclip.reporting.content import Content, Results, Setting, content
+from robustmedclip.reporting.content import Results, Setting, content
 from robustmedclip.reporting.markdown import to_markdown_text
 from robustmedclip.reporting.site_shift import shift_table
 from robustmedclip.reporting.tables import report_tables
@@ -53,14 +53,6 @@ def compute_metrics(
         extreme=extreme_conditions(entries["levels"]) if "levels" in entries else {},
     )
     return *scores, pd.DataFrame(missing(cells), columns=["model", "data_set"])
-
-
-def compare_pairs(metrics: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of models, the one with the lower mCE first, compared on the same resamples."""
-    estimates = mce_resamples.iloc[0].sort_index().sort_values(kind="stable")
-    averages = overall(metrics)
-    images = averages.loc[averages["metric"] == derived.MCE, "n"].max()
-    return compare_models(mce_resamples[estimates.index]).assign(n=images)
 
 
 def rank_models(
@@ -129,40 +121,27 @@ def draw_figures(
 
 def write_report(*, setting: Setting, few_shot_labels: Mapping[str, str], **entries: Any) -> str:
     """The report, as Markdown; `few_shot_labels` says what the few-shot entries are called."""
-    return to_markdown_text(_content(entries, setting, few_shot_labels))
+    return to_markdown_text(content(_results(entries, few_shot_labels), setting))
 
 
 def write_page(*, setting: Setting, few_shot_labels: Mapping[str, str], **entries: Any) -> str:
     """The report, as one HTML file; `few_shot_labels` says what the few-shot entries are called."""
-    from robustmedclip.reporting.charts import page_charts
-    from robustmedclip.reporting.examples import flipped_images
-    from robustmedclip.reporting.page import Pictures, page, shown_card, weights_table
+    from robustmedclip.reporting.report_page import report_page
 
-    kinds, parameters, leaderboard = _by_kind(entries), entries["parameters"], entries["leaderboard"]
-    sets = {name: images for name, images in kinds["corrupted"].items() if images}
-    logits, first = comparable(_cells(kinds["logits"]), setting.baseline), leaderboard["model"].iloc[0]
-    pictures = Pictures(
-        charts=page_charts(entries["metrics"], leaderboard, logits),
-        montage=entries["figures"]["corruption_montage.svg"],
-        flips=flipped_images([run for run in logits if run.model == first], sets, count=2),
-        flipped_model=first,
-    )
-    origins = {kind: _origins(parameters[kind]) for kind in ("data_sets", "models")}
-    return page(
-        _content(entries, setting, few_shot_labels),
-        setting,
-        pictures,
-        cards=[
-            shown_card(images, kinds["card"][name], origins["data_sets"].get(name, {})) for name, images in sets.items()
-        ],
-        weights=weights_table(logits, origins["models"]),
-        parameters={name: value for name, value in parameters.items() if name not in ("pretraining", "published")},
-    )
-
-
-def _content(entries: Mapping[str, Any], setting: Setting, few_shot_labels: Mapping[str, str]) -> Content:
     kinds = _by_kind(entries)
-    results = Results(
+    return report_page(
+        _results(entries, few_shot_labels),
+        setting,
+        comparable(_cells(kinds["logits"]), setting.baseline),
+        [images for images in kinds["corrupted"].values() if images],
+        entries["figures"]["corruption_montage.svg"],
+        entries["parameters"],
+    )
+
+
+def _results(entries: Mapping[str, Any], few_shot_labels: Mapping[str, str]) -> Results:
+    kinds = _by_kind(entries)
+    return Results(
         metrics=entries["metrics"],
         leaderboard=entries["leaderboard"],
         comparisons=entries["comparisons"],
@@ -175,7 +154,6 @@ def _content(entries: Mapping[str, Any], setting: Setting, few_shot_labels: Mapp
         levels=entries.get("levels"),
         shifts=entries.get("shifts"),
     )
-    return content(results, setting)
 
 
 def _by_kind(entries: Mapping[str, Any]) -> Mapping[str, dict[str, Any]]:
@@ -191,8 +169,3 @@ def _cells(logits: Mapping[str, Logits | None]) -> dict[Cell, Logits | None]:
     """Logits by model and data set, whose name has no hyphen."""
     cells = {of.rpartition("-"): run for of, run in logits.items()}
     return {(model, data_set): run for (model, _, data_set), run in cells.items()}
-
-
-def _origins(specifications: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
-    """Where things are from, as the plan says."""
-    return {name: specification.get("origin", {}) for name, specification in specifications.items()}

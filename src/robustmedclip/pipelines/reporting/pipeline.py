@@ -8,9 +8,9 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.corruptions import suite
+from robustmedclip.metrics import compare_pairs
 from robustmedclip.pipelines.bind import bind, without
 from robustmedclip.pipelines.reporting.nodes import (
-    compare_pairs,
     compare_sites,
     compute_metrics,
     draw_figures,

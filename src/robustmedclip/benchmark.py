@@ -1,0 +1,273 @@
+"""The benchmark as a call, for models and images of a loop of one's own: no project, no configuration.
+
+>>> from robustmedclip.benchmark import benchmark
+>>> result = benchmark({"mine": mine, "other": other}, images, labels, ["benign", "malignant"])  # doctest: +SKIP
+>>> result.leaderboard  # doctest: +SKIP
+>>> result.save("report")  # doctest: +SKIP
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from robustmedclip.corruptions import CorruptedOnTheFly, Suite
+from robustmedclip.corruptions import suite as suite_of
+from robustmedclip.errors import InputError
+from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.images.corrupted import CorruptedSet
+from robustmedclip.images.sets import ImageSet
+from robustmedclip.metrics import Metric, compare_pairs, metrics_named, places, score_benchmark
+from robustmedclip.metrics.logits import ZERO_SHOT, Logits
+from robustmedclip.metrics.table import RESAMPLES
+from robustmedclip.progress import track
+from robustmedclip.reporting.card import data_card
+from robustmedclip.reporting.content import Results, Setting, content
+from robustmedclip.reporting.leaderboard import labelled_images, leaderboard
+from robustmedclip.reporting.markdown import to_markdown_text
+
+#: Images that a model is given at a time.
+BATCH_SIZE = 50
+SEVERITIES = range(1, 6)
+
+#: uint8 images ``(n, H, W, C)`` to logits ``(n, classes)``.
+Classifier = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What :func:`benchmark` measures.
+
+    Attributes
+    ----------
+    logits : tuple of Logits
+        Of every model under every condition.
+    images : CorruptedSet
+        The images, which are corrupted again when they are shown.
+    metrics, leaderboard, comparisons : DataFrame
+        As of :func:`robustmedclip.metrics.score_benchmark`, :func:`robustmedclip.reporting.leaderboard.leaderboard` and
+        :func:`robustmedclip.metrics.compare_models`.
+    setting : Setting
+        What the report says was run.
+    """
+
+    logits: tuple[Logits, ...]
+    images: CorruptedSet
+    metrics: pd.DataFrame
+    leaderboard: pd.DataFrame
+    comparisons: pd.DataFrame
+    setting: Setting
+
+    @cached_property
+    def _results(self) -> Results:
+        clean = self.images.clean
+        return Results(
+            metrics=self.metrics,
+            leaderboard=self.leaderboard,
+            comparisons=self.comparisons,
+            duplicates=pd.DataFrame(),
+            missing_cells=pd.DataFrame(columns=["model", "data_set"]),
+            few_shots={},
+            cards={clean.name: data_card({"test": clean})},
+            precision="unknown",
+        )
+
+    def markdown(self) -> str:
+        """The report as Markdown."""
+        return to_markdown_text(content(self._results, self.setting))
+
+    def page(self) -> str:
+        """The report as one HTML page that opens offline."""
+        from robustmedclip.reporting import figures
+        from robustmedclip.reporting.report_page import report_page
+
+        montage = figures.vector_files(figures.corruption_montage([self.images]), "montage")["montage.svg"]
+        return report_page(self._results, self.setting, self.logits, [self.images], montage)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``leaderboard.csv``, ``metrics.csv``, ``comparisons.csv``, ``report.md`` and ``report.html``."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("leaderboard", "metrics", "comparisons"):
+            getattr(self, name).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+        (folder / "report.md").write_text(self.markdown(), encoding="utf-8")
+        (folder / "report.html").write_text(self.page(), encoding="utf-8")
+
+
+def benchmark(
+    models: Mapping[str, Classifier],
+    images: np.ndarray,
+    labels: Sequence[int] | np.ndarray,
+    class_names: Sequence[str],
+    *,
+    baseline: str | None = None,
+    suite: str | Suite = "medimeta-c",
+    corruptions: Sequence[str] | None = None,
+    dataset: str | None = None,
+    name: str = "images",
+    modality: str = "image",
+    sample_ids: Sequence[str] | None = None,
+    metrics: Sequence[str | Metric] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Benchmark:
+    """Score models on clean and corrupted images, and rank them by mCE.
+
+    Parameters
+    ----------
+    models : mapping
+        Name to what makes logits ``(n, classes)``, finite, of uint8 images ``(n, H, W, C)``; see
+        :func:`classifier_of_texts`.
+    images : ndarray or LazyImages
+        uint8 ``(N, H, W, C)``, C in {1, 3}, sides of 28 px or more.
+    labels : sequence of int
+        ``(N,)``, in ``[0, len(class_names))``.
+    class_names : sequence of str
+        In the order of the logits.
+    baseline : str, optional
+        The model whose errors count as 100; by default the first.
+    suite, dataset, seed
+        As in :func:`robustmedclip.corruptions.corrupt`.
+    corruptions : sequence of str, optional
+        Some of the suite; by default all that fit the modality.
+    name, modality : str
+        Of the images, in tables. The name is part of what the randomness of a corruption depends on.
+    sample_ids : sequence of str, optional
+        One per image, unique; by default ``"0"``, ``"1"``, ...
+    metrics : sequence of str or Metric, optional
+        As of :func:`robustmedclip.metrics.metrics_named`; by default all that ship.
+    resamples : int
+        Of the bootstrap; 0 for no intervals.
+
+    Returns
+    -------
+    Benchmark
+        The numbers are those of the pipeline, where images, ids, name, seed and logits are the same.
+
+    Raises
+    ------
+    InputError
+        If images, labels, names or logits are not as stated.
+    """
+    clean = ImageSet.validated(
+        name=name,
+        split="test",
+        modality=modality,
+        class_names=tuple(class_names),
+        images=images,
+        labels=np.asarray(labels, np.int64),
+        sample_ids=np.asarray(range(len(images)) if sample_ids is None else sample_ids, str),
+    )
+    baseline = baseline or next(iter(models))
+    corrupted = _corrupted(clean, suite, dataset, corruptions, seed)
+    logits = tuple(_logits(models, corrupted))
+    scores = metrics_named() if metrics is None else metrics_named(metrics)
+    table = score_benchmark(logits, baseline, metrics=scores, resamples=resamples)
+    pairs = compare_pairs(table.metrics, table.mce_resamples)
+    board = leaderboard(
+        table.metrics, places(table.mce_resamples, pairs), labelled_images(table.metrics, {}, ()), scores
+    )
+    setting = Setting(baseline=baseline, metrics=scores, suites=(corrupted.suite,), seen=(), protocol="models as given")
+    return Benchmark(logits, corrupted, table.metrics, board, pairs, setting)
+
+
+def classifier_of_texts(
+    network: Any,
+    tokenize: Callable[[list[str]], Any],
+    preprocess: Callable[[Any], Any],
+    texts: Sequence[str | Sequence[str]],
+) -> Classifier:
+    """Zero-shot logits by a contrastive model of torch.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Has ``encode_image``, ``encode_text`` and perhaps ``logit_scale``, the logarithm of the factor, as those of
+        open_clip have; in evaluation mode.
+    tokenize : callable
+        List of texts to what ``encode_text`` takes.
+    preprocess : callable
+        A Pillow image to the tensor ``(3, h, w)`` that the model takes, as a transform of torchvision does.
+    texts : sequence
+        Per class a text, or several, whose unit features are averaged.
+
+    Returns
+    -------
+    callable
+        uint8 images ``(n, H, W, C)`` to float32 logits ``(n, classes)``.
+    """
+    import torch
+    from PIL import Image
+    from torch.nn.functional import normalize
+
+    device = next(network.parameters()).device
+    scale = float(network.logit_scale.detach().exp()) if hasattr(network, "logit_scale") else 1.0
+    prompts = [[text] if isinstance(text, str) else list(text) for text in texts]
+    with torch.inference_mode():
+        vectors = [
+            normalize(network.encode_text(tokenize(of_class).to(device)).float(), dim=-1) for of_class in prompts
+        ]
+        classes = normalize(torch.stack([features.mean(0) for features in vectors]), dim=-1)
+
+    @torch.inference_mode()
+    def logits(images: np.ndarray) -> np.ndarray:
+        pictures = [Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image) for image in images]
+        pixels = torch.stack([preprocess(picture.convert("RGB")) for picture in pictures]).to(device)
+        return np.asarray((scale * normalize(network.encode_image(pixels).float(), dim=-1) @ classes.T).cpu().numpy())
+
+    return logits
+
+
+def _corrupted(
+    clean: ImageSet, suite: str | Suite, dataset: str | None, names: Sequence[str] | None, seed: int
+) -> CorruptedSet:
+    chosen = suite_of(suite)
+    of_data_set = (dataset or clean.name) if chosen.datasets else None
+    names = chosen.fitting(clean.modality, of_data_set) if names is None else names
+    for name in names:
+        chosen.corruption(name, of_data_set)
+    settings: dict[str, Any] = {"suite": suite, "dataset": dataset or clean.name, "grey": "native", "seed": seed}
+    return CorruptedSet(
+        clean=clean,
+        suite=chosen.name,
+        conditions=(CLEAN, *(Condition(name, severity) for name in names for severity in SEVERITIES)),
+        storage="on_the_fly",
+        provenance={**settings, "suite": chosen.name},
+        corrupted=CorruptedOnTheFly(clean, **settings),
+    )
+
+
+def _logits(models: Mapping[str, Classifier], corrupted: CorruptedSet) -> Iterator[Logits]:
+    """The logits of each model; every image is corrupted once for all of them."""
+    clean, parts = corrupted.clean, {name: [] for name in models}
+    for condition in track(corrupted.conditions, f"{', '.join(models)} on {clean.name}"):
+        for batch in corrupted.read(condition, BATCH_SIZE):
+            for name, classify in models.items():
+                parts[name].append(_checked(classify(batch), name, (len(batch), len(clean.class_names))))
+    for name, of_model in parts.items():
+        yield Logits(
+            model=name,
+            data_set=clean.name,
+            modality=clean.modality,
+            class_names=clean.class_names,
+            conditions=corrupted.conditions,
+            logits=np.concatenate(of_model).reshape(len(corrupted.conditions), len(clean), -1),
+            labels=clean.labels,
+            sample_ids=clean.sample_ids,
+            attributes={**_AS_GIVEN, "base": name},
+        )
+
+
+#: What tables say of a model that nothing here adapted.
+_AS_GIVEN = {"adaptation": ZERO_SHOT, "method": ZERO_SHOT, **dict.fromkeys(["rank", "fraction", "shots", "seed"])}
+
+
+def _checked(logits: Any, model: str, shape: tuple[int, int]) -> np.ndarray:
+    array = np.asarray(logits, np.float32)
+    if array.shape != shape:
+        raise InputError(f"'{model}' gives logits {array.shape} for a batch, expected {shape}: (images, classes)")
+    return array

@@ -1,0 +1,63 @@
+"""From results to the page: its charts, its examples and its cards."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from robustmedclip.images.corrupted import CorruptedSet
+from robustmedclip.metrics.logits import Logits
+from robustmedclip.reporting.charts import page_charts
+from robustmedclip.reporting.content import Results, Setting, content
+from robustmedclip.reporting.examples import flipped_images
+from robustmedclip.reporting.page import Pictures, page, shown_card, weights_table
+
+
+def report_page(
+    results: Results,
+    setting: Setting,
+    logits: Sequence[Logits],
+    corrupted: Sequence[CorruptedSet],
+    montage: bytes,
+    parameters: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
+    """The report as one HTML page.
+
+    Parameters
+    ----------
+    results : Results
+        The tables.
+    setting : Setting
+        What was run.
+    logits : sequence of Logits
+        Of the models that are compared.
+    corrupted : sequence of CorruptedSet
+        The test sets that examples are shown of.
+    montage : bytes
+        The corruptions, as SVG.
+    parameters : mapping
+        Everything that the run was set to; ``data_sets`` and ``models`` may say where they are from, by ``origin``.
+    """
+    board, sets = results.leaderboard, {images.clean.name: images for images in corrupted}
+    first = board["model"].iloc[0]
+    pictures = Pictures(
+        charts=page_charts(results.metrics, board, logits),
+        montage=montage,
+        flips=flipped_images([run for run in logits if run.model == first], sets, count=2),
+        flipped_model=first,
+    )
+    origins = {kind: _origins(parameters.get(kind, {})) for kind in ("data_sets", "models")}
+    return page(
+        content(results, setting),
+        setting,
+        pictures,
+        cards=[
+            shown_card(images, results.cards[name], origins["data_sets"].get(name, {})) for name, images in sets.items()
+        ],
+        weights=weights_table(logits, origins["models"]),
+        parameters={name: value for name, value in parameters.items() if name not in ("pretraining", "published")},
+    )
+
+
+def _origins(specifications: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
+    """Where things are from, as the plan says."""
+    return {name: specification.get("origin", {}) for name, specification in specifications.items()}

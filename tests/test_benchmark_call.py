@@ -1,0 +1,86 @@
+"""The benchmark as a call: any function of images, or a model of torch with a text per class, and a report."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torchvision.transforms.functional import to_tensor
+
+from robustmedclip.benchmark import benchmark, classifier_of_texts
+from robustmedclip.errors import InputError
+
+LABELS = np.arange(24) % 2
+IMAGES = np.random.default_rng(0).integers(0, 120, (24, 32, 32, 1), np.uint8) + (
+    100 * LABELS[:, None, None, None]
+).astype(np.uint8)
+
+
+def by_brightness(images: np.ndarray) -> np.ndarray:
+    means = images.mean((1, 2, 3))
+    return np.stack([110 - means, means - 110], axis=1)
+
+
+def by_one_pixel(images: np.ndarray) -> np.ndarray:
+    return np.stack([60.0 - images[:, 0, 0, 0].astype(float), np.zeros(len(images))], axis=1)
+
+
+@pytest.fixture(scope="module")
+def result():
+    models = {"mean": by_brightness, "pixel": by_one_pixel}
+    return benchmark(
+        models, IMAGES, LABELS, ["dark", "bright"], baseline="pixel", corruptions=["pixelate"], resamples=50
+    )
+
+
+def test_the_better_model_is_first_and_the_baseline_has_100(result):
+    assert result.leaderboard["model"].tolist() == ["mean", "pixel"]
+    assert result.leaderboard.set_index("model").loc["pixel", "mce"] == 100
+
+
+def test_tables_and_report_are_written(result, tmp_path):
+    result.save(tmp_path / "report")
+    assert pd.read_csv(tmp_path / "report/leaderboard.csv")["model"].tolist() == ["mean", "pixel"]
+    assert {file.name for file in (tmp_path / "report").iterdir()} == {
+        "comparisons.csv",
+        "leaderboard.csv",
+        "metrics.csv",
+        "report.html",
+        "report.md",
+    }
+    for name in ("report.md", "report.html"):
+        assert "pixelate" in (tmp_path / "report" / name).read_text()
+
+
+def test_logits_of_another_shape_are_refused():
+    with pytest.raises(InputError, match=r"'mine' gives logits \(24, 3\)"):
+        benchmark({"mine": lambda images: np.zeros((len(images), 3))}, IMAGES, LABELS, ["dark", "bright"])
+
+
+def test_a_corruption_of_another_suite_is_refused():
+    with pytest.raises(ValueError, match="fog"):
+        benchmark({"mine": by_brightness}, IMAGES, LABELS, ["dark", "bright"], corruptions=["fog"])
+
+
+class MeanColour(torch.nn.Module):
+    """Images and texts as directions in a plane: how bright, and how dark."""
+
+    def __init__(self):
+        super().__init__()
+        self.logit_scale = torch.nn.Parameter(torch.tensor(2.0))
+
+    def encode_image(self, pixels):
+        means = pixels.mean((1, 2, 3))
+        return torch.stack([1 - means, means], dim=1)
+
+    def encode_text(self, tokens):
+        return torch.stack([1 - tokens, tokens], dim=1)
+
+
+def test_a_model_of_torch_classifies_by_a_text_per_class_or_several():
+    def tokenize(texts):
+        return torch.tensor([{"dark": 0.0, "black": 0.1, "bright": 1.0}[text] for text in texts])
+
+    classify = classifier_of_texts(MeanColour(), tokenize, to_tensor, [["dark", "black"], "bright"])
+    logits = classify(np.stack([np.full((28, 28, 1), level, np.uint8) for level in (10, 250)]))
+    assert logits.shape == (2, 2) and logits.argmax(1).tolist() == [0, 1]
+    assert logits.max() == pytest.approx(np.exp(2.0), rel=0.01)
