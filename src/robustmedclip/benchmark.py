@@ -1,9 +1,19 @@
 """The benchmark as a call, for models and images of a loop of one's own: no project, no configuration.
 
->>> from robustmedclip.benchmark import benchmark
->>> result = benchmark({"mine": mine, "other": other}, images, labels, ["benign", "malignant"])  # doctest: +SKIP
->>> result.leaderboard  # doctest: +SKIP
->>> result.save("report")  # doctest: +SKIP
+Examples
+--------
+Two models, of which one looks at the brightness of an image and the other at one of its pixels:
+
+>>> import numpy as np
+>>> labels = np.arange(20) % 2
+>>> images = np.random.default_rng(0).integers(0, 90, (20, 32, 32, 1), np.uint8)
+>>> images[labels == 1] += 99
+>>> mean = lambda images: np.stack([95 - images.mean((1, 2, 3)), images.mean((1, 2, 3)) - 95], 1)
+>>> pixel = lambda images: np.stack([60.0 - images[:, 0, 0, 0], 0.0 * images[:, 0, 0, 0]], 1)
+>>> models = {"mean": mean, "pixel": pixel}
+>>> result = benchmark(models, images, labels, ["dark", "bright"], baseline="pixel", resamples=50)
+>>> result.leaderboard["model"].tolist()
+['mean', 'pixel']
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -243,7 +253,8 @@ def _corrupted(
 
 def _logits(models: Mapping[str, Classifier], corrupted: CorruptedSet) -> Iterator[Logits]:
     """The logits of each model; every image is corrupted once for all of them."""
-    clean, parts = corrupted.clean, {name: [] for name in models}
+    clean = corrupted.clean
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in models}
     for condition in track(corrupted.conditions, f"{', '.join(models)} on {clean.name}"):
         for batch in corrupted.read(condition, BATCH_SIZE):
             for name, classify in models.items():

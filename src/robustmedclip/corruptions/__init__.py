@@ -1,7 +1,12 @@
 """Image corruptions over batches: uint8 in, uint8 out, each image with randomness of its own.
 
->>> from robustmedclip.corruptions import corrupt
+Examples
+--------
+>>> import numpy as np
+>>> images = np.full((2, 32, 32, 1), 128, np.uint8)
 >>> noisy = corrupt(images, "gaussian_noise", severity=3, seed=0)
+>>> noisy.shape, noisy.dtype, bool((noisy[0] != noisy[1]).any())
+((2, 32, 32, 1), dtype('uint8'), True)
 """
 
 from robustmedclip.corruptions.corrupt import GREY_MODES, SMALLEST_SIDE, corrupt
