@@ -43,7 +43,9 @@ def test_tables_and_report_are_written(result, tmp_path):
     assert {file.name for file in (tmp_path / "report").iterdir()} == {
         "comparisons.csv",
         "leaderboard.csv",
+        "mce_resamples.csv",
         "metrics.csv",
+        "provenance.json",
         "report.html",
         "report.md",
     }

@@ -16,6 +16,7 @@ Two models, of which one looks at the brightness of an image and the other at on
 ['mean', 'pixel']
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +40,7 @@ from robustmedclip.reporting.card import data_card
 from robustmedclip.reporting.content import Results, Setting, content
 from robustmedclip.reporting.leaderboard import labelled_images, leaderboard
 from robustmedclip.reporting.markdown import to_markdown_text
+from robustmedclip.reporting.provenance import provenance
 
 #: Images that a model is given at a time.
 BATCH_SIZE = 50
@@ -58,7 +60,7 @@ class Benchmark:
         Of every model under every condition.
     images : CorruptedSet
         The images, which are corrupted again when they are shown.
-    metrics, leaderboard, comparisons : DataFrame
+    metrics, mce_resamples, leaderboard, comparisons : DataFrame
         As of :func:`robustmedclip.metrics.score_benchmark`, :func:`robustmedclip.reporting.leaderboard.leaderboard` and
         :func:`robustmedclip.metrics.compare_models`.
     setting : Setting
@@ -68,6 +70,7 @@ class Benchmark:
     logits: tuple[Logits, ...]
     images: CorruptedSet
     metrics: pd.DataFrame
+    mce_resamples: pd.DataFrame
     leaderboard: pd.DataFrame
     comparisons: pd.DataFrame
     setting: Setting
@@ -99,11 +102,20 @@ class Benchmark:
         return report_page(self._results, self.setting, self.logits, [self.images], montage)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``leaderboard.csv``, ``metrics.csv``, ``comparisons.csv``, ``report.md`` and ``report.html``."""
+        """Write the tables as CSV, ``report.md``, ``report.html``, and ``provenance.json``: what they were made of."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("leaderboard", "metrics", "comparisons"):
             getattr(self, name).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+        self.mce_resamples.to_csv(folder / "mce_resamples.csv", index=False, float_format="%.9g")
+        made_of = provenance(
+            self.logits,
+            [self.images],
+            baseline=self.setting.baseline,
+            protocol=self.setting.protocol,
+            parameters={},
+        )
+        (folder / "provenance.json").write_text(json.dumps(made_of, indent=1), encoding="utf-8")
         (folder / "report.md").write_text(self.markdown(), encoding="utf-8")
         (folder / "report.html").write_text(self.page(), encoding="utf-8")
 
@@ -182,7 +194,7 @@ def benchmark(
         table.metrics, places(table.mce_resamples, pairs), labelled_images(table.metrics, {}, ()), scores
     )
     setting = Setting(baseline=baseline, metrics=scores, suites=(corrupted.suite,), seen=(), protocol="models as given")
-    return Benchmark(logits, corrupted, table.metrics, board, pairs, setting)
+    return Benchmark(logits, corrupted, table.metrics, table.mce_resamples, board, pairs, setting)
 
 
 def classifier_of_texts(

@@ -5,13 +5,15 @@ from kedro.framework.cli.utils import LazyGroup
 
 _OF_PROJECTS = {
     "check": "robustmedclip.commands.check.check",
+    "compare": "robustmedclip.commands.compare.compare",
     "import-model": "robustmedclip.commands.import_model.import_model_command",
+    "publish": "robustmedclip.commands.publish.publish",
 }
 
 
 @click.group(name="robustmedclip", cls=LazyGroup, lazy_subcommands=_OF_PROJECTS)
 def commands() -> None:
-    """Check data before a run, and import models."""
+    """Check data before a run, import models, and compare and publish results."""
 
 
 # Kedro has a command `new` of its own.
@@ -20,4 +22,4 @@ def commands() -> None:
 )
 @click.version_option(package_name="robustmedclip")
 def command_line() -> None:
-    """Lay out a project, check its data, and import models."""
+    """Lay out a project, check its data, import models, and compare and publish results."""

@@ -25,7 +25,7 @@ from robustmedclip.reporting.examples import FlippedImage
 from robustmedclip.reporting.leaderboard import FIRST_COLUMNS
 from robustmedclip.reporting.table import Table
 
-_PACKAGES = ("robustmedclip", "torch", "open_clip_torch", "peft", "numpy", "opencv-python-headless", "pillow")
+PACKAGES = ("robustmedclip", "torch", "open_clip_torch", "peft", "numpy", "opencv-python-headless", "pillow")
 _THUMBNAIL = 160
 #: Plotly would offer to send a chart, with the data in it, to a service of its own.
 _CHART = {
@@ -109,7 +109,7 @@ def page(
         cells=_cells,
         weights=_cells(Table("What was scored", weights, weights)),
         settings=yaml.safe_dump(dict(sorted(parameters.items())), sort_keys=False, width=100),
-        versions={"Python": python_version(), **{name: version(name) for name in _PACKAGES}},
+        versions={"Python": python_version(), **{name: version(name) for name in PACKAGES}},
     )
 
 

@@ -139,6 +139,20 @@ def write_page(*, setting: Setting, few_shot_labels: Mapping[str, str], **entrie
     )
 
 
+def write_provenance(*, setting: Setting, **entries: Any) -> dict[str, Any]:
+    """What the leaderboard was made of: hashes of images and weights, versions and parameters."""
+    from robustmedclip.reporting.provenance import provenance
+
+    kinds = _by_kind(entries)
+    return provenance(
+        comparable(_cells(kinds["logits"]), setting.baseline),
+        [images for images in kinds["corrupted"].values() if images],
+        baseline=setting.baseline,
+        protocol=setting.protocol,
+        parameters=entries["parameters"],
+    )
+
+
 def _results(entries: Mapping[str, Any], few_shot_labels: Mapping[str, str]) -> Results:
     kinds = _by_kind(entries)
     return Results(

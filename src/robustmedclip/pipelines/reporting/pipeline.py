@@ -16,6 +16,7 @@ from robustmedclip.pipelines.reporting.nodes import (
     draw_figures,
     rank_models,
     write_page,
+    write_provenance,
     write_report,
     write_tables,
 )
@@ -83,6 +84,13 @@ def create_pipeline(plan: Plan) -> Pipeline:
                 _by_name([*told, "figures", *corrupted, *logits]),
                 "report_page",
                 name="write_report_page",
+                tags=without("corrupted", "logits"),
+            ),
+            stage_node(
+                bind(write_provenance, setting=setting),
+                _by_name(["parameters", *corrupted, *logits]),
+                "provenance",
+                name="write_provenance",
                 tags=without("corrupted", "logits"),
             ),
             stage_node(

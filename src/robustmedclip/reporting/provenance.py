@@ -1,0 +1,109 @@
+"""What a result was made of, as JSON: what has to be the same in results side by side, and the rest."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from platform import python_version
+from typing import Any
+
+from robustmedclip.images.corrupted import CorruptedSet
+from robustmedclip.metrics.logits import Logits
+from robustmedclip.reporting.page import PACKAGES
+
+#: In place of the hash of weights that only their caller has seen.
+UNKNOWN = "unknown"
+#: Where the corrupted images of a data set lie doesn't matter, as long as they are the same.
+_PLACES = ("released",)
+
+
+def provenance(
+    logits: Sequence[Logits],
+    corrupted: Sequence[CorruptedSet],
+    *,
+    baseline: str,
+    protocol: str,
+    parameters: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a result was made of.
+
+    Parameters
+    ----------
+    logits : sequence of Logits
+        Of the models that are compared.
+    corrupted : sequence of CorruptedSet
+        The test sets.
+    baseline : str
+        The model that counts as 100.
+    protocol : str
+        The protocol, in words.
+    parameters : mapping
+        Everything that the run was set to.
+
+    Returns
+    -------
+    dict
+        ``images``: data set to the hash of its test images with their labels, their number, suite, conditions and what
+        made the corrupted images; ``weights``: model to the content hashes of its weights, one per seed; ``baseline``,
+        ``protocol``, ``versions`` and ``parameters``.
+    """
+    weights: dict[str, set[str]] = {}
+    for run in logits:
+        weights.setdefault(run.model, set()).add(run.attributes.get("weights") or UNKNOWN)
+    return {
+        "protocol": protocol,
+        "baseline": baseline,
+        "images": {images.clean.name: _images(images) for images in corrupted},
+        "weights": {model: sorted(hashes) for model, hashes in sorted(weights.items())},
+        "versions": {"Python": python_version(), **{name: version(name) for name in PACKAGES}},
+        "parameters": dict(parameters),
+    }
+
+
+def _images(images: CorruptedSet) -> dict[str, Any]:
+    return {
+        "hash": images.clean.content_hash(),
+        "n": len(images.clean),
+        "suite": images.suite,
+        "corruption": {
+            key: "released files" if key in _PLACES else value for key, value in sorted(images.provenance.items())
+        },
+        "conditions": [str(condition) for condition in images.conditions],
+    }
+
+
+def obstacles(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Why two results can't stand in one table, a line each; none if they can.
+
+    Their images, corruptions, protocol and baseline have to be the same: mCE is relative to the baseline.
+    """
+    lines = []
+    if first["protocol"] != second["protocol"]:
+        lines.append(f"protocol: {first['protocol']} and {second['protocol']}")
+    if first["baseline"] != second["baseline"]:
+        lines.append(f"baseline: {first['baseline']} and {second['baseline']}")
+    elif (weights := _baseline_weights(first)) != _baseline_weights(second) or weights == [UNKNOWN]:
+        lines.append(f"baseline {first['baseline']}: other weights, or unknown ones")
+    if only := sorted(first["images"].keys() ^ second["images"].keys()):
+        lines.append(f"data sets in one of them alone: {', '.join(only)}")
+    titles = {"hash": "other images or labels", "suite": "another suite", "conditions": "other corruptions"}
+    titles["corruption"] = "images corrupted with other settings"
+    for name in sorted(first["images"].keys() & second["images"].keys()):
+        one, other = first["images"][name], second["images"][name]
+        lines += [f"{name}: {title}" for key, title in titles.items() if one[key] != other[key]]
+    return lines
+
+
+def _baseline_weights(result: Mapping[str, Any]) -> list[str]:
+    weights: list[str] = result["weights"][result["baseline"]]
+    return weights
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any], place: str = "") -> list[tuple[str, Any, Any]]:
+    """Where two nested mappings differ: the place, and the value of each, None where there is none."""
+    rows = []
+    for key in sorted(first.keys() | second.keys(), key=str):
+        one, other, there = first.get(key), second.get(key), f"{place}{key}"
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            rows += differences(one, other, f"{there}.")
+        elif one != other:
+            rows.append((there, one, other))
+    return rows
