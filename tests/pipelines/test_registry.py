@@ -67,7 +67,7 @@ def test_each_stage_is_one_namespace(pipelines):
 def test_the_default_benchmark_has_one_node_per_cell_and_two_where_features_are_kept(pipelines):
     stages = [node.namespace.split(".")[0] for node in pipelines["benchmark"].nodes]
     counts = {stage: stages.count(stage) for stage in STAGES}
-    assert counts == {"ingestion": 10, "corruption": 5, "few_shot": 10, "tuning": 8, "evaluation": 60, "reporting": 7}
+    assert counts == {"ingestion": 10, "corruption": 5, "few_shot": 10, "tuning": 8, "evaluation": 60, "reporting": 8}
 
 
 def test_whether_models_read_together_makes_nothing_of_the_tuned_ones_stale(context):

@@ -55,9 +55,10 @@ def _figures(first: FinishedRun, second: FinishedRun, paired: bool) -> pd.DataFr
         if model not in boards[1].index:
             continue
         for metric in FIRST:
-            cells = [board.loc[model, [metric, f"{metric}_low", f"{metric}_high"]] for board in boards]
+            columns = [metric, f"{metric}_low", f"{metric}_high"]
+            cells = [(run, board.loc[model, columns]) for run, board in zip((first, second), boards, strict=True)]
             row = {"model": model, "figure": metric}
-            row |= {run.name: with_interval(*cell, 1) for run, cell in zip((first, second), cells, strict=True)}
+            row |= {run.name: with_interval(value, low, high, 1) for run, (value, low, high) in cells}
             rows.append(row | {"difference": _difference(first, second, model) if paired and metric == "mce" else ""})
     return pd.DataFrame(rows)
 

@@ -126,7 +126,8 @@ def common_leaderboard(runs: Sequence[FinishedRun]) -> pd.DataFrame:
     DataFrame
         The columns of the leaderboard, and ``run``, ``version`` and ``weights``; the lowest mCE first.
     """
-    boards, samples = [], {}
+    boards: list[dict[str, Any]] = []
+    samples: dict[str, pd.Series[float]] = {}
     for run in runs:
         for _, row in run.leaderboard.iterrows():
             values, name = run.mce_resamples[row["model"]], row["model"]
