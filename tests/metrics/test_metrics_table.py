@@ -372,6 +372,21 @@ def test_retained_accuracy_falls_with_severity(table):
     assert kept[["low", "high", "n"]].notna().all(axis=None)
 
 
+def test_confidence_that_does_not_fall_with_accuracy_is_seen_by_severity():
+    """Two corruptions, of which one leaves the confidence as it is and makes all predictions wrong."""
+    conditions = (CLEAN, *(Condition(name, severity) for name in ("blur", "noise") for severity in range(1, 6)))
+    sure, wrong = np.tile([2.0, 0.0], (50, 1)), np.tile([0.0, 2.0], (50, 1))
+    logits = np.stack([sure] * 6 + [sure, sure, wrong, wrong, wrong])
+    run = replace(study()[0], conditions=conditions, logits=logits, labels=np.zeros(50, int), class_names=("a", "b"))
+    run = replace(run, sample_ids=np.arange(50).astype(str))
+    rows = metrics_table([run], run.model, resamples=20)
+    rows = rows[(rows.data_set == run.data_set) & (rows.corruption == "all") & rows.severity.notna() & rows.seed.isna()]
+    confidence = 100 * np.exp(2) / (np.exp(2) + 1)
+    for metric, clean in {"overconfidence": confidence - 100, "calibration_shift": 0}.items():
+        values = rows[rows.metric == metric].sort_values("severity").value
+        np.testing.assert_allclose(values, clean + np.array([0, 0, 0, 50, 50, 50]), atol=1e-6)
+
+
 def test_the_resamples_of_mce_are_those_of_the_table(table):
     again, samples, _ = score_benchmark(study(), "base", resamples=200)
     pd.testing.assert_frame_equal(again, table)

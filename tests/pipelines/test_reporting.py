@@ -197,6 +197,7 @@ def test_every_table_comes_in_three_formats(report):
     assert names == {
         "averages",
         "calibration",
+        "calibration_shift_by_severity",
         "ce_by_corruption",
         "clean_error_by_data_set",
         "comparisons",
@@ -205,6 +206,7 @@ def test_every_table_comes_in_three_formats(report):
         "mce_by_data_set",
         "mce_by_modality",
         "operating_range",
+        "overconfidence_by_severity",
         "relative_ce_by_corruption",
         "retained_accuracy_by_severity",
     }

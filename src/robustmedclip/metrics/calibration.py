@@ -156,6 +156,21 @@ def scaled_calibration_values(logits: np.ndarray, labels: np.ndarray, clean: np.
     return in_parts(calibration_values, scaled_logits(logits, clean, labels), labels)
 
 
+def surplus_values(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Confidence of each image, the highest softmax probability, minus 1 where its prediction is right.
+
+    Float64 ``(..., N)``. The mean is the mean confidence minus the accuracy, the signed form of the error of
+    calibration with one bin (Guo et al. 2017, arXiv:1706.04599, eq. 2).
+    """
+    logits, labels = checked(logits, labels)
+    values: np.ndarray = softmax(logits).max(-1) - (logits.argmax(-1) == labels)
+    return values
+
+
+def _shift_values(logits: np.ndarray, labels: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    return np.asarray(in_parts(surplus_values, logits, labels) - surplus_values(clean, labels))
+
+
 BRIER = Metric(
     name="brier",
     title="Brier",
@@ -193,4 +208,32 @@ SCALED_ECE = Metric(
     values=scaled_calibration_values,
     leaderboard=(),
     table="calibration",
+)
+
+OVERCONFIDENCE = Metric(
+    name="overconfidence",
+    title="Overconfidence",
+    unit="%",
+    higher_is_better=None,
+    bounds=(-1, 1),
+    decimals=1,
+    source="Mean confidence minus accuracy; Guo et al. 2017, arXiv:1706.04599, eq. 2, signed and in one bin",
+    values=partial(in_parts, surplus_values),
+    leaderboard=(),
+    table="calibration",
+    by_severity=True,
+)
+
+CALIBRATION_SHIFT = Metric(
+    name="calibration_shift",
+    title="Calibration shift",
+    unit="%",
+    higher_is_better=None,
+    bounds=(-2, 2),
+    decimals=1,
+    source="Overconfidence minus that on the same images without corruption: by how much less confidence falls",
+    values=_shift_values,
+    leaderboard=(),
+    table=None,
+    by_severity=True,
 )

@@ -27,11 +27,11 @@ class Metric:
         What it is called in tables for people.
     unit : {"%", ""}
         With ``%``, values are fractions, and tables show 100 times the fraction.
-    higher_is_better : bool
-        Its direction.
+    higher_is_better : bool or None
+        Its direction; None where 0 is best.
     bounds : tuple of float
-        The lowest and the highest value that it can have, before the unit is applied: 0 and 1 of a percentage. Bounds
-        of intervals are kept within.
+        The lowest and the highest value that it can have, before the unit is applied: mostly 0 and 1 of a percentage.
+        Bounds of intervals are kept within.
     decimals : int
         Digits after the point that are shown.
     source : str
@@ -47,6 +47,8 @@ class Metric:
         Of which images the mean is a column of ``leaderboard.csv``.
     table : str, optional
         The table of the report that it stands in; without one, it stands in the leaderboard that people read.
+    by_severity : bool
+        Whether it has a table of its own, too, of the means over corruptions at each severity.
 
     Raises
     ------
@@ -57,13 +59,14 @@ class Metric:
     name: str
     title: str
     unit: Literal["%", ""]
-    higher_is_better: bool
+    higher_is_better: bool | None
     bounds: tuple[float, float]
     decimals: int
     source: str
     values: Values = field(repr=False, compare=False)  # a copy sent to another process is the same metric
     leaderboard: tuple[Literal["clean", "corrupted"], ...] = ("clean", "corrupted")
     table: str | None = "further_metrics"
+    by_severity: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -16,6 +16,8 @@ METRICS: dict[str, str] = {
     "brier": "robustmedclip.metrics.calibration.BRIER",
     "ece": "robustmedclip.metrics.calibration.ECE",
     "scaled_ece": "robustmedclip.metrics.calibration.SCALED_ECE",
+    "overconfidence": "robustmedclip.metrics.calibration.OVERCONFIDENCE",
+    "calibration_shift": "robustmedclip.metrics.calibration.CALIBRATION_SHIFT",
 }
 
 #: What corruption errors and balanced errors are ratios of.

@@ -243,6 +243,11 @@ class _Entries:
             errors = of_severities[:, :, s]
             yield self._mean(ALL, severity, ERROR.name, errors)
             yield self._mean(ALL, severity, derived.RETAINED_ACCURACY, retained_accuracy(errors, grid.clean()))
+        for metric in (metric for metric in grid.metrics if metric.by_severity):
+            values = mean_of_defined(grid.corrupted(metric), axis=2)
+            yield self._mean(ALL, 0, metric.name, np.where(np.isnan(values[..., 0]), np.nan, grid.clean(metric)))
+            for s, severity in enumerate(SEVERITIES):
+                yield self._mean(ALL, severity, metric.name, values[..., s])
         for metric in grid.metrics:
             yield self._mean(ALL, None, metric.name, mean_of_defined(averaged.corrupted(metric), axis=(2, 3)))
         errors = mean_of_defined(mean_of_defined(averaged.corrupted(), axis=2))

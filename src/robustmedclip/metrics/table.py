@@ -10,7 +10,7 @@ model, data set, seed   each one                each of `metrics`; the error of 
 model, data set         each one                the same
 ..                      clean                   clean_error_ratio
 ..                      a corruption            points_lost, points_won_back, ce, relative_ce, be, rbe
-..                      ``all``, a severity     error, retained_accuracy
+..                      ``all``, a severity     error, retained_accuracy, those of `metrics` that are by severity
 ..                      ``all``                 points_lost, points_won_back, mce, relative_mce, be, rbe,
 ..                                              retained_accuracy, each of `metrics`
 model, data set         as for one data set;    as for one data set; clean_error_ratio, mce,
@@ -31,7 +31,7 @@ model, data set         as for one data set;    as for one data set; clean_error
   (collection ``all``) and of those of each collection (modality ``all``). In ``_ratio_of_means``, errors are
   averaged before ratios are formed.
 - Severity 0 of a corruption, in means over data sets, is the clean error of those data sets that have the corruption;
-  that of ``all``, of those that have any.
+  that of ``all``, of those that have any. In metrics by severity, severity 0 of ``all`` is clean, too.
 - Corruption ``all`` is the mean over corruptions and severities, corruption without a severity the
   mean over severities.
 - `metrics` with the unit % are in percent, as are clean_error and retained_accuracy; in clean_error_ratio, ce, mce

@@ -1,5 +1,6 @@
 """From the table of metrics to the tables that people read: in a browser, a spreadsheet or a paper."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
@@ -27,6 +28,7 @@ _AVERAGES = [
     ]
 ]
 _SEEN = [Column(derived.MCE_SEEN, ALL, "mCE, seen"), Column(derived.MCE_HELD_OUT, ALL, "mCE, held out")]
+_BETTER = {True: "higher is better", False: "lower is better", None: "0 is best"}
 #: Captions of the tables that metrics choose.
 _CAPTIONS = {"calibration": "Calibration and selective risk"}
 
@@ -77,6 +79,7 @@ def report_tables(
             "severity",
         ),
         **_metric_tables(metrics, models, scores),
+        **_severity_tables(metrics, models, scores),
         **_balanced_error_tables(metrics, models),
     }
     return {name: table for name, table in tables.items() if len(table.numbers)}
@@ -131,7 +134,7 @@ def metric_definitions(scores: Sequence[Metric]) -> pd.DataFrame:
     rows = [
         {
             "metric": score.title + (", %" if score.unit else ""),
-            "better": "higher" if score.higher_is_better else "lower",
+            "better": _BETTER[score.higher_is_better].removesuffix(" is better").removesuffix(" is best"),
             "definition": score.source,
         }
         for score in scores
@@ -187,15 +190,30 @@ def _metric_tables(metrics: pd.DataFrame, models: Sequence[str], scores: Sequenc
     return tables
 
 
+def _severity_tables(metrics: pd.DataFrame, models: Sequence[str], scores: Sequence[Metric]) -> dict[str, Table]:
+    """The tables of metrics that have one of each severity."""
+    rows = overall(metrics)[lambda rows: rows["severity"].notna()].astype({"severity": int})
+    return {
+        f"{score.name}_by_severity": _by(
+            f"{score.title} by severity{', %' if score.unit else ''}; {_directions([score])}",
+            rows,
+            models,
+            score.name,
+            "severity",
+            decimals=score.decimals,
+        )
+        for score in scores
+        if score.by_severity
+    }
+
+
 def _directions(scores: Sequence[Metric]) -> str:
-    higher = [score.title for score in scores if score.higher_is_better]
-    if not higher:
-        return "lower is better"
-    return (
-        "higher is better"
-        if len(higher) == len(scores)
-        else f"higher is better in {', '.join(higher)}, lower in the others"
-    )
+    """Which values are better, first those of most metrics."""
+    titles: dict[bool | None, list[str]] = defaultdict(list)
+    for score in scores:
+        titles[score.higher_is_better].append(score.title)
+    most, *others = sorted(titles, key=lambda direction: -len(titles[direction]))
+    return "; ".join([_BETTER[most], *(f"{_BETTER[other]} in {', '.join(titles[other])}" for other in others)])
 
 
 def _balanced_error_tables(metrics: pd.DataFrame, models: Sequence[str]) -> dict[str, Table]:
