@@ -12,7 +12,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from robustmedclip.io.sources import dicom as reading
-from robustmedclip.io.sources.levels import DEEP_COLOURS, NOT_SQUARE, ImageFileError, Window
+from robustmedclip.io.sources.levels import DEEP_COLOURS, NOT_SQUARE, ImageFileError, Window, WindowChoice
 from robustmedclip.io.sources.pixels import PixelReader
 
 RNG = np.random.default_rng(0)
@@ -21,7 +21,7 @@ DEEP = RNG.integers(0, 4096, (8, 12), np.uint16)
 WINDOW = Window(0, 4095)
 
 
-def read(file: io.BytesIO, window: Window | None = WINDOW) -> np.ndarray:
+def read(file: io.BytesIO, window: WindowChoice | None = WINDOW) -> np.ndarray:
     """The pixels, after the header was found to agree with them."""
     reader = PixelReader(window=window)
     pixels = reader.pixels(file)
@@ -266,6 +266,33 @@ def test_what_is_damaged_is_said_without_the_words_of_decoders(file, reason):
 def test_a_window_in_the_file_is_never_applied():
     file = dicom(DEEP, bits=12, WindowCenter="100", WindowWidth="50")
     np.testing.assert_array_equal(read(file), WINDOW.apply(DEEP))
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_the_window_of_the_file_is_applied_where_that_is_asked_for(function, photometric):
+    """As pydicom applies it, to the range of 12 bits."""
+    tags = {"WindowCenter": ["1800", "40"], "WindowWidth": ["900", "400"], "VOILUTFunction": function}
+    file = dicom(DEEP, photometric, bits=12, **tags)
+    file.seek(0)
+    expected = pydicom.pixels.processing.apply_voi_lut(DEEP, pydicom.dcmread(file)) * (255 / 4095)
+    expected = 255 - expected if photometric == "MONOCHROME1" else expected
+    assert np.abs(read(file, "file") - expected).max() <= 1
+
+
+def test_the_lookup_table_of_the_file_comes_before_its_window():
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [4096, 0, 16], (np.arange(4096, dtype=np.uint16) ** 2 // 256).tobytes()
+    table["LUTData"].VR = "OW"
+    file = dicom(DEEP, bits=12, VOILUTSequence=Sequence([table]), WindowCenter="100", WindowWidth="50")
+    expected = np.arange(4096, dtype=np.uint16) ** 2 // 256
+    np.testing.assert_array_equal(read(file, "file"), np.rint(expected[DEEP] * (255 / 65535)).astype(np.uint8))
+
+
+def test_a_file_without_a_window_of_its_own_is_taken_as_it_is_in_8_bits_and_else_refused():
+    np.testing.assert_array_equal(read(dicom(GREY), "file"), GREY)
+    with pytest.raises(ImageFileError, match="suggests no window for its display: set 'window'"):
+        PixelReader(window="file").shape(dicom(DEEP, bits=12))
 
 
 def test_pixels_that_are_not_square_are_remarked():

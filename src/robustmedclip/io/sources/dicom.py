@@ -5,6 +5,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from robustmedclip.io.sources.dicom_decoding import decoded
+from robustmedclip.io.sources.dicom_windows import Shown, in_groups, window_of_file
 from robustmedclip.io.sources.levels import (
     DEEP_COLOURS,
     NOT_SQUARE,
@@ -12,6 +13,7 @@ from robustmedclip.io.sources.levels import (
     Header,
     ImageFileError,
     Window,
+    WindowChoice,
     blockwise,
     check_size,
     chosen_frame,
@@ -57,12 +59,12 @@ def begins(start: bytes) -> bool:
     return start[:2] in _GROUPS and element[1:] == b"\0" and len(start) >= 16 and (named or implicit)
 
 
-def header(file: BinaryIO, window: Window | None, frame: Frame | None = None) -> Header:
+def header(file: BinaryIO, window: WindowChoice | None, frame: Frame | None = None) -> Header:
     """Shape and remarks of a DICOM image, without its pixels; raises ``ImageFileError`` with why it can't be read."""
     dataset, _ = _dataset(file, frame, header_only=True)
     grey = dataset.PhotometricInterpretation in _GREY
-    if grey and not _is_plain(dataset):
-        required(window)
+    if grey:
+        _shown(dataset, window)
     remarks = {
         NOT_SQUARE: not _is_square(dataset),
         PADDED: grey and _padding(dataset) is not None,
@@ -72,7 +74,7 @@ def header(file: BinaryIO, window: Window | None, frame: Frame | None = None) ->
     return Header(shape, frozenset(name for name, holds in remarks.items() if holds))
 
 
-def pixels(file: BinaryIO, window: Window | None, frame: Frame | None = None) -> np.ndarray:
+def pixels(file: BinaryIO, window: WindowChoice | None, frame: Frame | None = None) -> np.ndarray:
     """uint8 ``(H, W)`` or ``(H, W, 3)`` of a DICOM image; raises ``ImageFileError`` with why it can't be read."""
     dataset, index = _dataset(file, frame, header_only=False)
     photometric = dataset.PhotometricInterpretation
@@ -165,17 +167,27 @@ def _syntax_name(dataset: Any) -> str:
     return syntax.name if syntax else ""
 
 
-def _grey(raw: np.ndarray, dataset: Any, window: Window | None) -> np.ndarray:
+def _grey(raw: np.ndarray, dataset: Any, window: WindowChoice | None) -> np.ndarray:
     padded = _is_padding(raw, dataset)
     unused = 8 * raw.dtype.itemsize - int(dataset.BitsStored)
     stored = (raw << unused) >> unused if unused > 0 else raw  # bits beyond those stored hold overlays, not levels
-    if _is_plain(dataset):
-        shown = stored
-    else:
-        apply = _fitting(required(window), dataset).apply
-        shown = blockwise(lambda block: apply(_rescaled(block, dataset)), stored)
+    show = _shown(dataset, window)
+    shown = stored if show is None else blockwise(lambda block: show(_rescaled(block, dataset)), stored)
     shown = 255 - shown if dataset.PhotometricInterpretation == "MONOCHROME1" else shown
     return shown if padded is None else np.where(padded, np.uint8(0), shown)
+
+
+def _shown(dataset: Any, window: WindowChoice | None) -> Shown | None:
+    """How levels become 8 bits; None where they are to be shown as they are stored."""
+    if window == "file" and (suggested := window_of_file(dataset)) is not None:
+        return suggested
+    if _is_plain(dataset):
+        return None
+    if window == "file":
+        raise ImageFileError(
+            "suggests no window for its display: set 'window' in the source, as {center, width} or {low, high}"
+        )
+    return _fitting(required(window), dataset).apply
 
 
 def _is_plain(dataset: Any) -> bool:
@@ -213,10 +225,7 @@ def _rescaled(stored: np.ndarray, dataset: Any) -> np.ndarray:
 
 def _rescale(dataset: Any) -> tuple[float, float]:
     """Slope and intercept: of an enhanced file's functional groups, or of the file; 1 and 0 where there is none."""
-    places = [dataset]
-    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for group in dataset.get(groups) or ():
-            places += group.get("PixelValueTransformationSequence") or ()
+    places = in_groups(dataset, "PixelValueTransformationSequence")
     slopes, intercepts = ([place.get(name) for place in places] for name in ("RescaleSlope", "RescaleIntercept"))
     try:
         slope = float(next((value for value in reversed(slopes) if value not in (None, "")), 1))

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ from robustmedclip.io.sources.entries import (
 from robustmedclip.io.sources.image_files import image_files
 from robustmedclip.io.sources.label_table import LARGEST_TABLE, read_label_table
 from robustmedclip.io.sources.labels import SPLITS
-from robustmedclip.io.sources.levels import Frame, ImageFileError, Window
+from robustmedclip.io.sources.levels import Frame, ImageFileError, Window, WindowChoice
 from robustmedclip.io.sources.pixels import PixelReader
 from robustmedclip.io.sources.source import SourceDataset
 from robustmedclip.io.sources.table_checks import normal_paths, table_problems
@@ -70,10 +70,10 @@ class FolderDataset(SourceDataset):
     size : int, optional
         Side in pixels to bring every image to: the largest centred square, scaled (bicubic).
         Needed only where the images differ in size.
-    window : mapping, optional
+    window : mapping or str, optional
         Levels of files of more than 8 bits, and of DICOM whose levels are rescaled: ``{center, width}`` or
         ``{low, high}``, as in :class:`~robustmedclip.io.sources.levels.Window`. Other files of 8 bits are taken as they
-        are.
+        are. ``file`` shows each DICOM file by the window or lookup table that it suggests, those of 8 bits, too.
     frame : int or str, optional
         Which frame of DICOM and other files of several is read: its number, from 1, or ``middle``; files of one frame
         are taken as they are.
@@ -89,7 +89,7 @@ class FolderDataset(SourceDataset):
         *,
         labels: str | None = "labels.csv",
         size: int | None = None,
-        window: Mapping[str, float] | None = None,
+        window: Mapping[str, float] | Literal["file"] | None = None,
         frame: Frame | None = None,
         include: list[str] | None = None,
         exclude: list[str] | None = None,
@@ -159,7 +159,9 @@ class FolderDataset(SourceDataset):
             logger.warning("Data set '%s': %s", self._name, sentence)
 
     def _reader(self) -> PixelReader:
-        window = None if self._window is None else Window.parse(self._window)
+        window: WindowChoice | None = "file" if self._window == "file" else None
+        if isinstance(self._window, Mapping):
+            window = Window.parse(self._window)
         return PixelReader(self._size, window, self._frame)
 
     def _checked(self) -> tuple[_Labels | None, list[str]]:
@@ -225,9 +227,9 @@ class FolderDataset(SourceDataset):
             yield f"size must be a whole number of pixels from {SMALLEST_SIDE} to {LARGEST_SIDE}, not {self._size!r}"
         if self._frame not in (None, "middle") and (type(self._frame) is not int or self._frame < 1):
             yield f"frame must be the number of a frame, from 1, or middle, not {self._frame!r}"
-        if self._window is not None:
+        if self._window not in (None, "file"):
             try:
-                Window.parse(self._window)
+                Window.parse(cast(Mapping[str, float], self._window))
             except ValueError as error:
                 yield f"window: {error}"
         for setting, patterns in (("include", self._include), ("exclude", self._exclude)):

@@ -69,9 +69,13 @@ class Window:
         return rounded.astype(np.uint8)
 
 
-def required(window: Window | None) -> Window:
-    """The window; raises ``ImageFileError`` if there is none, with what to set."""
-    if window is None:
+#: The levels to show: a window for all files, or ``file``: that which each DICOM file suggests.
+WindowChoice = Window | Literal["file"]
+
+
+def required(window: WindowChoice | None) -> Window:
+    """The window for all files; raises ``ImageFileError`` if there is none, with what to set."""
+    if window is None or window == "file":
         raise ImageFileError(
             "does not hold plain 8-bit levels: set 'window' in the source, as {center, width} or {low, high}"
         )

@@ -16,7 +16,7 @@ from robustmedclip.io.sources.levels import (
     Frame,
     Header,
     ImageFileError,
-    Window,
+    WindowChoice,
     blockwise,
     check_size,
     chosen_frame,
@@ -41,7 +41,7 @@ _SAME_LEVELS = 3
 _SAME_SIDES = 0.01
 
 
-def header(file: BinaryIO, window: Window | None, frame: Frame | None = None) -> Header:
+def header(file: BinaryIO, window: WindowChoice | None, frame: Frame | None = None) -> Header:
     """Shape and remarks of a picture, without its pixels; raises ``ImageFileError`` with why it can't be read."""
     with _opened(file, window, frame) as image:
         orientation = _orientation(image, file)
@@ -59,7 +59,7 @@ def header(file: BinaryIO, window: Window | None, frame: Frame | None = None) ->
         return Header((height, width, 1 if grey else 3), frozenset(name for name, holds in remarks.items() if holds))
 
 
-def pixels(file: BinaryIO, window: Window | None, frame: Frame | None = None) -> np.ndarray:
+def pixels(file: BinaryIO, window: WindowChoice | None, frame: Frame | None = None) -> np.ndarray:
     """uint8 ``(H, W)`` or ``(H, W, 3)`` of a picture; raises ``ImageFileError`` with why it can't be read."""
     with _opened(file, window, frame) as image:
         if image.mode in _DEEP_GREY:
@@ -72,7 +72,7 @@ def pixels(file: BinaryIO, window: Window | None, frame: Frame | None = None) ->
         return _over_black(shown, np.asarray(layers.getchannel("A"))) if transparent else shown
 
 
-def _opened(file: BinaryIO, window: Window | None, frame: Frame | None) -> ImageFile.ImageFile:
+def _opened(file: BinaryIO, window: WindowChoice | None, frame: Frame | None) -> ImageFile.ImageFile:
     """The picture, its pixels still in the file, after all that its header can be refused for."""
     image = Image.open(file, formats=FORMATS)
     check_size(*image.size)

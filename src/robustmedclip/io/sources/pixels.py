@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from robustmedclip.io.sources import dicom, pictures
-from robustmedclip.io.sources.levels import Frame, Header, ImageFileError, Window
+from robustmedclip.io.sources.levels import Frame, Header, ImageFileError, WindowChoice
 
 LARGEST_FILE = 2**28
 #: How files of other formats begin, and what to do with them.
@@ -31,22 +31,23 @@ class PixelReader:
 
     Whatever a file says about how it is to be seen is obeyed, or the file is refused with the reason: EXIF orientation,
     colour profile, gamma, palette and transparency of a picture; slope and intercept, modality lookup table, padding,
-    palette and colour space of a DICOM file. Its window alone is a choice of the viewer, and never applied.
+    palette and colour space of a DICOM file. Its window alone is a choice of the viewer, and applied if that is
+    asked for.
 
     Attributes
     ----------
     size : int, optional
         Side in pixels to bring every image to: the largest centred square, scaled (bicubic).
-    window : Window, optional
+    window : Window or str, optional
         Levels of grey files of more than 8 bits, and of DICOM whose levels are rescaled or signed; it is needed for
         them, and applies after slope and intercept. Other files of 8 bits, DICOM too, are taken as they are. A window
-        that a DICOM file suggests for its display is never applied.
+        that a DICOM file suggests for its display is applied where this is ``file``, and then to 8 bits, too.
     frame : int or str, optional
         Which frame of a file of several is read: its number, from 1, or ``middle``.
     """
 
     size: int | None = None
-    window: Window | None = None
+    window: WindowChoice | None = None
     frame: Frame | None = None
 
     def header(self, file: BinaryIO) -> Header:
