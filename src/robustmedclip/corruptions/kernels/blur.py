@@ -91,13 +91,14 @@ def zoom_blur(image: np.ndarray, draws: Draws, zoom: tuple[float, float]) -> np.
     factors = zoom_factors(*zoom)
     height, width = image.shape[:2]
     source = image.astype(np.float32)
-    total = 2 * source
+    total, buffer = 2 * source, np.empty_like(source)
     for factor in factors[1:]:
         (left, across), (top, down) = magnification(width, factor), magnification(height, factor)
         magnified = cv2.warpAffine(
             source,
             np.array([[across, 0, left], [0, down, top]]),
             (width, height),
+            dst=buffer,
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )

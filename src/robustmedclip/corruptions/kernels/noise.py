@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def gaussian_noise(image: np.ndarray, draws: Draws, sigma: float) -> np.ndarray:
     """Add normal noise of standard deviation `sigma`, a fraction of full scale."""
-    noise = np.take(floored_normal(sigma), draws.bits16(image.shape))
+    noise = np.take(floored_normal(sigma), draws.bits16(image.shape), mode="clip")  # which looks for no wrong index
     noise += image
     return np.clip(noise, 0, 255, out=noise).astype(np.uint8)
 
