@@ -280,6 +280,16 @@ def test_the_window_of_the_file_is_applied_where_that_is_asked_for(function, pho
     assert np.abs(read(file, "file") - expected).max() <= 1
 
 
+def test_a_deflated_file_is_read_unless_it_would_be_too_large(monkeypatch):
+    file = dicom(GREY, syntax=pydicom.uid.DeflatedExplicitVRLittleEndian)
+    np.testing.assert_array_equal(read(file), GREY)
+    monkeypatch.setattr(reading, "LARGEST_FILE", 500)
+    many = dicom(np.zeros((100, 100), np.uint8), syntax=pydicom.uid.DeflatedExplicitVRLittleEndian)
+    assert len(many.getvalue()) < 1000
+    with pytest.raises(ImageFileError, match="a deflated DICOM file of more than 500 bytes"):
+        PixelReader().pixels(many)
+
+
 def test_the_lookup_table_of_the_file_comes_before_its_window():
     table = Dataset()
     table.LUTDescriptor, table.LUTData = [4096, 0, 16], (np.arange(4096, dtype=np.uint16) ** 2 // 256).tobytes()

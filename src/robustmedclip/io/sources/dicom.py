@@ -1,5 +1,6 @@
 """DICOM files of one image as 8-bit pixels, as a radiologist's viewer shows them but for the window."""
 
+import zlib
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -8,6 +9,7 @@ from robustmedclip.io.sources.dicom_decoding import decoded
 from robustmedclip.io.sources.dicom_windows import Shown, in_groups, window_of_file
 from robustmedclip.io.sources.levels import (
     DEEP_COLOURS,
+    LARGEST_FILE,
     NOT_SQUARE,
     Frame,
     Header,
@@ -43,6 +45,8 @@ _NO_PICTURES = {
     "1.2.840.10008.5.1.4.1.1.66.7": "a segmentation: its pixels are labels",
     "1.2.840.10008.5.1.4.1.1.481.2": "a dose grid of radiotherapy: its levels are doses",
 }
+#: Bytes that are inflated at a time.
+_BLOCK = 2**22
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _GROUPS, _GROUPS_BIG_ENDIAN = (b"\x02\x00", b"\x08\x00"), b"\x00\x08"
 
@@ -98,7 +102,7 @@ def _dataset(file: BinaryIO, frame: Frame | None, header_only: bool) -> tuple[An
         import pydicom
     except ImportError:
         raise ImageFileError("is a DICOM file: to read it, install pydicom (pip install pydicom)") from None
-    _require_inflated(file)
+    _check_inflated(file)
     dataset = pydicom.dcmread(file, stop_before_pixels=header_only, force=True)
     _check_kind(dataset)
     if lacking := [name for name in _REQUIRED if dataset.get(name) in (None, "")]:
@@ -112,15 +116,21 @@ def _dataset(file: BinaryIO, frame: Frame | None, header_only: bool) -> tuple[An
     return dataset, index
 
 
-def _require_inflated(file: BinaryIO) -> None:
-    """A deflated data set would be inflated as a whole, however large."""
+def _check_inflated(file: BinaryIO) -> None:
+    """Refuse a deflated data set that is too large once it is inflated, as a whole, before it is."""
     from pydicom.filereader import read_dataset
 
     file.seek(128)
     if file.read(4) == b"DICM":
         meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
         if meta.get("TransferSyntaxUID") == _DEFLATED:
-            raise ImageFileError("is a deflated DICOM file: save it uncompressed")
+            inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+            pending = file.read()
+            while pending and not inflate.eof:
+                size += len(inflate.decompress(pending, _BLOCK))
+                pending = inflate.unconsumed_tail
+                if size > LARGEST_FILE:
+                    raise ImageFileError(f"is a deflated DICOM file of more than {LARGEST_FILE} bytes: save it smaller")
     file.seek(0)
 
 

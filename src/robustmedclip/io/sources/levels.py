@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+#: Larger files are refused, and such as are larger once they are inflated.
+LARGEST_FILE = 2**28
 #: Larger images are refused before anything is allocated.
 LARGEST_PIXELS = 2**25
 #: Remarks that are worth a warning.

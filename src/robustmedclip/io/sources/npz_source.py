@@ -141,7 +141,9 @@ class MedMNISTDataset(NpzDataset):
                 )
             return splits
         if self._md5() != self._official_md5():
-            logger.info("%s is not the released file byte for byte: no published figures are shown for it", self._path)
+            logger.warning(
+                "%s is not the released file byte for byte: no published figures are shown for it", self._path
+            )
             return splits
         return {split: replace(part, release=f"{self._flag}_{self._size}") for split, part in splits.items()}
 

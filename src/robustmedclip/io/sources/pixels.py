@@ -9,9 +9,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from robustmedclip.io.sources import dicom, pictures
-from robustmedclip.io.sources.levels import Frame, Header, ImageFileError, WindowChoice
+from robustmedclip.io.sources.levels import LARGEST_FILE, Frame, Header, ImageFileError, WindowChoice
 
-LARGEST_FILE = 2**28
 #: How files of other formats begin, and what to do with them.
 _OTHER_FORMATS = {
     b"\x1f\x8b": "is packed with gzip: unpack it",
