@@ -3,13 +3,13 @@
 import re
 import shutil
 import tempfile
-from importlib.resources import files
 from pathlib import Path
 
 import click
 from kedro import __version__ as kedro_version
 
 from robustmedclip.errors import InputError
+from robustmedclip.template import shipped
 
 _SETTINGS = """\
 # The benchmark is the package robustmedclip; code of your own, in src/{package}, is named in the plan by dotted paths.
@@ -64,26 +64,18 @@ def package_name(name: str) -> str:
 
 
 def _write(project: Path, name: str, package: str) -> None:
-    template = _shipped("template")
-    shutil.copytree(_shipped("template/conf", "conf"), project / "conf", ignore=_USERS_OWN)
-    for layer in sorted(_shipped("template/data", "data").glob("[0-9]*")):
+    shutil.copytree(shipped("conf"), project / "conf", ignore=_USERS_OWN)
+    for layer in sorted(shipped("data").glob("[0-9]*")):
         (project / "data" / layer.name).mkdir(parents=True)
         (project / "data" / layer.name / ".gitkeep").touch()
     (project / "conf/local").mkdir()
-    shutil.copy(template / "benchmark.yml", project / "conf/local")
-    shutil.copy(template / "gitignore", project / ".gitignore")
+    shutil.copy(shipped("benchmark.yml"), project / "conf/local")
+    shutil.copy(shipped("gitignore"), project / ".gitignore")
     (project / "src" / package).mkdir(parents=True)
     (project / "src" / package / "__init__.py").write_text(f'"""Code of the study {name}."""\n', encoding="utf-8")
     settings = _SETTINGS.format(name=name, package=package, kedro=kedro_version)
     (project / "pyproject.toml").write_text(settings, encoding="utf-8")
     (project / ".telemetry").write_text("consent: false\n", encoding="utf-8")
-
-
-def _shipped(inside: str, in_clone: str = "") -> Path:
-    """A folder of the installed package; in a clone, which keeps it at its root, that of the clone."""
-    package = Path(str(files("robustmedclip")))
-    folder = package / inside
-    return folder if folder.is_dir() or not in_clone else package.parents[1] / in_clone
 
 
 @click.command()
