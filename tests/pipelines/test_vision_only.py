@@ -13,6 +13,7 @@ from robustmedclip.adaptation.methods.full import FullFineTuning
 from robustmedclip.adaptation.methods.linear_probe import LinearProbe
 from robustmedclip.adaptation.methods.lora import Lora
 from robustmedclip.adaptation.methods.prototypes import Prototypes
+from robustmedclip.adaptation.methods.soup import Soup
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.sets import ImageSet
@@ -87,7 +88,13 @@ def test_a_head_on_its_features_scores_every_condition(method, model, few_shots,
 
 
 @pytest.mark.parametrize(
-    "method", [Lora(rank=4, **RECIPE), FullFineTuning(**RECIPE, batch_norm="frozen")], ids=["lora", "full"]
+    "method",
+    [
+        Lora(rank=4, **RECIPE),
+        FullFineTuning(**RECIPE, batch_norm="frozen"),
+        Soup(**RECIPE, batch_norm="frozen", members=2),
+    ],
+    ids=["lora", "full", "soup"],
 )
 def test_it_is_tuned_with_a_head_that_is_stored_with_the_encoder(tmp_path, method, model, few_shots, pools, corrupted):
     adapter, history = fitted(method, model, few_shots, pools)

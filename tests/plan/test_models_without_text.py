@@ -41,6 +41,13 @@ def test_they_have_no_zero_shot_row_and_no_part_in_methods_that_compare_with_pro
     ]
 
 
+@pytest.mark.parametrize("method", ["prolip", "robust-ensemble", "clap"])
+def test_methods_that_hold_to_the_prompts_leave_them_out(method):
+    adaptations = PARAMETERS["adaptations"] | {"other": {"method": method, "models": "all", "fractions": [0.1]}}
+    plan = read_plan(changed(adaptations=adaptations))
+    assert [model.base for model in plan.tuned_models if model.adaptation.name == "other"] == ["clip"]
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -57,6 +57,8 @@ class ProLIP(EncoderMethod):
     label_space: Literal["joint", "data_set"] = "data_set"
     keep: Literal["best_epoch", "scaled_update"] = "scaled_update"
     scales: Fractions = (1.0,)
+
+    needs_text: ClassVar[bool] = True
 
     def check(self, model: VisionLanguageModel) -> list[str]:
         return [] if self._names(model) else [self._problem(model)]

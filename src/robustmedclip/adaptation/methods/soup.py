@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robustmedclip.adaptation.artefacts import Adapter
+from robustmedclip.adaptation.artefacts import Adapter, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.methods.full import FullFineTuning
 from robustmedclip.adaptation.methods.settings import Count
@@ -59,7 +59,8 @@ class Soup(FullFineTuning):
         weights = {name: _mean([adapter.weights[name] for adapter in adapters]) for name in adapters[0].weights}
         chosen = {key: float(np.mean([adapter.metadata[key] for adapter in adapters])) for key in ("epoch", "scale")}
         metadata = {**adapters[0].metadata, **chosen, "seed": seed, "members": self.members}
-        return Adapter({}, weights, metadata), [_mean_row(rows) for rows in zip(*curves, strict=True)]
+        head = _mean_head([adapter.head for adapter in adapters])
+        return Adapter({}, weights, metadata, head), [_mean_row(rows) for rows in zip(*curves, strict=True)]
 
 
 def _mean(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -67,6 +68,18 @@ def _mean(arrays: Sequence[np.ndarray]) -> np.ndarray:
     if not np.issubdtype(arrays[0].dtype, np.floating):
         return arrays[0]
     return np.asarray(np.mean(np.stack(arrays), axis=0, dtype=np.float64), arrays[0].dtype)
+
+
+def _mean_head(heads: Sequence[Head | None]) -> Head | None:
+    """The mean of the classifiers that the members were trained with, if they were trained with such."""
+    trained = [head for head in heads if head is not None]
+    if not trained:
+        return None
+    classifiers = {
+        data_set: {name: _mean([head.classifiers[data_set][name] for head in trained]) for name in arrays}
+        for data_set, arrays in trained[0].classifiers.items()
+    }
+    return Head(classifiers, trained[0].metadata)
 
 
 def _mean_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
