@@ -1,10 +1,13 @@
 """Few-shot sampling: stratified, nested, disjoint, and independent of order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robustmedclip.errors import InputError
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.pipelines.few_shot.leakage import find_duplicates
 from robustmedclip.pipelines.few_shot.nodes import chosen, draw_few_shots
@@ -88,3 +91,26 @@ def test_shots_are_as_many_of_each_class_and_all_where_there_are_fewer(caplog):
     assert counts["training"].to_dict() == {"class 0": 4, "class 1": 4, "class 2": 3}
     assert "fewer than 4 images of class 2" in caplog.text
     assert ids(draw_few_shots(NONE, pool, shots=2, seed=0), "training") <= ids(table, "training")
+
+
+def of_patients(pool: ImageSet, images_each: int) -> ImageSet:
+    """The pool with patients of so many images, of several classes."""
+    order = np.random.default_rng(0).permutation(len(pool))
+    return replace(pool, columns={"patient": np.array([f"p{place // images_each}" for place in order])})
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5])
+def test_no_patient_is_in_training_and_validation(fraction):
+    pool = of_patients(make_pool([60, 40]), 5)
+    table = draw_few_shots(NONE, pool, fraction=fraction, seed=0)
+    assert len(ids(table, "training")) == 100 * fraction
+    sides = [set(chosen(pool, table, role).patients) for role in ("training", "validation")]
+    assert sides[0] and sides[1] and not sides[0] & sides[1]
+    fewer = draw_few_shots(NONE, pool, fraction=fraction / 2, seed=0)
+    assert ids(fewer, "training") <= ids(table, "training")
+
+
+def test_a_fraction_that_leaves_no_other_patient_to_validate_on_is_refused():
+    pool = of_patients(make_pool([50, 50]), 5)
+    with pytest.raises(InputError, match="no image of another patient .* is left for validation"):
+        draw_few_shots(NONE, pool, fraction=1, seed=0)

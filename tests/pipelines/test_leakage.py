@@ -74,3 +74,15 @@ def test_a_class_that_leaked_as_a_whole_is_an_error(sets):
     table = find_duplicates(hash_images(pool, test))
     with pytest.raises(InputError, match="'breast': every image of .* also in a test split"):
         draw_few_shots(table, pool, fraction=0.1, seed=0)
+
+
+def test_a_patient_of_the_test_split_is_never_drawn_and_is_counted(sets):
+    pool, test = sets["chest"]
+    pool = replace(pool, columns={"patient": np.array([f"p{index // 2}" for index in range(80)])})
+    test = replace(test, columns={"patient": np.array([f"p{30 + index}" for index in range(24)])})
+    table = duplicates_of({"chest": (pool, test), "breast": sets["breast"]})
+    assert set(table["kind"]) == {"patient"} and table["bits"].isna().all()
+    assert table["pool_sample"].tolist() == [f"pool/{index:06d}" for index in range(60, 80)]
+    assert table["test_sample"].iloc[0] == "test/000000"
+    drawn = draw_few_shots(table, pool, fraction=0.4, seed=0)
+    assert not set(drawn["sample_id"]) & set(table["pool_sample"])

@@ -13,6 +13,8 @@ from robustmedclip.images.pixels import Images, batches, chosen_rows
 SPLITS = ("train", "val", "test", "pool")
 #: Splits that may make up the training pool.
 POOL_SPLITS = ("train", "val")
+#: The column that tells whose images they are.
+PATIENT = "patient"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class ImageSet:
         Whether a program drew the images.
     release : str, optional
         The release of a published collection that the images are, byte for byte: ``bloodmnist_224``.
+    columns : mapping
+        What else is known of each image, by name: str ``(N,)`` each. :data:`PATIENT` says whose it is; others are
+        those that subgroups are made of.
     """
 
     name: str
@@ -51,6 +56,7 @@ class ImageSet:
     origin: Mapping[str, str] = field(default_factory=dict)
     synthetic: bool = False
     release: str | None = None
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,7 +68,13 @@ class ImageSet:
             images=chosen_rows(self.images, indices),
             labels=self.labels[indices],
             sample_ids=self.sample_ids[indices],
+            columns={name: values[indices] for name, values in self.columns.items()},
         )
+
+    @property
+    def patients(self) -> np.ndarray | None:
+        """Whose each image is, str ``(N,)``, if that is known."""
+        return self.columns.get(PATIENT)
 
     @classmethod
     def validated(cls, **fields: Any) -> "ImageSet":
@@ -99,6 +111,8 @@ class ImageSet:
             yield f"{len(images)} images, {len(labels)} labels and {len(ids)} sample ids don't match"
         elif len(np.unique(ids)) != len(ids):
             yield "sample ids are not unique"
+        if wrong := [name for name, values in self.columns.items() if values.shape != labels.shape]:
+            yield f"{', '.join(wrong)} must be one text for each of {len(labels)} images"
 
     def class_counts(self) -> np.ndarray:
         """Number of images of each class, int64 ``(classes,)``."""

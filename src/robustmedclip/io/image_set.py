@@ -11,6 +11,7 @@ from robustmedclip.io.versioned import AtomicDataset
 from robustmedclip.progress import track
 
 _CHUNK_BYTES = 2**25
+_COLUMN = "column-"
 
 
 class ImageSetDataset(AtomicDataset[ImageSet]):
@@ -34,6 +35,7 @@ class ImageSetDataset(AtomicDataset[ImageSet]):
             modality=np.array(data.modality),
             synthetic=np.array(data.synthetic),
             release=np.array(data.release or ""),
+            **{f"{_COLUMN}{name}": values for name, values in data.columns.items()},
         )
 
     def _read(self, path: Path) -> ImageSet:
@@ -48,4 +50,7 @@ class ImageSetDataset(AtomicDataset[ImageSet]):
             sample_ids=members["sample_ids"],
             synthetic=bool(members["synthetic"]),
             release=str(members["release"]) or None,
+            columns={
+                name.removeprefix(_COLUMN): values for name, values in members.items() if name.startswith(_COLUMN)
+            },
         )

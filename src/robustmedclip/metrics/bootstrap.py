@@ -2,8 +2,11 @@
 
 An image is the unit that is drawn, with everything known of it: all conditions, all models and all seeds
 see the same resample, so differences between them keep their pairing (Efron & Tibshirani 1993,
-*An Introduction to the Bootstrap*, ch. 8). Seeds are drawn beside the images, all data sets with the
-same draw, as a seed is one training (the bootstrap of crossed factors, Owen 2007, doi:10.1214/07-AOAS122).
+*An Introduction to the Bootstrap*, ch. 8). Where it is known whose the images are, a patient is drawn in its place,
+with all of their images: a mean is then a ratio, of the sum of the values to the number of the images that are drawn
+(Davison & Hinkley 1997, *Bootstrap Methods and their Application*, sec. 3.8). Seeds are drawn beside the images, all
+data sets with the same draw, as a seed is one training (the bootstrap of crossed factors, Owen 2007,
+doi:10.1214/07-AOAS122).
 """
 
 from collections.abc import Iterator
@@ -24,7 +27,9 @@ def resample_counts(seed: int, data_set: str, resamples: int, images: int) -> np
     return np.concatenate(blocks)
 
 
-def resampled_means(values: np.ndarray, seed: int, data_set: str, resamples: int) -> np.ndarray:
+def resampled_means(
+    values: np.ndarray, seed: int, data_set: str, resamples: int, patients: np.ndarray | None = None
+) -> np.ndarray:
     """Means over images, then the means over the same resamples as in :func:`resample_counts`.
 
     Parameters
@@ -33,6 +38,8 @@ def resampled_means(values: np.ndarray, seed: int, data_set: str, resamples: int
         float64 ``(..., N)``.
     seed, data_set, resamples
         As in :func:`resample_counts`.
+    patients : ndarray, optional
+        Whose each image is, ``(N,)``: patients are drawn then, in the order of their names, in place of images.
 
     Returns
     -------
@@ -42,14 +49,24 @@ def resampled_means(values: np.ndarray, seed: int, data_set: str, resamples: int
     """
     images = values.shape[-1]
     estimate = values.mean(-1)
-    centred = (values - estimate[..., None]).reshape(-1, images).T
+    units, sizes = _sums_of_patients((values - estimate[..., None]).reshape(-1, images).T, patients)
     means = np.empty((1 + resamples, *values.shape[:-1]))
     means[0], start = estimate, 1
-    for counts in _blocks(seed, data_set, resamples, images):
-        deviation = counts.astype(np.float64) @ centred / images
+    for drawn in _blocks(seed, data_set, resamples, len(sizes)):
+        counts = drawn.astype(np.float64)
+        deviation = counts @ units / (counts @ sizes)[:, None]
         means[start : start + len(counts)] = estimate + deviation.reshape(-1, *estimate.shape)
         start += len(counts)
     return means
+
+
+def _sums_of_patients(rows: np.ndarray, patients: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of ``(N, columns)`` over the images of each patient, and how many images that is; rows that are patients."""
+    if patients is None:
+        return rows, np.ones(len(rows))
+    _, place, sizes = np.unique(patients, return_inverse=True, return_counts=True)
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    return np.add.reduceat(rows[np.argsort(place, kind="stable")], first, axis=0), sizes.astype(np.float64)
 
 
 def seed_weights(seed: int, seeds: list[int | None], resamples: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from scipy.special import ndtr
 
 from robustmedclip.metrics import derived
 from robustmedclip.metrics.bootstrap import LEVEL, interval
-from robustmedclip.metrics.table import overall
+from robustmedclip.metrics.table import PATIENTS, overall
 
 #: Equal models differ by less: by the rounding error of means over seeds.
 _ROUNDING = 1e-9
@@ -50,12 +50,12 @@ def compare_pairs(metrics: pd.DataFrame, mce_resamples: pd.DataFrame) -> pd.Data
     """Every pair of models, the one with the lower mCE first, compared on the same resamples.
 
     `metrics` and `mce_resamples` are those of :class:`robustmedclip.metrics.Scores`; the column ``n`` of the table is
-    the number of test images.
+    the number of test images, ``patients`` that of their patients where it is known of some.
     """
     estimates = mce_resamples.iloc[0].sort_index().sort_values(kind="stable")
     averages = overall(metrics)
-    images = averages.loc[averages["metric"] == derived.MCE, "n"].max()
-    return compare_models(mce_resamples[estimates.index]).assign(n=images)
+    counts = averages.loc[averages["metric"] == derived.MCE, [name for name in ("n", PATIENTS) if name in averages]]
+    return compare_models(mce_resamples[estimates.index]).assign(**counts.max())
 
 
 def holm(p: np.ndarray) -> np.ndarray:

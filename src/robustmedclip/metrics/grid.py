@@ -73,15 +73,20 @@ def columns(conditions: Sequence[Condition], corruptions: Sequence[str]) -> list
 
 
 def means_of_seeds(
-    runs: Sequence[Logits], conditions: Sequence[Condition], metrics: Sequence[Metric], resamples: int, seed: int
+    runs: Sequence[Logits],
+    conditions: Sequence[Condition],
+    metrics: Sequence[Metric],
+    resamples: int,
+    seed: int,
+    patients: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """For each seed of one model on one data set, float64 ``(1 + resamples, metrics, conditions)``.
 
-    `conditions` gives the order, `seed` that of the resamples.
+    `conditions` gives the order, `seed` that of the resamples; `patients` say whose the images are, if that is known.
     """
     low, high = (np.array([[metric.bounds[side]] for metric in metrics]) for side in (0, 1))
     for run in runs:
         order = [run.conditions.index(condition) for condition in conditions]
         clean = run.logits[run.conditions.index(CLEAN)]
         values = image_values(metrics, run.logits[order], run.labels, clean)
-        yield np.clip(resampled_means(values, seed, run.data_set, resamples), low, high)
+        yield np.clip(resampled_means(values, seed, run.data_set, resamples, patients), low, high)

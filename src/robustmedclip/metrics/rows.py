@@ -40,13 +40,13 @@ class Group(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A value under a condition: the estimate, then one value per resample; `n` is the number of test images."""
+    """A value under a condition: the estimate, then one value per resample; `n` is as in :class:`Scene`."""
 
     corruption: str
     severity: int | None
     metric: str
     values: np.ndarray
-    n: int
+    n: np.ndarray
 
 
 class References(NamedTuple):
@@ -72,7 +72,7 @@ class Scene(NamedTuple):
     corruptions : sequence of str
         In the order of the grids.
     sizes : ndarray
-        int ``(data sets,)``: how many test images they have.
+        float64 ``(data sets, 2)``: how many test images they have, and of how many patients; NaN where that is unknown.
     reference : ndarray
         float64 ``(data sets, 1 + corruptions)``: balanced errors of a suite's reference model, see
         :func:`robustmedclip.metrics.robustness.reference_errors`.
@@ -126,13 +126,13 @@ def rows(
     low, high = interval(samples)
     place = (group.name, group.modality, group.collection)
     return [
-        (*attributes.values(), *place, entry.corruption, entry.severity, entry.metric, *numbers, int(entry.n))
+        (*attributes.values(), *place, entry.corruption, entry.severity, entry.metric, *numbers, *entry.n)
         for entry, *numbers in zip(entries, samples[0], low, high, strict=True)
     ]
 
 
 def condition_entries(
-    conditions: Sequence[Condition], metrics: Sequence[Metric], means: np.ndarray, n: int
+    conditions: Sequence[Condition], metrics: Sequence[Metric], means: np.ndarray, n: np.ndarray
 ) -> Iterator[Entry]:
     """Every metric under every condition, from ``(1 + resamples, metrics, conditions)``."""
     for (i, metric), (j, condition) in product(enumerate(metrics), enumerate(conditions)):
@@ -174,7 +174,7 @@ class _Entries:
             yield from self._of_all_corruptions()
         if not self._group.is_data_set:
             for ratio in ratios_of_means(self._averaged, self._averaged_base, self._reference):
-                n = self._sizes[ratio.included].sum()
+                n = self._size(ratio.included)
                 yield Entry(ratio.corruption, None, ratio.metric, ratio.values, n)
 
     def _mean(self, corruption: str, severity: int | None, metric: str, values: np.ndarray, needed: float = 0) -> Entry:
@@ -183,7 +183,11 @@ class _Entries:
         defined = ~np.isnan(values[0])
         if needed and defined.sum() < needed * self._data_sets_with(corruption):
             average = np.full_like(average, np.nan)
-        return Entry(corruption, severity, metric, average, self._sizes[defined].sum())
+        return Entry(corruption, severity, metric, average, self._size(defined))
+
+    def _size(self, data_sets: np.ndarray) -> np.ndarray:
+        """Test images and patients of some of the data sets."""
+        return self._sizes[data_sets].sum(0) if np.any(data_sets) else np.array([0, np.nan])
 
     def _data_sets_with(self, corruption: str) -> int:
         """How many data sets of the group have a corruption, or any."""

@@ -23,7 +23,11 @@ MIDDLE = 3
 
 
 def site_shifts(
-    logits: Sequence[Logits], homes: Mapping[str, str], resamples: int = RESAMPLES, seed: int = 0
+    logits: Sequence[Logits],
+    homes: Mapping[str, str],
+    patients: Mapping[str, np.ndarray] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """What corruption, another site and both cost each model.
 
@@ -33,6 +37,8 @@ def site_shifts(
         Of all models and seeds, on the data sets of `homes`.
     homes : mapping
         Data set of another site to the one that models were tuned on.
+    patients : mapping, optional
+        As of :func:`robustmedclip.metrics.score_benchmark`.
     resamples : int
         Number of bootstrap resamples.
     seed : int
@@ -61,7 +67,10 @@ def site_shifts(
             if at_home and elsewhere:
                 _require_same_classes(at_home[0], elsewhere[0])
                 sizes = {"n_home": len(at_home[0].labels), "n_away": len(elsewhere[0].labels)}
-                costs = _costs(_Errors(at_home, resamples, seed), _Errors(elsewhere, resamples, seed))
+                whose = [(patients or {}).get(name) for name in (home, away)]
+                costs = _costs(
+                    _Errors(at_home, whose[0], resamples, seed), _Errors(elsewhere, whose[1], resamples, seed)
+                )
                 rows.append({"model": model, "home": home, "away": away, **sizes, **_with_bounds(costs)})
     return pd.DataFrame(rows)
 
@@ -69,11 +78,11 @@ def site_shifts(
 class _Errors:
     """Errors of a model on a data set in percent, the estimate and one per resample, averaged over its seeds."""
 
-    def __init__(self, runs: Sequence[Logits], resamples: int, seed: int):
+    def __init__(self, runs: Sequence[Logits], patients: np.ndarray | None, resamples: int, seed: int):
         runs = sorted(runs, key=lambda run: run.attributes.get("seed") or 0)
         self._conditions = runs[0].conditions
         weights = seed_weights(seed, [run.attributes.get("seed") for run in runs], resamples)
-        means = means_of_seeds(runs, self._conditions, [ERROR], resamples, seed)
+        means = means_of_seeds(runs, self._conditions, [ERROR], resamples, seed, patients)
         of_seeds = [weight[:, None] * mean[:, 0] for weight, mean in zip(weights.T, means, strict=True)]
         self._errors = 100 * np.sum(of_seeds, axis=0)
 

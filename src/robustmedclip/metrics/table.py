@@ -45,7 +45,8 @@ model, data set         as for one data set;    as for one data set; clean_error
   and the reference of be and rbe are taken as fixed. A bootstrap knows only what it has seen: an
   error of 0 has the interval [0, 0], and a class with one image adds nothing to those of class means.
 - `n` is the number of different test images behind the value: of a mean over data sets, those of the data
-  sets where it is defined.
+  sets where it is defined. `patients` is of how many patients they are, missing unless it is known of all of them, and
+  a column that there is only where it is known of some: intervals then come from resamples of patients.
 
 The order of rows is that of models, then data sets, both by name, whatever the order of `logits`.
 Written with ``to_csv(index=False, float_format="%.6g")`` equal logits give equal bytes.
@@ -78,6 +79,7 @@ from robustmedclip.metrics.rows import (
 from robustmedclip.metrics.runs import ALL, SEVERITIES, arranged
 
 RESAMPLES = 2000
+PATIENTS = "patients"
 COLUMNS = {
     "model": "str",
     "base": "str",
@@ -97,6 +99,7 @@ COLUMNS = {
     "low": "float64",
     "high": "float64",
     "n": "int64",
+    PATIENTS: "Int64",
 }
 
 
@@ -133,6 +136,7 @@ def score_benchmark(
     references: Mapping[str, Mapping[str, float]] | None = None,
     seen: Sequence[str] = (),
     extreme: Mapping[str, Collection[Condition]] | None = None,
+    patients: Mapping[str, np.ndarray] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Scores:
@@ -155,6 +159,8 @@ def score_benchmark(
         Corruptions that some model saw in tuning.
     extreme : mapping, optional
         Data set to its conditions that no scanner makes: means over severities leave them out.
+    patients : mapping, optional
+        Data set to whose each of its images is, ``(N,)``; the images of the others are resampled each by itself.
     resamples : int
         Number of bootstrap resamples; 0 for no intervals.
     seed : int
@@ -163,7 +169,8 @@ def score_benchmark(
     Returns
     -------
     Scores
-        Its `metrics` have the columns of `COLUMNS`; `rank`, `fraction` and `seed` are missing for zero-shot models.
+        Its `metrics` have the columns of `COLUMNS`, `patients` if any are known; `rank`, `fraction` and `seed` are
+        missing for zero-shot models.
 
     Raises
     ------
@@ -175,8 +182,9 @@ def score_benchmark(
     runs = arranged(logits, baseline)
     models, data_sets = (sorted({key[axis] for key in runs}) for axis in (0, 1))
     firsts = [runs[baseline, data_set][0] for data_set in data_sets]
-    scene = _scene(firsts, [(references or {}).get(name, {}) for name in data_sets], seen, extreme or {})
-    setting = _Setting(metrics_named() if metrics is None else tuple(metrics), scene, resamples, seed)
+    whose = [(patients or {}).get(name) for name in data_sets]
+    scene = _scene(firsts, [(references or {}).get(name, {}) for name in data_sets], seen, extreme or {}, whose)
+    setting = _Setting(metrics_named() if metrics is None else tuple(metrics), scene, whose, resamples, seed)
     runs_of = {model: [runs[model, data_set] for data_set in data_sets] for model in models}
     of_models = _score_models(runs_of, firsts, groups(firsts, collections or {}), setting)
     return Scores(
@@ -191,12 +199,13 @@ def _scene(
     references: Sequence[Mapping[str, float]],
     seen: Sequence[str],
     extreme: Mapping[str, Collection[Condition]],
+    patients: Sequence[np.ndarray | None],
 ) -> Scene:
-    """Common values of all models of a benchmark; `firsts` and `references` have one item per data set."""
+    """Common values of all models of a benchmark; `firsts`, `references` and `patients` have an item per data set."""
     corruptions = sorted({c.corruption for run in firsts for c in run.conditions} - {CLEAN.corruption})
     return Scene(
         corruptions=corruptions,
-        sizes=np.array([len(run.labels) for run in firsts]),
+        sizes=np.array([_size(run, whose) for run, whose in zip(firsts, patients, strict=True)]),
         reference=np.stack([reference_errors(errors, corruptions) for errors in references]),
         seen=seen,
         realistic=np.array(
@@ -207,6 +216,10 @@ def _scene(
             bool,
         ).reshape(len(firsts), len(corruptions), len(SEVERITIES)),
     )
+
+
+def _size(run: Logits, patients: np.ndarray | None) -> tuple[float, float]:
+    return len(run.labels), np.nan if patients is None else len(np.unique(patients))
 
 
 def operating_range(table: pd.DataFrame, points: float) -> pd.DataFrame:
@@ -251,6 +264,7 @@ class _Setting(NamedTuple):
 
     metrics: Sequence[Metric]
     scene: Scene
+    patients: Sequence[np.ndarray | None]
     resamples: int
     seed: int
 
@@ -297,19 +311,19 @@ def _score_model(
     baseline, None for the baseline itself, and `before` those of an adapted model as it was. Of `parts`, the first are
     the data sets.
     """
-    metrics, scene, resamples, seed = setting
+    metrics, scene, patients, resamples, seed = setting
     seeds = [run.attributes.get("seed") for run in runs[0]]
     weights = seed_weights(seed, seeds, resamples)
     size = (len(runs), metrics, len(scene.corruptions))
     grid, of_seeds, table = Grid.empty(resamples, *size), [Grid.empty(0, *size) for _ in seeds], []
     for position, (of_data_set, first) in enumerate(zip(runs, firsts, strict=True)):
         places, average = columns(first.conditions, scene.corruptions), np.zeros(1)
-        scored = means_of_seeds(of_data_set, first.conditions, metrics, resamples, seed)
+        scored = means_of_seeds(of_data_set, first.conditions, metrics, resamples, seed, patients[position])
         for run, weight, of_seed, means in zip(of_data_set, weights.T, of_seeds, scored, strict=True):
             average = average + weight[:, None, None] * means
             of_seed.means[:, position][..., places] = means[:1]
             if run.attributes.get("seed") is not None:
-                of_conditions = condition_entries(first.conditions, metrics, means, len(run.labels))
+                of_conditions = condition_entries(first.conditions, metrics, means, scene.sizes[position])
                 table += rows(attributes_of(run), parts[position], of_conditions, metrics)
         grid.means[:, position][..., places] = average
     errors = grid.errors()
@@ -332,4 +346,5 @@ def _group_rows(
 
 
 def _table(table: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
-    return pd.DataFrame(list(table), columns=list(COLUMNS)).astype(COLUMNS)
+    rows = pd.DataFrame(list(table), columns=list(COLUMNS)).astype(COLUMNS)
+    return rows if rows[PATIENTS].notna().any() else rows.drop(columns=PATIENTS)

@@ -27,6 +27,8 @@ def _raw(data_set: DataSet) -> dict[str, Any]:
         entry["class_names"] = list(data_set.class_names)
     if data_set.origin:
         entry["origin"] = dict(data_set.origin)
+    if data_set.subgroup:
+        entry["subgroup"] = list(data_set.subgroup)
     return _in_layer(entry, "raw")
 
 

@@ -29,7 +29,8 @@ class DataSet:
     the folder of released files that are used instead of generated ones, and ``label_map`` says which label in them is
     which class, where that is not the order of the classes. ``origin`` says where the images come from, as far as it is
     known: ``url``, ``size``, ``licence``, ``citation``. ``shards`` is how many parts its conditions are evaluated in.
-    ``tuned_on`` is the data set that models are tuned on in its place, where it comes from another site.
+    ``tuned_on`` is the data set that models are tuned on in its place, where it comes from another site. ``subgroup``
+    are columns of the source by whose values the test images are told apart.
     """
 
     name: str
@@ -49,6 +50,7 @@ class DataSet:
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shards: int = 1
     tuned_on: str | None = None
+    subgroup: tuple[str, ...] = ()
 
     @property
     def slices(self) -> tuple[slice, ...]:

@@ -36,6 +36,7 @@ _FILLED_IN = {
     "modality": "it is said beside 'source': leave it out there",
     "class_names": "they are 'classes', beside 'source'",
     "origin": "it is said beside 'source': move it there",
+    "subgroup": "it is said beside 'source': move it there",
 }
 #: Parameters of earlier releases, and what stands in their place.
 _REMOVED = {"check_only": "it is a command now: kedro check"}
@@ -162,6 +163,7 @@ def _data_set(name: Any, spec: Mapping[str, Any], parameters: Mapping[str, Any],
         origin=entry.origin.facts(),
         synonyms={class_name: tuple(others) for class_name, others in entry.synonyms.items()},
         shards=shards,
+        subgroup=entry.subgroup,
     )
 
 

@@ -139,6 +139,9 @@ class DataSetEntry(Entry):
     ] = {}
     templates: Annotated[tuple[str, ...] | None, BeforeValidator(_checked_templates)] = None
     corruptions: Any = None
+    subgroup: Annotated[
+        tuple[str, ...], expected("a list of different columns", lambda value: is_set_of(value, is_text))
+    ] = ()
     shards: Annotated[Count | None, _or_none("an integer of 1 or more", _is_count)] = None
     origin: Origin = Origin()
 

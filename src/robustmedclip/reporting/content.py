@@ -8,9 +8,11 @@ import pandas as pd
 
 from robustmedclip.metrics import Metric
 from robustmedclip.metrics.runs import ALL
+from robustmedclip.metrics.table import PATIENTS
 from robustmedclip.reporting.headline import headline
 from robustmedclip.reporting.levels import level_notes, level_table
 from robustmedclip.reporting.note import Note
+from robustmedclip.reporting.patients import patient_notes
 from robustmedclip.reporting.site_shift import shift_notes, shift_table
 from robustmedclip.reporting.table import Table, text_table
 from robustmedclip.reporting.tables import comparison_table, metric_definitions, report_tables, spoken_cells
@@ -145,8 +147,9 @@ def content(results: Results, setting: Setting) -> Content:
     """Put into words and tables what came out of a run."""
     metrics, board = results.metrics, results.leaderboard
     of_data_sets = metrics[metrics["data_set"] != ALL]
-    sizes = of_data_sets.groupby(["data_set", "modality"])["n"].max().reset_index()
-    sizes = sizes.rename(columns={"data_set": "data set", "n": "test images"})
+    counts = [name for name in ("n", PATIENTS) if name in of_data_sets]
+    sizes = of_data_sets.groupby(["data_set", "modality"])[counts].max().reset_index()
+    sizes = sizes.astype(dict.fromkeys(counts, "Int64")).rename(columns={"data_set": "data set", "n": "test images"})
     synthetic = [name for name, card in results.cards.items() if card["synthetic"]]
     tables = report_tables(
         metrics,
@@ -166,6 +169,7 @@ def content(results: Results, setting: Setting) -> Content:
             *_missing(results.missing_cells),
             *_warnings(synthetic, setting),
             *_introduction(board, len(sizes), setting, results.precision),
+            *patient_notes(of_data_sets),
             *(level_notes(results.levels) if results.levels is not None else ()),
             *(shift_notes(results.shifts) if results.shifts is not None else ()),
         ],

@@ -9,6 +9,7 @@ from robustmedclip.images.conditions import CLEAN
 from robustmedclip.metrics import Metric, derived, overall
 from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.runs import ALL
+from robustmedclip.metrics.table import PATIENTS
 from robustmedclip.reporting.table import with_interval, with_n
 
 
@@ -40,6 +41,8 @@ _EXTREME = {
 FIRST = (derived.CLEAN_ERROR, "corrupted_error", derived.POINTS_LOST, derived.MCE)
 #: How many columns people see first: the model, its labelled images, and those.
 FIRST_COLUMNS = 2 + len(FIRST)
+#: What the size of a test set is counted in.
+_COUNTS = ("n", PATIENTS)
 _CONDITIONS = {"clean": ("", CLEAN.corruption), "corrupted": ("corrupted_", ALL)}
 
 
@@ -94,16 +97,18 @@ def leaderboard(
         ``model``, ``place`` and its range (see :func:`robustmedclip.metrics.places`), ``training_images`` and
         ``validation_images`` that it has seen, ``base``, ``method``, ``rank``, ``fraction``, ``seeds`` (how many), then
         the metrics, with their 95 % interval in ``<metric>_low`` and ``<metric>_high`` and the number of their test
-        images in ``<metric>_n``, and ``n``, the number of all test images.
+        images in ``<metric>_n``, and ``n``, the number of all test images; ``<metric>_patients`` and ``patients``,
+        where it is known of some whose they are.
     """
     extreme = _EXTREME if metrics["metric"].isin(_EXTREME).any() else {}
     columns = _ERRORS | extreme | _columns([score for score in scores if score != ERROR])
+    counted = [count for count in _COUNTS if count in metrics]
     seeds = metrics.groupby("model")["seed"].nunique()
     everywhere = overall(metrics)
     everywhere = everywhere[everywhere["severity"].isna()]
     rows = []
     for model, of_model in everywhere.groupby("model"):
-        values = of_model.set_index(["metric", "corruption"])[["value", "low", "high", "n"]]
+        values = of_model.set_index(["metric", "corruption"])[["value", "low", "high", *counted]]
         row = {**of_model.iloc[0][["model", "base", "method", "rank", "fraction"]], "seeds": seeds[model]}
         for name, column in columns.items():
             cell = values.reindex([(column.metric, column.corruption)]).iloc[0]
@@ -111,10 +116,10 @@ def leaderboard(
                 name: cell["value"],
                 f"{name}_low": cell["low"],
                 f"{name}_high": cell["high"],
-                f"{name}_n": cell["n"],
+                **{f"{name}_{count}": cell[count] for count in counted},
             }
-        rows.append(row | {"n": of_model["n"].max()})
-    whole = {"rank": "Int64", **{f"{name}_n": "Int64" for name in columns}}
+        rows.append(row | {count: of_model[count].max() for count in counted})
+    whole = {"rank": "Int64", **{f"{name}_{count}": "Int64" for name in columns for count in counted}}
     counts = labelled.astype({"training_images": "Int64", "validation_images": "Int64"})
     table = places.merge(counts, on="model", how="left")
     table = table.merge(pd.DataFrame(rows).astype(whole | {"fraction": "float64"}), on="model")
@@ -147,7 +152,8 @@ def _cells(board: pd.DataFrame, columns: Mapping[str, Column]) -> dict[str, list
     for name, column in columns.items():
         rows = zip(*(board[f"{name}{end}"] for end in ("_n", "", "_low", "_high")), strict=True)
         texts = ["" if pd.isna(n) else with_interval(value, low, high, column.decimals) for n, value, low, high in rows]
-        cells[with_n(column.title, board[f"{name}_n"])] = texts
+        counts = {count: board[f"{name}_{count}"] for count in _COUNTS if f"{name}_{count}" in board}
+        cells[with_n(column.title, pd.DataFrame(counts))] = texts
     return cells
 
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import pandas as pd
 from tabulate import LATEX_ESCAPE_RULES
 
+from robustmedclip.metrics.table import PATIENTS
+
 
 class Table(NamedTuple):
     """A table with its numbers, and as text: rounded, each value with its interval, n in the head of its column."""
@@ -50,8 +52,9 @@ def model_table(caption: str, rows: pd.DataFrame, models: Sequence[str], keys: S
     columns = {"model": list(models)}
     for title, column in rows.groupby("title", sort=False):
         cells = {row.model: with_interval(row.value, row.low, row.high, row.decimals) for row in column.itertuples()}
-        columns[with_n(title, column["n"])] = [cells.get(model, "") for model in models]
-    return Table(caption, numbers[["model", *keys, "value", "low", "high", "n"]], pd.DataFrame(columns))
+        columns[with_n(title, column)] = [cells.get(model, "") for model in models]
+    counts = [name for name in ("n", PATIENTS) if name in numbers]
+    return Table(caption, numbers[["model", *keys, "value", "low", "high", *counts]], pd.DataFrame(columns))
 
 
 def to_markdown(table: pd.DataFrame) -> str:
@@ -60,9 +63,15 @@ def to_markdown(table: pd.DataFrame) -> str:
     return str(escaped.to_markdown(index=False, disable_numparse=True))
 
 
-def with_n(title: str, n: pd.Series) -> str:
-    """The title with the number of test images, which is the same for all models."""
-    return title if n.isna().all() else f"{title} (n = {n.max():.0f})"
+def with_n(title: str, rows: pd.DataFrame) -> str:
+    """The title with the number of test images, which is the same for all models, and of patients where it is known.
+
+    `rows` have ``n``, and perhaps ``patients``.
+    """
+    n, patients = (rows[name].max() if name in rows else pd.NA for name in ("n", PATIENTS))
+    if pd.isna(n):
+        return title
+    return f"{title} (n = {n:.0f}{'' if pd.isna(patients) else f' images of {patients:.0f} patients'})"
 
 
 def with_interval(value: float, low: float, high: float, decimals: int) -> str:

@@ -107,9 +107,7 @@ def comparison_table(comparisons: pd.DataFrame, of: str | None = None) -> Table:
     text = {
         "model": comparisons["model"],
         "other": comparisons["other"],
-        with_n("difference", comparisons["n"]): [
-            with_interval(value, low, high, 1) for value, low, high in differences
-        ],
+        with_n("difference", comparisons): [with_interval(value, low, high, 1) for value, low, high in differences],
         "p": [_p_value(p) for p in comparisons["p"]],
         "p, Holm": [_p_value(p) for p in comparisons["p_holm"]],
     }
@@ -119,8 +117,8 @@ def comparison_table(comparisons: pd.DataFrame, of: str | None = None) -> Table:
 def _operating_range(metrics: pd.DataFrame, models: Sequence[str], points: float) -> Table:
     """The highest severity up to which each model holds."""
     severities = operating_range(metrics, points).reindex(models).rename_axis(columns=None)
-    images = overall(metrics).groupby("corruption")["n"]
-    severities.columns = [with_n(name, images.get_group(name)) for name in severities.columns]
+    by_corruption = overall(metrics).groupby("corruption")
+    severities.columns = [with_n(name, by_corruption.get_group(name)) for name in severities.columns]
     severities = severities.reset_index()
     caption = (
         f"Operating range: the severity up to which the error stays within {points:g} points of that of clean images; "

@@ -1,6 +1,5 @@
 """A user's own images: a folder with a CSV of labels, or with a folder per class."""
 
-import hashlib
 import logging
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
@@ -13,7 +12,7 @@ import pandas as pd
 
 from robustmedclip.errors import first_ten
 from robustmedclip.images.pixels import chosen_rows
-from robustmedclip.images.sets import ImageSet
+from robustmedclip.images.sets import PATIENT, ImageSet
 from robustmedclip.io.sources.class_folders import class_folder_table
 from robustmedclip.io.sources.entries import (
     Entries,
@@ -29,6 +28,7 @@ from robustmedclip.io.sources.image_files import image_files
 from robustmedclip.io.sources.label_table import LARGEST_TABLE, read_label_table
 from robustmedclip.io.sources.labels import SPLITS
 from robustmedclip.io.sources.levels import Frame, ImageFileError, Window, WindowChoice
+from robustmedclip.io.sources.patients import drawn_splits, patient_column, patients
 from robustmedclip.io.sources.pixels import PixelReader
 from robustmedclip.io.sources.source import SourceDataset
 from robustmedclip.io.sources.table_checks import normal_paths, table_problems
@@ -58,6 +58,9 @@ class FolderDataset(SourceDataset):
     ``<split>/<class>/<file>`` or ``<class>/<file>``. Without splits, 70 % of each class go to ``train`` and 30 % to
     ``test``, chosen by a hash of the file name, and the log says so; it also names columns that nothing reads, and
     warns of patients in training and test alike.
+
+    A column ``patient`` (or ``group``) says whose an image is: splits that are drawn keep patients on one side, and
+    intervals resample patients in place of images.
 
     In folders of classes every file is an image, or the data set is refused; what is skipped is counted in the log:
     hidden files, those of operating systems, text, tables and documents by their suffix, and what `include` and
@@ -134,11 +137,20 @@ class FolderDataset(SourceDataset):
         ids = {class_name: label for label, class_name in enumerate(class_names)}
         label_ids, files = table["label"].map(ids).to_numpy(np.int64), table["file"].to_numpy(np.str_)
         rows = {split: np.flatnonzero(table["split"] == split) for split in SPLITS}
+        columns = self._columns(table)
         return self._labelled_splits(
             class_names,
             {split: (chosen_rows(images, of), label_ids[of], files[of]) for split, of in rows.items() if len(of)},
             str(self._path),
+            {split: {name: values[of] for name, values in columns.items()} for split, of in rows.items()},
         )
+
+    def _columns(self, table: pd.DataFrame) -> dict[str, np.ndarray]:
+        """What the table says of each image beside its class."""
+        whose = patients(table)
+        known = {name: table[name].str.strip() for name in self._subgroup}
+        known |= {} if whose is None else {PATIENT: whose}
+        return {name: values.to_numpy(np.str_) for name, values in known.items()}
 
     def _log(self, labels: _Labels) -> None:
         """Say what was skipped and drawn, and warn of what should be looked at."""
@@ -150,12 +162,13 @@ class FolderDataset(SourceDataset):
             )
             logger.info(
                 "Data set '%s': there is no %s, so %d images were drawn to train on and %d to test on, "
-                "70 and 30 %% of each class",
+                "70 and 30 %% of each class%s",
                 self._name,
                 lacking,
                 *labels.table["split"].value_counts()[["train", "test"]],
+                ", with all images of a patient on one side" if patient_column(labels.table) else "",
             )
-        for sentence in table_warnings(labels.table, labels.drawn):
+        for sentence in table_warnings(labels.table, labels.drawn, self._subgroup):
             logger.warning("Data set '%s': %s", self._name, sentence)
 
     def _reader(self) -> PixelReader:
@@ -177,6 +190,8 @@ class FolderDataset(SourceDataset):
             return None, [*self._refused(entries, set()), f"{where} can't be read: {error}"]
         files = set(labels.table["file"]) if entries.refused else set()
         problems = [*self._unmatched(entries), *self._refused(entries, files)]
+        if absent := [name for name in self._subgroup if name not in labels.table.columns]:
+            problems.append(f"{where} has no column {first_ten(absent)}, which 'subgroup' in benchmark.yml names")
         return labels, problems + list(table_problems(labels.table, entries, self._class_names or [], where))
 
     def _refused(self, entries: Entries, files: Collection[str]) -> list[str]:
@@ -210,7 +225,8 @@ class FolderDataset(SourceDataset):
                 table = table[[is_chosen(file, self._include, self._exclude) for file in table["file"]]]
             if entries.files:
                 skip_unnamed(entries, set(normal_paths(table["file"])), f"not in {self._labels}")
-        return _Labels(_with_splits(table), entries, drawn="split" not in table.columns)
+        drawn = "split" not in table.columns
+        return _Labels(table.assign(split=drawn_splits(table)) if drawn else table, entries, drawn)
 
     def _labels_file(self, labels: str) -> pd.DataFrame:
         path = str(self._path / labels)
@@ -260,14 +276,3 @@ class FolderDataset(SourceDataset):
         settings = {"labels": self._labels, "size": self._size, "window": self._window}
         settings |= {} if self._frame is None else {"frame": self._frame}
         return {**super()._describe(), **settings, **{key: value for key, value in patterns.items() if value}}
-
-
-def _with_splits(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a column ``split``: its own, or a 70/30 split of each class by a hash of the file name, with at
-    least one image to train on."""
-    if "split" in table.columns:
-        return table
-    order = table["file"].map(lambda file: hashlib.blake2b(file.encode(), digest_size=8).hexdigest())
-    rank = order.groupby(table["label"]).rank(method="first")
-    count = order.groupby(table["label"]).transform("size")
-    return table.assign(split=np.where(rank <= (count * 0.7).round().clip(lower=1), "train", "test"))

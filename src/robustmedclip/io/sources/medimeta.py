@@ -2,18 +2,21 @@
 
 import math
 import re
+from io import StringIO
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from robustmedclip.errors import first_ten
 from robustmedclip.images.pixels import LazyImages, chosen_rows
-from robustmedclip.images.sets import ImageSet
+from robustmedclip.images.sets import PATIENT, ImageSet
 from robustmedclip.io.npz import naming, read_npy
 from robustmedclip.io.sources.entries import require_regular
 from robustmedclip.io.sources.image_files import image_files
+from robustmedclip.io.sources.label_table import LARGEST_TABLE
 from robustmedclip.io.sources.labels import SPLITS, checked_labels, renamed_classes
 from robustmedclip.io.sources.pixels import PixelReader
 from robustmedclip.io.sources.source import SourceDataset
@@ -21,6 +24,7 @@ from robustmedclip.io.versioned import SourceError
 
 _SINGLE_LABEL = ("BINARY_CLASSIFICATION", "MULTICLASS_CLASSIFICATION", "ORDINAL_REGRESSION")
 _IMAGE_NAME = re.compile(r"images/(\d{6})\.tiff")
+_FILE, _PATIENT = "filepath", "patient_id"
 _LARGEST_INFO = 2**18
 _LARGEST_SPLIT = 2**24
 _LARGEST_LABELS = 2**27
@@ -34,7 +38,8 @@ class MedIMetaDataset(SourceDataset):
 
     The folder ``<filepath>/<id>`` holds ``info.yaml``, ``splits/<split>.txt``, ``task_labels/<task>.npy`` and the
     images as ``images.hdf5`` (read if it is there) or ``images/<index>.tiff``. Class names and the order of the label
-    ids are those of ``info.yaml``.
+    ids are those of ``info.yaml``. Where there is an ``annotations.csv``, its ``patient_id`` says whose an image is,
+    and the plan's ``subgroup`` may name other columns of it.
 
     Parameters
     ----------
@@ -66,7 +71,31 @@ class MedIMetaDataset(SourceDataset):
             for split, of in rows.items()
             if len(of)
         }
-        return self._labelled_splits(class_names, parts, f"{labels_file} with splits/")
+        columns = self._columns(len(labels))
+        of_splits = {
+            split: {name: values[of] for name, values in columns.items()} for split, of in rows.items() if len(of)
+        }
+        return self._labelled_splits(class_names, parts, f"{labels_file} with splits/", of_splits)
+
+    def _columns(self, count: int) -> dict[str, np.ndarray]:
+        """Patients, where ``annotations.csv`` has them, and subgroups, str ``(count,)`` each."""
+        path = self._path / "annotations.csv"
+        if not self._fs.exists(str(path)):
+            if self._subgroup:
+                raise SourceError(f"there is no {path}, which 'subgroup' in benchmark.yml is read from")
+            return {}
+        table = pd.read_csv(StringIO(self._text(path, LARGEST_TABLE)), dtype=str, keep_default_na=False)
+        if absent := [name for name in (_FILE, *self._subgroup) if name not in table.columns]:
+            raise SourceError(f"{path} has no column {first_ten(absent)}; it has {first_ten(table.columns)}")
+        names = [f"images/{row:06d}.tiff" for row in range(count)]
+        rows = table.drop_duplicates(_FILE).set_index(_FILE).reindex(names)
+        if len(missing := rows.index[rows.isna().all(axis=1)]) and len(rows.columns):
+            raise SourceError(f"{path} does not list {first_ten(missing)}")
+        columns = {name: rows[name].to_numpy(np.str_) for name in self._subgroup}
+        if _PATIENT in rows:
+            whose = rows[_PATIENT].where(rows[_PATIENT].str.strip() != "", "unknown, of " + rows.index.to_series())
+            columns[PATIENT] = whose.to_numpy(np.str_)
+        return columns
 
     def _task_classes(self) -> tuple[str, ...]:
         path = self._path / "info.yaml"

@@ -12,7 +12,7 @@ import numpy as np
 
 from robustmedclip.errors import first_ten
 from robustmedclip.images.pixels import LazyImages
-from robustmedclip.images.sets import ImageSet
+from robustmedclip.images.sets import PATIENT, ImageSet
 from robustmedclip.io.npz import NpzArchive
 from robustmedclip.io.sources.download import download
 from robustmedclip.io.sources.entries import require_regular
@@ -35,7 +35,8 @@ class NpzDataset(SourceDataset):
     ``(N,)`` or ``(N, 1)``, counted from 0 in the order of the plan's ``classes``), for the splits ``train``, ``test``
     and, if there is one, ``val``: as ``numpy.savez`` or ``numpy.savez_compressed`` write them. ``<split>_ids`` (text
     ``(N,)``), where there is one, names the images, for instance by their files: an image's noise depends on its name.
-    Other keys are not read.
+    ``<split>_groups`` (text or whole numbers ``(N,)``), in all splits or in none, says whose an image is, and
+    ``<split>_<name>`` what subgroup it belongs to, for the names in the plan's ``subgroup``. Other keys are not read.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ class NpzDataset(SourceDataset):
         present = {split: pair for split, pair in keys.items() if split != "val" or set(pair) & set(archive.names)}
         if missing := [key for pair in present.values() for key in pair if key not in archive.names]:
             raise SourceError(f"{path} has no array {first_ten(missing)}; it has {first_ten(archive.names) or 'none'}")
-        parts = {}
+        parts, columns = {}, {}
         for split, (images_key, labels_key) in present.items():
             images = _images(archive, images_key, path)
             labels = archive.read(labels_key, _LARGEST_LABELS)
@@ -64,7 +65,29 @@ class NpzDataset(SourceDataset):
             if len(labels) != len(images):
                 raise SourceError(f"{path} has {len(images)} {images_key} and {len(labels)} {labels_key}")
             parts[split] = (images, labels, _sample_ids(archive, split, len(labels), path))
-        return self._labelled_splits(class_names, parts, path)
+            columns[split] = {
+                name: _texts(archive, key, len(labels), path)
+                for name, key in self._column_keys(archive, split, path).items()
+            }
+        return self._labelled_splits(class_names, parts, path, columns)
+
+    def _column_keys(self, archive: NpzArchive, split: str, path: str) -> dict[str, str]:
+        """The arrays that say more of each image of a split: all have groups or none, the test split has subgroups."""
+        keys = {name: f"{split}_{name}" for name in self._subgroup}
+        if any(name.endswith("_groups") for name in archive.names):
+            keys[PATIENT] = f"{split}_groups"
+        needed = keys.values() if split == "test" else [key for name, key in keys.items() if name == PATIENT]
+        if missing := [key for key in needed if key not in archive.names]:
+            raise SourceError(f"{path} has no array {first_ten(missing)}; it has {first_ten(archive.names)}")
+        return {name: key for name, key in keys.items() if key in archive.names}
+
+
+def _texts(archive: NpzArchive, key: str, count: int, path: str) -> np.ndarray:
+    header = archive.header(key)
+    if header.dtype.kind not in "Uiu" or header.shape not in ((count,), (count, 1)):
+        raise SourceError(f"{path}: {key} must be text or whole numbers ({count},), not {header.dtype} {header.shape}")
+    texts: np.ndarray = archive.read(key, _LARGEST_LABELS).reshape(-1).astype(np.str_)
+    return texts
 
 
 def _sample_ids(archive: NpzArchive, split: str, count: int, path: str) -> list[str]:

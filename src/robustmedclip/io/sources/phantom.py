@@ -49,7 +49,7 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
         origin: Mapping[str, str] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
-        self._fields = {"name": name, "modality": modality}
+        self._fields: dict[str, Any] = {"name": name, "modality": modality}
         self._origin = dict(origin or {})
         self._settings: dict[str, Any] = {
             "anatomy": anatomy,

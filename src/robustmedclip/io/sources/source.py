@@ -4,6 +4,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import fsspec
@@ -74,6 +75,8 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         Filled in from the plan's ``classes``; the order is the order of the label ids.
     origin : mapping, optional
         Filled in from the plan's ``origin``: ``url``, ``size``, ``licence`` and ``citation`` of the files.
+    subgroup : list of str, optional
+        Filled in from the plan's ``subgroup``: what else is to be known of each image.
     credentials, fs_args : dict, optional
         Passed to the filesystem.
     metadata : dict, optional
@@ -90,6 +93,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         filepath: str,
         class_names: list[str] | None = None,
         origin: Mapping[str, str] | None = None,
+        subgroup: Sequence[str] = (),
         credentials: dict[str, Any] | None = None,
         fs_args: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
@@ -99,7 +103,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         if class_names is not None and not _are_names(class_names):
             raise InputError(f"Data set '{name}': class_names must be a list of texts, not {class_names!r}: quote them")
         self._name, self._modality, self._class_names = name, modality, class_names
-        self._origin = dict(origin or {})
+        self._origin, self._subgroup = dict(origin or {}), list(subgroup)
         self._path = PurePosixPath(os.path.abspath(path) if self._protocol == "file" else path)
         self.metadata = metadata
 
@@ -180,6 +184,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             "modality": self._modality,
             "filepath": str(self._path),
             "class_names": self._class_names,
+            **({"subgroup": self._subgroup} if self._subgroup else {}),
         }
 
     def _entries(self, folder: str = "") -> Entries:
@@ -188,9 +193,16 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         return local_entries(path) if self._protocol == "file" else remote_entries(self._fs, path)
 
     def _labelled_splits(
-        self, class_names: Sequence[str], parts: Mapping[str, tuple[Any, np.ndarray, Sequence[str]]], where: str
+        self,
+        class_names: Sequence[str],
+        parts: Mapping[str, tuple[Any, np.ndarray, Sequence[str]]],
+        where: str,
+        columns: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({}),
     ) -> dict[str, ImageSet]:
-        """Image sets of ``{split: (images, labels, sample ids)}``; `where` names the labels in messages."""
+        """Image sets of ``{split: (images, labels, sample ids)}``; `where` names the labels in messages.
+
+        `columns` are those of :class:`~robustmedclip.images.sets.ImageSet`, by split.
+        """
         for part, names in PARTS.items():
             present = {class_names[label] for name in names if name in parts for label in np.unique(parts[name][1])}
             if problem := absence(part, present, class_names):
@@ -209,6 +221,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
                 sample_ids=np.array(sample_ids, dtype=np.str_),
                 origin=self.origin(),
                 synthetic=self.synthetic,
+                columns=columns.get(split, {}),
             )
             for split, (images, labels, sample_ids) in parts.items()
         }

@@ -8,6 +8,7 @@ import pandas as pd
 from robustmedclip.errors import first_ten
 from robustmedclip.io.sources.class_folders import SUBFOLDER
 from robustmedclip.io.sources.label_table import COLUMNS
+from robustmedclip.io.sources.patients import patient_column, patients
 
 _GROUP = re.compile(
     r"(patient|subject|group|case|participant|person|donor|animal|mouse|study|exam|visit|"
@@ -23,7 +24,7 @@ _MASK = re.compile(
 _MASK_FOLDER = re.compile(r"(masks?|segmentations?|labels?|annotations?|ground[ _-]?truth|gt)", re.IGNORECASE)
 
 
-def table_warnings(table: pd.DataFrame, drawn: bool) -> Iterator[str]:
+def table_warnings(table: pd.DataFrame, drawn: bool, read: Collection[str] = ()) -> Iterator[str]:
     """Patients in training and test, names of masks, and columns that nothing reads, a sentence each.
 
     Parameters
@@ -32,17 +33,33 @@ def table_warnings(table: pd.DataFrame, drawn: bool) -> Iterator[str]:
         Columns ``file``, ``label``, ``split``, and any others.
     drawn : bool
         Whether the splits were drawn here.
+    read : collection of str
+        Further columns that are read.
     """
-    others = [str(column) for column in table.columns if column and column not in COLUMNS]
+    patient = patient_column(table)
+    others = [str(column) for column in table.columns if column and column not in (*COLUMNS, *read, patient)]
     groups = [name for name in others if name == SUBFOLDER or _GROUP.fullmatch(name.strip())]
     for name in groups:
         yield from _both_sides(table, name, drawn)
+        if patient is None and name != SUBFOLDER:
+            yield f"if the column {name!r} says whose an image is, call it 'patient', and splits and intervals heed it"
+    if patient is not None and not drawn:
+        yield from _patients_on_both_sides(table)
     if unread := [name for name in others if name not in groups]:
         yield f"columns that nothing reads: {first_ten(unread)}"
     if masks := mask_names(table["file"].tolist()):
         yield (
             f"{len(masks)} files are called as masks are ({first_ten(masks)}), and count as images of their class: if "
             "they are masks, leave them out, as with 'exclude: [\"*_mask*\"]'"
+        )
+
+
+def _patients_on_both_sides(table: pd.DataFrame) -> Iterator[str]:
+    whose, in_test = patients(table), table["split"] == "test"
+    if whose is not None and len(shared := sorted(set(whose[in_test]) & set(whose[~in_test]))):
+        yield (
+            f"{len(shared)} patients of the test split are also in the training pool ({first_ten(shared)}): their "
+            f"{whose[~in_test].isin(shared).sum()} images there are not trained on"
         )
 
 

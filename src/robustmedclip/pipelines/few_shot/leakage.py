@@ -18,6 +18,8 @@ from robustmedclip.images.sets import ImageSet
 
 _COLUMNS = ["pool_set", "pool_sample", "test_set", "test_sample", "kind", "bits"]
 _BATCH = 256
+#: A row of the table of duplicates.
+_Row = tuple[str, str, str, str, str, int | None]
 
 
 def hash_images(*sets: ImageSet) -> pd.DataFrame:
@@ -27,16 +29,19 @@ def hash_images(*sets: ImageSet) -> pd.DataFrame:
     -------
     DataFrame
         A row per image: ``data_set``, ``split``, ``sample_id``, ``pixels`` (a digest), and its perceptual hash in each
-        framing, in hexadecimal digits; empty where there is none.
+        framing, in hexadecimal digits; empty where there is none; and ``patient``, where it is known of all.
     """
-    return pd.concat([_hashed(images) for images in sets], ignore_index=True)
+    tables = pd.concat([_hashed(images) for images in sets], ignore_index=True)
+    if any(images.patients is None for images in sets):
+        return tables
+    return tables.assign(patient=np.concatenate([images.patients for images in sets if images.patients is not None]))
 
 
 def find_duplicates(*hashes: pd.DataFrame) -> pd.DataFrame:
-    """Images of the training pools that are also in a test split, of any data set.
+    """Images of the training pools that are also in a test split, of any data set, or whose patient is.
 
-    Images of different data sets are also compared in other framings, as
-    :mod:`robustmedclip.images.near_duplicates` describes.
+    A patient is looked for in the test split of the same data set alone. Images of different data sets are also
+    compared in other framings, as :mod:`robustmedclip.images.near_duplicates` describes.
 
     Parameters
     ----------
@@ -48,12 +53,14 @@ def find_duplicates(*hashes: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         A row per image of a pool and test split in which it is: ``pool_set``, ``pool_sample``, ``test_set``,
         ``test_sample`` (the closest one), ``kind`` (``exact`` for the same pixels, else ``near``) and ``bits``, the
-        number of bits in which the perceptual hashes differ.
+        number of bits in which the perceptual hashes differ; and a row of the kind ``patient``, without bits, per image
+        of a pool whose patient has an image in the test split, the first of which is ``test_sample``.
     """
     pools = [table[table["split"] == "pool"] for table in hashes]
     tests = [table[table["split"] == "test"] for table in hashes]
     rows = [row for pool, test in product(pools, tests) for row in _shared(pool, test)]
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    rows += [row for pool, test in zip(pools, tests, strict=True) for row in _of_shared_patients(pool, test)]
+    return pd.DataFrame(rows, columns=_COLUMNS).astype({"bits": "Int64"})
 
 
 def _hashed(images: ImageSet) -> pd.DataFrame:
@@ -67,7 +74,7 @@ def _hashed(images: ImageSet) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _shared(pool: pd.DataFrame, test: pd.DataFrame) -> list[tuple[str, str, str, str, str, int]]:
+def _shared(pool: pd.DataFrame, test: pd.DataFrame) -> list[_Row]:
     """Rows of the table of duplicates for one pool and one test split."""
     framings = [("whole", "whole")]
     if pool["data_set"].iloc[0] != test["data_set"].iloc[0]:
@@ -90,6 +97,17 @@ def _shared(pool: pd.DataFrame, test: pd.DataFrame) -> list[tuple[str, str, str,
     return [
         (names[0][at], names[1][at], names[2], names[3][rows[at]], "exact" if same[at] else "near", int(bits[at]))
         for at in np.flatnonzero(bits <= LARGEST_DISTANCE)
+    ]
+
+
+def _of_shared_patients(pool: pd.DataFrame, test: pd.DataFrame) -> list[_Row]:
+    """Rows of the table of duplicates for the patients that a pool and the test split of its data set share."""
+    if "patient" not in pool:
+        return []
+    first = test.drop_duplicates("patient").set_index("patient")["sample_id"]
+    shared = pool[pool["patient"].isin(first.index)]
+    return [
+        (row.data_set, row.sample_id, row.data_set, first[row.patient], "patient", None) for row in shared.itertuples()
     ]
 
 

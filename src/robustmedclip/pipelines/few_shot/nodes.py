@@ -24,9 +24,10 @@ def draw_few_shots(
 
     Images that `duplicates`, from :func:`~robustmedclip.pipelines.few_shot.leakage.find_duplicates`, says are also in a
     test split are left out first. The other images of a class are put into an order that depends on the seed and their
-    sample ids alone. The first ``fraction`` of them, rounded, at least one, or the first ``shots``, all if there are
-    fewer, are for training: what is smaller is contained in what is larger. Equally many from the end of the order are
-    for validation, as far as there are.
+    sample ids alone. Where it is known whose they are, the images of one half of the patients, chosen by the seed, come
+    first in all classes, and no image for validation is of a patient who has one in training. The first ``fraction`` of
+    them, rounded, at least one, or the first ``shots``, all if there are fewer, are for training: what is smaller is
+    contained in what is larger. Equally many from the end of the order are for validation, as far as there are.
 
     Returns
     -------
@@ -40,29 +41,24 @@ def draw_few_shots(
     """
     rows, scarce = [], []
     for pool in pools:
-        leaked = set(duplicates["pool_sample"][duplicates["pool_set"] == pool.name])
-        for label, class_name in enumerate(pool.class_names):
-            ids = sorted(
-                set(pool.sample_ids[pool.labels == label].tolist()) - leaked,
-                key=lambda sample_id: _rank(seed, pool.name, sample_id),
-            )
-            if not ids:
-                raise InputError(
-                    f"Data set '{pool.name}': every image of {class_name!r} in the training pool is also in a test "
-                    "split; the table 'duplicates' lists them. Repair the splits, "
-                    "or leave one of the data sets out of the plan."
-                )
+        ordered, counts = _ordered(pool, duplicates, seed), {}
+        for class_name, ids in ordered.items():
             wanted = shots if shots is not None else (fraction or 0) * len(ids)
-            count = min(max(1, round(wanted)), len(ids))
-            if abs(count - wanted) > 0.5:
+            counts[class_name] = min(max(1, round(wanted)), len(ids))
+            if abs(counts[class_name] - wanted) > 0.5:
                 scarce.append(f"{class_name} of {pool.name} ({len(ids)} images)")
-            held_out = min(count, len(ids) - count)
-            rows += [(pool.name, "training", class_name, sample_id) for sample_id in ids[:count]]
-            rows += [(pool.name, "validation", class_name, sample_id) for sample_id in ids[len(ids) - held_out :]]
+        whose = _patients(pool)
+        seen = {whose[sample_id] for class_name, ids in ordered.items() for sample_id in ids[: counts[class_name]]}
+        for class_name, ids in ordered.items():
+            unseen = [sample_id for sample_id in ids if whose[sample_id] not in seen]
+            held_out = min(counts[class_name], len(unseen))
+            rows += [(pool.name, "training", class_name, sample_id) for sample_id in ids[: counts[class_name]]]
+            rows += [(pool.name, "validation", class_name, sample_id) for sample_id in unseen[len(unseen) - held_out :]]
         if validated and not any(row[:2] == (pool.name, "validation") for row in rows):
             raise InputError(
                 f"Data set '{pool.name}': with {f'{shots} shots' if shots else f'a few-shot fraction of {fraction:g}'} "
-                "no image of the training pool is left for validation; choose a smaller one."
+                f"no image{'' if pool.patients is None else ' of another patient'} of the training pool is left for "
+                "validation; choose a smaller one."
             )
     if scarce and shots is not None:
         logger.warning("There are fewer than %d images of %s: all of them are drawn", shots, first_ten(scarce))
@@ -76,6 +72,34 @@ def chosen(pool: ImageSet, few_shots: pd.DataFrame, role: str) -> ImageSet:
     """The images of `pool` that `few_shots` lists in a role."""
     sample_ids = few_shots[(few_shots["data_set"] == pool.name) & (few_shots["role"] == role)]["sample_id"]
     return pool.subset(np.flatnonzero(np.isin(pool.sample_ids, sample_ids.to_numpy(np.str_))))
+
+
+def _ordered(pool: ImageSet, duplicates: pd.DataFrame, seed: int) -> dict[str, list[str]]:
+    """The ids of the images of each class that are in no test split, in the order that they are drawn in."""
+    leaked = set(duplicates["pool_sample"][duplicates["pool_set"] == pool.name])
+    whose, late = _patients(pool), set[str]()
+    if pool.patients is not None:
+        names = sorted(set(whose.values()), key=lambda name: _rank(seed, pool.name, f"patient\0{name}"))
+        late = set(names[(len(names) + 1) // 2 :])
+    ordered = {}
+    for label, class_name in enumerate(pool.class_names):
+        ordered[class_name] = sorted(
+            set(pool.sample_ids[pool.labels == label].tolist()) - leaked,
+            key=lambda sample_id: (whose[sample_id] in late, _rank(seed, pool.name, sample_id)),
+        )
+        if not ordered[class_name]:
+            raise InputError(
+                f"Data set '{pool.name}': every image of {class_name!r} in the training pool is also in a test "
+                f"split{'' if pool.patients is None else ', or its patient is'}; the table 'duplicates' lists them. "
+                "Repair the splits, or leave one of the data sets out of the plan."
+            )
+    return ordered
+
+
+def _patients(pool: ImageSet) -> dict[str, str]:
+    """Sample id to patient; an image is its own where that is not known."""
+    names = pool.sample_ids if pool.patients is None else pool.patients
+    return dict(zip(pool.sample_ids.tolist(), names.tolist(), strict=True))
 
 
 def _rank(seed: int, data_set: str, sample_id: str) -> bytes:

@@ -40,6 +40,11 @@ def ingest(splits: dict[str, ImageSet], pool_splits: Sequence[str] = POOL_SPLITS
         "images": pooled,
         "labels": np.concatenate([part.labels for part in parts]),
         "sample_ids": np.concatenate([part.sample_ids for part in parts]),
+        "columns": {
+            name: np.concatenate([part.columns[name] for part in parts])
+            for name in parts[0].columns
+            if all(name in part.columns for part in parts)
+        },
     }
     pool = ImageSet.validated(**vars(test) | fields)
     if shared := sorted(set(pool.sample_ids) & set(test.sample_ids)):

@@ -4,10 +4,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from robustmedclip.calibration.levels import extreme_conditions
 from robustmedclip.images.corrupted import CorruptedSet
+from robustmedclip.images.sets import ImageSet
 from robustmedclip.metrics import Metric, places, score_benchmark
 from robustmedclip.metrics.completeness import Cell, comparable, missing
 from robustmedclip.metrics.logits import Logits
@@ -31,10 +33,10 @@ def compute_metrics(
 ) -> tuple[pd.DataFrame, ...]:
     """Every metric of every model, the mCE in every resample, every tuned seed alone, and the cells that are missing.
 
-    `entries` are the logits of all models, None for those that are missing, the cards of the data sets and perhaps the
-    levels, of which the extreme ones are not averaged. Models of which a cell is missing are left out. `references`
-    maps a data set and a release of it to the errors of the suite's reference model: they apply where the images are
-    that very release.
+    `entries` are the logits of all models, None for those that are missing, the cards and the test sets of the data
+    sets, which say whose the images are, and perhaps the levels, of which the extreme ones are not averaged. Models of
+    which a cell is missing are left out. `references` maps a data set and a release of it to the errors of the suite's
+    reference model: they apply where the images are that very release.
     """
     kinds = _by_kind(entries)
     applying = {
@@ -51,6 +53,7 @@ def compute_metrics(
         references=applying,
         seen=seen,
         extreme=extreme_conditions(entries["levels"]) if "levels" in entries else {},
+        patients=_patients(kinds["test"]),
     )
     return *scores, pd.DataFrame(missing(cells), columns=["model", "data_set"])
 
@@ -68,9 +71,13 @@ def rank_models(
     return boards.leaderboard(metrics, places(entries["mce_resamples"], entries["comparisons"]), labelled, scores)
 
 
-def compare_sites(*, homes: Mapping[str, str], **logits: Logits | None) -> pd.DataFrame:
-    """What another site costs beside corruption; `homes` maps it to the data set that models are tuned on."""
-    return site_shifts([run for run in logits.values() if run], homes)
+def compare_sites(*, homes: Mapping[str, str], **entries: Any) -> pd.DataFrame:
+    """What another site costs beside corruption; `homes` maps it to the data set that models are tuned on.
+
+    `entries` are the logits on these data sets, None for those that are missing, and their test sets.
+    """
+    kinds = _by_kind(entries)
+    return site_shifts([run for run in kinds["logits"].values() if run], homes, _patients(kinds["test"]))
 
 
 def write_tables(
@@ -168,6 +175,11 @@ def _results(entries: Mapping[str, Any], few_shot_labels: Mapping[str, str]) -> 
         levels=entries.get("levels"),
         shifts=entries.get("shifts"),
     )
+
+
+def _patients(tests: Mapping[str, ImageSet]) -> dict[str, np.ndarray]:
+    """Whose the test images are, of the data sets of which that is known."""
+    return {name: test.patients for name, test in tests.items() if test.patients is not None}
 
 
 def _by_kind(entries: Mapping[str, Any]) -> Mapping[str, dict[str, Any]]:

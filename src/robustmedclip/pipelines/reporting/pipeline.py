@@ -49,7 +49,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
         [
             stage_node(
                 bind(compute_metrics, **_scoring(plan)),
-                _by_name([*levels, *cards, *logits]),
+                _by_name([*levels, *cards, *map(names.test, data_sets), *logits]),
                 ["metrics", "mce_resamples", "seed_metrics", "missing_cells"],
                 name="compute_metrics",
                 tags=without("logits"),
@@ -64,7 +64,12 @@ def create_pipeline(plan: Plan) -> Pipeline:
             *(
                 stage_node(
                     bind(compare_sites, homes=plan.shifts),
-                    _by_name(entry for entry in logits if names.parts(entry)[1].rpartition("-")[2] in sites),
+                    _by_name(
+                        [
+                            *(entry for entry in logits if names.parts(entry)[1].rpartition("-")[2] in sites),
+                            *map(names.test, sorted(sites)),
+                        ]
+                    ),
                     shift,
                     name="compare_sites",
                     tags=without("logits"),
