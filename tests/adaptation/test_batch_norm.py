@@ -123,11 +123,10 @@ def test_peft_loads_adapter_and_statistics_and_agrees_with_the_merged_model(tmp_
 )
 def test_validation_chooses_the_scale_and_whether_the_statistics_are_kept(resnet, monkeypatch, values, scale, adapted):
     losses = iter(values)
-    monkeypatch.setattr("robustmedclip.adaptation.training._SCALES", (0.0, 0.5, 1.0))
     monkeypatch.setattr(
         "robustmedclip.adaptation.objective.Objective.validate", lambda *_: {"validation_loss": next(losses)}
     )
-    adapter, _ = tuned(resnet, changed(LORA, keep="scaled_update"))
+    adapter, _ = tuned(resnet, changed(LORA, keep="scaled_update", scales=[0.0, 0.5, 1.0]))
     assert (adapter.metadata["scale"], adapter.metadata["statistics_adapted"]) == (scale, adapted)
     update = [np.abs(array).max() for name, array in adapter.weights.items() if "lora_B" in name]
     assert (max(update) > 0) == (scale > 0)
