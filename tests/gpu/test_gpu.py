@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from robustmedclip.adaptation.objective import Objective
 from robustmedclip.adaptation.samples import Samples
-from robustmedclip.adaptation.training import _augmenting, _epoch
+from robustmedclip.adaptation.training import _augmenting, _epoch, _with_views
 from robustmedclip.corruptions import corrupt, corruptions
 from robustmedclip.corruptions.kernels.kernel import device_form
 from robustmedclip.images.conditions import CLEAN, Condition
@@ -128,8 +128,9 @@ def test_a_step_of_robust_lora_takes_little_longer_than_the_bare_loop(record_pro
     reference = seconds(bare)
     ours = seconds(lambda: _epoch(objective, samples, method, optimiser, 0, 1, None))
     order = np.arange(len(samples))
-    prepare = _augmenting(objective, samples, method, order, np.random.default_rng(0), 0, 1)
-    host = seconds(lambda: prepare((0, batch)))
+    prepare = _augmenting(objective, samples, method, order, 0, 1)
+    (part,) = _with_views(samples, method, [0], [batch], np.random.default_rng(0))
+    host = seconds(lambda: prepare(part))
     record_property(
         f"robust-lora of ViT-B/16, a step of {size} images",
         f"{1000 * ours / STEPS:.0f} ms, {ours / reference:.2f} x the bare loop; prepared in {1000 * host:.0f} ms",

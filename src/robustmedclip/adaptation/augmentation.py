@@ -1,6 +1,7 @@
 """Training augmentation: random resized crop, horizontal flip, and corruptions that are not scored."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,41 +18,51 @@ def corrupted(
     return corruptions.corrupted(images, map(np.random.default_rng, seeds))
 
 
-def augmented(images: np.ndarray, rng: np.random.Generator, min_area: float, flip: bool) -> np.ndarray:
-    """Crop a random part of each image, resize it back to full size, and mirror half of the images.
+class View(NamedTuple):
+    """A part of an image, which is resized to full size, and whether it is mirrored; without a part, all of it."""
+
+    part: tuple[slice, slice] | None
+    mirrored: bool
+
+
+def random_view(shape: tuple[int, int], rng: np.random.Generator, min_area: float, flip: bool) -> View:
+    """A random crop of an image, and whether to mirror it.
 
     The crop keeps between `min_area` and all of the area, with an aspect ratio between 3/4 and 4/3
     (Szegedy et al. 2015, arXiv:1409.4842, section 6).
 
     Parameters
     ----------
-    images : ndarray
-        uint8 ``(N, H, W, C)``; not modified.
+    shape : (int, int)
+        Height and width of the image.
     rng : numpy.random.Generator
         Source of randomness.
     min_area : float
         In (0, 1]; 1 does not crop.
     flip : bool
-        Whether to mirror.
-
-    Returns
-    -------
-    ndarray
-        uint8 ``(N, H, W, C)``.
+        Whether to mirror half of the images.
     """
+    part = _random_part(*shape, rng, min_area) if min_area < 1 else None
+    return View(part, bool(flip and rng.random() < 0.5))
+
+
+def viewed(images: np.ndarray, views: Iterable[View]) -> np.ndarray:
+    """A view of each of the images uint8 ``(N, H, W, C)``, which are not modified."""
     result = np.empty_like(images)
-    for image, target in zip(images, result, strict=True):
-        target[:] = _cropped(image, rng, min_area) if min_area < 1 else image
-        if flip and rng.random() < 0.5:
+    height, width = images.shape[1:3]
+    for image, target, (part, mirrored) in zip(images, result, views, strict=True):
+        target[:] = image
+        if part is not None:
+            crop = np.ascontiguousarray(image[part])
+            target[:] = cv2.resize(crop, (width, height), interpolation=cv2.INTER_CUBIC).reshape(image.shape)
+        if mirrored:
             target[:] = target[:, ::-1].copy()
     return result
 
 
-def _cropped(image: np.ndarray, rng: np.random.Generator, min_area: float) -> np.ndarray:
-    height, width = image.shape[:2]
+def _random_part(height: int, width: int, rng: np.random.Generator, min_area: float) -> tuple[slice, slice]:
     area, stretch = rng.uniform(min_area, 1), np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)) / 2)
     rows = min(height, max(1, round(height * np.sqrt(area) / stretch)))
     columns = min(width, max(1, round(width * np.sqrt(area) * stretch)))
     top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
-    crop = np.ascontiguousarray(image[top : top + rows, left : left + columns])
-    return cv2.resize(crop, (width, height), interpolation=cv2.INTER_CUBIC).reshape(image.shape)
+    return slice(top, top + rows), slice(left, left + columns)

@@ -14,7 +14,11 @@ from robustmedclip.adaptation.samples import Samples
 from robustmedclip.devices import to_device, to_host
 from robustmedclip.models.batch_size import BATCH_SIZE
 from robustmedclip.models.interface import VisionLanguageModel
-from robustmedclip.parallel import map_ahead
+from robustmedclip.parallel import cores, map_ahead
+
+#: Most batches that are prepared at a time, each by a core. Each holds its images on the GPU; and from five on, threads
+#: wait for the interpreter, which a preparation at 224 px holds for a fifth of its time.
+_MOST_AHEAD = 5
 
 
 class Objective:
@@ -119,5 +123,5 @@ class Objective:
 def prepared_batches(
     prepare: Callable[[Any], torch.Tensor], batches: Iterable[Any], device: torch.device
 ) -> Iterator[torch.Tensor]:
-    """Model input of batches; one ahead of a GPU, but not on a CPU, whose cores the training uses."""
-    return map(prepare, batches) if device.type == "cpu" else map_ahead(prepare, batches, 1)
+    """Model input of batches; prepared by several cores ahead of a GPU, but not on a CPU, whose cores train."""
+    return map(prepare, batches) if device.type == "cpu" else map_ahead(prepare, batches, min(cores(), _MOST_AHEAD))

@@ -1,6 +1,6 @@
 """Labelled images of several data sets as one pool of model input."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -89,12 +89,20 @@ class Samples:
         """
         shape = (len(indices), 3, *self._size)
         batch = torch.empty(shape, device=device, memory_format=torch.channels_last)
-        for position, image_set in enumerate(self._sets):
-            places = np.flatnonzero(self.data_set[indices] == position)
-            if len(places):
-                rows = self._row[indices[places]]
-                images = image_set.images[rows]
-                if augment is not None:
-                    images = augment(images, places)
-                batch[to_device(places, device)] = self._preprocess[position](images, device)
+        for position, places in self._by_data_set(indices):
+            images = self._sets[position].images[self._row[indices[places]]]
+            if augment is not None:
+                images = augment(images, places)
+            batch[to_device(places, device)] = self._preprocess[position](images, device)
         return batch
+
+    def by_size(self, indices: np.ndarray) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+        """Height and width of the images of each data set among `indices`, and their places there, int64 ``(n,)``."""
+        for position, places in self._by_data_set(indices):
+            height, width = self._sets[position].images.shape[1:3]
+            yield (height, width), places
+
+    def _by_data_set(self, indices: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        for position in range(len(self._sets)):
+            if len(places := np.flatnonzero(self.data_set[indices] == position)):
+                yield position, places

@@ -3,13 +3,13 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
-from robustmedclip.adaptation.augmentation import augmented, corrupted
+from robustmedclip.adaptation.augmentation import View, corrupted, random_view, viewed
 from robustmedclip.adaptation.checkpoint import Checkpoint, TrainingState
 from robustmedclip.adaptation.methods.encoder import EncoderMethod
 from robustmedclip.adaptation.objective import Objective, prepared_batches
@@ -163,8 +163,8 @@ def _epoch(
     order = epoch_order(training, method.sampling, rng)
     starts = range(0, len(order), method.batch_size)
     batches = [order[start : start + method.batch_size] for start in starts]
-    prepare = _augmenting(objective, training, method, order, rng, seed, epoch)
-    prepared = prepared_batches(prepare, zip(starts, batches, strict=True), objective.device)
+    prepare = _augmenting(objective, training, method, order, seed, epoch)
+    prepared = prepared_batches(prepare, _with_views(training, method, starts, batches, rng), objective.device)
     steps, name = method.epochs * len(batches), f"Tuning {objective.model.name}, epoch {epoch} of {method.epochs}"
     losses: list[torch.Tensor] = []  # looked at when the epoch is over: to look at one waits for the GPU
     with _training_mode(objective.model.network, batch_norm=method.batch_norm == "batch"):
@@ -188,23 +188,39 @@ def _epoch(
     return total / len(order)
 
 
+def _with_views(
+    training: Samples,
+    method: EncoderMethod,
+    starts: Iterable[int],
+    batches: Iterable[np.ndarray],
+    rng: np.random.Generator,
+) -> Iterator[tuple[int, np.ndarray, Mapping[int, View]]]:
+    """Batches with random views by the places in them, drawn one after the other, whoever prepares them."""
+    for start, batch in zip(starts, batches, strict=True):
+        views = {
+            place: random_view(shape, rng, method.min_crop_area, method.flip)
+            for shape, places in training.by_size(batch)
+            for place in places
+        }
+        yield start, batch, views
+
+
 def _augmenting(
     objective: Objective,
     training: Samples,
     method: EncoderMethod,
     order: np.ndarray,
-    rng: np.random.Generator,
     seed: int,
     epoch: int,
-) -> Callable[[tuple[int, np.ndarray]], torch.Tensor]:
-    """A function of a batch's first place in the epoch's `order` and its indices: its augmented model input."""
+) -> Callable[[tuple[int, np.ndarray, Mapping[int, View]]], torch.Tensor]:
+    """A function of a batch's first place in the epoch's `order`, its indices and views: its augmented model input."""
     seen_before = occurrences(order)
 
-    def prepare(part: tuple[int, np.ndarray]) -> torch.Tensor:
-        start, batch = part
+    def prepare(part: tuple[int, np.ndarray, Mapping[int, View]]) -> torch.Tensor:
+        start, batch, views = part
 
         def augment(images: np.ndarray, places: np.ndarray) -> np.ndarray:
-            images = augmented(images, rng, method.min_crop_area, method.flip)
+            images = viewed(images, (views[place] for place in places))
             if method.corruptions is None:
                 return images
             # An image that comes again in an epoch is corrupted anew.
