@@ -20,19 +20,24 @@ from robustmedclip.adaptation.tuning import merge_adapter, tune
 from robustmedclip.errors import InputError
 from robustmedclip.io import AdapterDataset
 
-FULL = FullFineTuning(epochs=2, batch_size=16, batch_norm="frozen")
+FULL = FullFineTuning(epochs=1, batch_size=16, batch_norm="frozen")
 PROLIP = ProLIP(epochs=2, batch_size=16)
 
 
+@pytest.fixture(scope="module")
+def model():
+    return shipped("phantom_resnet")
+
+
 @pytest.fixture(scope="module", params=["phantom_vit", "phantom_resnet"])
-def model(request):
+def each_model(request):
     return shipped(request.param)
 
 
 @pytest.fixture(scope="module")
 def tasks() -> list[Task]:
     prompts = {"templates": ["{class_name}"], "synonyms": {}}
-    return [Task(phantoms(name, 1), phantoms(name, 2), **prompts) for name in ("oct", "blood")]
+    return [Task(phantoms(name, 1), phantoms(name, 2, 8), **prompts) for name in ("oct", "blood")]
 
 
 def fitted(method, model, tasks, seed=0):
@@ -50,7 +55,7 @@ def test_wise_ft_is_the_point_between_untuned_and_tuned_weights(model, tasks):
 
 
 def test_with_one_scale_no_validation_image_is_needed(model, tasks):
-    method = changed(FULL, scales=[0.5], epochs=1)
+    method = changed(FULL, scales=[0.5])
     assert not method.needs_validation and changed(FULL, keep="best_epoch").needs_validation
     unvalidated = [replace(task, validation=task.validation.subset(np.arange(0))) for task in tasks]
     adapter, history = fitted(method, model, unvalidated)
@@ -63,14 +68,14 @@ def test_scales_that_are_no_fractions_are_refused(scales):
         FullFineTuning(scales=scales)
 
 
-def test_prolip_trains_the_last_projection_alone(model, tasks):
-    adapter, history = fitted(PROLIP, model, tasks)
-    start = model.network.visual.state_dict()
+def test_prolip_trains_the_last_projection_alone(each_model, tasks):
+    adapter, history = fitted(PROLIP, each_model, tasks)
+    start = each_model.network.visual.state_dict()
     changed_names = [name for name, value in adapter.weights.items() if not np.array_equal(value, start[name])]
     assert changed_names == ["proj" if "proj" in start else "attnpool.c_proj.weight"]
     assert history[-1]["training_loss"] < history[1]["training_loss"]
     assert not PROLIP.needs_validation
-    merge_adapter(model, adapter)
+    merge_adapter(each_model, adapter)
 
 
 def test_the_first_step_of_prolip_follows_its_loss(model, tasks):
@@ -98,11 +103,11 @@ def test_a_stronger_penalty_leaves_the_projection_nearer_to_its_start(model, tas
     assert distance(10) < distance(0) / 2
 
 
-def test_a_projection_that_is_not_there_is_named(model):
-    (problem,) = ProLIP(projection="head").check(model)
-    assert f"'head' matches no parameter of the visual encoder of {model.name}" in problem
+def test_a_projection_that_is_not_there_is_named(each_model):
+    (problem,) = ProLIP(projection="head").check(each_model)
+    assert f"'head' matches no parameter of the visual encoder of {each_model.name}" in problem
     with pytest.raises(InputError, match="matches no parameter"):
-        ProLIP(projection="head").prepared(model, {})
+        ProLIP(projection="head").prepared(each_model, {})
 
 
 def test_a_soup_is_the_mean_of_its_members(model, tasks):
@@ -119,7 +124,7 @@ def test_lp_ft_starts_from_the_linear_probe(tmp_path, model, tasks):
     """With a learning rate of 0 it is the probe on the untuned encoder; with another, both move."""
     probe = probing_head(model, tasks, None, torch.float32)
     still, _ = fitted(changed(FULL, classifier="probe", learning_rate=0, keep="best_epoch"), model, tasks)
-    moved, history = fitted(changed(FULL, classifier="probe", scales=[1]), model, tasks)
+    moved, history = fitted(changed(FULL, classifier="probe", scales=[1], epochs=2), model, tasks)
     weight = np.concatenate([still.head.classifiers[task.name]["weight"] for task in tasks])
     np.testing.assert_array_equal(weight, probe.weight.detach().numpy())
     assert not np.allclose(moved.head.classifiers["oct"]["weight"], still.head.classifiers["oct"]["weight"], atol=1e-4)
@@ -138,7 +143,7 @@ def test_lp_ft_begins_with_the_loss_of_its_probe(model, tasks):
         Samples([task.training for task in tasks], model.preprocess),
         samples,
         head.weight,
-        changed(FULL, classifier="probe", epochs=1, label_space="joint"),
+        changed(FULL, classifier="probe", label_space="joint"),
         seed=0,
         metadata={},
         head=probing_head(model, tasks, None, torch.float32),

@@ -22,7 +22,7 @@ METHOD = RobustEnsemble(epochs=2, copies=1, guard=0.68, corruptions=CORRUPTIONS)
 
 @pytest.fixture(scope="module")
 def model():
-    return shipped("phantom_vit")
+    return shipped("phantom_resnet")
 
 
 @pytest.fixture(scope="module")
