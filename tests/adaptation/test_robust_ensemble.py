@@ -1,4 +1,4 @@
-"""The robust ensemble is the mean of its two probes, and zero-shot where the untuned one finds nothing better."""
+"""The robust ensemble is the mean of its two probes, and needs no validation images."""
 
 from dataclasses import replace
 
@@ -68,12 +68,11 @@ def test_it_is_the_mean_of_the_probabilities_of_two_probes(tmp_path, model, arte
     assert artefact.metadata["scale"] == 0.5 and not np.allclose(*np.split(both, 2, axis=1), atol=1e-3)
 
 
-def test_a_data_set_is_zero_shot_where_the_images_say_nothing_better(model, tasks, artefact):
+def test_its_first_probe_is_zero_shot_where_the_images_say_nothing_better(model, tasks, artefact):
     """Of an image or two of each class, the probe that leaves one out is worse than the prompts that were learnt."""
     classifier = artefact.head.classifiers["oct"]
-    assert set(classifier) == {"weight", "bias"}
     np.testing.assert_allclose(classifier["weight"], model.logit_scale * class_vectors(model, tasks[0]), rtol=1e-6)
-    assert METHOD.adapted(model, artefact, "oct").content_hash() == model.content_hash()
+    np.testing.assert_array_equal(classifier["bias"], 0)
 
 
 def test_it_needs_no_validation_images_and_the_same_seed_gives_the_same_bytes(model, tasks, artefact):

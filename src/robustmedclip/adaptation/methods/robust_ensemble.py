@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 
 from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
-from robustmedclip.adaptation.heads import few_shot_features, head_logits, joined, views
+from robustmedclip.adaptation.heads import few_shot_features, joined, views
 from robustmedclip.adaptation.methods.lora import Dropout, Lora
 from robustmedclip.adaptation.methods.robust_probe import RobustProbe, fit_robust_probe
 from robustmedclip.adaptation.methods.settings import Count, Expression, Flag, Fractions, NotNegative, PositiveGrid
@@ -31,8 +31,8 @@ class RobustEnsemble(Lora):
     Both are :class:`~robustmedclip.adaptation.methods.robust_probe.RobustProbe`, learnt from the images and their
     corrupted copies, behind the same input guard. The low-rank update is trained as the settings of
     :class:`~robustmedclip.adaptation.methods.lora.Lora` say, and scaled. No validation image is needed. Where the probe
-    on the untuned encoder finds nothing better than zero-shot on images that were left out, a data set is scored
-    zero-shot, without the update.
+    on the untuned encoder finds nothing better than zero-shot on images that were left out, it is zero-shot, which the
+    other one is averaged with.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class RobustEnsemble(Lora):
     def _classifier(
         self, encoders: Sequence[VisionLanguageModel], task: Task, seed: int, precision: torch.dtype
     ) -> Classifier:
-        """``weight`` and ``bias``, and of the tuned encoder ``tuned_weight`` and ``tuned_bias``, if not zero-shot."""
+        """``weight`` and ``bias``, and of the tuned encoder ``tuned_weight`` and ``tuned_bias``."""
         corruptions = replace(self.corruptions, probability=1.0) if self.corruptions else None
         images = views(task.training, corruptions, self.copies, seed)
         prior = (encoders[0].logit_scale * class_vectors(encoders[0], task)).cpu().numpy()
@@ -97,26 +97,18 @@ class RobustEnsemble(Lora):
             training = joined(few_shot_features(encoder, view, precision) for view in images)
             probe, _ = fit_robust_probe(training, len(task.training), prior, self.strengths, self.parts)
             classifier |= {prefix + name: np.asarray(array, np.float32) for name, array in probe.items()}
-            if np.array_equal(probe["weight"], prior):
-                break
         return classifier
 
     def adapted(self, model: VisionLanguageModel, artefact: Adapter | Head, data_set: str) -> VisionLanguageModel:
-        """Both encoders side by side; or the untuned one alone, where that is scored."""
+        """Both encoders side by side."""
         from robustmedclip.adaptation.side_by_side import side_by_side
-        from robustmedclip.adaptation.tuning import guarded
 
-        assert isinstance(artefact, Adapter) and artefact.head
-        if "tuned_weight" not in artefact.head.classifiers[data_set]:
-            return guarded(model, artefact, data_set)
         return side_by_side(model, super().adapted(model, artefact, data_set))
 
     def logits(self, classifier: Classifier, features: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Logarithms of the mean probabilities, in parts float32 ``(n, C)``; of one encoder alone, logits."""
+        """Logarithms of the mean probabilities, in parts float32 ``(n, C)``."""
         from robustmedclip.models.inference import in_full_batches
 
-        if "tuned_weight" not in classifier:
-            return head_logits(classifier, features)
         arrays = {name: array.astype(np.float64) for name, array in classifier.items()}
 
         def of_both(batch: np.ndarray) -> np.ndarray:
