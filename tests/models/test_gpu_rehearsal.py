@@ -260,11 +260,14 @@ def test_models_that_read_together_have_the_features_of_each_by_itself_whatever_
 def test_a_gpu_whose_memory_is_too_small_is_said_with_what_to_do(monkeypatch):
     model = shipped(Path(), "phantom_vit")
 
-    def encode_image(pixels):
+    def too_large(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr(model.network, "encode_image", encode_image)
-    with pytest.raises(InputError, match="The memory of the GPU is too small .CUDA out of memory.: end what else runs"):
+    monkeypatch.setattr(Objective, "training_loss", too_large)
+    with pytest.raises(InputError, match="too small .CUDA out of memory.: lower 'batch_size' of the method"):
+        train(model, "lora", torch.float32)
+    monkeypatch.setattr(model.network, "encode_image", too_large)
+    with pytest.raises(InputError, match="too small .CUDA out of memory.: end what else runs on it"):
         list(image_features(model, [images(1)]))
 
 

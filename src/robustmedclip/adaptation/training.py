@@ -17,7 +17,7 @@ from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.sampling import epoch_order, occurrences
 from robustmedclip.adaptation.seeds import derived_seed
 from robustmedclip.adaptation.training_state import Trainable, TrainedTensors, assign, copies
-from robustmedclip.devices import to_host
+from robustmedclip.devices import memory_explained, to_host
 from robustmedclip.errors import InputError
 from robustmedclip.progress import duration, track
 
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _WARM_UP = 0.1
 #: Epochs that take so many seconds are shown one by one.
 _LONG_EPOCH = 5
+_ADVICE = "lower 'batch_size' of the method, end what else runs on it, or take one with more memory"
 
 
 def train(
@@ -167,7 +168,8 @@ def _epoch(
     prepared = prepared_batches(prepare, _with_views(training, method, starts, batches, rng), objective.device)
     steps, name = method.epochs * len(batches), f"Tuning {objective.model.name}, epoch {epoch} of {method.epochs}"
     losses: list[torch.Tensor] = []  # looked at when the epoch is over: to look at one waits for the GPU
-    with _training_mode(objective.model.network, batch_norm=method.batch_norm == "batch"):
+    statistics = method.batch_norm == "batch"
+    with memory_explained(_ADVICE), _training_mode(objective.model.network, batch_norm=statistics):
         for position, batch in enumerate(track(batches, name)):
             rate = _rate((epoch - 1) * len(batches) + position, steps, method.schedule)
             for group in optimiser.param_groups:
