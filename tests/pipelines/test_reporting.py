@@ -313,13 +313,13 @@ def test_figures_tell_adaptations_apart_and_lose_none():
         name: 2 if name == "base, lora" else 1 for name in expected
     }
     assert len({one.lines[0].get_marker() for one in drawn}) == len(expected)
-    lines = {line.name: line for line in charts.few_shot_curves(report.metrics, report.leaderboard).data}
+    lines = {line.name: line for line in charts.few_shot_curves(report.metrics, report.leaderboard, 60).data}
     assert set(lines) == {f"{name}, {condition}" for name in expected for condition in ("clean", "corrupted")}
     assert list(lines["base, ensemble, clean"].x) == [0, 19] and list(lines["base, probe, clean"].x) == [3]
     assert list(lines["base, lora, clean"].x) == [1, 19], "the training images, and those to validate"
     shown = {line.get_label(): line.get_marker() for line in severity_curves(report.metrics).axes[0].lines}
     assert set(shown) == set(facts) - {"base_lora_k1"} and len(set(shown.values())) == len(shown)
-    assert {point.name for point in charts.error_against_mce(report.leaderboard, report.metrics).data} == expected
+    assert {point.name for point in charts.error_against_mce(report.leaderboard, report.metrics, 60).data} == expected
 
 
 def test_severity_curves_start_at_the_clean_error_of_the_data_sets_that_have_the_corruption():

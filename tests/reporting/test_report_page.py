@@ -23,7 +23,7 @@ from robustmedclip.pipelines.reporting.nodes import (
 from robustmedclip.reporting.card import data_card
 from robustmedclip.reporting.charts import reliability_diagrams
 from robustmedclip.reporting.content import Setting
-from robustmedclip.reporting.examples import image_of, worst_flips
+from robustmedclip.reporting.examples import image_of, models_by_outcome, won_back, worst_flips
 
 pytestmark = pytest.mark.slow
 
@@ -272,7 +272,8 @@ def test_published_figures_stand_apart_from_measured_ones():
 def test_reliability_diagrams_hold_every_prediction():
     images = [image_set("cells", ("round", "long")), image_set("scans", ("a", "b", "c"))]
     figure = reliability_diagrams([logits_of(one, "clip") for one in images], ["clip"])
-    counts = {line.name: sum(line.customdata) for line in figure.data}
+    counts = {line.name.partition(":")[0]: sum(line.customdata) for line in figure.data}
+    assert all(f"n = {sum(line.customdata):.0f}" in line.name for line in figure.data)
     assert counts == {"clean": 48, "clean, scaled": 48, "corrupted": 480, "corrupted, scaled": 480}
     for line in figure.data:
         assert all(0 < x <= 1 and 0 <= y <= 1 for x, y in zip(line.x, line.y, strict=True))
@@ -330,3 +331,30 @@ def test_an_image_is_found_in_its_batch():
         conditions=CONDITIONS,
     )
     np.testing.assert_array_equal(image_of(made, CLEAN, 66, batch_size=16), images.images[66])
+
+
+def test_menus_are_those_of_the_browser_and_say_what_each_view_shows(page):
+    own = without_plotly(page)
+    views = re.findall(r'<option data-shown="([^"]*)" data-description="([^"]+)">([^<]+)<', own)
+    assert {label for *_, label in views} >= {"CE", "points lost", "mCE", "contrast", "clip_lora_k10"}
+    assert all(any(json.loads(shown)) for shown, *_ in views) and "updatemenus" not in own
+
+
+def test_the_viewer_has_every_data_set_corruption_and_severity(page):
+    shown = json.loads(re.search(r'id="gallery">(.*?)</script>', page).group(1))
+    assert set(shown) == {"cells", "scans"}
+    for corruptions in shown.values():
+        assert {name: set(urls) for name, urls in corruptions.items()} == {
+            "clean": {"0"},
+            "contrast": set("12345"),
+            "pixelate": set("12345"),
+        }
+
+
+def test_images_won_back_are_wrong_without_the_adaptation_and_right_with_it():
+    images = image_set("cells", ("round", "long"), 100)
+    base, adapted = logits_of(images, "clip"), logits_of(images, "clip_lora_k10", 1, strength=4)
+    flips = won_back("clip_lora_k10", "clip", [base, adapted], 2)
+    assert len(flips) == 2
+    for flip in flips:
+        assert models_by_outcome(flip, [base, adapted]) == (["clip_lora_k10"], ["clip"])

@@ -1,6 +1,6 @@
-"""Images that a model gets right when clean and wrong when corrupted."""
+"""Images that a model gets right when clean and wrong when corrupted, and those that another wins back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -41,38 +41,71 @@ class Flip:
     confidence: float
 
 
-class FlippedImage(NamedTuple):
-    """A flip with its pixels: uint8 ``(H, W, C)``, clean and corrupted."""
+class ShownImage(NamedTuple):
+    """A flip with its pixels, uint8 ``(H, W, C)``, and the models that are right and wrong on the corrupted image."""
 
     flip: Flip
     clean: np.ndarray
     corrupted: np.ndarray
+    right: list[str]
+    wrong: list[str]
 
 
-def flipped_images(logits: Sequence[Logits], sets: Mapping[str, CorruptedSet], count: int) -> list[FlippedImage]:
-    """The worst flips of one model with their pixels, `count` at most of each data set.
+def shown_images(flips: Iterable[Flip], logits: Sequence[Logits], sets: Mapping[str, CorruptedSet]) -> list[ShownImage]:
+    """Flips with their pixels; `logits` are of all models on all data sets, `sets` the corrupted test sets by name."""
+    shown = []
+    for flip in flips:
+        images = sets[flip.data_set]
+        pixels = (image_of(images, condition, flip.index) for condition in (CLEAN, flip.condition))
+        shown.append(ShownImage(flip, *pixels, *models_by_outcome(flip, logits)))
+    return shown
 
-    `logits` are of the model on each data set, `sets` the corrupted test sets by name.
-    """
+
+def models_by_outcome(flip: Flip, logits: Sequence[Logits]) -> tuple[list[str], list[str]]:
+    """The models that are right on the corrupted image of a flip, each with all of its seeds; and the others."""
+    outcomes: dict[str, bool] = {}
+    for run in logits:
+        if run.data_set == flip.data_set:
+            right = run.logits[run.conditions.index(flip.condition), flip.index].argmax() == run.labels[flip.index]
+            outcomes[run.model] = outcomes.get(run.model, True) and bool(right)
+    return [model for model, right in outcomes.items() if right], [m for m, right in outcomes.items() if not right]
+
+
+def flips_of(model: str, logits: Sequence[Logits], count: int) -> list[Flip]:
+    """The worst flips of a model, `count` at most of each data set, from the `logits` of all models."""
+    return [flip for run in _first_seeds(model, logits) for flip in worst_flips(run, count)]
+
+
+def won_back(model: str, base: str, logits: Sequence[Logits], count: int) -> list[Flip]:
+    """The worst flips of `base` that `model` gets right, `count` at most of each data set."""
+    adapted = {run.data_set: run for run in _first_seeds(model, logits)}
     return [
-        FlippedImage(
-            flip,
-            image_of(sets[run.data_set], CLEAN, flip.index),
-            image_of(sets[run.data_set], flip.condition, flip.index),
-        )
-        for run in logits
-        for flip in worst_flips(run, count)
+        flip
+        for run in _first_seeds(base, logits)
+        for flip in worst_flips(run, count, right=adapted[run.data_set].logits.argmax(-1) == run.labels)
     ]
 
 
-def worst_flips(logits: Logits, count: int) -> list[Flip]:
+def _first_seeds(model: str, logits: Sequence[Logits]) -> list[Logits]:
+    """The logits of a model, of each data set those of its first seed."""
+    runs: dict[str, Logits] = {}
+    for run in logits:
+        if run.model == model:
+            runs.setdefault(run.data_set, run)
+    return list(runs.values())
+
+
+def worst_flips(logits: Logits, count: int, right: np.ndarray | None = None) -> list[Flip]:
     """The flips at the mildest severity, of these the most confident; one per corruption at most.
 
-    `logits` are of one model on one data set; `count` is how many are wanted at most.
+    `logits` are of one model on one data set; `count` is how many are wanted at most. With `right`, bool
+    ``(conditions, N)``, they are among those.
     """
     probabilities = softmax(logits.logits)
     predicted, confidence = probabilities.argmax(-1), probabilities.max(-1)
     flipped = (predicted != logits.labels) & (predicted[0] == logits.labels)
+    if right is not None:
+        flipped &= right
     best: dict[str, tuple[int, float, int, int]] = {}
     for row, condition in enumerate(logits.conditions):
         if condition == CLEAN or not flipped[row].any():

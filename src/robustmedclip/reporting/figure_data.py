@@ -4,9 +4,9 @@
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,45 @@ class Line:
 Panels = dict[str, list[Line]]
 
 
+class Heat(NamedTuple):
+    """What heat maps show on one scale: by columns, a metric and its title; the value that it is compared with."""
+
+    metrics: Mapping[str, str]
+    titles: Mapping[str, str]
+    middle: float
+    middle_title: str
+    reach: float = np.inf
+
+
+#: A ratio of more than 200 is coloured as 200 is.
+HEATS = (
+    Heat(
+        {"corruption": derived.CE, "modality": derived.MCE},
+        {"corruption": "CE", "modality": "mCE"},
+        middle=100,
+        middle_title="100, baseline",
+        reach=100,
+    ),
+    Heat(
+        {"corruption": derived.POINTS_LOST, "modality": derived.POINTS_LOST},
+        {"corruption": "points lost", "modality": "points lost"},
+        middle=0,
+        middle_title="0, as on clean images",
+    ),
+)
+
+
+def heat_limits(metrics: pd.DataFrame, models: Sequence[str], heat: Heat) -> tuple[float, float]:
+    """The ends of the scale that all heat maps of a kind have in common, as far from its middle."""
+    distances = [
+        np.abs(values_by(metrics, metric, by, models).to_numpy(float) - heat.middle).ravel()
+        for by, metric in heat.metrics.items()
+    ]
+    largest = max((float(d) for d in np.concatenate(distances) if np.isfinite(d)), default=1.0)
+    reach = min(max(largest, 1.0), heat.reach)
+    return heat.middle - reach, heat.middle + reach
+
+
 def severity_panels(metrics: pd.DataFrame, models: Sequence[str]) -> Panels:
     """Error against severity (0: clean), in percent, a panel per corruption, a line per model; dashed without labels.
 
@@ -113,10 +152,9 @@ def dumbbells(leaderboard: pd.DataFrame, metrics: pd.DataFrame) -> list[Line]:
     ]
 
 
-def chance_error(logits: Sequence[Logits]) -> float:
-    """Error in percent of guessing among the classes, averaged over the data sets."""
-    classes = {run.data_set: len(run.class_names) for run in logits}
-    return float(np.mean([100 * (1 - 1 / count) for count in classes.values()]))
+def chance_error(class_names: Collection[Sequence[str]]) -> float:
+    """Error in percent of guessing among the classes of each data set, averaged over the data sets."""
+    return float(np.mean([100 * (1 - 1 / len(names)) for names in class_names]))
 
 
 def corruption_lines(rows: pd.DataFrame) -> list[Line]:
@@ -197,8 +235,9 @@ def mce_ranking(metrics: pd.DataFrame) -> pd.Series:
 def reliability_lines(runs: Sequence[Logits]) -> list[Line]:
     """Fraction of right predictions against mean confidence, a point per bin that holds predictions.
 
-    Each image of all `runs` counts alike; dotted lines are after temperature scaling. The corrupted ones are of all
-    corruptions and severities.
+    The name of a line says how many predictions there are and their ECE: the distance of confidence and fraction, each
+    bin by its predictions. Each image of all `runs` counts alike; dotted lines are after temperature scaling. The
+    corrupted ones are of all corruptions and severities.
     """
     sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((3, BINS)))
     for run in runs:
@@ -210,10 +249,11 @@ def reliability_lines(runs: Sequence[Logits]) -> list[Line]:
     lines = []
     for position, (name, (predictions, confidence, right)) in enumerate(sums.items()):
         filled = predictions > 0
-        counts = predictions[filled]
+        counts, total = predictions[filled], predictions.sum()
+        ece = 100 * np.abs(confidence - right).sum() / total if total else np.nan
         lines.append(
             Line(
-                name,
+                f"{name}: ECE {ece:.1f} %, n = {total:.0f}",
                 confidence[filled] / counts,
                 right[filled] / counts,
                 colour=COLOURS[position // 2],

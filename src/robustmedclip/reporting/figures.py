@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from robustmedclip.images.conditions import CLEAN, Condition
@@ -16,9 +17,11 @@ from robustmedclip.metrics import derived
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.runs import SEVERITIES
 from robustmedclip.reporting.figure_data import (
+    HEATS,
     Line,
     corruption_lines,
     few_shot_panels,
+    heat_limits,
     mce_ranking,
     most_labels,
     reliability_lines,
@@ -26,6 +29,7 @@ from robustmedclip.reporting.figure_data import (
     values_by,
 )
 from robustmedclip.reporting.fonts import font_families
+from robustmedclip.reporting.palette import HEAT
 
 _DPI = 110
 
@@ -63,15 +67,16 @@ def corruption_heat_map(metrics: pd.DataFrame) -> Figure:
     with _fonts_of(ce.index):
         figure = Figure(figsize=(2.8 + 0.85 * ce.shape[1], 1.8 + 0.36 * len(ce)), dpi=_DPI, layout="constrained")
         axis = figure.subplots()
-        image = axis.imshow(ce.to_numpy(float), cmap="cividis", aspect="auto")
-        middle = np.nanmean(image.get_clim())
+        low, high = heat_limits(metrics, list(mce.index), HEATS[0])
+        scale = LinearSegmentedColormap.from_list("heat", HEAT)
+        image = axis.imshow(ce.to_numpy(float), cmap=scale, vmin=low, vmax=high, aspect="auto")
         for (row, column), value in np.ndenumerate(ce.to_numpy(float)):
             text = "n/a" if np.isnan(value) else f"{value:.0f}"
-            axis.text(column, row, text, ha="center", va="center", fontsize=8, color="w" if value < middle else "k")
+            axis.text(column, row, text, ha="center", va="center", fontsize=8)
         axis.set_xticks(range(ce.shape[1]), [c.replace("_", "\n") for c in ce.columns], fontsize=8)
         axis.set_yticks(range(len(ce)), ce.index, fontsize=8)
         axis.set_title("corruption error (baseline: 100; lower is better)", fontsize=10)
-        figure.colorbar(image, ax=axis, shrink=0.8)
+        figure.colorbar(image, ax=axis, shrink=0.8).ax.axhline(HEATS[0].middle, color="k", lw=1)
     return figure
 
 

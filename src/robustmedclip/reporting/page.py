@@ -21,7 +21,7 @@ from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.reporting.charts import Chart
 from robustmedclip.reporting.content import Content, Setting
-from robustmedclip.reporting.examples import FlippedImage
+from robustmedclip.reporting.examples import ShownImage
 from robustmedclip.reporting.leaderboard import FIRST_COLUMNS
 from robustmedclip.reporting.table import Table
 
@@ -48,16 +48,23 @@ class Pictures:
         In order.
     montage : bytes
         The corruptions, as SVG.
-    flips : sequence of FlippedImage
+    flips : sequence of ShownImage
         Images that `flipped_model` gets wrong when they are corrupted.
-    flipped_model : str
-        The model that the flips are of.
+    won_back : sequence of ShownImage
+        Images that it gets right when they are corrupted, and its `base` doesn't.
+    flipped_model, base : str
+        The model with the lowest mCE, and the one that it was made of.
+    gallery : mapping
+        As of :func:`robustmedclip.reporting.gallery.gallery`.
     """
 
     charts: Sequence[Chart]
     montage: bytes
-    flips: Sequence[FlippedImage]
+    flips: Sequence[ShownImage]
+    won_back: Sequence[ShownImage]
     flipped_model: str
+    base: str
+    gallery: Mapping[str, Mapping[str, Mapping[str, str]]]
 
 
 def page(
@@ -92,10 +99,13 @@ def page(
         The HTML page, without any reference to the network.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("robustmedclip.reporting").joinpath("report.html.jinja").read_text())
+    folder = files("robustmedclip.reporting")
+    template = environment.from_string(folder.joinpath("report.html.jinja").read_text())
     tables = dict(content.tables)
     return template.render(
         plotly_js=get_plotlyjs(),
+        style=folder.joinpath("report.css").read_text(),
+        script=folder.joinpath("report.js").read_text(),
         content=content,
         protocol=setting.protocol,
         leaderboard=_cells(tables.pop("leaderboard")),
@@ -103,8 +113,11 @@ def page(
         tables={table.caption: _cells(table) for table in tables.values()},
         charts=[(chart, _chart(chart.figure, f"chart-{i}")) for i, chart in enumerate(pictures.charts)],
         montage=_data_url(pictures.montage, "svg+xml"),
-        flips=[(flip, image_url(clean), image_url(corrupted)) for flip, clean, corrupted in pictures.flips],
+        flips=_thumbnails(pictures.flips),
+        won_back=_thumbnails(pictures.won_back),
         flipped_model=pictures.flipped_model,
+        base=pictures.base,
+        gallery=pictures.gallery,
         cards=cards,
         cells=_cells,
         weights=_cells(Table("What was scored", weights, weights)),
@@ -164,6 +177,10 @@ def image_url(pixels: np.ndarray) -> str:
     stream = BytesIO()
     picture.save(stream, "PNG", optimize=True)
     return _data_url(stream.getvalue(), "png")
+
+
+def _thumbnails(images: Sequence[ShownImage]) -> list[tuple[ShownImage, str, str]]:
+    return [(image, image_url(image.clean), image_url(image.corrupted)) for image in images]
 
 
 def _data_url(content: bytes, kind: str) -> str:

@@ -6,6 +6,8 @@ from robustmedclip.metrics.logits import ZERO_SHOT
 
 #: Okabe & Ito (2008), "Color Universal Design".
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+#: Of heat maps: below what is compared with, at it, above it. Black text on any of them has a contrast above 8.
+HEAT = ("#5AA7D6", "#F4F4F4", "#E6863B")
 #: As Matplotlib calls them, and as Plotly does.
 MARKERS = {
     "o": "circle",

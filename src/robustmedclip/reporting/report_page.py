@@ -8,7 +8,8 @@ from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.reporting.charts import page_charts
 from robustmedclip.reporting.content import Results, Setting, content
-from robustmedclip.reporting.examples import flipped_images
+from robustmedclip.reporting.examples import flips_of, shown_images, won_back
+from robustmedclip.reporting.gallery import gallery
 from robustmedclip.reporting.page import Pictures, page, shown_card, weights_table
 
 
@@ -38,12 +39,15 @@ def report_page(
         Everything that the run was set to; ``data_sets`` and ``models`` may say where they are from, by ``origin``.
     """
     board, sets = results.leaderboard, {images.clean.name: images for images in corrupted}
-    first = board["model"].iloc[0]
+    first, base = board[["model", "base"]].iloc[0]
     pictures = Pictures(
         charts=page_charts(results.metrics, board, logits),
         montage=montage,
-        flips=flipped_images([run for run in logits if run.model == first], sets, count=2),
+        flips=shown_images(flips_of(first, logits, count=2), logits, sets),
+        won_back=shown_images(won_back(first, base, logits, count=2) if base != first else (), logits, sets),
         flipped_model=first,
+        base=base,
+        gallery=gallery(sets),
     )
     origins = {kind: _origins(parameters.get(kind, {})) for kind in ("data_sets", "models")}
     return page(

@@ -2,32 +2,47 @@
 
 import logging
 import shutil
+import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
+from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from robustmedclip.io.disk import staged
 from robustmedclip.io.versioned import address, entry_path, filesystem_of, load_path
+from robustmedclip.progress import duration
+from robustmedclip.run.machine import git_commit, hardware
 
 logger = logging.getLogger(__name__)
 
 #: Entries of the reporting, and where the newest version of each is copied to, beside its versions.
-_COPIES = {"report_page": "latest.html", "tables": "latest/tables", "figures": "latest/figures"}
+_COPIES = {"tables": "latest/tables", "figures": "latest/figures", "metrics": "latest/metrics.csv"}
+_PAGE = "latest.html"
 _ROWS = 5
 
 
 class ReportHook:
     """Ends a run that has made a report with its result, and copies the report to a place without a version."""
 
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Take the project's folder."""
+        self._project = context.project_path
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+        """Take the time, and what the run is called."""
+        self._run_id, self._started = run_params["run_id"], time.monotonic()
+
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Copy the newest report, and log its headline, the first rows of the leaderboard and the place."""
-        if not _COPIES.keys() <= pipeline.all_outputs():
+        if not {"report_page", *_COPIES} <= pipeline.all_outputs():
             return
         from robustmedclip.reporting.headline import headline
         from robustmedclip.reporting.leaderboard import FIRST
@@ -37,8 +52,28 @@ class ReportHook:
             logger.info(sentence)
         shown = leaderboard[["model", *FIRST]].head(_ROWS)
         logger.info("The leaderboard:\n%s", shown.to_string(index=False, float_format="%.1f"))
-        places = {name: copy_newest(catalog[name], place) for name, place in _COPIES.items()}
-        logger.info("The report: %s", places["report_page"])
+        for name, place in _COPIES.items():
+            copy_newest(catalog[name], place)
+        took = duration(time.monotonic() - self._started)
+        logger.info("The report, after %s: %s", took, self._write_page(catalog["report_page"], took))
+
+    def _write_page(self, page: Any, took: str) -> str:
+        """Write the newest page with the facts of the run; its path, or its URL where it is not on this machine."""
+        from robustmedclip.reporting.facts import with_facts
+
+        filesystem, target = filesystem_of(page), _beside(page, _PAGE)
+        facts = {
+            "Run": self._run_id,
+            "commit": git_commit(self._project),
+            "hardware": hardware(),
+            "duration": took,
+        }
+        tables = [table for table in sorted(filesystem.find(_beside(page, "latest"))) if table.endswith(".csv")]
+        folder = str(PurePosixPath(target).parent)
+        links = [str(PurePosixPath(table).relative_to(folder)) for table in tables]
+        text = filesystem.read_text(load_path(page), encoding="utf-8")
+        _write(filesystem, with_facts(text, facts, links).encode(), target)
+        return address(page, target)
 
 
 def copy_newest(dataset: Any, place: str) -> str:
@@ -52,7 +87,7 @@ def copy_newest(dataset: Any, place: str) -> str:
         The copy's path, or its URL where it is not on this machine.
     """
     filesystem, source = filesystem_of(dataset), load_path(dataset)
-    target = str(PurePosixPath(entry_path(dataset)).parent / place)
+    target = _beside(dataset, place)
     if filesystem.isfile(source):
         _replace(filesystem, source, target)
         return address(dataset, target)
@@ -65,9 +100,21 @@ def copy_newest(dataset: Any, place: str) -> str:
     return address(dataset, target)
 
 
+def _beside(dataset: Any, place: str) -> str:
+    return str(PurePosixPath(entry_path(dataset)).parent / place)
+
+
 def _replace(filesystem: AbstractFileSystem, source: str, target: str) -> None:
     if isinstance(filesystem, LocalFileSystem):
         with staged(Path(target)) as partial:
             shutil.copyfile(source, partial)
     else:  # where an object appears as a whole
         filesystem.cp_file(source, target)
+
+
+def _write(filesystem: AbstractFileSystem, content: bytes, target: str) -> None:
+    if isinstance(filesystem, LocalFileSystem):
+        with staged(Path(target)) as partial:
+            partial.write_bytes(content)
+    else:
+        filesystem.pipe_file(target, content)

@@ -1,8 +1,6 @@
 """Tracking of a run in MLflow."""
 
 import atexit
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from kedro.framework.context import KedroContext
@@ -14,6 +12,7 @@ from kedro.pipeline.node import Node
 from robustmedclip.io.checkpoint import TrainingCheckpoint
 from robustmedclip.run.abandoned import close_abandoned_runs, this_process
 from robustmedclip.run.config import BenchmarkConfigLoader, tracking_settings
+from robustmedclip.run.machine import git_commit
 from robustmedclip.run.tracking_database import create_database
 from robustmedclip.run.writable import database_file
 
@@ -56,7 +55,7 @@ class TrackingHook:
                 "process": this_process(),
                 "kedro_run_id": run_params["run_id"],
                 "kedro_env": run_params["env"] or "local",
-                "git_commit": _git_commit(self._project),
+                "git_commit": git_commit(self._project),
                 "baseline": parameters["baseline"],
             }
         )
@@ -117,11 +116,3 @@ class TrackingHook:
         while mlflow.active_run() is not None:
             mlflow.end_run(status)
         self._close_curves(status)
-
-
-def _git_commit(project: Path) -> str:
-    command = ["git", "-C", str(project), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
