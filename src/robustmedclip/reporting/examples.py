@@ -56,8 +56,8 @@ def shown_images(flips: Iterable[Flip], logits: Sequence[Logits], sets: Mapping[
     shown = []
     for flip in flips:
         images = sets[flip.data_set]
-        pixels = (image_of(images, condition, flip.index) for condition in (CLEAN, flip.condition))
-        shown.append(ShownImage(flip, *pixels, *models_by_outcome(flip, logits)))
+        clean, corrupted = image_of(images, CLEAN, flip.index), image_of(images, flip.condition, flip.index)
+        shown.append(ShownImage(flip, clean, corrupted, *models_by_outcome(flip, logits)))
     return shown
 
 
