@@ -10,6 +10,7 @@ import torch
 
 from robustmedclip.errors import InputError
 from robustmedclip.models.checkpoints import read_weights
+from robustmedclip.models.image_towers import FIRST_PATCH_SWIN
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from robustmedclip.models.text_towers import BIOMEDBERT, BIOMEDBERT_LARGE, CLINICALBERT
 
@@ -107,7 +108,8 @@ def medclip(parts: list[Weights]) -> Converted:
     if "vision_model.model.fc.weight" in weights:
         architecture, visual = "resnet50", _medclip_resnet(weights)
     else:
-        architecture, visual = "swin_tiny_patch4_window7_224", _medclip_swin(weights)
+        architecture, visual = "swin_tiny_patch4_window7_224", _swin(weights, "vision_model.model.")
+        visual["visual.head.proj.weight"] = weights["vision_model.projection_head.weight"]
     text = {
         name.replace("text_model.model.", "text.transformer.").replace(
             "text_model.projection_head.", "text.proj."
@@ -195,20 +197,21 @@ def flair(parts: list[Weights]) -> Converted:
 
 
 def cxrclip(parts: list[Weights]) -> Converted:
-    """CXR-CLIP (You et al. 2023, arXiv:2310.13292): ResNet-50 of torchvision, and Bio_ClinicalBERT.
+    """CXR-CLIP (You et al. 2023, arXiv:2310.13292): ResNet-50 of torchvision or Swin-T, and Bio_ClinicalBERT.
 
     As its code has it (github.com/kakaobrain/cxr-clip, cxrclip/model/clip.py): a text is the last hidden state of its
-    last token, and both projections have a bias. That of the text goes into the last normalisation of BERT, where it is
-    the same: ``W (h + d) + 0 = W h + b`` of the d with ``W d = b``. Its Swin is not read: its image features are those
-    of the first patch alone.
+    last token, an image that of the first patch of the Swin, and both projections have a bias. That of the text goes
+    into the last normalisation of BERT, where it is the same: ``W (h + d) + 0 = W h + b`` of the d with ``W d = b``.
     """
     (weights,) = parts
-    if "image_encoder.resnet.conv1.weight" not in weights:
-        raise InputError(
-            "CXR-CLIP is read with its ResNet-50 alone, and these weights have another image encoder: take r50_*.tar"
-        )
+    if "image_encoder.resnet.conv1.weight" in weights:
+        architecture, mean, std = "resnet50", IMAGENET_MEAN, IMAGENET_STD
+        trunk = {f"visual.trunk.{key}": tensor for key, tensor in _of(weights, "image_encoder.resnet.")}
+    else:
+        architecture, mean, std = FIRST_PATCH_SWIN, (0.5,) * 3, (0.5,) * 3
+        trunk = _swin(weights, "image_encoder.image_encoder.")
     renamed = {
-        **{f"visual.trunk.{key}": tensor for key, tensor in _of(weights, "image_encoder.resnet.")},
+        **trunk,
         **{f"visual.head.proj.{key}": tensor for key, tensor in _of(weights, "image_projection.projection.")},
         **{f"text.transformer.{key}": tensor for key, tensor in _of(weights, "text_encoder.text_encoder.")},
         "text.proj.weight": weights["text_projection.projection.weight"],
@@ -221,11 +224,11 @@ def cxrclip(parts: list[Weights]) -> Converted:
     return Converted(
         config={
             "embed_dim": renamed["visual.head.proj.weight"].shape[0],
-            "vision_cfg": {**_timm("resnet50", 224), "timm_proj_bias": True},
+            "vision_cfg": {**_timm(architecture, 224), "timm_proj_bias": True},
             "text_cfg": _bert(CLINICALBERT, "last_token_pooler", "linear", 256),
         },
         weights=_without_pooler(renamed),
-        preprocessing=Preprocessing(size=(224, 224), mean=IMAGENET_MEAN, std=IMAGENET_STD, interpolation="bilinear"),
+        preprocessing=Preprocessing(size=(224, 224), mean=mean, std=std, interpolation="bilinear"),
         text_tower={},
     )
 
@@ -304,9 +307,8 @@ _SWIN_NAMES = (
 )
 
 
-def _medclip_swin(weights: Weights) -> Weights:
+def _swin(weights: Weights, prefix: str) -> Weights:
     """transformers' Swin as timm has it: query, key and value joined, downsampling at the start of the next stage."""
-    prefix = "vision_model.model."
     trunk = {}
     for name in weights:
         if not name.startswith(prefix) or re.search(r"\.attention\.self\.(key|value)\.", name):
@@ -316,8 +318,7 @@ def _medclip_swin(weights: Weights) -> Weights:
         trunk[_swin_name(name.removeprefix(prefix))] = (
             torch.cat([weights[p] for p in parts]) if joined else weights[name]
         )
-    visual = {f"visual.trunk.{name}": tensor for name, tensor in trunk.items()}
-    return visual | {"visual.head.proj.weight": weights["vision_model.projection_head.weight"]}
+    return {f"visual.trunk.{name}": tensor for name, tensor in trunk.items()}
 
 
 def _swin_name(name: str) -> str:

@@ -16,6 +16,7 @@ from open_clip.hf_model import HFTextEncoder
 from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 from safetensors.torch import save_file
 
+import robustmedclip.models.image_towers  # noqa: F401 (registers towers with timm)
 from robustmedclip.errors import InputError
 from robustmedclip.models.attention import fuse_attention, lora_targets, unfuse_attention
 from robustmedclip.models.checkpoints import check_fit, load_strictly
