@@ -162,6 +162,19 @@ def test_every_layout_is_evaluated_on_a_gpu(model):
         assert evaluate(on_gpu(gpu, model), torch.bfloat16).shape == (5, 1)
 
 
+def test_images_pass_a_guard_before_they_go_to_a_gpu():
+    model, seen = shipped(Path(), "phantom_vit"), []
+
+    def guard(pictures: np.ndarray) -> np.ndarray:
+        seen.append(len(pictures))
+        return pictures
+
+    guarded = replace(model, preprocess=replace(model.preprocess, guard=guard))
+    with fake_gpu() as gpu:
+        assert evaluate(gpu.put(guarded), torch.bfloat16).shape == (5, 1)
+    assert seen == [3, 2]
+
+
 def test_evaluation_in_float32_runs_on_a_gpu_too():
     model = shipped(Path(), "phantom_resnet")
     with fake_gpu() as gpu:

@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from robustmedclip.devices import memory_explained, to_host, use_own_stream
 from robustmedclip.images.pixels import rebatched
 from robustmedclip.models.batch_size import BATCH_SIZE, batch_size
 from robustmedclip.models.interface import VisionLanguageModel
-from robustmedclip.parallel import map_ahead
+from robustmedclip.parallel import cores, map_ahead
 
 #: Most forward passes at a time: each holds the activations of a batch.
 _MOST_STREAMS = 2
@@ -89,6 +90,9 @@ def image_features(
     InputError
         If the memory of a GPU is too small.
     """
+    if model.device.type == "cuda" and (guard := model.preprocess.guard) is not None:  # by all cores, ahead of the GPU
+        batches = map_ahead(guard, batches, cores())
+        model = replace(model, preprocess=replace(model.preprocess, guard=None))
     yield from (features for (features,) in image_features_of_each([model], batches, precision, place))
 
 
