@@ -13,7 +13,6 @@ from kedro.pipeline.node import Node
 from robustmedclip.errors import InputError
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io.sources.source import is_source
-from robustmedclip.parallel import cores, map_ahead
 from robustmedclip.plan import names
 from robustmedclip.progress import duration, track
 
@@ -75,7 +74,7 @@ def _read(image_set: ImageSet) -> None:
     images, started = image_set.images, time.monotonic()
     starts = range(0, len(images), _BATCH)
     images[:_BATCH]
-    expected = (time.monotonic() - started) * (len(starts) - 1) / cores()
+    expected = (time.monotonic() - started) * (len(starts) - 1)
     if expected > MOST_SECONDS:
         logger.info(
             "Data set '%s', %s images: to read all %d would take about %s, so that their headers alone were looked at; "
@@ -86,6 +85,5 @@ def _read(image_set: ImageSet) -> None:
             duration(expected),
         )
         return
-    rest = track(starts[1:], f"Reading {image_set.name}, {image_set.split} images, batches")
-    for _ in map_ahead(lambda start: bool(len(images[start : start + _BATCH])), rest, cores()):
-        pass
+    for start in track(starts[1:], f"Reading {image_set.name}, {image_set.split} images, batches"):
+        images[start : start + _BATCH]
