@@ -7,12 +7,11 @@ from importlib.resources import files
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from robustmedclip.metrics import Metric
 from robustmedclip.reporting.finished_runs import FinishedRun, common_leaderboard
 from robustmedclip.reporting.leaderboard import readable_leaderboard
 
 
-def site(runs: Sequence[FinishedRun], title: str, metrics: Sequence[Metric] = ()) -> dict[str, bytes]:
+def site(runs: Sequence[FinishedRun], title: str) -> dict[str, bytes]:
     """The files of the site, by their place.
 
     Parameters
@@ -21,8 +20,6 @@ def site(runs: Sequence[FinishedRun], title: str, metrics: Sequence[Metric] = ()
         Comparable, of different names.
     title : str
         Of the page.
-    metrics : sequence of Metric
-        Whose columns are shown beside the errors.
 
     Returns
     -------
@@ -31,7 +28,7 @@ def site(runs: Sequence[FinishedRun], title: str, metrics: Sequence[Metric] = ()
         escaped, and nothing refers to the network.
     """
     board, first = common_leaderboard(runs), runs[0].provenance
-    shown = readable_leaderboard(board, metrics)
+    shown = readable_leaderboard(board, ())
     rows = zip(shown.astype(str).to_numpy(object).tolist(), board["weights"], board["run"], strict=True)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("robustmedclip.reporting").joinpath("site.html.jinja").read_text("utf-8"))
