@@ -434,9 +434,10 @@ def test_nodes_that_run_a_network_ask_for_a_gpu_where_workers_offer_any_and_no_o
     settings, gpus = Distributed(), frozenset({"GPU"})
     asking = [each for each in nodes if settings.resources_of(each, gpus) == {"GPU": 1}]
     assert {function_name(each) for each in asking} == {
-        *("fit", "encode", "encode_and_score", "score", "measure_likeness", "pretrain_model")
+        *("encode_shots", "fit", "encode", "encode_and_score", "score", "measure_likeness", "pretrain_model")
     }
-    assert {function_name(each) for each in nodes if each not in asking} >= {"join_features", "join_logits", "score"}
+    others = {function_name(each) for each in nodes if each not in asking}
+    assert others >= {"join_features", "join_logits", "fit_head", "score"}
     heads = [each for each in nodes if function_name(each) == "score" and each not in asking]
     assert heads and all(any(name.startswith("head") for name in each.inputs) for each in heads)
     assert not any(settings.resources_of(each, frozenset()) for each in nodes)

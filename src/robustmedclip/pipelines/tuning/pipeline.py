@@ -52,7 +52,8 @@ def _fitting(plan: Plan, model: EvaluatedModel, features: str) -> Node:
         inputs = [base, names.checkpoint(model.cell), model.few_shots, "params:evaluation", *_pools(plan), *tests]
         function = bind(fit, **settings)
     outputs = [model.artefact, names.history(model.cell)]
-    return Node(function, inputs, outputs, name="fit", namespace=namespace, tags=RUNS_NETWORK)
+    tags = None if features else RUNS_NETWORK  # a head is fitted to features on the CPU
+    return Node(function, inputs, outputs, name="fit", namespace=namespace, tags=tags)
 
 
 def _pools(plan: Plan) -> list[str]:
