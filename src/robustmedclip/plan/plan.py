@@ -207,6 +207,11 @@ class Plan:
         """Whether some suite says which of its levels are realistic."""
         return any(suite(data_set.suite).has_bands for data_set in self.data_sets)
 
+    @property
+    def divided(self) -> tuple[str, ...]:
+        """Data sets whose test images are told apart by subgroup."""
+        return tuple(data_set.name for data_set in self.data_sets if data_set.subgroup)
+
     @cached_property
     def seen_corruptions(self) -> tuple[str, ...]:
         """Scored corruptions that adaptations see in training, of whatever suite: there, nothing new is tested."""

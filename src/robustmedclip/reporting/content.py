@@ -9,11 +9,12 @@ import pandas as pd
 from robustmedclip.metrics import Metric
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.metrics.table import PATIENTS
+from robustmedclip.reporting.further_tables import further_tables
 from robustmedclip.reporting.headline import headline
 from robustmedclip.reporting.levels import level_notes, level_table
 from robustmedclip.reporting.note import Note
 from robustmedclip.reporting.patients import patient_notes
-from robustmedclip.reporting.site_shift import shift_notes, shift_table
+from robustmedclip.reporting.site_shift import shift_notes
 from robustmedclip.reporting.table import Table, text_table
 from robustmedclip.reporting.tables import comparison_table, metric_definitions, report_tables, spoken_cells
 
@@ -89,6 +90,8 @@ class Results:
         As of :func:`robustmedclip.calibration.levels.judged_levels`, where some suite says which are realistic.
     shifts : DataFrame, optional
         As of :func:`robustmedclip.metrics.site_shift.site_shifts`, where some data set comes from another site.
+    subgroups : DataFrame, optional
+        As of :func:`robustmedclip.metrics.subgroups.subgroup_errors`, where some data set has subgroups.
     """
 
     metrics: pd.DataFrame
@@ -102,6 +105,7 @@ class Results:
     published: Mapping[str, Any] | None = None
     levels: pd.DataFrame | None = None
     shifts: pd.DataFrame | None = None
+    subgroups: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -161,8 +165,7 @@ def content(results: Results, setting: Setting) -> Content:
         results.missing_cells,
         setting.related.keys(),
     )
-    if results.shifts is not None:
-        tables["shifts"] = shift_table(results.shifts)
+    tables |= further_tables(board["model"].tolist(), results.shifts, results.subgroups)
     return Content(
         headline=headline(metrics, board),
         notes=[

@@ -14,11 +14,12 @@ from robustmedclip.metrics import Metric, places, score_benchmark
 from robustmedclip.metrics.completeness import Cell, comparable, missing
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.site_shift import site_shifts
+from robustmedclip.metrics.subgroups import subgroup_errors
 from robustmedclip.plan import names
 from robustmedclip.reporting import leaderboard as boards
 from robustmedclip.reporting.content import Results, Setting, content
+from robustmedclip.reporting.further_tables import further_tables
 from robustmedclip.reporting.markdown import to_markdown_text
-from robustmedclip.reporting.site_shift import shift_table
 from robustmedclip.reporting.tables import report_tables
 
 
@@ -80,28 +81,29 @@ def compare_sites(*, homes: Mapping[str, str], **entries: Any) -> pd.DataFrame:
     return site_shifts([run for run in kinds["logits"].values() if run], homes, _patients(kinds["test"]))
 
 
-def write_tables(
-    metrics: pd.DataFrame,
-    leaderboard: pd.DataFrame,
-    comparisons: pd.DataFrame,
-    missing_cells: pd.DataFrame,
-    shifts: pd.DataFrame | None = None,
-    *,
-    setting: Setting,
-) -> dict[str, bytes]:
+def compare_subgroups(**entries: Any) -> pd.DataFrame:
+    """Errors of subgroups and the gaps between them, of the data sets whose test sets are given.
+
+    `entries` are the logits on these data sets, None for those that are missing, and their test sets.
+    """
+    kinds = _by_kind(entries)
+    return subgroup_errors([run for run in kinds["logits"].values() if run], kinds["test"])
+
+
+def write_tables(*, setting: Setting, **entries: pd.DataFrame) -> dict[str, bytes]:
     """Every table as CSV, Markdown and LaTeX."""
+    leaderboard = entries["leaderboard"]
     tables = report_tables(
-        metrics,
+        entries["metrics"],
         leaderboard,
-        comparisons,
+        entries["comparisons"],
         setting.baseline,
         setting.metrics,
         setting.tolerated_points,
-        missing_cells,
+        entries["missing_cells"],
         setting.related.keys(),
     )
-    if shifts is not None:
-        tables["shifts"] = shift_table(shifts)
+    tables |= further_tables(leaderboard["model"].tolist(), entries.get("shifts"), entries.get("subgroups"))
     return {file: text for name, table in tables.items() for file, text in table.files(name).items()}
 
 
@@ -174,6 +176,7 @@ def _results(entries: Mapping[str, Any], few_shot_labels: Mapping[str, str]) -> 
         published=entries["parameters"].get("published"),
         levels=entries.get("levels"),
         shifts=entries.get("shifts"),
+        subgroups=entries.get("subgroups"),
     )
 
 

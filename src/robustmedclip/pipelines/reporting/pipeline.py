@@ -1,6 +1,6 @@
 """Connects the reporting nodes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from itertools import product
 from typing import Any
@@ -12,6 +12,7 @@ from robustmedclip.metrics import compare_pairs
 from robustmedclip.pipelines.bind import bind, without
 from robustmedclip.pipelines.reporting.nodes import (
     compare_sites,
+    compare_subgroups,
     compute_metrics,
     draw_figures,
     rank_models,
@@ -40,8 +41,15 @@ def create_pipeline(plan: Plan) -> Pipeline:
     tables = ["metrics", "leaderboard", "comparisons", "missing_cells"]
     levels = ["levels"] if plan.has_bands else []
     shifts = ["shifts"] if plan.shifts else []
-    told = [*tables, *levels, *shifts, "duplicates", "parameters", *few_shots, *cards]
+    subgroups = ["subgroups"] if plan.divided else []
+    told = [*tables, *levels, *shifts, *subgroups, "duplicates", "parameters", *few_shots, *cards]
     sites = {*plan.shifts, *plan.shifts.values()}
+
+    def of_data_sets(chosen: Collection[str]) -> dict[str, str]:
+        """The logits on some of the data sets, and their test sets."""
+        scored = [entry for entry in logits if names.parts(entry)[1].rpartition("-")[2] in chosen]
+        return _by_name([*scored, *map(names.test, sorted(chosen))])
+
     setting = _setting(plan)
     figures = ["severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage", "figures"]
     stage_node = partial(Node, namespace="reporting")
@@ -64,19 +72,29 @@ def create_pipeline(plan: Plan) -> Pipeline:
             *(
                 stage_node(
                     bind(compare_sites, homes=plan.shifts),
-                    _by_name(
-                        [
-                            *(entry for entry in logits if names.parts(entry)[1].rpartition("-")[2] in sites),
-                            *map(names.test, sorted(sites)),
-                        ]
-                    ),
+                    of_data_sets(sites),
                     shift,
                     name="compare_sites",
                     tags=without("logits"),
                 )
                 for shift in shifts
             ),
-            stage_node(bind(write_tables, setting=setting), [*tables, *shifts], "tables", name="write_tables"),
+            *(
+                stage_node(
+                    compare_subgroups,
+                    of_data_sets(plan.divided),
+                    subgroup,
+                    name="compare_subgroups",
+                    tags=without("logits"),
+                )
+                for subgroup in subgroups
+            ),
+            stage_node(
+                bind(write_tables, setting=setting),
+                _by_name([*tables, *shifts, *subgroups]),
+                "tables",
+                name="write_tables",
+            ),
             stage_node(
                 draw_figures,
                 ["metrics", "leaderboard", *corrupted],
