@@ -44,7 +44,7 @@ def test_each_group_has_its_errors_and_the_widest_gap_is_the_difference_of_two()
     assert clean["low"] <= 0 < clean["high"]
     assert "patients" in table and table["patients"].isna().all()
     text = subgroup_tables(table, ["vit"])["subgroup_gaps"].markdown()
-    assert "noise: " in text and "(male over female)" in text
+    assert "noise: " in text and "(male against female)" in text
 
 
 def test_a_small_group_is_named_and_not_compared():

@@ -4,7 +4,7 @@ from robustmedclip.pipelines import reporting
 from robustmedclip.plan.entries import catalog_entries
 from robustmedclip.plan.reading import read_plan
 
-SOURCE = {"type": "my.Source"}
+SOURCE = {"type": "robustmedclip.io.PhantomDataset"}
 
 
 def plan(**data_set):

@@ -70,7 +70,7 @@ def _names(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def _gap(row: pd.Series) -> str:
-    return f"{_with_bounds(row)} ({row['worst']} over {row['best']})"
+    return f"{_with_bounds(row)} ({row['worst']} against {row['best']})"
 
 
 def _with_bounds(row: pd.Series) -> str:

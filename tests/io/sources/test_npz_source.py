@@ -263,3 +263,11 @@ def test_only_the_released_file_carries_its_release(tmp_path, monkeypatch, caplo
     np.savez(path, **medmnist_arrays("breastmnist", size=224, seed=1))
     assert {part.release for part in medmnist(tmp_path, "breastmnist", size=224).load().values()} == {None}
     assert "is not the released file byte for byte" in caplog.text
+
+
+def test_an_altered_copy_under_the_right_name_is_used_with_a_warning_and_says_so_of_itself(tmp_path, caplog):
+    np.savez(tmp_path / "breastmnist.npz", **medmnist_arrays("breastmnist"))
+    splits = medmnist(tmp_path, "breastmnist").load()
+    assert "WARNING" in caplog.text and "it has 40 train images, breastmnist has 546" in caplog.text
+    assert splits["test"].origin["size"].startswith("another file than released, MD5 ")
+    assert splits["test"].origin["size"].endswith(": 75 images")

@@ -151,24 +151,30 @@ class MedMNISTDataset(NpzDataset):
     def load(self) -> dict[str, ImageSet]:
         """The splits, without their pixels; downloads the file if that is wanted and needed.
 
-        They carry the ``release`` (``bloodmnist_224``) if the file has its published checksum; the log warns if a split
-        has not as many images as MedMNIST says, and says so of a file that is otherwise another one.
+        They carry the ``release`` (``bloodmnist_224``) if the file has its published checksum. Another file under its
+        name is used with a warning, which says how many images it has too many or lacks, and its origin says so.
         """
         if self._download and not self.problems():
             self._fetch()
-        splits, official = super().load(), self._info()["n_samples"]
-        if wrong := [split for split, part in splits.items() if len(part) != official[split]]:
-            for split in wrong:
-                logger.warning(
-                    "%s has %d %s images, %s has %d", self._path, len(splits[split]), split, self._flag, official[split]
-                )
-            return splits
-        if self._md5() != self._official_md5():
-            logger.warning(
-                "%s is not the released file byte for byte: no published figures are shown for it", self._path
-            )
-            return splits
-        return {split: replace(part, release=f"{self._flag}_{self._size}") for split, part in splits.items()}
+        splits, md5 = super().load(), self._md5()
+        if md5 == self._official_md5():
+            return {split: replace(part, release=f"{self._flag}_{self._size}") for split, part in splits.items()}
+        official = self._info()["n_samples"]
+        counts = [
+            f"it has {len(part)} {split} images, {self._flag} has {official[split]}"
+            for split, part in splits.items()
+            if len(part) != official[split]
+        ]
+        logger.warning(
+            "%s is not the released file byte for byte (its MD5 is %s, not %s)%s: it is used as it is, and no "
+            "published figures are shown for it",
+            self._path,
+            md5,
+            self._official_md5(),
+            "".join(f"; {count}" for count in counts),
+        )
+        size = f"another file than released, MD5 {md5}: {sum(map(len, splits.values()))} images"
+        return {split: replace(part, origin={**part.origin, "size": size}) for split, part in splits.items()}
 
     def verified(self) -> dict[str, ImageSet]:
         """The splits, if the file has the checksum of the release."""
