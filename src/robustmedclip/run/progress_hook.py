@@ -11,6 +11,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from robustmedclip.progress import duration
+from robustmedclip.run.log import show_log
 from robustmedclip.run.selection import nodes_to_run, stage_of
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,11 @@ class ProgressHook:
 
     def __init__(self) -> None:
         self._begin([])
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self) -> None:
+        """Show the log as it can be read where it goes."""
+        show_log()
 
     def _begin(self, nodes: list[Node]) -> None:
         """Forget the run before, and count the nodes of this one."""
