@@ -380,6 +380,7 @@ class Best(NamedTuple):
     adapter: Adapter
     load: Callable[[str], VisionLanguageModel]
     base: str
+    logged: mlflow.entities.LoggedModel
 
 
 @pytest.fixture(scope="module", params=["open_clip", "clip", "siglip"])
@@ -395,7 +396,7 @@ def best(request, address, tmp_path_factory) -> Best:
     adapter = random_adapter(load(base))
     catalog = DataCatalog()
     ranks = ["vit_probe_k10", "vit_ensemble", "vit", "vit_lora_k50", "vit_lora_k10"]
-    catalog["leaderboard"] = pd.DataFrame({"model": ranks})
+    catalog["leaderboard"] = pd.DataFrame({"model": ranks, "mce": range(80, 85)})
     catalog["model-vit"] = model
     catalog["adapter-vit_lora_k50_s0"] = adapter
     for data_set in plan.data_sets:
@@ -421,7 +422,7 @@ def best(request, address, tmp_path_factory) -> Best:
         log_best_adapter(catalog, plan)
     (logged,) = mlflow.search_logged_models([active.experiment_id], output_format="list")
     files = mlflow.artifacts.download_artifacts(logged.model_uri)
-    return Best(files, logits, adapter, load, base)
+    return Best(files, logits, adapter, load, base, logged)
 
 
 def test_the_best_adapter_is_a_model_that_gives_the_probabilities_of_its_logits(best):
@@ -461,3 +462,8 @@ def test_the_model_says_what_is_wrong_with_its_input(best):
         served.predict(np.zeros((1, 8, 8, 1), np.uint8), params={"data_set": "oct"})
     with pytest.raises(MlflowException, match=r"must be uint8 .*not uint8 \(1, 8, 8, 4\)"):
         served.predict(np.zeros((1, 8, 8, 4), np.uint8))
+
+
+def test_a_logged_adapter_says_which_model_it_is_and_what_it_scored(best):
+    assert best.logged.params["model"] == "vit_lora_k50_s0"
+    assert {metric.key: metric.value for metric in best.logged.metrics} == {"mce": 83}

@@ -5,9 +5,10 @@ import sys
 
 
 def show_log() -> None:
-    """Let the handler ``rich`` of ``conf/logging.yml`` keep lines whole where there is no terminal, and leave out what others only tell.
+    """Let the log keep lines whole where there is no terminal, and leave out what other packages only tell.
 
-    Other packages are heard from warnings on: some of them set the level of their loggers themselves.
+    It is about the handler ``rich`` of ``conf/logging.yml``. Other packages are heard from warnings on: some of them
+    set the level of their loggers themselves.
     """
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if handler.name == "rich"]:

@@ -146,7 +146,8 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
                 mlflow.set_tag("weights", weights)
             if model.artefact:
                 mlflow.set_tag("adapter", model.artefact)
-            mlflow.log_params({"model": model.name, "backbone": model.base, **_known(model)})
+            settings = {} if model.method is None else model.method.model_dump()
+            mlflow.log_params({"model": model.name, "backbone": model.base, **settings, **_known(model)})
             if licence := plan.licences.get(model.base):
                 mlflow.log_param("licence", licence)
             steps = [Value("error_by_severity", error, step) for step, error in error_by_severity(rows).items()]
@@ -179,7 +180,8 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
     from robustmedclip.models.export import save_model
     from robustmedclip.models.formats import format_name
 
-    place = {name: place for place, name in enumerate(catalog.load("leaderboard")["model"])}
+    board = catalog.load("leaderboard")
+    place = {name: place for place, name in enumerate(board["model"])}
     tuned = [m for m in plan.tuned_models if m.method and m.method.can_be_served and m.name in place]
     tuned = [model for model in tuned if model.base not in plan.vision_only]  # what is served scores prompts
     if not tuned:
@@ -202,13 +204,6 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
         for data_set in plan.training_sets
     }
     first = plan.training_sets[0].name
-    classes = dict.fromkeys(name for prompt in prompts.values() for name in prompt["class_names"])
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))]),
-        # Those of the data set that is asked for are there.
-        outputs=Schema([ColSpec("double", name, required=False) for name in classes]),
-        params=ParamSchema([ParamSpec("data_set", "string", first)]),
-    )
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "model"
         folder.mkdir()
@@ -216,16 +211,29 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
         (folder / "README.md").unlink()  # the card of a model that nothing was merged into
         (folder / "prompts.json").write_text(json.dumps(prompts, indent=2))
         (folder / "guards.json").write_text(json.dumps(adapter.metadata.get("guards") or {}, indent=2))
-        mlflow.pyfunc.log_model(
+        logged = mlflow.pyfunc.log_model(
             name="best_adapter",
+            params={"model": best.cell},
             python_model=str(Path(serving.__file__).with_name("served_model.py")),
             artifacts={"model": str(folder)},
             model_config={"format": format_name(model.format)},
-            signature=signature,
+            signature=_signature([name for prompt in prompts.values() for name in prompt["class_names"]], first),
             input_example=(np.array(tests[first].images[:1]), {"data_set": first}),
             pip_requirements=[f"robustmedclip=={version('robustmedclip')}"],
             metadata={"model": best.cell, "classes": {name: prompt["class_names"] for name, prompt in prompts.items()}},
         )
+    row = board.set_index("model").loc[best.name]
+    shown = {name: float(row[name]) for name in (*FIRST, derived.POINTS_WON_BACK) if pd.notna(row.get(name))}
+    mlflow.log_metrics(shown, model_id=logged.model_id)
+
+
+def _signature(class_names: Iterable[str], data_set: str) -> ModelSignature:
+    """Images in, probabilities by class out; those of the classes of the data set that is asked for are there."""
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, -1))]),
+        outputs=Schema([ColSpec("double", name, required=False) for name in dict.fromkeys(class_names)]),
+        params=ParamSchema([ParamSpec("data_set", "string", data_set)]),
+    )
 
 
 def log_values(run_id: str, values: Sequence[Value]) -> None:

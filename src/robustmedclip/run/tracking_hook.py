@@ -1,6 +1,8 @@
 """Tracking of a run in MLflow."""
 
 import atexit
+import logging
+import os
 from typing import TYPE_CHECKING, Any, cast
 
 from kedro.framework.context import KedroContext
@@ -18,6 +20,9 @@ from robustmedclip.run.writable import database_file
 
 if TYPE_CHECKING:
     from robustmedclip.run.tracking import LiveCurves
+
+
+logger = logging.getLogger(__name__)
 
 
 class TrackingHook:
@@ -47,6 +52,7 @@ class TrackingHook:
         self._run_params, self._curves, self._has_run = run_params, None, False
         if (active := mlflow.active_run()) is None:
             return
+        _quieten_mlflow()
         atexit.register(self._close_runs, "KILLED")
         close_abandoned_runs(active.info.experiment_id)
         parameters = self._config["parameters"]
@@ -101,8 +107,18 @@ class TrackingHook:
             log_models(catalog, self._config.plan, self._run_params["run_id"])
         if "leaderboard" in outputs:
             log_headline(catalog, self._config.plan)
+            logger.info("To compare models: kedro mlflow ui, then %s", self._address())
         if "leaderboard" in outputs and self._config["parameters"]["tracking"]["log_best_adapter"]:
             log_best_adapter(catalog, self._config.plan)
+
+    def _address(self) -> str:
+        """Where the user interface shows the runs in its view of machine learning."""
+        import mlflow
+
+        active, where = mlflow.active_run(), tracking_settings(self._config).get("ui", {})
+        assert active is not None
+        host, port = where.get("host", "127.0.0.1"), where.get("port", 5000)
+        return f"http://{host}:{port}/#/experiments/{active.info.experiment_id}?workflowType=machine_learning"
 
     def _close_curves(self, status: str) -> None:
         if self._curves:
@@ -116,3 +132,9 @@ class TrackingHook:
         while mlflow.active_run() is not None:
             mlflow.end_run(status)
         self._close_curves(status)
+
+
+def _quieten_mlflow() -> None:
+    """No bars for files that are copied on this machine, and no news of what goes well."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # importing MLflow has set another
