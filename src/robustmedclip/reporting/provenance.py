@@ -1,9 +1,13 @@
 """What a result was made of, as JSON: what has to be the same in results side by side, and the rest."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from platform import python_version
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics.logits import Logits
@@ -22,6 +26,7 @@ def provenance(
     baseline: str,
     protocol: str,
     parameters: Mapping[str, Any],
+    patients: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """What a result was made of.
 
@@ -37,13 +42,15 @@ def provenance(
         The protocol, in words.
     parameters : mapping
         Everything that the run was set to.
+    patients : mapping
+        Data set to whose each of its test images is, where that is known.
 
     Returns
     -------
     dict
-        ``images``: data set to the hash of its test images with their labels, their number, suite, conditions and what
-        made the corrupted images; ``weights``: model to the content hashes of its weights, one per seed; ``baseline``,
-        ``protocol``, ``versions`` and ``parameters``.
+        ``images``: data set to the hash of its test images with their labels, their number, a hash of their patients,
+        suite, conditions and what made the corrupted images; ``weights``: model to the content hashes of its weights,
+        one per seed; ``baseline``, ``protocol``, ``versions`` and ``parameters``.
     """
     weights: dict[str, set[str]] = {}
     for run in logits:
@@ -51,7 +58,10 @@ def provenance(
     return {
         "protocol": protocol,
         "baseline": baseline,
-        "images": {images.clean.name: _images(images) for images in corrupted},
+        "images": {
+            images.clean.name: _images(images) | {"patients": _digest(patients.get(images.clean.name, ()))}
+            for images in corrupted
+        },
         "weights": {model: sorted(hashes) for model, hashes in sorted(weights.items())},
         "versions": {"Python": python_version(), **{name: version(name) for name in PACKAGES}},
         "parameters": dict(parameters),
@@ -70,6 +80,10 @@ def _images(images: CorruptedSet) -> dict[str, Any]:
     }
 
 
+def _digest(names: Iterable[str]) -> str:
+    return hashlib.blake2b("\0".join(map(str, names)).encode(), digest_size=16).hexdigest()
+
+
 def obstacles(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """Why two results can't stand in one table, a line each; none if they can.
 
@@ -85,6 +99,7 @@ def obstacles(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     if only := sorted(first["images"].keys() ^ second["images"].keys()):
         lines.append(f"data sets in one of them alone: {', '.join(only)}")
     titles = {"hash": "other images or labels", "suite": "another suite", "conditions": "other corruptions"}
+    titles["patients"] = "other patients, whom the bootstrap draws"
     titles["corruption"] = "images corrupted with other settings"
     for name in sorted(first["images"].keys() & second["images"].keys()):
         one, other = first["images"][name], second["images"][name]

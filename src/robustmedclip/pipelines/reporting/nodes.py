@@ -159,6 +159,7 @@ def write_provenance(*, setting: Setting, **entries: Any) -> dict[str, Any]:
         baseline=setting.baseline,
         protocol=setting.protocol,
         parameters=entries["parameters"],
+        patients=_patients(kinds["test"]),
     )
 
 

@@ -111,7 +111,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
             ),
             stage_node(
                 bind(write_provenance, setting=setting),
-                _by_name(["parameters", *corrupted, *logits]),
+                _by_name(["parameters", *corrupted, *map(names.test, data_sets), *logits]),
                 "provenance",
                 name="write_provenance",
                 tags=without("corrupted", "logits"),
