@@ -24,6 +24,7 @@ from robustmedclip.io.sources.entries import (
     skip_unnamed,
     skipped_line,
 )
+from robustmedclip.io.sources.findings import UNCERTAIN, with_finding
 from robustmedclip.io.sources.image_files import image_files
 from robustmedclip.io.sources.label_table import LARGEST_TABLE, read_label_table
 from robustmedclip.io.sources.labels import SPLITS
@@ -83,6 +84,11 @@ class FolderDataset(SourceDataset):
     include, exclude : list of str, optional
         Patterns of the shell, as ``*_mask*`` or ``scans/*.png``: only images that match one of `include`, and none that
         matches one of `exclude`; compared with the path inside the folder, and with its last part.
+    finding : str, optional
+        Column of the CSV file that tells the class in place of ``label``: 1, 0, -1 for uncertain, or nothing, as
+        :func:`~robustmedclip.io.sources.findings.with_finding` takes them. There are two classes then, absent first.
+    uncertain : {"absent", "present", "left out"}
+        What becomes of images of which the finding is uncertain.
     **source
         As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` is needed.
     """
@@ -96,10 +102,13 @@ class FolderDataset(SourceDataset):
         frame: Frame | None = None,
         include: list[str] | None = None,
         exclude: list[str] | None = None,
+        finding: str | None = None,
+        uncertain: str = "absent",
         **source: Any,
     ):
         super().__init__(**source)
         self._labels, self._size, self._window, self._frame = labels, size, window, frame
+        self._finding, self._uncertain = finding, uncertain
         self._include: list[str] = [] if include is None else include
         self._exclude: list[str] = [] if exclude is None else exclude
 
@@ -168,7 +177,8 @@ class FolderDataset(SourceDataset):
                 *labels.table["split"].value_counts()[["train", "test"]],
                 ", with all images of a patient on one side" if patient_column(labels.table) else "",
             )
-        for sentence in table_warnings(labels.table, labels.drawn, self._subgroup):
+        read = [*self._subgroup, *([self._finding] if self._finding else [])]
+        for sentence in table_warnings(labels.table, labels.drawn, read):
             logger.warning("Data set '%s': %s", self._name, sentence)
 
     def _reader(self) -> PixelReader:
@@ -233,7 +243,8 @@ class FolderDataset(SourceDataset):
         require_regular(self._fs, path, local=self._protocol == "file")
         if self._fs.size(path) > LARGEST_TABLE:
             raise ValueError(f"it has more than {LARGEST_TABLE} bytes")
-        return read_label_table(self._fs.cat_file(path))
+        table = read_label_table(self._fs.cat_file(path), self._finding or "label")
+        return with_finding(table, self._finding, self._uncertain, self._class_names or []) if self._finding else table
 
     def _settings_problems(self) -> Iterator[str]:
         if not self._class_names:
@@ -248,6 +259,7 @@ class FolderDataset(SourceDataset):
                 Window.parse(cast(Mapping[str, float], self._window))
             except ValueError as error:
                 yield f"window: {error}"
+        yield from self._finding_problems()
         for setting, patterns in (("include", self._include), ("exclude", self._exclude)):
             if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
                 yield f'{setting} must be a list of patterns, as ["*_mask*"], not {patterns!r}'
@@ -263,6 +275,12 @@ class FolderDataset(SourceDataset):
         elif not self._fs.exists(str(where)):
             yield f"there is no {'file' if self._labels else 'folder'} {where}"
 
+    def _finding_problems(self) -> Iterator[str]:
+        if self._uncertain not in UNCERTAIN:
+            yield f"uncertain must be one of {', '.join(UNCERTAIN)}, not {self._uncertain!r}"
+        if self._finding is not None and self._labels is None:
+            yield "'finding' names a column: it needs a CSV file, 'labels'"
+
     def _labels_there(self) -> str:
         """The labels that are there, as the end of a sentence."""
         try:
@@ -274,5 +292,6 @@ class FolderDataset(SourceDataset):
     def _describe(self) -> dict[str, Any]:
         patterns = {"include": self._include, "exclude": self._exclude}
         settings = {"labels": self._labels, "size": self._size, "window": self._window}
+        settings |= {} if self._finding is None else {"finding": self._finding, "uncertain": self._uncertain}
         settings |= {} if self._frame is None else {"frame": self._frame}
         return {**super()._describe(), **settings, **{key: value for key, value in patterns.items() if value}}

@@ -61,7 +61,7 @@ class NpzDataset(SourceDataset):
         for split, (images_key, labels_key) in present.items():
             images = _images(archive, images_key, path)
             labels = archive.read(labels_key, _LARGEST_LABELS)
-            labels = checked_labels(labels, len(class_names), f"{path}, array '{labels_key}'")
+            labels = checked_labels(self._chosen(labels), len(class_names), f"{path}, array '{labels_key}'")
             if len(labels) != len(images):
                 raise SourceError(f"{path} has {len(images)} {images_key} and {len(labels)} {labels_key}")
             parts[split] = (images, labels, _sample_ids(archive, split, len(labels), path))
@@ -70,6 +70,10 @@ class NpzDataset(SourceDataset):
                 for name, key in self._column_keys(archive, split, path).items()
             }
         return self._labelled_splits(class_names, parts, path, columns)
+
+    def _chosen(self, labels: np.ndarray) -> np.ndarray:
+        """Of the labels in a file, those that are read."""
+        return labels
 
     def _column_keys(self, archive: NpzArchive, split: str, path: str) -> dict[str, str]:
         """The arrays that say more of each image of a split: all have groups or none, the test split has subgroups."""
@@ -104,7 +108,7 @@ def _sample_ids(archive: NpzArchive, split: str, count: int, path: str) -> list[
 
 
 class MedMNISTDataset(NpzDataset):
-    """A single-label 2D collection of MedMNIST; loads ``{split: ImageSet}``.
+    """A 2D collection of MedMNIST, or one finding of it; loads ``{split: ImageSet}``.
 
     Class names, their order, addresses and checksums are those of the medmnist package
     (doi:10.1038/s41597-022-01721-8).
@@ -120,12 +124,24 @@ class MedMNISTDataset(NpzDataset):
     download : bool
         Download the file if the folder does not have it with the right checksum, as
         :func:`~robustmedclip.io.sources.download.download` does.
+    finding : str, optional
+        Of a collection with several labels per image (``chestmnist``), the one that is read: two classes,
+        ``no <finding>`` and ``<finding>``, unless ``class_names`` say otherwise.
     **source
         As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` replaces MedMNIST's names.
     """
 
-    def __init__(self, *, flag: str, filepath: str, size: int = 28, download: bool = False, **source: Any):
-        self._flag, self._size, self._download = flag, size, download
+    def __init__(
+        self,
+        *,
+        flag: str,
+        filepath: str,
+        size: int = 28,
+        download: bool = False,
+        finding: str | None = None,
+        **source: Any,
+    ):
+        self._flag, self._size, self._download, self._finding = flag, size, download, finding
         self._suffix = "" if size == 28 else f"_{size}"
         super().__init__(filepath=f"{filepath}/{flag}{self._suffix}.npz", **source)
 
@@ -225,16 +241,23 @@ class MedMNISTDataset(NpzDataset):
 
     def _checked_class_names(self) -> tuple[str, ...]:
         info = self._info()
-        if "multi-label" in info["task"]:
-            raise SourceError(
-                f"{self._flag} has several labels per image: only sets with one label per image are supported"
-            )
+        findings = list(info["label"].values()) if "multi-label" in info["task"] else []
+        if self._finding not in (findings or [None]):
+            named = f"'finding' has to be one of {', '.join(findings)}" if findings else "leave 'finding' out"
+            raise SourceError(f"{self._flag} has {'more than' if findings else 'only'} one label per image: {named}")
         if self._flag.endswith("3d"):
             raise SourceError(f"{self._flag} has volumes: only sets of 2D images are supported")
         if type(self._size) is not int or self._size not in _SIZES:
             raise SourceError(f"the images of {self._flag} have 28, 64, 128 or 224 px: 'size' can't be {self._size!r}")
         names = [info["label"][key] for key in sorted(info["label"], key=int)]
+        if self._finding is not None:
+            names = [f"no {self._finding}", self._finding]
         return renamed_classes(names, self._class_names, self._flag)
+
+    def _chosen(self, labels: np.ndarray) -> np.ndarray:
+        if self._finding is None or labels.ndim != 2:
+            return labels
+        return labels[:, list(self._info()["label"].values()).index(self._finding)]
 
     def _info(self) -> dict[str, Any]:
         from medmnist import INFO
@@ -262,7 +285,9 @@ class MedMNISTDataset(NpzDataset):
             ) from error
 
     def _describe(self) -> dict[str, Any]:
-        return {**super()._describe(), "flag": self._flag, "size": self._size, "download": self._download}
+        return {**super()._describe(), "flag": self._flag, "size": self._size, "download": self._download} | (
+            {} if self._finding is None else {"finding": self._finding}
+        )
 
 
 def _images(archive: NpzArchive, key: str, path: str) -> LazyImages:
