@@ -11,6 +11,7 @@ from robustmedclip.pipelines import (
     evaluation,
     few_shot,
     ingestion,
+    overview,
     pretraining,
     reporting,
     tuning,
@@ -29,7 +30,9 @@ STAGES = {
 
 
 def pipelines_of(plan: Plan, pretrained_models: Iterable[str]) -> dict[str, Pipeline]:
-    """The six stages, ``calibration``, ``benchmark`` (all stages) and ``pretraining`` (makes the models that ship).
+    """The six stages, ``calibration``, ``benchmark`` (all stages), ``overview`` and ``pretraining``.
+
+    ``overview`` is the benchmark in six nodes, for Kedro-Viz; ``pretraining`` makes the models that ship.
 
     ``corruption`` and ``calibration`` include ingestion, so that they begin with the sources. The benchmark includes
     the calibration where some suite says which levels are realistic.
@@ -43,6 +46,7 @@ def pipelines_of(plan: Plan, pretrained_models: Iterable[str]) -> dict[str, Pipe
         "calibration": Pipeline([*stages["ingestion"].nodes, *levels.nodes]),
         "corruption": Pipeline([*stages["ingestion"].nodes, *stages["corruption"].nodes]),
         "benchmark": benchmark,
+        "overview": overview.create_pipeline(),
         "pretraining": pretraining.create_pipeline(pretrained_models),
         "__default__": benchmark,
     }

@@ -39,7 +39,7 @@ def pipelines(context):
 
 
 def test_the_six_stages_and_what_is_made_of_them(pipelines):
-    assert set(pipelines) == {*STAGES, "calibration", "benchmark", "pretraining", "__default__"}
+    assert set(pipelines) == {*STAGES, "calibration", "benchmark", "overview", "pretraining", "__default__"}
     assert set(pipelines["benchmark"].nodes) == {node for stage in STAGES for node in pipelines[stage].nodes}
     assert pipelines["__default__"] == pipelines["benchmark"]
 

@@ -4,6 +4,7 @@ import pytest
 from kedro.pipeline import Node, Pipeline
 from projects import Project
 
+from robustmedclip.pipelines import overview
 from robustmedclip.run.selection import selection_problems
 
 
@@ -78,3 +79,9 @@ def test_a_run_ends_in_the_message_alone(tmp_path):
         said = " ".join((done.stdout + done.stderr).split())
         assert done.returncode == 1 and message in said and "Traceback" not in said
     assert not list(tmp_path.glob("data/**/*"))
+
+
+def test_the_overview_is_not_run():
+    pipelines = {"overview": overview.create_pipeline()}
+    (problem,) = selection_problems({"pipeline_names": ["overview"]}, pipelines)
+    assert "kedro run --pipeline benchmark" in problem

@@ -10,6 +10,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from robustmedclip.errors import first_ten
+from robustmedclip.pipelines.overview import NOT_TO_RUN
 
 
 def nodes_to_run(run_params: Mapping[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> list[Node]:
@@ -44,6 +45,8 @@ def selection_problems(options: Mapping[str, Any], pipelines: Mapping[str, Pipel
     names = list(names or ["__default__"])
     if problems := list(_unknown("--pipelines", names, pipelines.keys())):
         return problems
+    if "overview" in names:
+        return [NOT_TO_RUN]
     pipeline = sum((pipelines[name] for name in names), Pipeline([]))
     if not pipeline.nodes:
         return [
