@@ -32,15 +32,16 @@ from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.images.sets import ImageSet
-from robustmedclip.metrics import Metric, compare_pairs, metrics_named, places, score_benchmark
+from robustmedclip.metrics import METRICS, Metric, compare_pairs, metrics_named, places, score_benchmark
 from robustmedclip.metrics.logits import ZERO_SHOT, Logits
 from robustmedclip.metrics.table import RESAMPLES
 from robustmedclip.progress import track
 from robustmedclip.reporting.card import data_card
-from robustmedclip.reporting.content import Results, Setting, content
+from robustmedclip.reporting.content import content
 from robustmedclip.reporting.leaderboard import labelled_images, leaderboard
 from robustmedclip.reporting.markdown import to_markdown_text
 from robustmedclip.reporting.provenance import provenance
+from robustmedclip.reporting.results import Results, Setting
 
 #: Images that a model is given at a time.
 BATCH_SIZE = 50
@@ -152,18 +153,14 @@ def benchmark(
         In the order of the logits.
     baseline : str, optional
         The model whose errors count as 100; by default the first.
-    suite, dataset, seed
-        As in :func:`robustmedclip.corruptions.corrupt`.
-    corruptions : sequence of str, optional
-        Some of the suite; by default all that fit the modality.
+    suite, corruptions, dataset, seed
+        As in :func:`robustmedclip.corruptions.corrupt`; by default all corruptions that fit the modality.
     name, modality : str
         Of the images, in tables. The name is part of what the randomness of a corruption depends on.
     sample_ids : sequence of str, optional
         One per image, unique; by default ``"0"``, ``"1"``, ...
-    metrics : sequence of str or Metric, optional
-        As of :func:`robustmedclip.metrics.metrics_named`; by default all that ship.
-    resamples : int
-        Of the bootstrap; 0 for no intervals.
+    metrics, resamples
+        As in :func:`robustmedclip.metrics.score_benchmark`; metrics may be given by name.
 
     Returns
     -------
@@ -175,26 +172,23 @@ def benchmark(
     InputError
         If images, labels, names or logits are not as stated.
     """
-    clean = ImageSet.validated(
-        name=name,
-        split="test",
-        modality=modality,
-        class_names=tuple(class_names),
-        images=images,
-        labels=np.asarray(labels, np.int64),
-        sample_ids=np.asarray(range(len(images)) if sample_ids is None else sample_ids, str),
-    )
-    baseline = baseline or next(iter(models))
+    ids = np.asarray(range(len(images)) if sample_ids is None else sample_ids, str)
+    facts: dict[str, Any] = {"name": name, "modality": modality, "class_names": tuple(class_names), "sample_ids": ids}
+    clean = ImageSet.validated(split="test", images=images, labels=np.asarray(labels, np.int64), **facts)
     corrupted = _corrupted(clean, suite, dataset, corruptions, seed)
-    logits = tuple(_logits(models, corrupted))
-    scores = metrics_named() if metrics is None else metrics_named(metrics)
-    table = score_benchmark(logits, baseline, metrics=scores, resamples=resamples)
+    logits, scores = tuple(_logits(models, corrupted)), metrics_named(METRICS if metrics is None else metrics)
+    return _scored(logits, corrupted, baseline or next(iter(models)), scores, resamples)
+
+
+def _scored(
+    logits: tuple[Logits, ...], images: CorruptedSet, baseline: str, metrics: tuple[Metric, ...], resamples: int
+) -> Benchmark:
+    table = score_benchmark(logits, baseline, metrics=metrics, resamples=resamples)
     pairs = compare_pairs(table.metrics, table.mce_resamples)
-    board = leaderboard(
-        table.metrics, places(table.mce_resamples, pairs), labelled_images(table.metrics, {}, ()), scores
-    )
-    setting = Setting(baseline=baseline, metrics=scores, suites=(corrupted.suite,), seen=(), protocol="models as given")
-    return Benchmark(logits, corrupted, table.metrics, table.mce_resamples, board, pairs, setting)
+    labelled = labelled_images(table.metrics, {}, ())
+    board = leaderboard(table.metrics, places(table.mce_resamples, pairs), labelled, metrics)
+    setting = Setting(baseline=baseline, metrics=metrics, suites=(images.suite,), seen=(), protocol="models as given")
+    return Benchmark(logits, images, table.metrics, table.mce_resamples, board, pairs, setting)
 
 
 def classifier_of_texts(

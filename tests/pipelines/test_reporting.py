@@ -17,8 +17,8 @@ from robustmedclip.metrics import Metric, compare_pairs, metrics_named, softmax
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.pipelines.reporting import nodes
 from robustmedclip.reporting import charts
-from robustmedclip.reporting.content import Setting
 from robustmedclip.reporting.figures import few_shot_curves, severity_curves, vector_files
+from robustmedclip.reporting.results import Setting
 from robustmedclip.reporting.tables import report_tables
 
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("blur", "noise") for severity in range(1, 6)))

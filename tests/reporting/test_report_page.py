@@ -22,8 +22,8 @@ from robustmedclip.pipelines.reporting.nodes import (
 )
 from robustmedclip.reporting.card import data_card
 from robustmedclip.reporting.charts import reliability_diagrams
-from robustmedclip.reporting.content import Setting
 from robustmedclip.reporting.examples import image_of, models_by_outcome, won_back, worst_flips
+from robustmedclip.reporting.results import Setting
 
 pytestmark = pytest.mark.slow
 

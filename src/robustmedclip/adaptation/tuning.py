@@ -88,9 +88,9 @@ def tune(
     """Tune the visual encoder on labelled images of several data sets jointly.
 
     Minimises the cross-entropy of ``logit scale * cosine(image, class text)`` over the classes of the method's label
-    space, against frozen text features. The epoch, or the scale of the update, with the lowest validation loss,
-    averaged over data sets, is kept. A scale of 0 may keep adapted statistics of batch normalisation: of a few images
-    they are better known than an update. Where neither helps, the model is the untuned one, its statistics included.
+    space, against frozen text features. The epoch or the scale of the update with the lowest mean validation loss is
+    kept. A scale of 0 may keep adapted statistics of batch normalisation, which a few images tell better than an
+    update; where neither helps, the model is the untuned one, its statistics included.
 
     Parameters
     ----------
@@ -104,10 +104,8 @@ def tune(
         What is trained, and how.
     seed : int
         Seeds the initial weights, the order of the images, augmentation and dropout.
-    metadata : mapping
-        Added to the adapter's metadata.
-    precision : dtype
-        Of the encoder's matrix products; weights, loss and optimiser are float32.
+    metadata, precision
+        Added to the adapter's metadata; and the dtype of the encoder's matrix products, for the rest is float32.
     checkpoint : Checkpoint, optional
         Records every epoch. If it has a state of the same training, that is gone on from, to the same bytes.
     head : Linear, optional
@@ -128,13 +126,10 @@ def tune(
     """
     if absent := training.absent_classes():
         raise InputError(
-            f"There is no training image of {', '.join(absent)}: choose a larger few-shot fraction, or leave the class "
-            "out"
+            f"There is no training image of {', '.join(absent)}: choose a larger fraction, or leave it out"
         )
-    checkpoint = checkpoint or Checkpoint()
-    network, history, facts = _trained(
-        model, training, validation, classifier, method, seed, precision, checkpoint, head
-    )
+    record = checkpoint or Checkpoint()
+    network, history, facts = _trained(model, training, validation, classifier, method, seed, precision, record, head)
     config, weights = method.state(network)
     return Adapter(config, weights, {"base_model": model.name, **metadata, "seed": seed, **facts}), history
 

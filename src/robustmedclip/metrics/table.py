@@ -151,20 +151,16 @@ def score_benchmark(
     metrics : sequence of Metric, optional
         As of :func:`robustmedclip.metrics.metrics_named`, with error and balanced_accuracy; without it all that ship.
     collections : mapping, optional
-        Data set to the collection that it belongs to; data sets without one are in no mean over collections.
+        Data set to its collection; data sets without one are in no mean over collections.
     references : mapping, optional
-        Data set to the balanced errors of its suite's reference model: ``clean`` or a corruption to a fraction. Those
-        data sets have be and rbe; the reference has to have been measured on these very images.
-    seen : sequence of str
-        Corruptions that some model saw in tuning.
-    extreme : mapping, optional
-        Data set to its conditions that no scanner makes: means over severities leave them out.
-    patients : mapping, optional
-        Data set to whose each of its images is, ``(N,)``; the images of the others are resampled each by itself.
-    resamples : int
-        Number of bootstrap resamples; 0 for no intervals.
-    seed : int
-        Seed of the resamples, 0 or more.
+        Data set to the balanced errors of its suite's reference model on these very images: ``clean`` or a corruption
+        to a fraction. Those data sets have be and rbe.
+    seen, extreme
+        Corruptions that some model saw in tuning; and data set to its conditions that no scanner makes, which means
+        over severities leave out.
+    patients, resamples, seed
+        Data set to whose each of its images is, ``(N,)``, for without it each is resampled by itself; the number of
+        bootstrap resamples, 0 for no intervals; and their seed, 0 or more.
 
     Returns
     -------
@@ -175,16 +171,15 @@ def score_benchmark(
     Raises
     ------
     InputError
-        If the baseline, a (model, seed), a severity or another condition of a data set is missing or given
-        twice, if models were scored on different images or classes of a data set, if a logit is not finite, or
-        if a name is ``all``.
+        If the baseline, a (model, seed) or a condition is missing or given twice, if models were scored on different
+        images or classes of a data set, if a logit is not finite, or if a name is ``all``.
     """
     runs = arranged(logits, baseline)
     models, data_sets = (sorted({key[axis] for key in runs}) for axis in (0, 1))
     firsts = [runs[baseline, data_set][0] for data_set in data_sets]
     whose = [(patients or {}).get(name) for name in data_sets]
     scene = _scene(firsts, [(references or {}).get(name, {}) for name in data_sets], seen, extreme or {}, whose)
-    setting = _Setting(metrics_named() if metrics is None else tuple(metrics), scene, whose, resamples, seed)
+    setting = _Setting(tuple(metrics or metrics_named()), scene, whose, resamples, seed)
     runs_of = {model: [runs[model, data_set] for data_set in data_sets] for model in models}
     of_models = _score_models(runs_of, firsts, groups(firsts, collections or {}), setting)
     return Scores(

@@ -80,27 +80,7 @@ def page_charts(metrics: pd.DataFrame, leaderboard: pd.DataFrame, logits: Sequen
             "images. The best models are at the lower left; the dotted line is a guess.",
             error_against_mce(leaderboard, metrics, chance),
         ),
-        _chart(
-            "Corruptions",
-            heat_map(metrics, models, "corruption"),
-            {
-                "CE": "CE of every model under every corruption, the lowest mCE on top: its errors relative to the "
-                "baseline's, which is 100 and white; lower is better.",
-                "points lost": "Error under the corruption minus that of clean images, in percentage points; lower is "
-                "better.",
-            }.__getitem__,
-            wide=True,
-        ),
-        _chart(
-            "Modalities",
-            heat_map(metrics, models, "modality"),
-            {
-                "mCE": "mCE of every model on every modality; the baseline is 100 and white, lower is better.",
-                "points lost": "Error under corruption minus that of clean images, in percentage points, on every "
-                "modality; lower is better.",
-            }.__getitem__,
-            wide=True,
-        ),
+        *_heat_maps(metrics, models),
         _chart(
             "Severity",
             severity_curves(metrics, models, chance),
@@ -127,6 +107,24 @@ def page_charts(metrics: pd.DataFrame, leaderboard: pd.DataFrame, logits: Sequen
                 "the one that is scaled."
             ),
         ),
+    ]
+
+
+def _heat_maps(metrics: pd.DataFrame, models: list[str]) -> list[Chart]:
+    """Of corruptions and of modalities."""
+    of_corruptions = {
+        "CE": "CE of every model under every corruption, the lowest mCE on top: its errors relative to the baseline's, "
+        "which is 100 and white; lower is better.",
+        "points lost": "Error under the corruption minus that of clean images, in percentage points; lower is better.",
+    }
+    of_modalities = {
+        "mCE": "mCE of every model on every modality; the baseline is 100 and white, lower is better.",
+        "points lost": "Error under corruption minus that of clean images, in percentage points, on every modality; "
+        "lower is better.",
+    }
+    return [
+        _chart("Corruptions", heat_map(metrics, models, "corruption"), of_corruptions.__getitem__, wide=True),
+        _chart("Modalities", heat_map(metrics, models, "modality"), of_modalities.__getitem__, wide=True),
     ]
 
 

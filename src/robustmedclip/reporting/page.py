@@ -20,9 +20,10 @@ from plotly.offline import get_plotlyjs
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.reporting.charts import Chart
-from robustmedclip.reporting.content import Content, Setting
+from robustmedclip.reporting.content import Content
 from robustmedclip.reporting.examples import ShownImage
 from robustmedclip.reporting.leaderboard import FIRST_COLUMNS
+from robustmedclip.reporting.results import Setting
 from robustmedclip.reporting.table import Table
 
 PACKAGES = ("robustmedclip", "torch", "open_clip_torch", "peft", "numpy", "opencv-python-headless", "pillow")

@@ -7,10 +7,11 @@ from typing import Any
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.reporting.charts import page_charts
-from robustmedclip.reporting.content import Results, Setting, content
+from robustmedclip.reporting.content import content
 from robustmedclip.reporting.examples import flips_of, shown_images, won_back
 from robustmedclip.reporting.gallery import gallery
 from robustmedclip.reporting.page import Pictures, page, shown_card, weights_table
+from robustmedclip.reporting.results import Results, Setting
 
 
 def report_page(

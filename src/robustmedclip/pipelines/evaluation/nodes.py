@@ -166,18 +166,14 @@ def score(
         What the method left behind, if that is a head.
     method : Method
         How the model was adapted.
-    name : str
-        Of the adapted model.
-    attributes : mapping
-        What tables say of it.
+    name, attributes
+        Of the adapted model, and what tables say of it.
     templates, synonyms
         Prompts of the data set.
     place : int
         Without a head: as in :func:`robustmedclip.models.inference.image_features`.
-    base_weights : str, optional
-        Content hash of the model that the encoder was tuned from, with the head.
-    tuned_on : str, optional
-        The data set whose classifier of the head is used, where that is not this one.
+    base_weights, tuned_on : str, optional
+        With the head: content hash of the model that the encoder was tuned from; the data set whose classifier is used.
 
     Raises
     ------

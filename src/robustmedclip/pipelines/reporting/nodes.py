@@ -17,9 +17,10 @@ from robustmedclip.metrics.site_shift import site_shifts
 from robustmedclip.metrics.subgroups import subgroup_errors
 from robustmedclip.plan import names
 from robustmedclip.reporting import leaderboard as boards
-from robustmedclip.reporting.content import Results, Setting, content
+from robustmedclip.reporting.content import content
 from robustmedclip.reporting.further_tables import further_tables
 from robustmedclip.reporting.markdown import to_markdown_text
+from robustmedclip.reporting.results import Results, Setting
 from robustmedclip.reporting.tables import report_tables
 
 

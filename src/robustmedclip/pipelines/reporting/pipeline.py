@@ -1,6 +1,6 @@
 """Connects the reporting nodes."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from itertools import product
 from typing import Any
@@ -23,107 +23,118 @@ from robustmedclip.pipelines.reporting.nodes import (
 )
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import DataSet, Plan, fraction_label, shots_label
-from robustmedclip.reporting.content import Setting
+from robustmedclip.reporting.results import Setting
+
+_node = partial(Node, namespace="reporting")
 
 
 def create_pipeline(plan: Plan) -> Pipeline:
     """From all logits to the tables, the figures and the report."""
-    data_sets = [data_set.name for data_set in plan.data_sets]
-    logits = [names.logits(model.cell, name) for model, name in product(plan.evaluated_models, data_sets)]
-    cards, corrupted = list(map(names.card, data_sets)), list(map(names.corrupted, data_sets))
+    return Pipeline([*_measuring(plan), *_comparing_parts(plan), *_telling(plan)])
+
+
+def _measuring(plan: Plan) -> list[Node]:
+    """The metrics and what is made of them alone."""
+    levels = ["levels"] if plan.has_bands else []
     # Every seed draws as many images: those of the first one stand for all.
     cells = {model.name: f"{model.amount}_s{model.seed}" for model in plan.tuned_models if model.seed == plan.seeds[0]}
-    labels = {
+    return [
+        _node(
+            bind(compute_metrics, **_scoring(plan)),
+            _by_name([*levels, *_of_data_sets(plan, names.card), *_of_data_sets(plan, names.test), *_logits(plan)]),
+            ["metrics", "mce_resamples", "seed_metrics", "missing_cells"],
+            name="compute_metrics",
+            tags=without("logits"),
+        ),
+        _node(compare_pairs, ["metrics", "mce_resamples"], "comparisons", name="compare_pairs"),
+        _node(
+            bind(rank_models, scores=plan.metrics, cells=cells, validating=plan.validating),
+            _by_name(["metrics", "mce_resamples", "comparisons", *map(names.few_shots, _few_shot_labels(plan))]),
+            "leaderboard",
+            name="rank_models",
+        ),
+    ]
+
+
+def _comparing_parts(plan: Plan) -> list[Node]:
+    """Sites, and subgroups of images, where the plan has any."""
+
+    def node(function: Callable[..., Any], data_sets: Collection[str], output: str) -> Node:
+        scored = [entry for entry in _logits(plan) if names.parts(entry)[1].rpartition("-")[2] in data_sets]
+        inputs = _by_name([*scored, *map(names.test, sorted(data_sets))])
+        return _node(function, inputs, output, name=function.__name__, tags=without("logits"))
+
+    sites = {*plan.shifts, *plan.shifts.values()}
+    return [
+        *([node(bind(compare_sites, homes=plan.shifts), sites, "shifts")] if sites else []),
+        *([node(compare_subgroups, plan.divided, "subgroups")] if plan.divided else []),
+    ]
+
+
+def _telling(plan: Plan) -> list[Node]:
+    """Tables, figures and reports."""
+    corrupted, logits, labels, setting = (
+        _of_data_sets(plan, names.corrupted),
+        _logits(plan),
+        _few_shot_labels(plan),
+        _setting(plan),
+    )
+    tables = ["metrics", "leaderboard", "comparisons", "missing_cells"]
+    parts = [node.outputs[0] for node in _comparing_parts(plan)]
+    levels, few_shots = ["levels"] if plan.has_bands else [], map(names.few_shots, labels)
+    cards = _of_data_sets(plan, names.card)
+    told = [*tables, *levels, *parts, "duplicates", "parameters", *few_shots, *cards]
+    figures = ["severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage", "figures"]
+    return [
+        _node(
+            bind(write_tables, setting=setting),
+            _by_name([*tables, *parts]),
+            "tables",
+            name="write_tables",
+        ),
+        _node(
+            draw_figures,
+            ["metrics", "leaderboard", *corrupted],
+            figures,
+            name="draw_figures",
+            tags=without("corrupted"),
+        ),
+        _node(
+            bind(write_page, setting=setting, few_shot_labels=labels),
+            _by_name([*told, "figures", *corrupted, *logits]),
+            "report_page",
+            name="write_report_page",
+            tags=without("corrupted", "logits"),
+        ),
+        _node(
+            bind(write_provenance, setting=setting),
+            _by_name(["parameters", *corrupted, *_of_data_sets(plan, names.test), *logits]),
+            "provenance",
+            name="write_provenance",
+            tags=without("corrupted", "logits"),
+        ),
+        _node(
+            bind(write_report, setting=setting, few_shot_labels=labels), _by_name(told), "report", name="write_report"
+        ),
+    ]
+
+
+def _logits(plan: Plan) -> list[str]:
+    """The logits of all models on all data sets."""
+    return [names.logits(model.cell, of.name) for model, of in product(plan.evaluated_models, plan.data_sets)]
+
+
+def _of_data_sets(plan: Plan, entry: Callable[[str], str]) -> list[str]:
+    """An entry of each data set."""
+    return [entry(data_set.name) for data_set in plan.data_sets]
+
+
+def _few_shot_labels(plan: Plan) -> dict[str, str]:
+    """Few-shot images of the first seed to what they are called."""
+    return {
         **{f"{fraction_label(fraction)}_s{plan.seeds[0]}": f"{100 * fraction:g} %" for fraction in plan.fractions},
         **{f"{shots_label(shots)}_s{plan.seeds[0]}": f"{shots} of each class" for shots in plan.shots},
     }
-    few_shots = [names.few_shots(cell) for cell in labels]
-    tables = ["metrics", "leaderboard", "comparisons", "missing_cells"]
-    levels = ["levels"] if plan.has_bands else []
-    shifts = ["shifts"] if plan.shifts else []
-    subgroups = ["subgroups"] if plan.divided else []
-    told = [*tables, *levels, *shifts, *subgroups, "duplicates", "parameters", *few_shots, *cards]
-    sites = {*plan.shifts, *plan.shifts.values()}
-
-    def of_data_sets(chosen: Collection[str]) -> dict[str, str]:
-        """The logits on some of the data sets, and their test sets."""
-        scored = [entry for entry in logits if names.parts(entry)[1].rpartition("-")[2] in chosen]
-        return _by_name([*scored, *map(names.test, sorted(chosen))])
-
-    setting = _setting(plan)
-    figures = ["severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage", "figures"]
-    stage_node = partial(Node, namespace="reporting")
-    return Pipeline(
-        [
-            stage_node(
-                bind(compute_metrics, **_scoring(plan)),
-                _by_name([*levels, *cards, *map(names.test, data_sets), *logits]),
-                ["metrics", "mce_resamples", "seed_metrics", "missing_cells"],
-                name="compute_metrics",
-                tags=without("logits"),
-            ),
-            stage_node(compare_pairs, ["metrics", "mce_resamples"], "comparisons", name="compare_pairs"),
-            stage_node(
-                bind(rank_models, scores=plan.metrics, cells=cells, validating=plan.validating),
-                _by_name(["metrics", "mce_resamples", "comparisons", *few_shots]),
-                "leaderboard",
-                name="rank_models",
-            ),
-            *(
-                stage_node(
-                    bind(compare_sites, homes=plan.shifts),
-                    of_data_sets(sites),
-                    shift,
-                    name="compare_sites",
-                    tags=without("logits"),
-                )
-                for shift in shifts
-            ),
-            *(
-                stage_node(
-                    compare_subgroups,
-                    of_data_sets(plan.divided),
-                    subgroup,
-                    name="compare_subgroups",
-                    tags=without("logits"),
-                )
-                for subgroup in subgroups
-            ),
-            stage_node(
-                bind(write_tables, setting=setting),
-                _by_name([*tables, *shifts, *subgroups]),
-                "tables",
-                name="write_tables",
-            ),
-            stage_node(
-                draw_figures,
-                ["metrics", "leaderboard", *corrupted],
-                figures,
-                name="draw_figures",
-                tags=without("corrupted"),
-            ),
-            stage_node(
-                bind(write_page, setting=setting, few_shot_labels=labels),
-                _by_name([*told, "figures", *corrupted, *logits]),
-                "report_page",
-                name="write_report_page",
-                tags=without("corrupted", "logits"),
-            ),
-            stage_node(
-                bind(write_provenance, setting=setting),
-                _by_name(["parameters", *corrupted, *map(names.test, data_sets), *logits]),
-                "provenance",
-                name="write_provenance",
-                tags=without("corrupted", "logits"),
-            ),
-            stage_node(
-                bind(write_report, setting=setting, few_shot_labels=labels),
-                _by_name(told),
-                "report",
-                name="write_report",
-            ),
-        ]
-    )
 
 
 def _setting(plan: Plan) -> Setting:
