@@ -74,7 +74,12 @@ def test_kedro_lists_the_commands_without_importing_torch_or_mlflow():
     entry_points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
     module, _, name = entry_points["kedro.project_commands"]["robustmedclip"].partition(":")
     group = getattr(import_module(module), name)
-    assert isinstance(group, click.Group) and set(group.list_commands(None)) == {"check", "import-model"}
+    assert isinstance(group, click.Group) and set(group.list_commands(None)) == {
+        "check",
+        "compare",
+        "import-model",
+        "publish",
+    }
     code = "from robustmedclip.__main__ import main; main()"
     script = f"import sys; sys.argv[1:] = ['--help']\ntry:\n  {code}\nfinally:\n  print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)

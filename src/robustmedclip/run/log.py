@@ -19,8 +19,20 @@ def show_log() -> None:
             root.addHandler(_plain_handler())
 
 
+class _WholeLines(logging.Handler):
+    """Writes to what is the standard output then, of which a process may have several in a row."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        try:
+            sys.stdout.write(f"{self.format(record)}\n")
+            sys.stdout.flush()
+        except Exception:
+            self.handleError(record)
+
+
 def _plain_handler() -> logging.Handler:
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _WholeLines()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     handler.addFilter(_is_of_interest)
     return handler
