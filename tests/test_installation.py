@@ -12,6 +12,8 @@ import pytest
 import yaml
 from projects import ROOT
 
+pytestmark = pytest.mark.slow
+
 #: Blocks what only pipelines need, and imports the rest.
 CORE = """
 import sys

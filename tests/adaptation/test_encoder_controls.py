@@ -20,6 +20,8 @@ from robustmedclip.adaptation.tuning import merge_adapter, tune
 from robustmedclip.errors import InputError
 from robustmedclip.io import AdapterDataset
 
+pytestmark = pytest.mark.slow
+
 FULL = FullFineTuning(epochs=1, batch_size=16, batch_norm="frozen")
 PROLIP = ProLIP(epochs=2, batch_size=16)
 

@@ -12,6 +12,8 @@ from projects import ROOT, Project
 
 from robustmedclip.run.contents import Contents
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:

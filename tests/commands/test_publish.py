@@ -11,6 +11,8 @@ from click.testing import CliRunner
 from robustmedclip.benchmark import benchmark
 from robustmedclip.commands import command_line
 
+pytestmark = pytest.mark.slow
+
 LABELS = np.arange(24) % 2
 
 

@@ -13,6 +13,8 @@ from robustmedclip.corruptions import SEVERITIES, suite
 from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.suites.acquisition_c import OURS, REALISTIC_SSIM, SSIM_BANDS
 
+pytestmark = pytest.mark.slow
+
 CORRUPTIONS = suite("acquisition-c").corruptions()
 DOCS = Path(__file__).parents[2] / "docs"
 #: Draws per picture, of corruptions whose randomness does not average out over it.

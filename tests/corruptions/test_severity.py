@@ -15,6 +15,8 @@ from robustmedclip.corruptions import SEVERITIES
 from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.kernels.kernel import Kernel
 
+pytestmark = pytest.mark.slow
+
 #: Draws per picture, where the randomness of one does not average out over the picture.
 REPEATS = {
     "motion_blur": 4, "snow": 2, "frost": 8, "fog": 4, "spatter": 3, "elastic_transform": 2,

@@ -15,6 +15,8 @@ from robustmedclip.images.near_duplicates import (
 )
 from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
 
+pytestmark = pytest.mark.slow
+
 
 def phantoms(anatomy: str, count: int, size: int = 64, split: str = "train") -> np.ndarray:
     labels = np.arange(count) % len(ANATOMIES[anatomy].CLASSES)

@@ -37,6 +37,8 @@ from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classi
 from robustmedclip.models.timm_encoder import load_timm
 from robustmedclip.plan.methods import method_of
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("normal", "pneumonia")
 
 

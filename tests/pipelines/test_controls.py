@@ -28,6 +28,8 @@ from robustmedclip.pipelines.few_shot.leakage import find_duplicates
 from robustmedclip.pipelines.few_shot.nodes import chosen, draw_few_shots
 from robustmedclip.pipelines.tuning.nodes import fit
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(robustmedclip.models.__file__).parent / "phantom_vit"
 FLOAT32 = {"precision": "float32"}
 TEMPLATES = ["{modality} of {class_name}", "a {modality} image showing {class_name}"]

@@ -39,6 +39,8 @@ from robustmedclip.plan.reading import read_plan
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.fingerprints import expected_fingerprints
 
+pytestmark = pytest.mark.slow
+
 FOLDER = str(Path(robustmedclip.models.__file__).parent / "phantom_vit")
 CONDITIONS = (CLEAN, Condition("contrast", 1), Condition("pixelate", 5))
 FLOAT32 = {"precision": "float32"}

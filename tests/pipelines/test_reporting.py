@@ -21,6 +21,8 @@ from robustmedclip.reporting.figures import few_shot_curves, severity_curves, ve
 from robustmedclip.reporting.results import Setting
 from robustmedclip.reporting.tables import report_tables
 
+pytestmark = pytest.mark.slow
+
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("blur", "noise") for severity in range(1, 6)))
 DATA_SETS = {"blood": "microscopy", "cells": "microscopy", "oct": "OCT | retina & 50 %"}
 MODELS = {"base": (1.0, [None]), "good_lora_k10": (1.6, [0, 1]), "weak_lora_k10": (1.05, [0])}

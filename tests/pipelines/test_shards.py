@@ -26,6 +26,8 @@ from robustmedclip.plan.plan import Plan
 from robustmedclip.plan.problems import PlanError
 from robustmedclip.plan.reading import read_plan
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(robustmedclip.models.__file__).parent
 MODELS = {"vit": FOLDER / "phantom_vit", "resnet": FOLDER / "phantom_resnet", "other": FOLDER / "phantom_vit"}
 FLOAT32 = {"precision": "float32"}

@@ -25,6 +25,8 @@ from robustmedclip.pipelines.few_shot.leakage import find_duplicates
 from robustmedclip.pipelines.few_shot.nodes import draw_few_shots
 from robustmedclip.pipelines.tuning.nodes import fit
 
+pytestmark = pytest.mark.slow
+
 FLOAT32 = {"precision": "float32"}
 NAMES = ("squares", "bars")
 PROMPTS = {"templates": ["{class_name}"], "synonyms": {}}

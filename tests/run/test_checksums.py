@@ -13,6 +13,8 @@ from robustmedclip.images import CLEAN, ImageSet
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.run.catalog import FingerprintedCatalog
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 LABELS = np.arange(6, dtype=np.int64) % 2
 IDS = np.array([f"{index}" for index in range(6)])

@@ -31,6 +31,8 @@ from robustmedclip.run.distributed.settings import Distributed, read_distributed
 from robustmedclip.run.distributed.worker import run_node
 from robustmedclip.run.estimates import function_name
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("distributed")
 
 ROOT = Path(__file__).parents[2]
