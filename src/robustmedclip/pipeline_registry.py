@@ -1,9 +1,9 @@
 """The project's pipelines, built from the plan of the environment in use."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from kedro.framework.project import settings
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.pipelines import (
     calibration,
@@ -35,10 +35,11 @@ def pipelines_of(plan: Plan, pretrained_models: Iterable[str]) -> dict[str, Pipe
     ``overview`` is the benchmark in six nodes, for Kedro-Viz; ``pretraining`` makes the models that ship.
 
     ``corruption`` and ``calibration`` include ingestion, so that they begin with the sources. The benchmark includes
-    the calibration where some suite says which levels are realistic.
+    the calibration where some suite says which levels are realistic. Every node of a stage has its name as a tag, and
+    those of the data set and of the base model that it is about.
     """
-    stages = {name: stage.create_pipeline(plan) for name, stage in STAGES.items()}
-    levels = calibration.create_pipeline(plan)
+    stages = {name: _tagged(stage.create_pipeline(plan), plan) for name, stage in STAGES.items()}
+    levels = _tagged(calibration.create_pipeline(plan), plan)
     nodes = [node for stage in stages.values() for node in stage.nodes]
     benchmark = Pipeline([*nodes, *(levels.nodes if plan.has_bands else ())])
     return {
@@ -50,6 +51,17 @@ def pipelines_of(plan: Plan, pretrained_models: Iterable[str]) -> dict[str, Pipe
         "pretraining": pretraining.create_pipeline(pretrained_models),
         "__default__": benchmark,
     }
+
+
+def _tagged(stage: Pipeline, plan: Plan) -> Pipeline:
+    tags = {name: name for name in (*plan.models, *(data_set.name for data_set in plan.data_sets))}
+    tags |= {model.cell: model.base for model in plan.evaluated_models}
+    return Pipeline([node.tag(_tags(node, tags)) for node in stage.nodes])
+
+
+def _tags(node: Node, tags: Mapping[str, str]) -> set[str]:
+    stage, *parts = str(node.namespace).split(".")
+    return {stage, *(tags[part] for part in parts if part in tags)}
 
 
 def register_pipelines() -> dict[str, Pipeline]:

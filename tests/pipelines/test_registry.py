@@ -64,6 +64,16 @@ def test_each_stage_is_one_namespace(pipelines):
     assert {node.namespace.split(".")[0] for node in pipelines["benchmark"].nodes} == set(STAGES)
 
 
+def test_nodes_are_found_by_the_tags_of_their_stage_data_set_and_base_model(pipelines):
+    benchmark = pipelines["benchmark"]
+    of_cell = benchmark.only_nodes_with_tags("phantom_vit").only_nodes_with_tags("phantom_oct")
+    names = {node.namespace for node in of_cell.nodes}
+    assert names >= {f"evaluation.phantom_vit{cell}.phantom_oct" for cell in ("", "_robust_lora_k10_s0")}
+    assert not any("resnet" in name for name in names)
+    assert len(benchmark.only_nodes_with_tags("tuning").nodes) == 8
+    assert len(benchmark.only_nodes_with_tags("ingestion").only_nodes_with_tags("phantom_oct").nodes) == 2
+
+
 def test_the_default_benchmark_has_one_node_per_cell_and_two_where_features_are_kept(pipelines):
     stages = [node.namespace.split(".")[0] for node in pipelines["benchmark"].nodes]
     counts = {stage: stages.count(stage) for stage in STAGES}
