@@ -51,7 +51,9 @@ def results_of(project: Project) -> dict[str, bytes]:
         for folder in project.folder.glob("data/06_models/adapters/*")
         for file in project.newest(f"{folder.relative_to(project.folder)}/*/{folder.name}").iterdir()
     }
-    return {"leaderboard": leaderboard.read_bytes()} | adapters | logits_of(project)
+    provenance = project.newest("data/08_reporting/provenance.json/*/provenance.json")
+    tables = {"leaderboard": leaderboard.read_bytes(), "provenance": provenance.read_bytes()}
+    return tables | adapters | logits_of(project)
 
 
 def logits_of(project: Project) -> dict[str, bytes]:
