@@ -17,6 +17,8 @@ from projects import ROOT
 from robustmedclip.commands import command_line
 from robustmedclip.commands import commands as of_projects
 
+pytestmark = pytest.mark.slow
+
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 PAGES += sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "src").rglob("README.md"))
 PAGES += ["CONTRIBUTING.md", "README.md"]

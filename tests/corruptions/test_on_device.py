@@ -24,6 +24,8 @@ from robustmedclip.corruptions import (
 )
 from robustmedclip.corruptions.kernels.kernel import device_form
 
+pytestmark = pytest.mark.slow
+
 LISTS = [pair for pair in ALL_LISTS if pair[0] != ACQUISITION]
 ON_THE_CPU_ONLY = {
     "glass_blur",

@@ -18,6 +18,8 @@ from safetensors.torch import load_file, save_file
 from robustmedclip.errors import InputError
 from robustmedclip.models.transformers_clip import load_transformers
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["a chest x-ray of pneumonia", "normal"]
 
 
