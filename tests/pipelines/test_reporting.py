@@ -334,7 +334,7 @@ def test_severity_curves_start_at_the_clean_error_of_the_data_sets_that_have_the
     report = Report(runs)
     metrics = report.metrics[report.metrics["seed"].isna()].set_index(["model", "data_set", "metric"])["value"]
     drawn = {axis.get_title(): axis.lines[0].get_ydata()[0] for axis in severity_curves(report.metrics).axes}
-    assert drawn["noise"] == metrics["base", "oct", "clean_error"] != drawn["blur"]
+    assert drawn["noise"] == metrics["base", "oct", "clean_error"].item() != drawn["blur"]
     interactive = charts.severity_curves(report.metrics, ["base"], chance=60).data
     starts = [drawn["mean over corruptions"], drawn["blur"], drawn["noise"]]
     assert [line.y[0] for line in interactive] == starts and list(interactive[0].x) == [*range(6)]
