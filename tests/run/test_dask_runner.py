@@ -173,6 +173,25 @@ def test_hooks_are_called_in_the_driver_alone_with_the_parameters_and_mlflow_is_
     assert not any(client.run(lambda: "mlflow" in sys.modules).values())
 
 
+def note_preflights():
+    """Let a process note every preflight that it makes."""
+    from robustmedclip.run.preflight import PreflightHook
+
+    noted = []
+    PreflightHook.before_pipeline_run = lambda *_, **__: noted.append(1)
+    sys.modules["noted_preflights"] = noted
+
+
+def noted_preflights():
+    return len(sys.modules["noted_preflights"])
+
+
+def test_workers_trust_the_preflight_of_the_driver(client, run):
+    client.run(note_preflights)
+    run()([Node(copy, "params:plan", "first", name="first"), Node(copy, "first", "second", name="second")])
+    assert {*client.run(noted_preflights).values()} == {0}
+
+
 def test_what_workers_save_has_its_fingerprint_and_checksums(run):
     catalog = run()(CHAIN, "plan")
     assert catalog.exists("a") and catalog.exists("b")
