@@ -11,6 +11,7 @@ from math import prod
 from statistics import NormalDist
 from typing import Any
 
+import cv2
 import numpy as np
 
 
@@ -41,7 +42,14 @@ class Draws:
 
     def normal(self, shape: tuple[int, ...]) -> np.ndarray:
         """Standard normal float32 of the given shape, within 2^-16 of the normal distribution function."""
-        return np.take(normal_quantiles(), self.bits16(shape))
+        return self.choices(normal_quantiles(), shape)
+
+    def choices(self, table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Values of a table of 65536, each as likely, of the given shape and the type of the table."""
+        bits = self.bits16((1, prod(shape)))
+        values = np.empty(bits.shape, table.dtype)
+        cv2.LUT(bits, table, dst=values)
+        return values.reshape(shape)
 
     def field(self, shape: tuple[int, ...]) -> np.ndarray:
         """Uniform float32 in (-1, 1) of the given shape."""

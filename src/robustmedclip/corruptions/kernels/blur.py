@@ -89,8 +89,9 @@ def zoom_blur(image: np.ndarray, draws: Draws, zoom: tuple[float, float]) -> np.
     Each is a centre crop enlarged bilinearly, corners on corners. `zoom` is (last, step).
     """
     factors = zoom_factors(*zoom)
-    height, width = image.shape[:2]
-    source = image.astype(np.float32)
+    height, width, channels = image.shape
+    # OpenCV warps four channels in less than half the time of three.
+    source = (cv2.cvtColor(image, cv2.COLOR_RGB2RGBA) if channels == 3 else image).astype(np.float32)
     total, buffer = 2 * source, np.empty_like(source)
     for factor in factors[1:]:
         (left, across), (top, down) = magnification(width, factor), magnification(height, factor)
@@ -102,8 +103,10 @@ def zoom_blur(image: np.ndarray, draws: Draws, zoom: tuple[float, float]) -> np.
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        total += magnified.reshape(image.shape)
-    return truncated(total / np.float32(len(factors) + 1))
+        total += magnified.reshape(source.shape)
+    total /= np.float32(len(factors) + 1)
+    blurred = truncated(total)
+    return cv2.cvtColor(blurred, cv2.COLOR_RGBA2RGB) if channels == 3 else blurred
 
 
 @device_form_of(zoom_blur)

@@ -105,7 +105,7 @@ def formula(
         def cpu_form(image: np.ndarray, draws: Draws, value: Any) -> np.ndarray:
             drawn = numbers(draws, value, image.shape)
             shape, scale = (*image.shape[:2], 1), scale_of(image.shape)
-            random = [_correlated(np.take(table(), draws.bits16(shape)), correlation, scale) for table in fields]
+            random = [_correlated(draws.choices(table(), shape), correlation, scale) for table in fields]
             pixels = np.multiply(image, np.float32(1 / 255), dtype=np.float32)
             if blur:
                 random.append(_blurred(pixels, blur * scale))

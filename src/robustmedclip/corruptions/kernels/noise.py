@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def gaussian_noise(image: np.ndarray, draws: Draws, sigma: float) -> np.ndarray:
     """Add normal noise of standard deviation `sigma`, a fraction of full scale."""
-    noise = np.take(floored_normal(sigma), draws.bits16(image.shape), mode="clip")  # which looks for no wrong index
+    noise = draws.choices(floored_normal(sigma), image.shape)
     noise += image
     return np.clip(noise, 0, 255, out=noise).astype(np.uint8)
 
@@ -31,7 +31,7 @@ def _gaussian_noise_on_device(images: "Tensor", draws: Sequence[Draws], sigma: f
 
 def speckle_noise(image: np.ndarray, draws: Draws, sigma: float) -> np.ndarray:
     """Multiply by a normal factor of mean 1 and standard deviation `sigma`."""
-    factor = np.take(factors(sigma), draws.bits16(image.shape))
+    factor = draws.choices(factors(sigma), image.shape)
     factor *= image
     return truncated(factor)
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import scipy.fft
 
-from robustmedclip.corruptions.draws import Draws, normal_quantiles
+from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.kernels import devices
 from robustmedclip.corruptions.kernels.arrays import luminance, scale_of
 from robustmedclip.corruptions.kernels.kernel import device_form_of
@@ -165,7 +165,7 @@ def _plan(shape: tuple[int, ...], views: int) -> tuple[tuple[np.ndarray, np.ndar
 
 
 def _normal(draws: Draws, shape: tuple[int, ...]) -> np.ndarray:
-    return np.take(normal_quantiles(), draws.bits16((VIEWS, bins_of(shape))))
+    return draws.normal((VIEWS, bins_of(shape)))
 
 
 def _rounded(image: np.ndarray, added: np.ndarray) -> np.ndarray:
