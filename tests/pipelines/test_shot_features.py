@@ -26,6 +26,14 @@ METHODS = {
     "guarded": {"type": "linear_probe", "guard": 0.68},
     "augmented": {"type": "linear_probe", "corruptions": COPIES, "copies": 2},
     "robust": {"type": "robust_probe", "corruptions": COPIES, "guard": 0.68, "copies": 2},
+    "ensemble": {
+        "type": "robust_ensemble",
+        "corruptions": COPIES | {"probability": 0.5},
+        "guard": 0.68,
+        "copies": 2,
+        "epochs": 1,
+        "targets": None,
+    },
 }
 PARAMETERS = {
     "data_sets": {"oct": {"modality": "OCT", "source": {"type": "robustmedclip.io.PhantomDataset", "anatomy": "oct"}}},
@@ -52,19 +60,21 @@ def nodes(plan):
 
 
 def test_heads_that_look_at_images_alike_share_their_features(plan, nodes):
-    """Two of them choose on validation images, two don't, and three others look at the images in ways of their own."""
+    """Two choose on validation images, two don't, two look at corrupted copies behind a guard, and two others."""
     encoded = [node for node in nodes.nodes if node.short_name.startswith("encode_shots")]
     readers = {node.namespace: [i for i in node.inputs if i.startswith("shot_features")] for node in nodes.nodes}
     shared = Counter(entry for entries in readers.values() for entry in entries)
-    assert len(encoded) == len(shared) == 5 and sorted(shared.values()) == [1, 1, 1, 2, 2]
+    assert len(encoded) == len(shared) == 5 and sorted(shared.values()) == [1, 1, 2, 2, 2]
     assert readers["tuning.vit_probe_k40_s3"] == readers["tuning.vit_cache_k40_s3"]
     assert readers["tuning.vit_zs_lp_k40_s3"] == readers["tuning.vit_ss_text_k40_s3"]
+    assert readers["tuning.vit_robust_k40_s3"] == readers["tuning.vit_ensemble_k40_s3"]
 
 
 def test_heads_have_the_bytes_of_images_that_are_encoded_for_each(tmp_path, plan, nodes):
     model, pool = load_open_clip(f"local-dir:{FOLDER}"), phantoms("oct", "pool", 40)
     few_shots = draw_few_shots(find_duplicates(), pool, fraction=0.4, seed=3)
     inputs = {"model-vit": model, "pool-oct": pool, "few_shots-k40_s3": few_shots, "params:evaluation": FLOAT32}
+    inputs["checkpoint-vit_ensemble_k40_s3"] = Checkpoint()
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     for entry in nodes.all_outputs():
         if entry.startswith("shot_features"):
@@ -72,13 +82,13 @@ def test_heads_have_the_bytes_of_images_that_are_encoded_for_each(tmp_path, plan
     SequentialRunner().run(nodes, catalog)
     parts = (chosen(pool, few_shots, role) for role in ("training", "validation"))
     task = Task(*parts, templates=("{class_name}",), synonyms={})
-    for evaluated in (
-        tuned for tuned in plan.tuned_models if tuned.adaptation.name in ("zs_lp", "augmented", "robust")
-    ):
-        head, search = evaluated.method.fit(
+    compared = ("zs_lp", "augmented", "robust", "ensemble")
+    for evaluated in (tuned for tuned in plan.tuned_models if tuned.adaptation.name in compared):
+        artefact, search = evaluated.method.fit(
             model, [task], seed=3, precision=model.network.visual.proj.dtype, checkpoint=Checkpoint()
         )
         stored = catalog.load(evaluated.artefact)
-        assert stored.content_hash() == head.content_hash() and stored.metadata == head.metadata
+        heads = [getattr(part, "head", part) for part in (stored, artefact)]
+        assert heads[0].content_hash() == heads[1].content_hash() and stored.metadata == artefact.metadata
         history = catalog.load(f"history-{evaluated.cell}")
         np.testing.assert_array_equal(history.columns, list(search[0]))

@@ -41,7 +41,7 @@ class EncoderMethod(AugmentedMethod):
     classifier : str
         What features are compared with: ``prompts``, whose class vectors are frozen; or a ``probe``: a head that starts
         from a linear probe of each data set and is trained beside the encoder (LP-FT; Kumar et al. 2022,
-        arXiv:2202.10054, section 3).
+        arXiv:2202.10054).
     features : str
         Image features that the loss compares with the class vectors: ``unit`` features, times the logit scale, as in
         scoring; or ``raw`` ones.
@@ -65,7 +65,7 @@ class EncoderMethod(AugmentedMethod):
     keep : str
         The ``best_epoch``; or the last epoch's update, scaled by a number in [0, 1] (``scaled_update``): a point
         ``(1 - alpha) theta_0 + alpha theta_1`` between the untuned and the tuned weights, adapted statistics apart
-        (WiSE-FT; Wortsman et al. 2022, arXiv:2109.01903, eq. 1).
+        (WiSE-FT; Wortsman et al. 2022, arXiv:2109.01903, as in the authors' code, `_merge` of src/wise_ft.py).
     scales : tuple of float
         The alphas that validation chooses from, each in [0, 1]. With one, there is no choice and no need of validation.
         With 0 among them, an update that validation doesn't call better than none is left out, statistics included.
@@ -179,3 +179,15 @@ class EncoderMethod(AugmentedMethod):
         assert isinstance(artefact, Adapter)
         tuned = guarded(merge_adapter(model, artefact), artefact, data_set)
         return replace(tuned, unit_text=True)  # as the class vectors that it was tuned against
+
+
+class PartialUpdate(EncoderMethod):
+    """Training with small batches, whose last update is scaled: the settings that several methods share."""
+
+    batch_norm: Literal["frozen", "adapted", "batch"] = "adapted"
+    schedule: Literal["constant", "cosine"] = "cosine"
+    epochs: Count = 10
+    batch_size: Count = 32
+    flip: Flag = False
+    label_space: Literal["joint", "data_set"] = "data_set"
+    keep: Literal["best_epoch", "scaled_update"] = "scaled_update"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robustmedclip.adaptation.methods.encoder import EncoderMethod
-from robustmedclip.adaptation.methods.settings import Count, Flag, NotNegative
+from robustmedclip.adaptation.methods.encoder import PartialUpdate
+from robustmedclip.adaptation.methods.settings import NotNegative
 
 if TYPE_CHECKING:
     import torch
@@ -17,17 +17,10 @@ if TYPE_CHECKING:
     from robustmedclip.models.interface import VisionLanguageModel
 
 
-class FullFineTuning(EncoderMethod):
+class FullFineTuning(PartialUpdate):
     """All weights of the visual encoder are trained; the last epoch's update is scaled by what validation chooses."""
 
-    batch_norm: Literal["frozen", "adapted", "batch"] = "adapted"
     learning_rate: NotNegative = 3e-4
-    schedule: Literal["constant", "cosine"] = "cosine"
-    epochs: Count = 10
-    batch_size: Count = 32
-    flip: Flag = False
-    label_space: Literal["joint", "data_set"] = "data_set"
-    keep: Literal["best_epoch", "scaled_update"] = "scaled_update"
 
     def prepared(
         self, model: VisionLanguageModel, statistics: Mapping[str, torch.Tensor]

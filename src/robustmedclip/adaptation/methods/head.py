@@ -97,10 +97,18 @@ class HeadMethod(AugmentedMethod):
         checkpoint: Checkpoint,
     ) -> tuple[Head, list[dict[str, Any]]]:
         """A classifier for each data set, and what the search of each compared; see :meth:`Method.fit`."""
-        return self.fit_to(shot_features(model, tasks, self.view, seed, precision), model, tasks, seed)
+        features = shot_features(model, tasks, self.view, seed, precision)
+        return self.fit_to(features, model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
 
     def fit_to(
-        self, features: Mapping[str, ShotFeatures], model: VisionLanguageModel, tasks: Sequence[Task], seed: int
+        self,
+        features: Mapping[str, ShotFeatures],
+        model: VisionLanguageModel,
+        tasks: Sequence[Task],
+        *,
+        seed: int,
+        precision: torch.dtype,
+        checkpoint: Checkpoint,
     ) -> tuple[Head, list[dict[str, Any]]]:
         """What :meth:`fit` gives, of features that are encoded already, as :attr:`view` says."""
         classifiers: dict[str, Mapping[str, np.ndarray]] = {}

@@ -68,7 +68,7 @@ class Method(BaseModel):
 
     @property
     def view(self) -> ShotView | None:
-        """How it looks at few-shot images, if it is fitted to features of them, by its method `fit_to`."""
+        """How it looks at few-shot images, if it is fitted to features of them by its method :meth:`fit_to`."""
         return None
 
     @property
@@ -149,9 +149,16 @@ class Method(BaseModel):
         raise NotImplementedError(f"{type(self).__name__} fits nothing")
 
     def fit_to(
-        self, features: Mapping[str, ShotFeatures], model: VisionLanguageModel, tasks: Sequence[Task], seed: int
-    ) -> tuple[Head, list[dict[str, Any]]]:
-        """What :meth:`fit` gives, of features that are encoded already; of methods that have a :attr:`view`."""
+        self,
+        features: Mapping[str, ShotFeatures],
+        model: VisionLanguageModel,
+        tasks: Sequence[Task],
+        *,
+        seed: int,
+        precision: torch.dtype,
+        checkpoint: Checkpoint,
+    ) -> tuple[Adapter | Head, list[dict[str, Any]]]:
+        """What :meth:`fit` gives, of features of the model that are encoded already, as :attr:`view` says."""
         raise NotImplementedError(f"{type(self).__name__} is fitted to images")
 
     def prompts(self, templates: Sequence[str]) -> Sequence[str]:

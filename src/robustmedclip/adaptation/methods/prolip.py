@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from robustmedclip.adaptation.methods.encoder import EncoderMethod
-from robustmedclip.adaptation.methods.settings import (
-    Count,
-    Expression,
-    Flag,
-    Fractions,
-    NotNegative,
-    expected,
-    is_number,
-)
+from robustmedclip.adaptation.methods.encoder import PartialUpdate
+from robustmedclip.adaptation.methods.settings import Count, Expression, Fractions, NotNegative, expected, is_number
 from robustmedclip.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,12 +24,12 @@ Strength = Annotated[
 ]
 
 
-class ProLIP(EncoderMethod):
+class ProLIP(PartialUpdate):
     """ProLIP (Fahes et al. 2024, arXiv:2410.05270): the last projection W is trained, held to the pretrained one.
 
     The loss is the cross-entropy plus ``lambda ||W - W_0||_F^2``, as the authors' code has it (methods/ProLIP.py at
-    18facf5); the numbers of its equations were not checked. They train on one data set at a time, on features that are
-    kept; here all data sets share the projection, as everything else that trains the encoder.
+    18facf5). They train on one data set at a time, on features that are kept; here all data sets share the projection,
+    as everything else that trains the encoder.
 
     Attributes
     ----------
@@ -51,11 +43,8 @@ class ProLIP(EncoderMethod):
     projection: Expression = r"proj|attnpool\.c_proj\.weight|head\.proj\.weight"
     learning_rate: NotNegative = 1e-3
     weight_decay: NotNegative = 0.0
-    schedule: Literal["constant", "cosine"] = "cosine"
-    batch_size: Count = 32
-    flip: Flag = False
-    label_space: Literal["joint", "data_set"] = "data_set"
-    keep: Literal["best_epoch", "scaled_update"] = "scaled_update"
+    batch_norm: Literal["frozen", "adapted", "batch"] = "frozen"
+    epochs: Count = 20
     scales: Fractions = (1.0,)
 
     needs_text: ClassVar[bool] = True

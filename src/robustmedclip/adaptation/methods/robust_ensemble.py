@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy.special import log_softmax
 
 from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
-from robustmedclip.adaptation.heads import few_shot_features, joined, views
+from robustmedclip.adaptation.methods.encoder import PartialUpdate
 from robustmedclip.adaptation.methods.lora import Dropout, Lora
 from robustmedclip.adaptation.methods.robust_probe import RobustProbe, fit_robust_probe
-from robustmedclip.adaptation.methods.settings import Count, Expression, Flag, Fractions, NotNegative, PositiveGrid
+from robustmedclip.adaptation.methods.settings import Count, Expression, Fractions, NotNegative, PositiveGrid
+from robustmedclip.adaptation.shot_features import ShotFeatures, ShotView, shot_features
 from robustmedclip.adaptation.task import Task, class_vectors
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _PROBE = RobustProbe()
 
 
-class RobustEnsemble(Lora):
+class RobustEnsemble(PartialUpdate, Lora):
     """The mean of the probabilities of two robust probes: on the untuned encoder, and on one with half an update.
 
     Both are :class:`~robustmedclip.adaptation.methods.robust_probe.RobustProbe`, learnt from the images and their
@@ -44,14 +45,7 @@ class RobustEnsemble(Lora):
 
     dropout: Dropout = 0.1
     targets: Expression = "all"
-    batch_norm: Literal["frozen", "adapted", "batch"] = "adapted"
     learning_rate: NotNegative = 3e-3
-    schedule: Literal["constant", "cosine"] = "cosine"
-    epochs: Count = 10
-    batch_size: Count = 32
-    flip: Flag = False
-    label_space: Literal["joint", "data_set"] = "data_set"
-    keep: Literal["best_epoch", "scaled_update"] = "scaled_update"
     scales: Fractions = (0.5,)
     copies: Count = _PROBE.copies
     strengths: PositiveGrid = _PROBE.strengths
@@ -63,6 +57,12 @@ class RobustEnsemble(Lora):
     def can_be_served(self) -> bool:
         return False
 
+    @property
+    def view(self) -> ShotView:
+        """How the probes look at few-shot images: with as many corrupted copies, all of which are corrupted."""
+        corruptions = replace(self.corruptions, probability=1.0) if self.corruptions else None
+        return ShotView(self.guard, corruptions, self.copies if corruptions else 0, validated=False)
+
     def fit(
         self,
         model: VisionLanguageModel,
@@ -73,31 +73,40 @@ class RobustEnsemble(Lora):
         checkpoint: Checkpoint,
     ) -> tuple[Adapter, list[dict[str, Any]]]:
         """The update with both probes of each data set, and its training curves; see :meth:`Method.fit`."""
-        from robustmedclip.adaptation.tuning import guarded, merge_adapter
+        features = shot_features(model, tasks, self.view, seed, precision)
+        return self.fit_to(features, model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
+
+    def fit_to(
+        self,
+        features: Mapping[str, ShotFeatures],
+        model: VisionLanguageModel,
+        tasks: Sequence[Task],
+        *,
+        seed: int,
+        precision: torch.dtype,
+        checkpoint: Checkpoint,
+    ) -> tuple[Adapter, list[dict[str, Any]]]:
+        """What :meth:`fit` gives, of features of the untuned encoder that are there already."""
+        from robustmedclip.adaptation.tuning import merge_adapter
 
         adapter, history = super().fit(model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
-        merged = merge_adapter(model, adapter)
+        tuned = shot_features(merge_adapter(model, adapter), tasks, self.view, seed, precision)
         classifiers = {}
         for task in tasks:
-            encoders = [guarded(encoder, adapter, task.name) for encoder in (model, merged)]
-            classifiers[task.name] = self._classifier(encoders, task, seed, precision)
+            prior = (model.logit_scale * class_vectors(model, task)).cpu().numpy()
+            probes = {"": self._probe(features, task, prior), "tuned_": self._probe(tuned, task, prior)}
+            classifiers[task.name] = {
+                prefix + name: np.asarray(array, np.float32)
+                for prefix, probe in probes.items()
+                for name, array in probe.items()
+            }
         names = {task.name: list(task.class_names) for task in tasks}
         head = Head(classifiers, {"base_model_hash": adapter.metadata["base_model_hash"], "class_names": names})
         return replace(adapter, head=head), history
 
-    def _classifier(
-        self, encoders: Sequence[VisionLanguageModel], task: Task, seed: int, precision: torch.dtype
-    ) -> Classifier:
-        """``weight`` and ``bias``, and of the tuned encoder ``tuned_weight`` and ``tuned_bias``."""
-        corruptions = replace(self.corruptions, probability=1.0) if self.corruptions else None
-        images = views(task.training, corruptions, self.copies, seed)
-        prior = (encoders[0].logit_scale * class_vectors(encoders[0], task)).cpu().numpy()
-        classifier: dict[str, np.ndarray] = {}
-        for prefix, encoder in zip(("", "tuned_"), encoders, strict=True):
-            training = joined(few_shot_features(encoder, view, precision) for view in images)
-            probe, _ = fit_robust_probe(training, len(task.training), prior, self.strengths, self.parts)
-            classifier |= {prefix + name: np.asarray(array, np.float32) for name, array in probe.items()}
-        return classifier
+    def _probe(self, features: Mapping[str, ShotFeatures], task: Task, prior: np.ndarray) -> Classifier:
+        shots = features[task.name].training
+        return fit_robust_probe(shots, len(task.training), prior, self.strengths, self.parts)[0]
 
     def adapted(self, model: VisionLanguageModel, artefact: Adapter | Head, data_set: str) -> VisionLanguageModel:
         """Both encoders side by side."""

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class Soup(FullFineTuning):
-    """Uniform soup (Wortsman et al. 2022, arXiv:2203.05482, section 2): the mean of weights tuned with several seeds.
+    """Uniform soup (Wortsman et al. 2022, arXiv:2203.05482): the mean of weights tuned with several seeds.
 
-    The number of its equation was not checked; the mean is that of the authors' code (main.py at 1843982).
+    The mean is that of the authors' code (main.py at 1843982).
 
     Attributes
     ----------

@@ -20,8 +20,7 @@ class StatA(Method):
 
     Each class's mean and diagonal covariance are drawn to those that the prompts say, the less the more images seem to
     be of the class: the statistical anchor. It sees all test images of a condition at once, which none of the other
-    methods does. As the authors' code computes it (solvers/StatA.py at 0138fd9); the numbers of the equations of the
-    paper were not checked.
+    methods does. It is computed as the authors' code does (solvers/StatA.py at 0138fd9).
 
     Attributes
     ----------

@@ -74,6 +74,27 @@ def encode_shots(
         return shot_features(model, _tasks(few_shots, pools, **prompts), view, seed, precision)
 
 
+def fit_with_features(
+    features: Mapping[str, ShotFeatures],
+    model: Any,
+    checkpoint: Checkpoint,
+    few_shots: pd.DataFrame,
+    parameters: Mapping[str, Any],
+    *pools: ImageSet,
+    method: Method,
+    seed: int,
+    **prompts: Mapping[str, Any],
+) -> tuple[Adapter | Head, pd.DataFrame]:
+    """As :func:`fit`, of a method that trains an encoder and is fitted to features of the untuned one, too."""
+    from robustmedclip.models.inference import move_to_device
+
+    precision = move_to_device(model, parameters["precision"])
+    tasks = _tasks(few_shots, pools, **prompts)
+    with in_one_thread():
+        artefact, history = method.fit_to(features, model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
+    return artefact, pd.DataFrame(history)
+
+
 def fit_head(
     features: Mapping[str, ShotFeatures],
     model: Any,
@@ -83,9 +104,14 @@ def fit_head(
     seed: int,
     **prompts: Mapping[str, Any],
 ) -> tuple[Adapter | Head, pd.DataFrame]:
-    """As :func:`fit`, of a method that is fitted to features, which are encoded already."""
+    """As :func:`fit`, of a method that is fitted to features, which are encoded already, and encodes no image."""
+    import torch
+
+    tasks = _tasks(few_shots, pools, **prompts)
     with in_one_thread():
-        head, search = method.fit_to(features, model, _tasks(few_shots, pools, **prompts), seed)
+        head, search = method.fit_to(
+            features, model, tasks, seed=seed, precision=torch.float32, checkpoint=Checkpoint()
+        )
     return head, pd.DataFrame(search)
 
 

@@ -1,12 +1,13 @@
 """Connects the tuning nodes."""
 
+from collections.abc import Callable
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
 from robustmedclip.adaptation.shot_features import ShotView
 from robustmedclip.pipelines.bind import RUNS_NETWORK, bind
-from robustmedclip.pipelines.tuning.nodes import encode_shots, fit, fit_head
+from robustmedclip.pipelines.tuning.nodes import encode_shots, fit, fit_head, fit_with_features
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import EvaluatedModel, Plan
 
@@ -43,17 +44,24 @@ def _encoding(plan: Plan, model: EvaluatedModel, view: ShotView, entry: str) -> 
 
 def _fitting(plan: Plan, model: EvaluatedModel, features: str) -> Node:
     assert model.method and model.artefact and model.amount  # as every tuned model has
-    settings = {"method": model.method, "seed": model.seed, **_prompts(plan)}
-    base, namespace = names.model(model.base), f"tuning.{model.cell}"
-    if features:
-        function, inputs = bind(fit_head, **settings), [features, base, model.few_shots, *_pools(plan)]
+    base, pools = names.model(model.base), _pools(plan)
+    training = [base, names.checkpoint(model.cell), model.few_shots, "params:evaluation", *pools]
+    tests = [names.test(data_set.name) for data_set in plan.training_sets] if model.method.needs_test_images else []
+    function: Callable[..., Any]
+    if not features:
+        function, inputs = fit, [*training, *tests]
+    elif model.method.has_training_curves:
+        function, inputs = fit_with_features, [features, *training]
     else:
-        tests = [names.test(data_set.name) for data_set in plan.training_sets] if model.method.needs_test_images else []
-        inputs = [base, names.checkpoint(model.cell), model.few_shots, "params:evaluation", *_pools(plan), *tests]
-        function = bind(fit, **settings)
-    outputs = [model.artefact, names.history(model.cell)]
-    tags = None if features else RUNS_NETWORK  # a head is fitted to features on the CPU
-    return Node(function, inputs, outputs, name="fit", namespace=namespace, tags=tags)
+        function, inputs = fit_head, [features, base, model.few_shots, *pools]
+    return Node(
+        bind(function, method=model.method, seed=model.seed, **_prompts(plan)),
+        inputs=inputs,
+        outputs=[model.artefact, names.history(model.cell)],
+        name="fit",
+        namespace=f"tuning.{model.cell}",
+        tags=None if function is fit_head else RUNS_NETWORK,  # a head is fitted to features on the CPU
+    )
 
 
 def _pools(plan: Plan) -> list[str]:
