@@ -89,6 +89,22 @@ def test_synonyms_and_templates_are_one_ensemble():
     torch.testing.assert_close(vectors[1:], zero_shot_classifier(model, CLASSES[1:], templates, "OCT", data_set="oct"))
 
 
+def test_a_finding_is_scored_against_its_absence_or_against_no_finding():
+    """CheXzero's probability of a finding, of the logits of its pair of prompts, is that of the log-odds."""
+    model = load_open_clip(f"local-dir:{FOLDER}")
+    image = F.normalize(torch.randn(1, model.encode_text(["x"]).shape[1], generator=torch.manual_seed(0)), dim=1)
+    findings, synonyms = ["edema", "mass"], {"mass": ["mass", "tumour"]}
+    for scoring, absent in {"pair": ["no edema", ("no mass", "no tumour")], "margin": 2 * ["no finding"]}.items():
+        vectors = zero_shot_classifier(model, findings, ["{class_name}"], "X-ray", synonyms=synonyms, scoring=scoring)
+        for vector, texts in zip(vectors, zip(absent, ["edema", ("mass", "tumour")], strict=True), strict=True):
+            pair = [
+                F.normalize(model.encode_text([t] if isinstance(t, str) else list(t)).mean(0), dim=0) for t in texts
+            ]
+            logits = model.logit_scale * image @ torch.stack(pair).T
+            expected = logits.softmax(1)[0, 1]
+            torch.testing.assert_close((model.logit_scale * image @ vector).sigmoid()[0], expected)
+
+
 def test_classes_that_the_model_cannot_tell_apart_are_named():
     model = load_open_clip(f"local-dir:{FOLDER}")
     long = (

@@ -33,6 +33,39 @@ def ids(table, role: str) -> set[str]:
     return set(table[table["role"] == role]["sample_id"])
 
 
+def findings_pool(labels: np.ndarray, patients: np.ndarray | None = None) -> ImageSet:
+    return ImageSet.validated(
+        name="chest",
+        split="pool",
+        modality="x-ray",
+        class_names=tuple(f"finding {place}" for place in range(labels.shape[1])),
+        images=np.zeros((len(labels), 8, 8, 1), np.uint8),
+        labels=labels,
+        sample_ids=np.array([f"{i:05d}" for i in range(len(labels))]),
+        columns={} if patients is None else {"patient": patients.astype(str)},
+    )
+
+
+@pytest.mark.parametrize("amount", [{"fraction": 0.1}, {"shots": 2}])
+def test_shots_have_and_lack_each_finding_and_validation_has_none_of_their_patients(amount):
+    labels = np.random.default_rng(0).choice([-1, 0, 0, 0, 0, 1], (200, 4))
+    pool = findings_pool(labels, patients=np.arange(200) // 2)
+    table = draw_few_shots(NONE, pool, seed=0, **amount)
+    training, validation = (chosen(pool, table, role) for role in ("training", "validation"))
+    counts = {name: images.sum() for name, images in training.members().items()}
+    assert min(counts.values()) >= amount.get("shots", 1)
+    assert not set(training.patients) & set(validation.patients)
+    assert not table.duplicated(["role", "sample_id"]).any() and len(training) < 60
+
+
+def test_a_finding_whose_images_are_all_tested_on_is_named():
+    pool = findings_pool(np.array([[1, 1], [0, 1], [0, 0], [0, 0]]))
+    duplicates = NONE.assign(pool_set=[], pool_sample=[]).astype(object)
+    duplicates.loc[0, ["pool_set", "pool_sample", "test_set"]] = ["chest", "00000", "other"]
+    with pytest.raises(InputError, match="every image of 'finding 0' in the training pool is also in a test split"):
+        draw_few_shots(duplicates, pool, fraction=0.5, seed=0)
+
+
 @settings(max_examples=30)
 @given(st.lists(st.integers(2, 120), min_size=2, max_size=5), st.integers(0, 5))
 def test_samples_are_stratified_nested_and_disjoint_from_validation(counts, seed):

@@ -20,6 +20,7 @@ from robustmedclip.adaptation.artefacts import Classifier
 from robustmedclip.adaptation.augmentation import corrupted
 from robustmedclip.corruptions import RandomCorruption
 from robustmedclip.errors import InputError
+from robustmedclip.images.findings import UNKNOWN
 from robustmedclip.images.pixels import batches
 from robustmedclip.images.sets import ImageSet
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from robustmedclip.models.interface import VisionLanguageModel
 
-#: Unit features, float32 ``(n, D)``, and labels, int64 ``(n,)``.
+#: Unit features, float32 ``(n, D)``, and labels, int64 ``(n,)`` or ``(n, findings)``.
 LabelledFeatures = tuple[np.ndarray, np.ndarray]
 
 
@@ -110,6 +111,13 @@ def few_shot_features(model: VisionLanguageModel, images: ImageSet, precision: t
         model = with_statistics_of(model, images.images[statistics_rows(len(images))])
     features = list(image_features(model, batches(images.images, BATCH_SIZE), precision))
     return np.concatenate(features), images.labels
+
+
+def of_finding_alone(shots: LabelledFeatures, place: int) -> LabelledFeatures:
+    """Features of the images of which a finding is known, and its labels, int64 ``(n,)``."""
+    features, labels = shots
+    known = labels[:, place] != UNKNOWN
+    return features[known], labels[known, place]
 
 
 def views(images: ImageSet, corruptions: RandomCorruption | None, copies: int, seed: int) -> list[ImageSet]:

@@ -117,4 +117,5 @@ def _read(splits: ReleasedSet | dict[str, ImageSet]) -> str:
             pass
     counts = ", ".join(f"{split} {len(part)}" for split, part in splits.items())
     height, width, channels = splits["test"].images.shape[1:]
-    return f"{counts}; {height} x {width} x {channels}; {len(splits['test'].class_names)} classes"
+    what = "findings" if splits["test"].has_findings else "classes"
+    return f"{counts}; {height} x {width} x {channels}; {len(splits['test'].class_names)} {what}"

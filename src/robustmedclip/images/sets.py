@@ -1,13 +1,14 @@
 """Labelled images of one split of one data set."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from robustmedclip.errors import InputError
+from robustmedclip.images.findings import ABSENT, PRESENT, UNKNOWN, differing, members
 from robustmedclip.images.pixels import Images, batches, chosen_rows
 
 SPLITS = ("train", "val", "test", "pool")
@@ -28,11 +29,12 @@ class ImageSet:
     name, split, modality : str
         Data set; ``train``, ``val``, ``test`` or ``pool`` (train and val together); imaging modality.
     class_names : tuple of str
-        Class ``i`` is called ``class_names[i]``.
+        Class ``i`` is called ``class_names[i]``, or finding ``i``.
     images : ndarray or LazyImages
         uint8 ``(N, H, W, C)``, C in {1, 3}; may be a read-only memory map.
     labels : ndarray
-        int64 ``(N,)`` in ``[0, len(class_names))``.
+        int64 ``(N,)`` in ``[0, len(class_names))``. Where an image may have several findings, ``(N, findings)``: 1 if
+        it has the finding, 0 if not, -1 if that is not known.
     sample_ids : ndarray
         str ``(N,)``, unique and stable: it keys an image's randomness and its results.
     origin : mapping
@@ -95,32 +97,48 @@ class ImageSet:
         images, labels, ids = self.images, self.labels, self.sample_ids
         if self.split not in SPLITS:
             yield f"the split must be one of {', '.join(SPLITS)}"
-        if len(self.class_names) < 2 or len(set(self.class_names)) != len(self.class_names):
+        if len(set(self.class_names)) != len(self.class_names) or (len(self.class_names) < 2 and not self.has_findings):
             yield f"there must be at least two classes with different names, not {list(self.class_names)}"
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:3]:
             yield f"images must be uint8 (N, H, W, 1 or 3), not {images.dtype} {images.shape}"
-        if labels.dtype != np.int64 or labels.ndim != 1:
-            yield f"labels must be int64 (N,), not {labels.dtype} {labels.shape}"
-        elif outside := sorted(set(labels[(labels < 0) | (labels >= len(self.class_names))].tolist())):
+        if labels.dtype != np.int64 or labels.shape[1:] not in ((), (len(self.class_names),)):
+            expected = f"int64 (N,), or of findings (N, {len(self.class_names)})"
+            yield f"labels must be {expected}, not {labels.dtype} {labels.shape}"
+        elif outside := sorted(set(np.unique(labels).tolist()) - set(self._label_values())):
             yield f"labels {outside} lie outside the {len(self.class_names)} classes"
         elif self.absent_classes() and self.split != "test":
             yield f"no image of class {', '.join(map(repr, self.absent_classes()))}"
+        elif self.has_findings and not differing(labels):
+            yield "no finding that some images have and others don't"
         elif len(np.unique(labels)) < 2:
             yield "images of one class alone"
         if not len(images) == len(labels) == len(ids):
             yield f"{len(images)} images, {len(labels)} labels and {len(ids)} sample ids don't match"
         elif len(np.unique(ids)) != len(ids):
             yield "sample ids are not unique"
-        if wrong := [name for name, values in self.columns.items() if values.shape != labels.shape]:
+        if wrong := [name for name, values in self.columns.items() if values.shape != labels.shape[:1]]:
             yield f"{', '.join(wrong)} must be one text for each of {len(labels)} images"
 
+    @property
+    def has_findings(self) -> bool:
+        """Whether an image may have several labels."""
+        return self.labels.ndim == 2
+
+    def members(self) -> dict[str, np.ndarray]:
+        """Which images are of each class, or have each finding, or don't: bool ``(N,)`` each."""
+        return members(self.labels, self.class_names)
+
     def class_counts(self) -> np.ndarray:
-        """Number of images of each class, int64 ``(classes,)``."""
-        return np.bincount(self.labels, minlength=len(self.class_names))
+        """Number of images of each class, or with each finding, int64 ``(classes,)``."""
+        of = self.members()
+        return np.array([of[name].sum() for name in self.class_names], np.int64)
 
     def absent_classes(self) -> list[str]:
-        """Classes of which there is no image; only test splits may have some."""
-        return [name for name, count in zip(self.class_names, self.class_counts(), strict=True) if not count]
+        """Classes of which there is no image, and findings that all or none have; only test splits may have some."""
+        return [name for name, images in self.members().items() if not images.any()]
+
+    def _label_values(self) -> Iterable[int]:
+        return (ABSENT, PRESENT, UNKNOWN) if self.has_findings else range(len(self.class_names))
 
     def content_hash(self) -> str:
         """Hash of the images, their labels, class names and sample ids."""

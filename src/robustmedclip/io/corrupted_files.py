@@ -42,6 +42,8 @@ class CorruptedFiles(CorruptedImages):
         Those that the files hold, in their order.
     fetched : callable
         Path of a file in the folder to the same path, once the file is there.
+    findings : int, optional
+        How many labels an image has, where these are findings.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class CorruptedFiles(CorruptedImages):
     split: str
     conditions: Sequence[Condition]
     fetched: Callable[[Path], Path] = Path
+    findings: int | None = None
 
     def at(self, address: str) -> "CorruptedFiles":
         """The same files in another place: a folder, or a URL that fsspec knows, whose files are fetched when used."""
@@ -67,7 +70,7 @@ class CorruptedFiles(CorruptedImages):
         return self.fetched(self.folder / self.layout.file(self.split, condition))
 
     def labels(self, condition: Condition) -> np.ndarray:
-        """Labels of a condition, int64 ``(N,)``.
+        """Labels of a condition, int64 ``(N,)``, or ``(N, findings)``.
 
         Raises
         ------
@@ -76,8 +79,9 @@ class CorruptedFiles(CorruptedImages):
         """
         with self._archive(condition) as archive:
             rows, shape = self._rows(archive, condition)
-            labels = archive.read(self.layout.labels, largest=8 * shape[0])
-        return labels.reshape(-1)[rows].astype(np.int64)
+            labels = archive.read(self.layout.labels, largest=8 * shape[0] * (self.findings or 1))
+        columns = () if self.findings is None else (self.findings,)
+        return labels.reshape(-1, *columns)[rows].astype(np.int64)
 
     def shape(self, condition: Condition) -> tuple[int, int, int, int]:
         """Shape of the images of a condition, ``(N, H, W, C)``; raises as :meth:`labels`."""
@@ -114,7 +118,7 @@ class CorruptedFiles(CorruptedImages):
         label_shape, label_dtype = archive.header(labels).shape, archive.header(labels).dtype
         if dtype != np.uint8 or len(shape) not in (3, 4) or (len(shape) == 4 and shape[-1] not in (1, 3)):
             raise InputError(f"{path}: {images} must be uint8 (N, H, W) or (N, H, W, 3), not {dtype} {shape}")
-        if label_dtype.kind not in "iu" or prod(label_shape) != shape[0]:
+        if label_dtype.kind not in "iu" or prod(label_shape) != shape[0] * (self.findings or 1):
             raise InputError(f"{path}: {shape[0]} images and {label_dtype} labels {label_shape} don't match")
         held = self.layout.in_file_of(condition, self.conditions)
         if shape[0] % len(held):

@@ -90,7 +90,8 @@ def _read(folder: Path, fetched: Callable[[Path], Path]) -> CorruptedSet:
     """The set in a folder, whose files are there once they are `fetched`."""
     manifest = json.loads(fetched(folder / "manifest.json").read_text())
     conditions = tuple(map(Condition.parse, manifest["conditions"]))
-    files = CorruptedFiles(folder, suite(manifest["suite"]).layout, manifest["split"], conditions, fetched)
+    findings = len(manifest["class_names"]) if manifest.get("findings") else None
+    files = CorruptedFiles(folder, suite(manifest["suite"]).layout, manifest["split"], conditions, fetched, findings)
     images = read_npz(files.file(CLEAN), mapped=(files.layout.images,))[files.layout.images]
     clean = ImageSet.validated(
         name=manifest["name"],
@@ -142,6 +143,7 @@ def _manifest(data: CorruptedSet) -> dict[str, Any]:
         "split": clean.split,
         "modality": clean.modality,
         "class_names": clean.class_names,
+        **({"findings": True} if clean.has_findings else {}),
         "suite": data.suite,
         "conditions": [str(condition) for condition in data.conditions],
         "storage": data.storage,
@@ -182,5 +184,6 @@ def _members(data: CorruptedSet, conditions: list[Condition]) -> dict[str, Any]:
         for chunk in data.read(condition, _CHUNK)
     )
     images = Stream((len(conditions) * shape[0], *shape[1:]), np.dtype(np.uint8), chunks)
-    labels = np.tile(data.clean.labels, len(conditions))
-    return {layout.images: images, layout.labels: labels[:, None] if layout.label_column else labels}
+    labels = np.concatenate([data.clean.labels] * len(conditions))
+    as_column = layout.label_column and labels.ndim == 1
+    return {layout.images: images, layout.labels: labels[:, None] if as_column else labels}

@@ -27,7 +27,7 @@ from robustmedclip.metrics.robustness import (
     relative_mce,
     retained_accuracy,
 )
-from robustmedclip.metrics.summary import error_by_severity, model_rows, summary
+from robustmedclip.metrics.summary import error_by_severity, mean_of_findings, model_rows, summary
 from robustmedclip.metrics.table import COLUMNS, Scores, metrics_table, operating_range, overall, score_benchmark
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "is_correct",
     "mce",
     "mean_of_defined",
+    "mean_of_findings",
     "metrics_named",
     "metrics_table",
     "model_rows",

@@ -49,9 +49,9 @@ class Grid(NamedTuple):
         """That without resamples."""
         return Grid(self.means[:1], self.metrics)
 
-    def errors(self) -> "Grid":
-        """That of the error alone."""
-        return Grid(self.means[:, :, [self.metrics.index(ERROR)]], [ERROR])
+    def errors(self, of: Metric = ERROR) -> "Grid":
+        """That of the error alone; of another metric, of what it lacks of the best, in the error's place."""
+        return Grid(of.loss(self.means[:, :, [self.metrics.index(of)]]), [ERROR])
 
     def clean(self, metric: Metric = ERROR) -> np.ndarray:
         """``(1 + resamples, data sets)``."""

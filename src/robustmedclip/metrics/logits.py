@@ -1,12 +1,14 @@
 """Logits: the one durable result, of which every metric is derived."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from robustmedclip.images.conditions import Condition
+from robustmedclip.images.findings import UNKNOWN, differing
+from robustmedclip.metrics.metric import two_classes
 
 #: The adaptation of a model that is scored as it is.
 ZERO_SHOT = "zero-shot"
@@ -31,9 +33,10 @@ class Logits:
     conditions : tuple of Condition
         Row ``i`` of the logits is condition ``conditions[i]``; the first is clean.
     logits : ndarray
-        float32 ``(conditions, N, classes)``: logit scale times cosine similarity.
+        float32 ``(conditions, N, classes)``: logit scale times cosine similarity. Of findings, the log-odds of each:
+        the logit of present minus that of absent.
     labels : ndarray
-        int64 ``(N,)``.
+        int64 ``(N,)``, or of findings ``(N, findings)``, as :class:`robustmedclip.images.sets.ImageSet` has them.
     sample_ids : ndarray
         str ``(N,)``.
     """
@@ -47,3 +50,19 @@ class Logits:
     labels: np.ndarray
     sample_ids: np.ndarray
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def tasks(self) -> "Iterator[Logits]":
+        """Itself; or of findings, each that can be scored as a task of two classes, on the images where it is known."""
+        if self.labels.ndim == 1:
+            yield self
+            return
+        for place in differing(self.labels):
+            known = self.labels[:, place] != UNKNOWN
+            name = self.class_names[place]
+            yield replace(
+                self,
+                class_names=(f"no {name}", name),
+                logits=two_classes(self.logits[:, known, place]),
+                labels=self.labels[known, place],
+                sample_ids=self.sample_ids[known],
+            )

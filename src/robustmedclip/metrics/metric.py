@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from robustmedclip.errors import InputError
+from robustmedclip.images.findings import UNKNOWN, differing
 
 #: ``(logits, labels, clean logits)`` to a value per image, see :class:`Metric`.
 Values = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -81,29 +82,85 @@ class Metric:
         """What values are multiplied by in tables: 100 for a percentage, else 1."""
         return 100 if self.unit else 1
 
+    @property
+    def loss_title(self) -> str:
+        """What :meth:`loss` is called in tables for people: ``1 - AUROC``."""
+        return f"{self.bounds[1]:g} - {self.title}" if self.higher_is_better else self.title
+
+    def loss(self, values: np.ndarray) -> np.ndarray:
+        """What values lack of the best one: themselves where lower is better, else the upper bound minus them."""
+        return self.bounds[1] - values if self.higher_is_better else values
+
 
 def image_values(metrics: Sequence[Metric], logits: np.ndarray, labels: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """Values of every metric for every image, float64 ``(metrics, ..., N)``.
+    """Values of every metric for every image, float64 ``(metrics, ..., N)``; of findings, the mean over them.
 
     Parameters
     ----------
     metrics : sequence of Metric
         At least one.
     logits, labels, clean : ndarray
-        As of ``Metric.values``.
+        As of ``Metric.values``; or of findings, as of :func:`values_of_finding`.
 
     Raises
     ------
     InputError
         If a metric gives values of another shape.
     """
-    values = []
-    for metric in metrics:
-        of_images = np.asarray(metric.values(logits, labels, clean), dtype=np.float64)
-        if of_images.shape != logits.shape[:-1]:
-            raise InputError(
-                f"The metric '{metric.name}' gives values of the shape {of_images.shape} for logits {logits.shape}: "
-                f"expected one per image, {logits.shape[:-1]}"
-            )
-        values.append(of_images)
-    return np.stack(values)
+    if labels.ndim == 1:
+        return np.stack([_values(metric, logits, labels, clean) for metric in metrics])
+    values, places = np.zeros((len(metrics), *logits.shape[:-1])), differing(labels)
+    for place in places:
+        values += values_of_finding(metrics, logits, labels, clean, place)
+    return values / len(places) if places else np.full_like(values, np.nan)
+
+
+def values_of_finding(
+    metrics: Sequence[Metric], logits: np.ndarray, labels: np.ndarray, clean: np.ndarray, place: int
+) -> np.ndarray:
+    """Values of every metric for every image, of one finding as a task of two classes, float64 ``(metrics, ..., N)``.
+
+    Their mean over all images is the metric of the images of which the finding is known. Those of which it isn't have
+    that mean, and the others lie as much further from it as they are fewer: the mean plus the influence of an image on
+    it, as ``Metric.values`` describes.
+
+    Parameters
+    ----------
+    metrics : sequence of Metric
+        At least one.
+    logits : ndarray
+        Log-odds of each finding, ``(..., N, findings)``.
+    labels : ndarray
+        int ``(N, findings)``, as of :func:`robustmedclip.images.findings.members`.
+    clean : ndarray
+        Those of clean images, ``(N, findings)``.
+    place : int
+        The finding.
+
+    Raises
+    ------
+    InputError
+        As :func:`image_values`.
+    """
+    known = labels[:, place] != UNKNOWN
+    pairs, clean_pairs = two_classes(logits[..., known, place]), two_classes(clean[known, place])
+    of_known = image_values(metrics, pairs, labels[known, place], clean_pairs)
+    means = of_known.mean(-1, keepdims=True)
+    values = np.repeat(means, len(labels), axis=-1)
+    values[..., known] += (of_known - means) * (len(labels) / known.sum())
+    return values
+
+
+def two_classes(log_odds: np.ndarray) -> np.ndarray:
+    """Logits of absent and present, ``(..., 2)``, from log-odds ``(...)`` of present."""
+    return np.stack([np.zeros_like(log_odds), log_odds], axis=-1)
+
+
+def _values(metric: Metric, logits: np.ndarray, labels: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    values = np.asarray(metric.values(logits, labels, clean), dtype=np.float64)
+    if values.shape != logits.shape[:-1]:
+        raise InputError(
+            f"The metric '{metric.name}' gives values of the shape {values.shape} for logits {logits.shape}: "
+            f"expected one per image, {logits.shape[:-1]}"
+        )
+    return values

@@ -8,7 +8,9 @@ import numpy as np
 from robustmedclip.images.conditions import CLEAN
 from robustmedclip.metrics import derived
 from robustmedclip.metrics.bootstrap import interval
+from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.grid import Grid
+from robustmedclip.metrics.metric import Metric
 from robustmedclip.metrics.robustness import (
     balanced_error,
     corruption_error,
@@ -34,14 +36,16 @@ class RatioOfMeans(NamedTuple):
     included: np.ndarray
 
 
-def ratios(grid: Grid, base: Grid, reference: np.ndarray) -> dict[str, np.ndarray]:
+def ratios(grid: Grid, base: Grid, reference: np.ndarray, mce_on: Metric = ERROR) -> dict[str, np.ndarray]:
     """Ratios of each data set and corruption, ``(1 + resamples, data sets, corruptions)``, by name.
 
-    `reference` are the balanced errors of a suite's reference model, ``(data sets, 1 + corruptions)``, the clean ones
-    first; NaN where there are none.
+    `base` are the errors of the baseline by the metric `mce_on`, see :meth:`Grid.errors`. `reference` are the balanced
+    errors of a suite's reference model, ``(data sets, 1 + corruptions)``, the clean ones first; NaN where there are
+    none.
     """
-    errors, base_errors, base_clean = grid.corrupted(), base.corrupted(), base.clean()[..., None]
-    relative = relative_corruption_error(errors, grid.clean()[..., None], base_errors, base_clean)
+    of_model = grid.errors(mce_on)
+    errors, base_errors, base_clean = of_model.corrupted(), base.corrupted(), base.clean()[..., None]
+    relative = relative_corruption_error(errors, of_model.clean()[..., None], base_errors, base_clean)
     by_name = {
         derived.CE: corruption_error(errors, base_errors),
         derived.RELATIVE_CE: np.where(_surely_rises(base_errors, base_clean), relative, np.nan),
@@ -54,14 +58,15 @@ def ratios(grid: Grid, base: Grid, reference: np.ndarray) -> dict[str, np.ndarra
     return by_name
 
 
-def ratios_of_means(grid: Grid, base: Grid, reference: np.ndarray) -> Iterator[RatioOfMeans]:
-    """Ratios of errors that are averaged over data sets first; `reference` is as of :func:`ratios`."""
-    ratio, everywhere = error_ratio(grid.clean().mean(1), base.clean().mean(1)), np.full(len(reference), True)
+def ratios_of_means(grid: Grid, base: Grid, reference: np.ndarray, mce_on: Metric = ERROR) -> Iterator[RatioOfMeans]:
+    """Ratios of errors that are averaged over data sets first; parameters are those of :func:`ratios`."""
+    of_model = grid.errors(mce_on)
+    ratio, everywhere = error_ratio(of_model.clean().mean(1), base.clean().mean(1)), np.full(len(reference), True)
     yield RatioOfMeans(CLEAN.corruption, f"{derived.CLEAN_ERROR_RATIO}_of_means", ratio, everywhere)
-    corrupted = ~np.isnan(grid.corrupted()[0]).all((1, 2))
+    corrupted = ~np.isnan(of_model.corrupted()[0]).all((1, 2))
     if not corrupted.any():
         return
-    errors, base_errors = pooled(grid.corrupted(), grid.clean()), pooled(base.corrupted(), base.clean())
+    errors, base_errors = pooled(of_model.corrupted(), of_model.clean()), pooled(base.corrupted(), base.clean())
     yield RatioOfMeans(ALL, "mce_ratio_of_means", mce(errors[0], base_errors[0]), corrupted)
     relative = relative_corruption_error(*errors, *base_errors)
     relative = mean_of_defined(np.where(_surely_rises(*base_errors), relative, np.nan))

@@ -50,7 +50,8 @@ class Entry(NamedTuple):
 
 
 class References(NamedTuple):
-    """What a model is compared with: the baseline, and where it is adapted its base model as it was, if scored too."""
+    """What a model is compared with: the errors of the baseline that mCE is made of, and where it is adapted the errors
+    of its base model as it was, if that is scored too."""
 
     baseline: Grid
     unadapted: Grid | None
@@ -80,6 +81,8 @@ class Scene(NamedTuple):
         Corruptions that some model saw in tuning.
     realistic : ndarray
         bool ``(data sets, corruptions, severities)``: the levels that are averaged; the others stand beside them.
+    mce_on : Metric
+        What ratios to the baseline, and so mCE, are made of: see :meth:`robustmedclip.metrics.grid.Grid.errors`.
     """
 
     corruptions: Sequence[str]
@@ -87,6 +90,7 @@ class Scene(NamedTuple):
     reference: np.ndarray
     seen: Sequence[str]
     realistic: np.ndarray
+    mce_on: Metric = ERROR
 
 
 def groups(references: Sequence[Logits], collections: Mapping[str, str]) -> list[Group]:
@@ -159,21 +163,21 @@ class _Entries:
         self._sizes, self._reference = scene.sizes[group.members], scene.reference[group.members]
         self._realistic = scene.realistic[group.members]
         self._averaged, self._averaged_base = grid.at(self._realistic), self._base.at(self._realistic)
-        errors = grid.corrupted()[0]
+        self._losses, errors = grid.errors(scene.mce_on), grid.corrupted()[0]
         self._present = [c for c in range(len(scene.corruptions)) if not np.isnan(errors[:, c]).all()]
 
     def all(self) -> Iterator[Entry]:
         for metric in self._grid.metrics:
             yield self._mean(CLEAN.corruption, None, _clean_name(metric), self._grid.clean(metric))
         yield from self._of_conditions()
-        clean_ratio = error_ratio(self._grid.clean(), self._base.clean())
+        clean_ratio = error_ratio(self._losses.clean(), self._base.clean())
         yield self._mean(CLEAN.corruption, None, derived.CLEAN_ERROR_RATIO, clean_ratio)
         if self._present:
             yield from self._points()
             yield from self._ratios()
             yield from self._of_all_corruptions()
         if not self._group.is_data_set:
-            for ratio in ratios_of_means(self._averaged, self._averaged_base, self._reference):
+            for ratio in ratios_of_means(self._averaged, self._averaged_base, self._reference, self._scene.mce_on):
                 n = self._size(ratio.included)
                 yield Entry(ratio.corruption, None, ratio.metric, ratio.values, n)
 
@@ -221,7 +225,7 @@ class _Entries:
 
     def _ratios(self) -> Iterator[Entry]:
         names = self._scene.corruptions
-        by_name = ratios(self._averaged, self._averaged_base, self._reference)
+        by_name = ratios(self._averaged, self._averaged_base, self._reference, self._scene.mce_on)
         for metric, values in by_name.items():
             needed = _NEEDED_FRACTIONS.get(metric, 0)
             for c in self._present:
@@ -229,7 +233,7 @@ class _Entries:
             yield self._mean(ALL, None, _MEANS.get(metric, metric), mean_of_defined(values), needed)
         yield from self._seen_and_held_out(by_name[derived.CE])
         if not self._realistic.all():
-            extreme = mce(self._grid.at(~self._realistic).corrupted(), self._base.at(~self._realistic).corrupted())
+            extreme = mce(*(grid.at(~self._realistic).corrupted() for grid in (self._losses, self._base)))
             yield self._mean(ALL, None, derived.MCE_EXTREME, extreme)
 
     def _seen_and_held_out(self, ce: np.ndarray) -> Iterator[Entry]:

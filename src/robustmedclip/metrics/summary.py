@@ -6,8 +6,9 @@ import pandas as pd
 
 from robustmedclip.images.conditions import CLEAN
 from robustmedclip.metrics import derived
-from robustmedclip.metrics.classification import ERROR
+from robustmedclip.metrics.classification import BALANCED_ACCURACY, ERROR
 from robustmedclip.metrics.metric import Metric
+from robustmedclip.metrics.ranking import AUROC
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.metrics.table import overall
 
@@ -46,6 +47,23 @@ def summary(rows: pd.DataFrame, metrics: Sequence[Metric]) -> dict[str, float]:
         elif (row.metric, images := "corrupted" if row.corruption == ALL else "clean") in shown:
             values[f"{images}_{row.metric}"] = row.value
     return {name: float(value) for name, value in values.items() if pd.notna(value)}
+
+
+def mean_of_findings(rows: pd.DataFrame, data_sets: Sequence[str]) -> dict[str, float]:
+    """AUROC, and balanced error in percent, of data sets of findings, means over these, from :func:`model_rows`.
+
+    ``<data set>_clean_auroc``, ``<data set>_corrupted_auroc``, and the same of ``balanced_error``.
+    """
+    values = {}
+    table = rows[rows["severity"].isna() & rows["data_set"].isin(data_sets) & rows["value"].notna()]
+    images = {CLEAN.corruption: "clean", ALL: "corrupted"}
+    for row in table[table["corruption"].isin(images)].itertuples():
+        name = f"{row.data_set}_{images[row.corruption]}"
+        if row.metric == AUROC.name:
+            values[f"{name}_auroc"] = float(row.value)
+        elif row.metric == BALANCED_ACCURACY.name:
+            values[f"{name}_balanced_error"] = 100 - float(row.value)
+    return values
 
 
 def error_by_severity(rows: pd.DataFrame) -> dict[int, float]:

@@ -137,6 +137,7 @@ def score_benchmark(
     seen: Sequence[str] = (),
     extreme: Mapping[str, Collection[Condition]] | None = None,
     patients: Mapping[str, np.ndarray] | None = None,
+    mce_on: Metric = ERROR,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Scores:
@@ -158,6 +159,9 @@ def score_benchmark(
     seen, extreme
         Corruptions that some model saw in tuning; and data set to its conditions that no scanner makes, which means
         over severities leave out.
+    mce_on : Metric
+        One of the metrics, of which ratios to the baseline, and so mCE, are made: of the error, or of what another
+        metric lacks of the best, as 1 - AUROC.
     patients, resamples, seed
         Data set to whose each of its images is, ``(N,)``, for without it each is resampled by itself; the number of
         bootstrap resamples, 0 for no intervals; and their seed, 0 or more.
@@ -179,6 +183,7 @@ def score_benchmark(
     firsts = [runs[baseline, data_set][0] for data_set in data_sets]
     whose = [(patients or {}).get(name) for name in data_sets]
     scene = _scene(firsts, [(references or {}).get(name, {}) for name in data_sets], seen, extreme or {}, whose)
+    scene = scene._replace(mce_on=mce_on)
     setting = _Setting(tuple(metrics or metrics_named()), scene, whose, resamples, seed)
     runs_of = {model: [runs[model, data_set] for data_set in data_sets] for model in models}
     of_models = _score_models(runs_of, firsts, groups(firsts, collections or {}), setting)
@@ -279,16 +284,16 @@ def _score_models(
     setting: _Setting,
 ) -> dict[str, _Scored]:
     """Score every model: the baseline, whose runs are `firsts`, then base models, then those adapted from them."""
-    base: Grid | None = None
+    baseline: Grid | None = None
     unadapted: dict[str, Grid] = {}
     scored: dict[str, _Scored] = {}
     for model in sorted(runs_of, key=lambda name: (name != firsts[0].model, _is_adapted(runs_of[name][0][0]))):
         first = runs_of[model][0][0]
         before = unadapted.get(str(first.attributes.get("base"))) if _is_adapted(first) else None
-        scored[model], errors = _score_model(runs_of[model], firsts, base, before, parts, setting)
-        base = base or errors
+        scored[model], grid = _score_model(runs_of[model], firsts, baseline, before, parts, setting)
+        baseline = baseline or grid.errors(setting.scene.mce_on)
         if not _is_adapted(first):
-            unadapted[model] = errors
+            unadapted[model] = grid.errors()
     return scored
 
 
@@ -300,11 +305,11 @@ def _score_model(
     parts: Sequence[Group],
     setting: _Setting,
 ) -> tuple[_Scored, Grid]:
-    """Score a model from its runs on each data set, a run per seed; its errors, which others are compared with, too.
+    """Score a model from its runs on each data set, a run per seed; its grid, which others are compared with, too.
 
     `firsts` are the baseline's runs, whose order of conditions is that of the rows; `base` are the errors of the
-    baseline, None for the baseline itself, and `before` those of an adapted model as it was. Of `parts`, the first are
-    the data sets.
+    baseline that mCE is made of, None for the baseline itself, and `before` those of an adapted model as it was. Of
+    `parts`, the first are the data sets.
     """
     metrics, scene, patients, resamples, seed = setting
     seeds = [run.attributes.get("seed") for run in runs[0]]
@@ -321,7 +326,7 @@ def _score_model(
                 of_conditions = condition_entries(first.conditions, metrics, means, scene.sizes[position])
                 table += rows(attributes_of(run), parts[position], of_conditions, metrics)
         grid.means[:, position][..., places] = average
-    errors = grid.errors()
+    errors = grid.errors(scene.mce_on)
     references = References(base or errors, before)
     attributes = attributes_of(runs[0][0]) | {"seed": None}
     table += _group_rows(attributes, parts, grid, references, setting)
@@ -330,7 +335,7 @@ def _score_model(
         if run.attributes.get("seed") is not None:
             seed_rows += _group_rows(attributes_of(run), parts, of_seed, references.estimates(), setting)
     compared = [part.at(scene.realistic).corrupted() for part in (errors, references.baseline)]
-    return _Scored(mean_of_defined(mce(*compared), axis=1), table, seed_rows), errors
+    return _Scored(mean_of_defined(mce(*compared), axis=1), table, seed_rows), grid
 
 
 def _group_rows(

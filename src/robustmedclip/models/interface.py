@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from robustmedclip.devices import to_host
 from robustmedclip.errors import InputError
+from robustmedclip.images.findings import prompted_pair
 from robustmedclip.models.formats.model_format import ModelFormat
 from robustmedclip.models.preprocessing import Preprocessing
 
@@ -121,8 +122,9 @@ def zero_shot_classifier(
     *,
     data_set: str | None = None,
     synonyms: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    scoring: str | None = None,
 ) -> torch.Tensor:
-    """Unit class vectors from prompts.
+    """Unit class vectors from prompts; of findings, differences of such vectors.
 
     The vector of a class is the normalised mean of its prompts' unit features, one per template and synonym
     (Radford et al. 2021, arXiv:2103.00020, section 3.1.4).
@@ -139,11 +141,15 @@ def zero_shot_classifier(
         Name of the data set, where a template has it.
     synonyms : mapping
         Class name to the names that the prompts have in its place.
+    scoring : str, optional
+        That the classes are findings, and what each is compared with: one of
+        :data:`robustmedclip.images.findings.SCORINGS`.
 
     Returns
     -------
     Tensor
-        float32 ``(classes, D)``.
+        float32 ``(classes, D)``. With `scoring`, the vector of a finding minus that of its absence: its logits are the
+        log-odds of the finding.
 
     Raises
     ------
@@ -151,6 +157,13 @@ def zero_shot_classifier(
         If a class with synonyms is not among the classes, a template has a field that is not given, or two classes have
         the same vector.
     """
+    if scoring is not None:
+        pairs = [prompted_pair(finding, scoring, synonyms) for finding in class_names]
+        absent_and_present = [
+            zero_shot_classifier(model, names, templates, modality, data_set=data_set, synonyms=of_pair)
+            for names, of_pair in pairs
+        ]
+        return torch.stack([present - absent for absent, present in absent_and_present])
     if unknown := set(synonyms) - set(class_names):
         raise InputError(
             f"{data_set or modality}: synonyms of {', '.join(map(repr, sorted(unknown)))}, which is no class; "

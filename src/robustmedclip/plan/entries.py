@@ -29,6 +29,8 @@ def _raw(data_set: DataSet) -> dict[str, Any]:
         entry["origin"] = dict(data_set.origin)
     if data_set.subgroup:
         entry["subgroup"] = list(data_set.subgroup)
+    if data_set.scoring:
+        entry["findings"] = True
     return _in_layer(entry, "raw")
 
 

@@ -14,6 +14,7 @@ from robustmedclip.corruptions.suites import suite
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.sets import POOL_SPLITS
 from robustmedclip.metrics import Metric, metrics_named
+from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.logits import ZERO_SHOT
 from robustmedclip.models.study_switches import reads_images_twice
 from robustmedclip.plan import names
@@ -30,7 +31,8 @@ class DataSet:
     which class, where that is not the order of the classes. ``origin`` says where the images come from, as far as it is
     known: ``url``, ``size``, ``licence``, ``citation``. ``shards`` is how many parts its conditions are evaluated in.
     ``tuned_on`` is the data set that models are tuned on in its place, where it comes from another site. ``subgroup``
-    are columns of the source by whose values the test images are told apart.
+    are columns of the source by whose values the test images are told apart. ``scoring`` is that of
+    :data:`robustmedclip.images.findings.SCORINGS` where the classes are findings, of which an image may have several.
     """
 
     name: str
@@ -51,6 +53,7 @@ class DataSet:
     shards: int = 1
     tuned_on: str | None = None
     subgroup: tuple[str, ...] = ()
+    scoring: str | None = None
 
     @property
     def slices(self) -> tuple[slice, ...]:
@@ -167,6 +170,8 @@ class Plan:
         those whose batch normalisation has the statistics of the images, for they read them twice.
     metrics : tuple of Metric
         What models are scored by.
+    mce_on : Metric
+        Of these, the one that ratios to the baseline, and so mCE, are made of.
     vision_only : tuple of str
         Models without a text encoder: they have no zero-shot row, and no part in methods that need text.
     tolerated_points : float
@@ -185,6 +190,7 @@ class Plan:
     pool: tuple[str, ...] = POOL_SPLITS
     read_together: bool = False
     metrics: tuple[Metric, ...] = field(default_factory=metrics_named)
+    mce_on: Metric = ERROR
     vision_only: tuple[str, ...] = ()
     tolerated_points: float = 5.0
 
@@ -211,6 +217,11 @@ class Plan:
     def divided(self) -> tuple[str, ...]:
         """Data sets whose test images are told apart by subgroup."""
         return tuple(data_set.name for data_set in self.data_sets if data_set.subgroup)
+
+    @property
+    def with_findings(self) -> tuple[str, ...]:
+        """Data sets whose images may have several findings."""
+        return tuple(data_set.name for data_set in self.data_sets if data_set.scoring)
 
     @cached_property
     def seen_corruptions(self) -> tuple[str, ...]:

@@ -7,10 +7,12 @@ from typing import Any
 from robustmedclip.corruptions.suites import suite
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.images.findings import prompted_pair
 from robustmedclip.io.sources import SOURCES
 from robustmedclip.metrics import METRICS, Metric, metrics_named
 from robustmedclip.models.formats import FORMATS
 from robustmedclip.models.study_switches import STUDY_SWITCHES
+from robustmedclip.plan.findings import chosen_mce, finding_problems
 from robustmedclip.plan.held_out import holding_out
 from robustmedclip.plan.methods import method_of, under_protocol
 from robustmedclip.plan.plan import Adaptation, DataSet, Plan, collisions, scored_families
@@ -37,6 +39,7 @@ _FILLED_IN = {
     "class_names": "they are 'classes', beside 'source'",
     "origin": "it is said beside 'source': move it there",
     "subgroup": "it is said beside 'source': move it there",
+    "findings": "they are said by 'task: findings', beside 'source'",
 }
 #: Parameters of earlier releases, and what stands in their place.
 _REMOVED = {"check_only": "it is a command now: kedro check"}
@@ -71,6 +74,8 @@ def read_plan(parameters: Mapping[str, Any]) -> Plan:
     vision_only = without_text(models, problems)
     adaptations = list(_adaptations(parameters, vision_only, problems))
     metrics = _metrics(procedure, problems)
+    problems += finding_problems(data_sets, adaptations)
+    mce_on = chosen_mce(procedure, metrics, data_sets, problems)
     problems += unknown("baseline", [parameters["baseline"]], parameters["models"])
     refuse(problems)
     assert procedure is not None
@@ -95,6 +100,7 @@ def read_plan(parameters: Mapping[str, Any]) -> Plan:
         pool=procedure.pool,
         read_together=procedure.read_together,
         metrics=metrics,
+        mce_on=mce_on,
         vision_only=vision_only,
     )
     refuse([*collisions(plan), *vision_only_problems(plan)])
@@ -164,6 +170,7 @@ def _data_set(name: Any, spec: Mapping[str, Any], parameters: Mapping[str, Any],
         synonyms={class_name: tuple(others) for class_name, others in entry.synonyms.items()},
         shards=shards,
         subgroup=entry.subgroup,
+        scoring=(entry.scoring or "pair") if entry.task == "findings" else None,
     )
 
 
@@ -220,7 +227,14 @@ def _synonym_problems(place: str, entry: DataSetEntry) -> Iterator[str]:
         if not are_names or len(set(others)) < len(others) or not all(map(str.strip, others)):
             yield f"{place}.{class_name}: expected a list of different names, found {shown(others)}"
     if entry.classes is not None:
-        yield from unknown(place, entry.synonyms, entry.classes)
+        yield from unknown(place, entry.synonyms, [*entry.classes, *_absences(entry)])
+
+
+def _absences(entry: DataSetEntry) -> Iterator[str]:
+    """What prompts call the absence of each finding."""
+    if entry.task == "findings":
+        for finding in entry.classes or ():
+            yield prompted_pair(finding, entry.scoring or "pair", {})[0][0]
 
 
 def _model(name: Any, spec: Mapping[str, Any], problems: list[str]) -> ModelEntry | None:

@@ -1,18 +1,20 @@
 """What may stand in ``benchmark.yml`` and in the parameters: one model per kind of entry."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
 from robustmedclip.adaptation.methods.settings import Count, Flag, NotNegative, expected, is_number
 from robustmedclip.corruptions.suites import suite
+from robustmedclip.images.findings import SCORINGS
 from robustmedclip.images.sets import POOL_SPLITS
 from robustmedclip.phantoms import ANATOMIES, DOMAINS
 from robustmedclip.plan.prompts import template_problems
 
 #: Of a pool of a million images it is one; names of smaller fractions would need exponents.
 SMALLEST_FRACTION = 1e-6
+_CLASSES = "at least two different class names, without space around them"
 ORIGIN = ("url", "size", "licence", "citation")
 
 
@@ -50,7 +52,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _are_class_names(value: Any) -> bool:
-    return is_set_of(value, is_text) and len(value) > 1 and all(name == name.strip() for name in value)
+    return is_set_of(value, is_text) and all(name == name.strip() for name in value)
 
 
 def _is_label(value: Any) -> bool:
@@ -123,7 +125,10 @@ class CorruptionEntry(Entry):
 
 
 class DataSetEntry(Entry):
-    """One of ``data_sets``."""
+    """One of ``data_sets``.
+
+    With ``task: findings`` an image may have several of its classes, and ``scoring`` says what each is compared with.
+    """
 
     modality: Annotated[str, expected("a text other than 'all'", lambda value: is_text(value) and value != "all")]
     source: CatalogEntry
@@ -132,7 +137,12 @@ class DataSetEntry(Entry):
     ] = None
     classes: Annotated[
         tuple[str, ...] | None,
-        _or_none("at least two different class names, without space around them", _are_class_names),
+        _or_none(_CLASSES, _are_class_names),
+    ] = None
+    task: Literal["classes", "findings"] = "classes"
+    scoring: Annotated[
+        str | None,
+        _or_none(f"one of {', '.join(SCORINGS)}", lambda value: isinstance(value, str) and value in SCORINGS),
     ] = None
     synonyms: Annotated[
         Mapping[str, Any], expected("class names mapped to lists of names", lambda value: isinstance(value, Mapping))
@@ -144,6 +154,16 @@ class DataSetEntry(Entry):
     ] = ()
     shards: Annotated[Count | None, _or_none("an integer of 1 or more", _is_count)] = None
     origin: Origin = Origin()
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> Self:
+        if self.task == "classes" and self.classes is not None and len(self.classes) < 2:
+            raise ValueError(f"classes: expected {_CLASSES}, found {list(self.classes)!r}")
+        if self.task == "classes" and self.scoring is not None:
+            raise ValueError("scoring: it says how findings are scored: set 'task: findings', or leave it out")
+        if self.task == "findings" and self.subgroup:
+            raise ValueError("subgroup: findings are not compared by subgroup: leave it out")
+        return self
 
 
 class ModelEntry(Entry):
@@ -212,6 +232,7 @@ class Procedure(Entry):
     metrics: Annotated[
         tuple[str, ...] | None, _or_none("a list of different metrics", lambda value: is_set_of(value, is_text))
     ] = None
+    mce_on: Annotated[str | None, _or_none("the name of a metric", is_text)] = None
 
 
 class CorruptionSettings(Entry):

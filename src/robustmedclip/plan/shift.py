@@ -27,3 +27,5 @@ def _shift_problems(data_sets: Mapping[str, DataSet], shifts: Sequence[ShiftEntr
         classes = [data_sets[name].class_names for name in (shift.of, shift.to) if name in data_sets]
         if None not in classes and len(set(classes)) > 1:
             yield f"shift: '{shift.of}' and '{shift.to}' have other classes, or in another order"
+        if len({data_sets[name].scoring for name in (shift.of, shift.to) if name in data_sets}) > 1:
+            yield f"shift: '{shift.of}' and '{shift.to}' have another task or scoring"

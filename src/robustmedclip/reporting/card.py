@@ -49,8 +49,9 @@ def draw_examples(test: ImageSet) -> Any:
         axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
         for axis in axes:
             axis.set_axis_off()
-        for label, (axis, name) in enumerate(zip(axes, test.class_names, strict=False)):
-            members = np.flatnonzero(test.labels == label)
+        images_of = test.members()
+        for axis, name in zip(axes, test.class_names, strict=False):
+            members = np.flatnonzero(images_of[name])
             axis.set_title(name if len(members) else f"{name} (no test image)", fontsize=8, wrap=True)
             if len(members):
                 image = test.images[int(members[0])]

@@ -66,7 +66,7 @@ def page_charts(metrics: pd.DataFrame, leaderboard: pd.DataFrame, logits: Sequen
     :func:`robustmedclip.reporting.leaderboard.leaderboard`, `logits` those of all models on all data sets.
     """
     models = leaderboard["model"].tolist()
-    chance = chance_error({run.data_set: run.class_names for run in logits}.values())
+    chance = chance_error({run.data_set: next(run.tasks()).class_names for run in logits}.values())
     return [
         Chart(
             "From clean to corrupted",

@@ -73,8 +73,15 @@ def content(results: Results, setting: Setting) -> Content:
         setting.tolerated_points,
         results.missing_cells,
         setting.related.keys(),
+        setting.mce_on,
     )
-    tables |= further_tables(board["model"].tolist(), results.shifts, results.subgroups)
+    tables |= further_tables(
+        board["model"].tolist(),
+        setting,
+        shifts=results.shifts,
+        subgroups=results.subgroups,
+        findings=results.findings,
+    )
     return Content(
         headline=headline(metrics, board),
         notes=report_notes(results, setting),

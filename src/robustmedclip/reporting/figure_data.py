@@ -240,7 +240,7 @@ def reliability_lines(runs: Sequence[Logits]) -> list[Line]:
     corrupted ones are of all corruptions and severities.
     """
     sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((3, BINS)))
-    for run in runs:
+    for run in (task for of_all in runs for task in of_all.tasks()):
         clean = np.array([condition == CLEAN for condition in run.conditions])
         scaled = scaled_logits(run.logits, run.logits[clean.argmax()], run.labels)
         for name, rows in (("clean", clean), ("corrupted", ~clean)):

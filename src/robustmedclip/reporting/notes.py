@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from robustmedclip.metrics.runs import ALL
+from robustmedclip.reporting.findings import finding_notes, mce_notes
 from robustmedclip.reporting.levels import level_notes
 from robustmedclip.reporting.note import Note
 from robustmedclip.reporting.patients import patient_notes
@@ -21,6 +22,8 @@ def report_notes(results: Results, setting: Setting) -> list[Note]:
         *_missing(results.missing_cells),
         *_warnings(synthetic, setting),
         *_introduction(results.leaderboard, of_data_sets["data_set"].nunique(), setting, results.precision),
+        *mce_notes(setting),
+        *finding_notes(setting),
         *patient_notes(of_data_sets),
         *(level_notes(results.levels) if results.levels is not None else ()),
         *(shift_notes(results.shifts) if results.shifts is not None else ()),

@@ -146,8 +146,8 @@ def shown_card(corrupted: CorruptedSet, card: Mapping[str, Any], origin: Mapping
         "origin": _spoken_origin({**card["origin"], **origin}),
         "counts": Table(f"Images of {clean.name}", counts, counts),
         "classes": [
-            (name, int(count), image_url(clean.images[int(np.argmax(clean.labels == label))]))
-            for label, (name, count) in enumerate(zip(clean.class_names, clean.class_counts(), strict=True))
+            (name, int(count), image_url(clean.images[int(np.argmax(clean.members()[name]))]))
+            for name, count in zip(clean.class_names, clean.class_counts(), strict=True)
             if count
         ],
     }

@@ -40,12 +40,13 @@ def report_page(
         Everything that the run was set to; ``data_sets`` and ``models`` may say where they are from, by ``origin``.
     """
     board, sets = results.leaderboard, {images.clean.name: images for images in corrupted}
+    of_classes = [run for run in logits if run.labels.ndim == 1]  # an image of findings is rarely right as a whole
     first, base = board[["model", "base"]].iloc[0]
     pictures = Pictures(
         charts=page_charts(results.metrics, board, logits),
         montage=montage,
-        flips=shown_images(flips_of(first, logits, count=2), logits, sets),
-        won_back=shown_images(won_back(first, base, logits, count=2) if base != first else (), logits, sets),
+        flips=shown_images(flips_of(first, of_classes, count=2), logits, sets),
+        won_back=shown_images(won_back(first, base, of_classes, count=2) if base != first else (), logits, sets),
         flipped_model=first,
         base=base,
         gallery=gallery(sets),

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from robustmedclip.metrics import Metric
+from robustmedclip.metrics.classification import ERROR
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Setting:
         Adaptations that need one.
     licences : mapping
         Base model to the licence of its weights, as far as it is stated.
+    mce_on : Metric
+        What CE and mCE are made of.
+    scorings : mapping
+        Data set of findings to what each finding is compared with.
     """
 
     baseline: str
@@ -53,6 +58,8 @@ class Setting:
     vision_only: tuple[str, ...] = ()
     text_adaptations: tuple[str, ...] = ()
     licences: Mapping[str, str] = field(default_factory=dict)
+    mce_on: Metric = ERROR
+    scorings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,8 @@ class Results:
         As of :func:`robustmedclip.metrics.site_shift.site_shifts`, where some data set comes from another site.
     subgroups : DataFrame, optional
         As of :func:`robustmedclip.metrics.subgroups.subgroup_errors`, where some data set has subgroups.
+    findings : DataFrame, optional
+        As of :func:`robustmedclip.metrics.findings.finding_scores`, where images of some data set have several.
     """
 
     metrics: pd.DataFrame
@@ -96,3 +105,4 @@ class Results:
     levels: pd.DataFrame | None = None
     shifts: pd.DataFrame | None = None
     subgroups: pd.DataFrame | None = None
+    findings: pd.DataFrame | None = None

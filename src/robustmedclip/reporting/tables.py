@@ -9,6 +9,7 @@ import pandas as pd
 from robustmedclip.errors import first_ten
 from robustmedclip.images.conditions import CLEAN
 from robustmedclip.metrics import Metric, derived, operating_range, overall
+from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.reporting.leaderboard import Column, readable_leaderboard
 from robustmedclip.reporting.table import Table, model_table, text_table, with_interval, with_n
@@ -42,6 +43,7 @@ def report_tables(
     tolerated_points: float,
     missing_cells: pd.DataFrame,
     related: Collection[str] = (),
+    mce_on: Metric = ERROR,
 ) -> dict[str, Table]:
     """Every table of the report by name, but those that would be empty.
 
@@ -60,17 +62,20 @@ def report_tables(
         ``model`` and ``data_set`` of logits that are missing; the caption of the leaderboard names them.
     related : collection of str
         Corruptions of whose family some adaptation saw one in training: their columns say so.
+    mce_on : Metric
+        What CE and mCE are made of; captions say so where that is not the error.
     """
     models = board["model"].tolist()
     tables = {
         "leaderboard": Table(
-            f"Leaderboard, averages over data sets. In mCE, {baseline} is 100{_without(missing_cells)}",
+            f"Leaderboard, averages over data sets. In mCE{_made_of(mce_on)}, {baseline} is 100"
+            f"{_without(missing_cells)}",
             board,
             readable_leaderboard(board, scores),
         ),
         "operating_range": _operating_range(metrics, models, tolerated_points),
         "comparisons": comparison_table(comparisons),
-        **_ratio_tables(metrics, models, baseline, related),
+        **_ratio_tables(metrics, models, f"{_made_of(mce_on)}; {baseline} is 100, lower is better", related),
         "retained_accuracy_by_severity": _by(
             "Retained accuracy by severity: what is left of the clean accuracy, %",
             overall(metrics)[lambda rows: rows["severity"].notna()].astype({"severity": int}),
@@ -83,6 +88,11 @@ def report_tables(
         **_balanced_error_tables(metrics, models),
     }
     return {name: table for name, table in tables.items() if len(table.numbers)}
+
+
+def _made_of(mce_on: Metric) -> str:
+    """What ratios are made of, where that is not the error, as a part of a caption."""
+    return "" if mce_on == ERROR else f" (of {mce_on.loss_title})"
 
 
 def _without(missing_cells: pd.DataFrame) -> str:
@@ -141,14 +151,16 @@ def metric_definitions(scores: Sequence[Metric]) -> pd.DataFrame:
 
 
 def _ratio_tables(
-    metrics: pd.DataFrame, models: Sequence[str], baseline: str, related: Collection[str]
+    metrics: pd.DataFrame, models: Sequence[str], scale: str, related: Collection[str]
 ) -> dict[str, Table]:
-    """Clean errors, CE and mCE, of averages and of each data set, modality, collection and corruption."""
+    """Clean errors, CE and mCE, of averages and of each data set, modality, collection and corruption.
+
+    `scale` is the end of the captions of ratios.
+    """
     everywhere, of_data_sets = overall(metrics), _of_data_sets(metrics)
     groups = metrics[metrics["data_set"] == ALL]
     of_modalities = groups[(groups["modality"] != ALL) & (groups["collection"] == ALL)]
     of_collections = groups[(groups["modality"] == ALL) & (groups["collection"] != ALL)]
-    scale = f"; {baseline} is 100, lower is better"
     titles = {name: f"{name} (relatives in tuning)" for name in related}
     tables = {
         "averages": _side_by_side(f"Averages over data sets, both ways{scale}", everywhere, models, _AVERAGES),

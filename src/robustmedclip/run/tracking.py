@@ -23,7 +23,7 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from robustmedclip import serving
 from robustmedclip.io.versioned import filesystem_of, is_versioned, load_path
-from robustmedclip.metrics import derived, error_by_severity, model_rows, summary
+from robustmedclip.metrics import derived, error_by_severity, mean_of_findings, model_rows, summary
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import EvaluatedModel, Plan
 from robustmedclip.reporting.figures import model_summary
@@ -152,6 +152,7 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
                 mlflow.log_param("licence", licence)
             steps = [Value("error_by_severity", error, step) for step, error in error_by_severity(rows).items()]
             values = [Value(name, value) for name, value in summary(rows, plan.metrics).items()]
+            values += [Value(name, value) for name, value in mean_of_findings(rows, plan.with_findings).items()]
             log_values(run.info.run_id, values + steps)
             mlflow.log_figure(model_summary(rows, logits), "summary.png")
             mlflow.log_text(rows.to_csv(index=False, float_format="%.6g"), "metrics.csv")

@@ -63,9 +63,22 @@ def test_grades_that_are_numbers_need_names(tmp_path):
 
 def test_a_task_with_several_labels_and_unknown_tasks_are_refused(tmp_path):
     write_medimeta(tmp_path, "pbc", "cell class", PBC, target="MULTILABEL_CLASSIFICATION")
-    assert "one label per image" in source(tmp_path).problems()[0]
+    assert "several labels per image: set 'task: findings'" in source(tmp_path).problems()[0]
     assert "no task 'x'; it has 'cell class'" in source(tmp_path, task="x").problems()[0]
     assert "there is no" in source(tmp_path, id="nowhere").problems()[0]
+
+
+def test_a_task_with_several_labels_has_findings_all_or_some(tmp_path):
+    write_medimeta(tmp_path, "chest", "findings", ["edema", "mass", "nodule"], target="MULTILABEL_CLASSIFICATION")
+    labels = np.random.default_rng(0).integers(0, 2, (60, 3))
+    np.save(tmp_path / "chest/task_labels/findings.npy", labels)
+    settings = {"id": "chest", "task": "findings", "findings": True}
+    test = source(tmp_path, **settings).load()["test"]
+    assert test.class_names == ("edema", "mass", "nodule")
+    np.testing.assert_array_equal(test.labels, labels[test.sample_ids.astype(int)])
+    some = source(tmp_path, **settings, class_names=["nodule", "edema"]).load()["test"]
+    np.testing.assert_array_equal(some.labels, test.labels[:, [2, 0]])
+    assert "no finding 'gout'" in source(tmp_path, **settings, class_names=["gout"]).problems()[0]
 
 
 def edit_info(folder, change) -> None:

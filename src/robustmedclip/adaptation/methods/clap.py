@@ -33,6 +33,7 @@ class Clap(HeadMethod):
     iterations: Count = 300
 
     uses_validation: ClassVar[bool] = False
+    handles_findings: ClassVar[bool] = True
 
     def fit_classifier(
         self, model: VisionLanguageModel, task: Task, training: LabelledFeatures, validation: LabelledFeatures

@@ -12,7 +12,7 @@ import numpy as np
 from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.guard import as_guard, with_guard
-from robustmedclip.adaptation.heads import LabelledFeatures, head_logits
+from robustmedclip.adaptation.heads import LabelledFeatures, head_logits, of_finding_alone
 from robustmedclip.adaptation.methods.augmented import AugmentedMethod
 from robustmedclip.adaptation.methods.settings import Count
 from robustmedclip.adaptation.shot_features import ShotFeatures, ShotView, shot_features
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 class HeadMethod(AugmentedMethod):
     """A classifier on the image features of the untuned model; each data set has one of its own.
 
-    A method of one's own says in :meth:`fit_classifier` how one is fitted.
+    A method of one's own says in :meth:`fit_classifier` how one is fitted. With ``handles_findings``, a finding is
+    fitted as a task of two classes, by a binary loss on the images where it is known; classifiers have to be of
+    ``weight`` and ``bias``.
 
     Attributes
     ----------
@@ -116,7 +118,7 @@ class HeadMethod(AugmentedMethod):
         for task in tasks:
             shots = features[task.name]
             try:
-                classifier, rows = self.fit_classifier(model, task, shots.training, shots.validation)
+                classifier, rows = self._fit_task(model, task, shots)
             except InputError as error:
                 raise InputError(f"Data set '{task.name}': {error.message}") from error
             classifiers[task.name] = {name: np.asarray(array, np.float32) for name, array in classifier.items()}
@@ -130,6 +132,21 @@ class HeadMethod(AugmentedMethod):
             **({"guards": guards} if guards else {}),
         }
         return Head(classifiers, metadata), search
+
+    def _fit_task(
+        self, model: VisionLanguageModel, task: Task, shots: ShotFeatures
+    ) -> tuple[Classifier, list[dict[str, Any]]]:
+        """The classifier of a data set; of findings, that of the log-odds of each."""
+        if task.scoring is None:
+            return self.fit_classifier(model, task, shots.training, shots.validation)
+        classifiers, search = [], list[dict[str, Any]]()
+        for place, of_finding in enumerate(task.of_findings()):
+            parts = (of_finding_alone(part, place) for part in (shots.training, shots.validation))
+            classifier, rows = self.fit_classifier(model, of_finding, *parts)
+            classifiers.append(classifier)
+            search += [{"finding": task.class_names[place], **row} for row in rows]
+        pairs = {name: np.stack([of[name] for of in classifiers]) for name in ("weight", "bias")}
+        return {name: values[:, 1] - values[:, 0] for name, values in pairs.items()}, search
 
     def adapted(self, model: VisionLanguageModel, artefact: Adapter | Head, data_set: str) -> VisionLanguageModel:
         """The model behind the input guard of a data set."""

@@ -40,6 +40,7 @@ class LinearProbe(HeadMethod):
     l2_strengths: PositiveGrid = (0.001, 0.01, 0.1, 1, 10, 100)
 
     needs_text: ClassVar[bool] = False
+    handles_findings: ClassVar[bool] = True
 
     def fit_classifier(
         self, model: VisionLanguageModel, task: Task, training: LabelledFeatures, validation: LabelledFeatures

@@ -34,6 +34,7 @@ class LpPlusPlus(HeadMethod):
     epochs: Count = 300
 
     uses_validation: ClassVar[bool] = False
+    handles_findings: ClassVar[bool] = True
 
     def fit_classifier(
         self, model: VisionLanguageModel, task: Task, training: LabelledFeatures, validation: LabelledFeatures

@@ -40,6 +40,8 @@ class Method(BaseModel):
         Whether it chooses by labelled images that it doesn't learn from, where it needs labels.
     has_training_curves : bool
         Whether it trains in epochs, and the history that it gives has a row for each.
+    handles_findings : bool
+        Whether it can adapt to data sets whose images may have several of the classes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +51,7 @@ class Method(BaseModel):
     artefact_kind: ClassVar[Literal["adapter", "head"] | None] = None
     uses_validation: ClassVar[bool] = True
     has_training_curves: ClassVar[bool] = False
+    handles_findings: ClassVar[bool] = False
 
     @property
     def title(self) -> str:

@@ -1,7 +1,7 @@
 """Zero-shot with other prompts."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
@@ -36,6 +36,8 @@ class PromptEnsemble(Method):
         "{modality} demonstrating {class_name}",
         "{modality} with findings of {class_name}",
     )
+
+    handles_findings: ClassVar[bool] = True
 
     def prompts(self, templates: Sequence[str]) -> Sequence[str]:
         return self.templates

@@ -23,6 +23,7 @@ class Prototypes(HeadMethod):
     """
 
     needs_text: ClassVar[bool] = False
+    handles_findings: ClassVar[bool] = True
 
     def fit_classifier(
         self, model: VisionLanguageModel, task: Task, training: LabelledFeatures, validation: LabelledFeatures

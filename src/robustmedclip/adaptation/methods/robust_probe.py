@@ -36,6 +36,7 @@ class RobustProbe(HeadMethod):
     parts: Count = 5
 
     uses_validation: ClassVar[bool] = False
+    handles_findings: ClassVar[bool] = True
 
     def fit_classifier(
         self, model: VisionLanguageModel, task: Task, training: LabelledFeatures, validation: LabelledFeatures

@@ -32,6 +32,7 @@ class SSText(HeadMethod):
     repel: Flag = False
 
     uses_validation: ClassVar[bool] = False
+    handles_findings: ClassVar[bool] = True
 
     def fit_classifier(
         self, model: VisionLanguageModel, task: Task, training: LabelledFeatures, validation: LabelledFeatures

@@ -20,6 +20,7 @@ class TemperatureScaling(HeadMethod):
     """Temperature scaling (Guo et al. 2017, arXiv:1706.04599, eq. 9): it changes no decision, but how sure they are."""
 
     uses_validation: ClassVar[bool] = False
+    handles_findings: ClassVar[bool] = True
 
     def fit_classifier(
         self, model: VisionLanguageModel, task: Task, training: LabelledFeatures, validation: LabelledFeatures

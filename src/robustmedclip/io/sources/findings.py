@@ -1,8 +1,4 @@
-"""One finding of a table that has a column for each, as a label of two classes: absent and present.
-
-Each finding is then a data set of its own, scored by its pair of prompts, as CheXzero does it (Tiu et al. 2022,
-doi:10.1038/s41551-022-00936-9).
-"""
+"""Findings of a table that has a column for each, and of a collection that has several labels per image."""
 
 from collections.abc import Sequence
 
@@ -10,38 +6,95 @@ import numpy as np
 import pandas as pd
 
 from robustmedclip.errors import first_ten
+from robustmedclip.images.findings import ABSENT, PRESENT, UNKNOWN
+from robustmedclip.io.versioned import SourceError
 
-#: What becomes of images of which a finding is uncertain, -1: CheXpert's U-Zeros, U-Ones and U-Ignore (Irvin et al.
-#: 2019, arXiv:1901.07031, sec. 3.1).
-UNCERTAIN = ("absent", "present", "left out")
+#: What a finding that is uncertain, -1, counts as: U-Zeros, U-Ones and U-Ignore of CheXpert (Irvin et al. 2019,
+#: arXiv:1901.07031, sec. 3.1).
+UNCERTAIN = {"negative": ABSENT, "positive": PRESENT, "ignore": UNKNOWN}
+#: What a finding that is not mentioned, an empty cell, counts as.
+BLANK = {"negative": ABSENT, "ignore": UNKNOWN}
+#: The stratum of images that have none of the findings.
+_NONE = "none of the findings"
 
 
-def with_finding(table: pd.DataFrame, finding: str, uncertain: str, class_names: Sequence[str]) -> pd.DataFrame:
-    """The table with a column ``label``, without the images that are left out.
+def with_findings(table: pd.DataFrame, findings: Sequence[str], uncertain: str, blank: str) -> pd.DataFrame:
+    """The table with 1, 0 or -1 for not known in the column of each finding, as text; images with none known left out.
 
     Parameters
     ----------
     table : DataFrame
-        Text; the column of the finding has 1 (present), 0 (absent), -1 (uncertain), or nothing where it is not
-        mentioned, which counts as absent.
-    finding : str
-        The column.
-    uncertain : str
-        One of :data:`UNCERTAIN`.
-    class_names : sequence of str
-        What the two classes are called, absent first.
+        Text; the columns of the findings have 1 (present), 0 (absent), -1 (uncertain), or nothing where a finding is
+        not mentioned.
+    findings : sequence of str
+        The columns.
+    uncertain, blank : str
+        Of :data:`UNCERTAIN` and :data:`BLANK`.
+
+    Returns
+    -------
+    DataFrame
+        Its column ``label`` is the rarest finding that an image has: what splits are drawn by.
 
     Raises
     ------
     ValueError
-        If there are not two class names, or the column has other values; with the rows.
+        If a column has other values; with the rows.
     """
-    if len(class_names) != 2:
-        raise ValueError(f"'finding: {finding}' has two 'classes', absent first, not {list(class_names)}")
-    values = table[finding].str.strip().str.removesuffix(".0").replace("", "0")
-    if len(other := values[~values.isin(["0", "1", "-1"])]):
-        shown = first_ten(f"{value!r} in row {row}" for row, value in other.items())
-        raise ValueError(f"the column {finding!r} has values other than 1, 0, -1 and nothing: {shown}")
-    kept = values.index[values != "-1"] if uncertain == "left out" else values.index
-    present = (values == "1") | ((values == "-1") & (uncertain == "present"))
-    return table.loc[kept].assign(label=np.where(present[kept], class_names[1], class_names[0]))
+    meanings = {"1": PRESENT, "0": ABSENT, "-1": UNCERTAIN[uncertain], "": BLANK[blank]}
+    values = table[list(findings)].apply(lambda column: column.str.strip().str.removesuffix(".0"))
+    for name in findings:
+        if len(other := values.loc[~values[name].isin(meanings), name]):
+            shown = first_ten(f"{value!r} in row {row}" for row, value in other.items())
+            raise ValueError(f"the column {name!r} has values other than 1, 0, -1 and nothing: {shown}")
+    labels = values.apply(lambda column: column.map(meanings))
+    rarest = sorted(findings, key=lambda name: (labels[name] == PRESENT).sum())
+    present = (labels[rarest] == PRESENT).to_numpy()
+    strata = np.where(present.any(1), np.array(rarest, object)[present.argmax(1)], _NONE)
+    return table.assign(**labels.astype(str), label=strata)[(labels != UNKNOWN).any(axis=1)]
+
+
+def finding_labels(table: pd.DataFrame, findings: Sequence[str]) -> np.ndarray:
+    """The labels of :func:`with_findings`, int64 ``(N, findings)``."""
+    labels: np.ndarray = table[list(findings)].to_numpy(np.str_).astype(np.int64)
+    return labels
+
+
+def chosen_findings(
+    known: Sequence[str], wanted: Sequence[str] | None, where: str
+) -> tuple[tuple[str, ...], list[int]]:
+    """Those of a collection's findings that the plan names, or all; and their columns.
+
+    Raises
+    ------
+    SourceError
+        If the collection has no such finding.
+    """
+    if wanted is None:
+        return tuple(known), list(range(len(known)))
+    if unknown := [name for name in wanted if name not in known]:
+        raise SourceError(
+            f"{where} has no finding {first_ten(map(repr, unknown))}: 'classes' names some of {', '.join(known)}; "
+            "other names for the prompts are 'synonyms'"
+        )
+    return tuple(wanted), [list(known).index(name) for name in wanted]
+
+
+def checked_findings(labels: np.ndarray, findings: int, where: str) -> np.ndarray:
+    """Labels of findings as int64 ``(N, findings)``.
+
+    Raises
+    ------
+    SourceError
+        If they are not 1, 0 or -1 for not known, one per image and finding.
+    """
+    if labels.dtype.kind not in "biu" or labels.ndim != 2 or labels.shape[1] != findings:
+        raise SourceError(
+            f"{where}: labels of findings must be whole numbers (N, {findings}), not {labels.dtype} {labels.shape}"
+        )
+    values = labels.astype(np.int64)
+    if other := sorted(set(np.unique(values).tolist()) - {PRESENT, ABSENT, UNKNOWN}):
+        raise SourceError(
+            f"{where}: labels of findings are 1, 0, or -1 for not known, not {first_ten(map(str, other))}"
+        )
+    return values

@@ -2,7 +2,7 @@
 
 import logging
 import posixpath
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal, cast
@@ -24,7 +24,7 @@ from robustmedclip.io.sources.entries import (
     skip_unnamed,
     skipped_line,
 )
-from robustmedclip.io.sources.findings import UNCERTAIN, with_finding
+from robustmedclip.io.sources.findings import BLANK, UNCERTAIN, finding_labels, with_findings
 from robustmedclip.io.sources.image_files import image_files
 from robustmedclip.io.sources.label_table import LARGEST_TABLE, read_label_table
 from robustmedclip.io.sources.labels import SPLITS
@@ -84,11 +84,11 @@ class FolderDataset(SourceDataset):
     include, exclude : list of str, optional
         Patterns of the shell, as ``*_mask*`` or ``scans/*.png``: only images that match one of `include`, and none that
         matches one of `exclude`; compared with the path inside the folder, and with its last part.
-    finding : str, optional
-        Column of the CSV file that tells the class in place of ``label``: 1, 0, -1 for uncertain, or nothing, as
-        :func:`~robustmedclip.io.sources.findings.with_finding` takes them. There are two classes then, absent first.
-    uncertain : {"absent", "present", "left out"}
-        What becomes of images of which the finding is uncertain.
+    uncertain, blank : str
+        Where the classes are findings, of which the CSV file has a column each, in place of ``label``: what a finding
+        counts as that is uncertain, -1 (``negative``, ``positive`` or ``ignore``), and one that is not mentioned, an
+        empty cell (``negative`` or ``ignore``). What is ignored is not known of the image, which is left out where that
+        is so of all findings.
     **source
         As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` is needed.
     """
@@ -102,13 +102,13 @@ class FolderDataset(SourceDataset):
         frame: Frame | None = None,
         include: list[str] | None = None,
         exclude: list[str] | None = None,
-        finding: str | None = None,
-        uncertain: str = "absent",
+        uncertain: str = "ignore",
+        blank: str = "negative",
         **source: Any,
     ):
         super().__init__(**source)
         self._labels, self._size, self._window, self._frame = labels, size, window, frame
-        self._finding, self._uncertain = finding, uncertain
+        self._uncertain, self._blank = uncertain, blank
         self._include: list[str] = [] if include is None else include
         self._exclude: list[str] = [] if exclude is None else exclude
 
@@ -143,8 +143,7 @@ class FolderDataset(SourceDataset):
         table, class_names = labels.table, self._class_names or []
         paths = [str(self._path / file) for file in table["file"]]
         images = image_files(self._fs, paths, self._reader())
-        ids = {class_name: label for label, class_name in enumerate(class_names)}
-        label_ids, files = table["label"].map(ids).to_numpy(np.int64), table["file"].to_numpy(np.str_)
+        label_ids, files = self._label_ids(table, class_names), table["file"].to_numpy(np.str_)
         rows = {split: np.flatnonzero(table["split"] == split) for split in SPLITS}
         columns = self._columns(table)
         return self._labelled_splits(
@@ -153,6 +152,13 @@ class FolderDataset(SourceDataset):
             str(self._path),
             {split: {name: values[of] for name, values in columns.items()} for split, of in rows.items()},
         )
+
+    def _label_ids(self, table: pd.DataFrame, class_names: Sequence[str]) -> np.ndarray:
+        if self._findings:
+            return finding_labels(table, class_names)
+        ids = {class_name: label for label, class_name in enumerate(class_names)}
+        label_ids: np.ndarray = table["label"].map(ids).to_numpy(np.int64)
+        return label_ids
 
     def _columns(self, table: pd.DataFrame) -> dict[str, np.ndarray]:
         """What the table says of each image beside its class."""
@@ -177,7 +183,7 @@ class FolderDataset(SourceDataset):
                 *labels.table["split"].value_counts()[["train", "test"]],
                 ", with all images of a patient on one side" if patient_column(labels.table) else "",
             )
-        read = [*self._subgroup, *([self._finding] if self._finding else [])]
+        read = [*self._subgroup, *((self._class_names or []) if self._findings else [])]
         for sentence in table_warnings(labels.table, labels.drawn, read):
             logger.warning("Data set '%s': %s", self._name, sentence)
 
@@ -202,7 +208,8 @@ class FolderDataset(SourceDataset):
         problems = [*self._unmatched(entries), *self._refused(entries, files)]
         if absent := [name for name in self._subgroup if name not in labels.table.columns]:
             problems.append(f"{where} has no column {first_ten(absent)}, which 'subgroup' in benchmark.yml names")
-        return labels, problems + list(table_problems(labels.table, entries, self._class_names or [], where))
+        of_table = table_problems(labels.table, entries, self._class_names or [], where, self._findings)
+        return labels, [*problems, *of_table]
 
     def _refused(self, entries: Entries, files: Collection[str]) -> list[str]:
         """Files that can't be read: in folders of classes, or among the `files` of a CSV file."""
@@ -243,8 +250,10 @@ class FolderDataset(SourceDataset):
         require_regular(self._fs, path, local=self._protocol == "file")
         if self._fs.size(path) > LARGEST_TABLE:
             raise ValueError(f"it has more than {LARGEST_TABLE} bytes")
-        table = read_label_table(self._fs.cat_file(path), self._finding or "label")
-        return with_finding(table, self._finding, self._uncertain, self._class_names or []) if self._finding else table
+        content, findings = self._fs.cat_file(path), (self._class_names or []) if self._findings else []
+        if not findings:
+            return read_label_table(content)
+        return with_findings(read_label_table(content, findings), findings, self._uncertain, self._blank)
 
     def _settings_problems(self) -> Iterator[str]:
         if not self._class_names:
@@ -276,10 +285,11 @@ class FolderDataset(SourceDataset):
             yield f"there is no {'file' if self._labels else 'folder'} {where}"
 
     def _finding_problems(self) -> Iterator[str]:
-        if self._uncertain not in UNCERTAIN:
-            yield f"uncertain must be one of {', '.join(UNCERTAIN)}, not {self._uncertain!r}"
-        if self._finding is not None and self._labels is None:
-            yield "'finding' names a column: it needs a CSV file, 'labels'"
+        for name, value, known in (("uncertain", self._uncertain, UNCERTAIN), ("blank", self._blank, BLANK)):
+            if value not in known:
+                yield f"{name} must be one of {', '.join(known)}, not {value!r}"
+        if self._findings and self._labels is None:
+            yield "'task: findings' needs a CSV file, 'labels', with a column for each"
 
     def _labels_there(self) -> str:
         """The labels that are there, as the end of a sentence."""
@@ -292,6 +302,6 @@ class FolderDataset(SourceDataset):
     def _describe(self) -> dict[str, Any]:
         patterns = {"include": self._include, "exclude": self._exclude}
         settings = {"labels": self._labels, "size": self._size, "window": self._window}
-        settings |= {} if self._finding is None else {"finding": self._finding, "uncertain": self._uncertain}
+        settings |= {"uncertain": self._uncertain, "blank": self._blank} if self._findings else {}
         settings |= {} if self._frame is None else {"frame": self._frame}
         return {**super()._describe(), **settings, **{key: value for key, value in patterns.items() if value}}

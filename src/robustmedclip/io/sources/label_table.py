@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -14,10 +14,10 @@ LARGEST_TABLE = 2**30
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def read_label_table(content: bytes, label: str = "label") -> pd.DataFrame:
+def read_label_table(content: bytes, labels: Sequence[str] = ("label",)) -> pd.DataFrame:
     """The table of a CSV file: text in every cell, indexed by the numbers of its rows as a spreadsheet shows them.
 
-    `label` is the column that tells the class; where it is another than ``label``, its cells may be empty.
+    `labels` are the columns that tell the class, or the findings; cells of others than ``label`` may be empty.
 
     Raises
     ------
@@ -30,12 +30,12 @@ def read_label_table(content: bytes, label: str = "label") -> pd.DataFrame:
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num}: {error}") from error
     if not rows:
-        raise ValueError(f"it is empty; it needs the columns file and {label}")
+        raise ValueError(f"it is empty; it needs the columns file, {', '.join(labels)}")
     first = min(rows)
     columns = rows.pop(first)
     while columns and not columns[-1]:
         columns.pop()
-    _check_columns(columns, label)
+    _check_columns(columns, labels)
     if problems := first_ten(_row_problems(rows, columns), "; "):
         raise ValueError(problems)
     cells = zip(*(row[: len(columns)] for row in rows.values()), strict=True)
@@ -57,7 +57,7 @@ def _text(content: bytes) -> str:
         ) from error
 
 
-def _check_columns(columns: list[str], label: str) -> None:
+def _check_columns(columns: list[str], labels: Sequence[str]) -> None:
     if len(columns) == 1 and (separator := next((mark for mark in _SEPARATORS if mark in columns[0]), None)):
         raise ValueError(f"its columns are separated by {_SEPARATORS[separator]}: save it with commas")
     meant = {column: appearance(column).lower() for column in columns if column not in COLUMNS}
@@ -65,7 +65,7 @@ def _check_columns(columns: list[str], label: str) -> None:
         raise ValueError(f"rename its column {first_ten(renamed)}")
     if twice := sorted({column for column in columns if columns.count(column) > 1}):
         raise ValueError(f"it has the column {first_ten(map(repr, twice))} more than once")
-    if missing := {"file", label} - set(columns):
+    if missing := {"file", *labels} - set(columns):
         raise ValueError(f"no column {', '.join(sorted(missing))}; found {first_ten(columns)}")
 
 

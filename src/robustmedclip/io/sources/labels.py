@@ -14,7 +14,8 @@ PARTS = {"training pool": ("train", "val"), "test split": ("test",)}
 def absence(part: str, present: Collection[str], class_names: Sequence[str]) -> str | None:
     """What is wrong with the classes that a part of a data set has images of, as the end of a sentence.
 
-    The training pool needs all of them, the test split two.
+    The training pool needs all of them, the test split two. Of findings, `class_names` are those of
+    :func:`robustmedclip.images.findings.members`.
     """
     if not present:
         return f"has no image of the {part}"

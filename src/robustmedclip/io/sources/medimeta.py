@@ -15,6 +15,7 @@ from robustmedclip.images.pixels import LazyImages, chosen_rows
 from robustmedclip.images.sets import PATIENT, ImageSet
 from robustmedclip.io.npz import naming, read_npy
 from robustmedclip.io.sources.entries import require_regular
+from robustmedclip.io.sources.findings import checked_findings, chosen_findings
 from robustmedclip.io.sources.image_files import image_files
 from robustmedclip.io.sources.label_table import LARGEST_TABLE
 from robustmedclip.io.sources.labels import SPLITS, checked_labels, renamed_classes
@@ -23,6 +24,7 @@ from robustmedclip.io.sources.source import SourceDataset
 from robustmedclip.io.versioned import SourceError
 
 _SINGLE_LABEL = ("BINARY_CLASSIFICATION", "MULTICLASS_CLASSIFICATION", "ORDINAL_REGRESSION")
+_SEVERAL_LABELS = ("MULTILABEL_CLASSIFICATION",)
 _IMAGE_NAME = re.compile(r"images/(\d{6})\.tiff")
 _FILE, _PATIENT = "filepath", "patient_id"
 _LARGEST_INFO = 2**18
@@ -48,10 +50,10 @@ class MedIMetaDataset(SourceDataset):
     id : str
         The collection, e.g. ``pbc``.
     task : str
-        One of its tasks with one label per image, e.g. ``cell class``.
+        One of its tasks, e.g. ``cell class``: with one label per image, or of findings one with several.
     **source
         As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` replaces the names of
-        ``info.yaml``.
+        ``info.yaml``, or chooses some of the findings.
     """
 
     def __init__(self, *, filepath: str, id: str, task: str, **source: Any):
@@ -59,11 +61,16 @@ class MedIMetaDataset(SourceDataset):
         self._id, self._task = id, task
 
     def _splits(self) -> dict[str, ImageSet]:
-        class_names = self._task_classes()
+        known = self._task_classes()
         labels_file = self._path / "task_labels" / f"{self._task}.npy"
         with self._open(labels_file) as file:
             labels = read_npy(file, str(labels_file), _LARGEST_LABELS)
-        labels = checked_labels(labels, len(class_names), str(labels_file))
+        if self._findings:
+            class_names, columns_of = chosen_findings(known, self._class_names, f"{self._path}, task {self._task!r}")
+            labels = checked_findings(labels, len(known), str(labels_file))[:, columns_of]
+        else:
+            class_names = renamed_classes(known, self._class_names, f"{self._path / 'info.yaml'}, task {self._task!r}")
+            labels = checked_labels(labels, len(class_names), str(labels_file))
         rows = {split: self._split_rows(split, len(labels)) for split in SPLITS}
         images = self._images(len(labels))
         parts = {
@@ -107,9 +114,12 @@ class MedIMetaDataset(SourceDataset):
             if self._task not in tasks:
                 raise SourceError(f"{path} has no task {self._task!r}; it has {first_ten(map(repr, tasks))}")
             target, labels = _scalar(tasks[self._task]["task_target"]), tasks[self._task]["labels"]
-            if target not in _SINGLE_LABEL:
+            if target not in (_SEVERAL_LABELS if self._findings else _SINGLE_LABEL):
+                if target in _SEVERAL_LABELS:
+                    raise SourceError(f"{path}: {self._task!r} has several labels per image: set 'task: findings'")
                 raise SourceError(
-                    f"{path}: {self._task!r} is {target}; only tasks with one label per image are supported"
+                    f"{path}: {self._task!r} is {target}, which is no task with "
+                    f"{'several labels' if self._findings else 'one label'} per image"
                 )
             names = [_scalar(labels[label]) for label in range(len(labels))]
         except (yaml.YAMLError, LookupError, TypeError, AttributeError, RecursionError, ValueError) as error:
@@ -120,7 +130,7 @@ class MedIMetaDataset(SourceDataset):
             ) from error
         if "/" in self._task or len(set(names)) != len(names):
             raise SourceError(f"{path}: task {self._task!r} is not usable: its classes are {first_ten(names)}")
-        return renamed_classes(names, self._class_names, f"{path}, task {self._task!r}")
+        return tuple(names)
 
     def _split_rows(self, split: str, count: int) -> np.ndarray:
         """Rows of a split, ascending; an empty split has no file."""

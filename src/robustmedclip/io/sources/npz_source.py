@@ -16,6 +16,7 @@ from robustmedclip.images.sets import PATIENT, ImageSet
 from robustmedclip.io.npz import NpzArchive
 from robustmedclip.io.sources.download import download
 from robustmedclip.io.sources.entries import require_regular
+from robustmedclip.io.sources.findings import checked_findings, chosen_findings
 from robustmedclip.io.sources.labels import SPLITS, checked_labels, renamed_classes
 from robustmedclip.io.sources.source import SourceDataset
 from robustmedclip.io.versioned import SourceError
@@ -32,9 +33,10 @@ class NpzDataset(SourceDataset):
     """Images in one ``.npz``; loads ``{split: ImageSet}``.
 
     The keys are ``<split>_images`` (uint8 ``(N, H, W)`` or ``(N, H, W, 3)``) and ``<split>_labels`` (whole numbers
-    ``(N,)`` or ``(N, 1)``, counted from 0 in the order of the plan's ``classes``), for the splits ``train``, ``test``
-    and, if there is one, ``val``: as ``numpy.savez`` or ``numpy.savez_compressed`` write them. ``<split>_ids`` (text
-    ``(N,)``), where there is one, names the images, for instance by their files: an image's noise depends on its name.
+    ``(N,)`` or ``(N, 1)``, counted from 0 in the order of the plan's ``classes``; of findings ``(N, findings)`` in that
+    order, 1, 0, or -1 for not known), for the splits ``train``, ``test`` and, if there is one, ``val``: as
+    ``numpy.savez`` or ``numpy.savez_compressed`` write them. ``<split>_ids`` (text ``(N,)``), where there is one, names
+    the images, for instance by their files: an image's noise depends on its name.
     ``<split>_groups`` (text or whole numbers ``(N,)``), in all splits or in none, says whose an image is, and
     ``<split>_<name>`` what subgroup it belongs to, for the names in the plan's ``subgroup``. Other keys are not read.
 
@@ -60,8 +62,9 @@ class NpzDataset(SourceDataset):
         parts, columns = {}, {}
         for split, (images_key, labels_key) in present.items():
             images = _images(archive, images_key, path)
-            labels = archive.read(labels_key, _LARGEST_LABELS)
-            labels = checked_labels(self._chosen(labels), len(class_names), f"{path}, array '{labels_key}'")
+            labels = self._chosen(archive.read(labels_key, _LARGEST_LABELS))
+            check = checked_findings if self._findings else checked_labels
+            labels = check(labels, len(class_names), f"{path}, array '{labels_key}'")
             if len(labels) != len(images):
                 raise SourceError(f"{path} has {len(images)} {images_key} and {len(labels)} {labels_key}")
             parts[split] = (images, labels, _sample_ids(archive, split, len(labels), path))
@@ -108,7 +111,7 @@ def _sample_ids(archive: NpzArchive, split: str, count: int, path: str) -> list[
 
 
 class MedMNISTDataset(NpzDataset):
-    """A 2D collection of MedMNIST, or one finding of it; loads ``{split: ImageSet}``.
+    """A 2D collection of MedMNIST; loads ``{split: ImageSet}``. That of ``chestmnist`` are findings.
 
     Class names, their order, addresses and checksums are those of the medmnist package
     (doi:10.1038/s41597-022-01721-8).
@@ -124,11 +127,9 @@ class MedMNISTDataset(NpzDataset):
     download : bool
         Download the file if the folder does not have it with the right checksum, as
         :func:`~robustmedclip.io.sources.download.download` does.
-    finding : str, optional
-        Of a collection with several labels per image (``chestmnist``), the one that is read: two classes,
-        ``no <finding>`` and ``<finding>``, unless ``class_names`` say otherwise.
     **source
-        As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` replaces MedMNIST's names.
+        As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` replaces MedMNIST's names, or
+        chooses some of the findings.
     """
 
     def __init__(
@@ -138,10 +139,9 @@ class MedMNISTDataset(NpzDataset):
         filepath: str,
         size: int = 28,
         download: bool = False,
-        finding: str | None = None,
         **source: Any,
     ):
-        self._flag, self._size, self._download, self._finding = flag, size, download, finding
+        self._flag, self._size, self._download = flag, size, download
         self._suffix = "" if size == 28 else f"_{size}"
         super().__init__(filepath=f"{filepath}/{flag}{self._suffix}.npz", **source)
 
@@ -241,23 +241,28 @@ class MedMNISTDataset(NpzDataset):
 
     def _checked_class_names(self) -> tuple[str, ...]:
         info = self._info()
-        findings = list(info["label"].values()) if "multi-label" in info["task"] else []
-        if self._finding not in (findings or [None]):
-            named = f"'finding' has to be one of {', '.join(findings)}" if findings else "leave 'finding' out"
-            raise SourceError(f"{self._flag} has {'more than' if findings else 'only'} one label per image: {named}")
+        if ("multi-label" in info["task"]) != self._findings:
+            has, needed = ("only", "leave 'task' out") if self._findings else ("more than", "set 'task: findings'")
+            raise SourceError(f"{self._flag} has {has} one label per image: {needed}")
         if self._flag.endswith("3d"):
             raise SourceError(f"{self._flag} has volumes: only sets of 2D images are supported")
         if type(self._size) is not int or self._size not in _SIZES:
             raise SourceError(f"the images of {self._flag} have 28, 64, 128 or 224 px: 'size' can't be {self._size!r}")
-        names = [info["label"][key] for key in sorted(info["label"], key=int)]
-        if self._finding is not None:
-            names = [f"no {self._finding}", self._finding]
-        return renamed_classes(names, self._class_names, self._flag)
+        if self._findings:
+            return chosen_findings(self._names(), self._class_names, self._flag)[0]
+        return renamed_classes(self._names(), self._class_names, self._flag)
+
+    def _names(self) -> list[str]:
+        named = self._info()["label"]
+        return [named[key] for key in sorted(named, key=int)]
 
     def _chosen(self, labels: np.ndarray) -> np.ndarray:
-        if self._finding is None or labels.ndim != 2:
+        if not self._findings:
             return labels
-        return labels[:, list(self._info()["label"].values()).index(self._finding)]
+        names = self._names()
+        return checked_findings(labels, len(names), str(self._path))[
+            :, chosen_findings(names, self._class_names, "")[1]
+        ]
 
     def _info(self) -> dict[str, Any]:
         from medmnist import INFO
@@ -285,9 +290,7 @@ class MedMNISTDataset(NpzDataset):
             ) from error
 
     def _describe(self) -> dict[str, Any]:
-        return {**super()._describe(), "flag": self._flag, "size": self._size, "download": self._download} | (
-            {} if self._finding is None else {"finding": self._finding}
-        )
+        return {**super()._describe(), "flag": self._flag, "size": self._size, "download": self._download}
 
 
 def _images(archive: NpzArchive, key: str, path: str) -> LazyImages:

@@ -13,6 +13,7 @@ from kedro.io import AbstractDataset
 from kedro.io.core import get_protocol_and_path
 
 from robustmedclip.errors import InputError
+from robustmedclip.images.findings import members
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io.external import External
 from robustmedclip.io.remote import stamp
@@ -77,6 +78,8 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         Filled in from the plan's ``origin``: ``url``, ``size``, ``licence`` and ``citation`` of the files.
     subgroup : list of str, optional
         Filled in from the plan's ``subgroup``: what else is to be known of each image.
+    findings : bool
+        Filled in from the plan's ``task``: whether the classes are findings, of which an image may have several.
     credentials, fs_args : dict, optional
         Passed to the filesystem.
     metadata : dict, optional
@@ -94,6 +97,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         class_names: list[str] | None = None,
         origin: Mapping[str, str] | None = None,
         subgroup: Sequence[str] = (),
+        findings: bool = False,
         credentials: dict[str, Any] | None = None,
         fs_args: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
@@ -103,7 +107,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         if class_names is not None and not _are_names(class_names):
             raise InputError(f"Data set '{name}': class_names must be a list of texts, not {class_names!r}: quote them")
         self._name, self._modality, self._class_names = name, modality, class_names
-        self._origin, self._subgroup = dict(origin or {}), list(subgroup)
+        self._origin, self._subgroup, self._findings = dict(origin or {}), list(subgroup), findings
         self._path = PurePosixPath(os.path.abspath(path) if self._protocol == "file" else path)
         self.metadata = metadata
 
@@ -185,6 +189,7 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             "filepath": str(self._path),
             "class_names": self._class_names,
             **({"subgroup": self._subgroup} if self._subgroup else {}),
+            **({"findings": True} if self._findings else {}),
         }
 
     def _entries(self, folder: str = "") -> Entries:
@@ -204,8 +209,9 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         `columns` are those of :class:`~robustmedclip.images.sets.ImageSet`, by split.
         """
         for part, names in PARTS.items():
-            present = {class_names[label] for name in names if name in parts for label in np.unique(parts[name][1])}
-            if problem := absence(part, present, class_names):
+            of_splits = [members(parts[name][1], class_names) for name in names if name in parts]
+            present = {name for of in of_splits for name, images in of.items() if images.any()}
+            if problem := absence(part, present, list(of_splits[0]) if of_splits else class_names):
                 raise SourceError(f"{where} {problem}")
             shapes = {name: parts[name][0].shape[1:] for name in names if name in parts}
             if len(set(shapes.values())) > 1:

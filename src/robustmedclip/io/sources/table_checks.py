@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from robustmedclip.errors import SHOWN, first_ten
+from robustmedclip.images.findings import members
 from robustmedclip.io.sources.class_folders import renamed_splits
 from robustmedclip.io.sources.entries import Entries
+from robustmedclip.io.sources.findings import finding_labels
 from robustmedclip.io.sources.labels import PARTS, SPLITS, absence
 from robustmedclip.io.sources.spelling import lookalikes, same_looking
 
@@ -15,7 +17,9 @@ _OTHERWISE_SPELLED = r"(?:^|/)\.(?:/|$)|//|/$"
 _UNSAFE = r"^/|(?:^|/)\.\.(?:/|$)"
 
 
-def table_problems(table: pd.DataFrame, entries: Entries, class_names: Sequence[str], where: str) -> Iterator[str]:
+def table_problems(
+    table: pd.DataFrame, entries: Entries, class_names: Sequence[str], where: str, findings: bool = False
+) -> Iterator[str]:
     """Everything that is wrong with the files, labels and splits of a data set, a sentence each.
 
     Parameters
@@ -28,6 +32,8 @@ def table_problems(table: pd.DataFrame, entries: Entries, class_names: Sequence[
         The classes that the plan names.
     where : str
         The CSV file or the folder, for messages.
+    findings : bool
+        Whether they are findings, which the table has a column of each of.
     """
     if unsafe := table["file"][table["file"].str.contains(_UNSAFE)].tolist():
         yield f"{where} names files outside the folder: {first_ten(unsafe)}"
@@ -35,13 +41,21 @@ def table_problems(table: pd.DataFrame, entries: Entries, class_names: Sequence[
     paths = normal_paths(table["file"])
     yield from _repeated(table, paths, entries, where)
     yield from _absent(table, paths, entries, where)
-    yield from _label_problems(table, class_names, where)
+    yield from _lookalike_classes(class_names)
+    if not findings:
+        yield from _label_problems(table, class_names, where)
     if wrong := sorted(set(table["split"].unique()) - set(SPLITS)):
         advice = renamed_splits(wrong)
         remedy = f" (rename {advice})" if advice else ""
         yield f"{where} has splits other than train, val and test: {first_ten(wrong)}{remedy}"
     for part, splits in PARTS.items():
-        if problem := absence(part, table["label"][table["split"].isin(splits)].unique().tolist(), class_names):
+        of_part = table[table["split"].isin(splits)]
+        if findings:
+            of = members(finding_labels(of_part, class_names), class_names)
+            present, names = [name for name, images in of.items() if images.any()], list(of)
+        else:
+            present, names = of_part["label"].unique().tolist(), list(class_names)
+        if problem := absence(part, present, names):
             yield f"{where} {problem}"
 
 
@@ -76,9 +90,12 @@ def _absent(table: pd.DataFrame, paths: pd.Series, entries: Entries, where: str)
         yield f"{where} names files that don't exist: {first_ten(named)}"
 
 
-def _label_problems(table: pd.DataFrame, class_names: Sequence[str], where: str) -> Iterator[str]:
+def _lookalike_classes(class_names: Sequence[str]) -> Iterator[str]:
     for name, other in same_looking(class_names):
         yield f"the classes {ascii(name)} and {ascii(other)} look the same: give each a name that can be told apart"
+
+
+def _label_problems(table: pd.DataFrame, class_names: Sequence[str], where: str) -> Iterator[str]:
     outside = table[~table["label"].isin(class_names)]
     if len(outside):
         groups = [(label, files.tolist()) for label, files in outside.groupby("label")["file"]]

@@ -150,6 +150,7 @@ def score(
     attributes: Mapping[str, Any],
     templates: Sequence[str],
     synonyms: Mapping[str, Sequence[str]],
+    scoring: str | None = None,
     place: int = 0,
     base_weights: str | None = None,
     tuned_on: str | None = None,
@@ -168,8 +169,8 @@ def score(
         How the model was adapted.
     name, attributes
         Of the adapted model, and what tables say of it.
-    templates, synonyms
-        Prompts of the data set.
+    templates, synonyms, scoring
+        Prompts of the data set; and of findings, what each is compared with.
     place : int
         Without a head: as in :func:`robustmedclip.models.inference.image_features`.
     base_weights, tuned_on : str, optional
@@ -186,7 +187,8 @@ def score(
         with in_one_thread():
             cube = _by_condition(logits, features)
     else:
-        cube = _zero_shot_logits(model, features, method, templates, synonyms, place)
+        prompts = {"templates": method.prompts(templates), "synonyms": synonyms, "scoring": scoring}
+        cube = _zero_shot_logits(model, features, method, place, prompts)
     _require_finite(cube, features, name)
     weights = features.weights if head is None or base_weights else head.content_hash()
     return Logits(
@@ -230,12 +232,7 @@ def encode_and_score(
 
 
 def _zero_shot_logits(
-    model: Any,
-    features: Features,
-    method: Method,
-    templates: Sequence[str],
-    synonyms: Mapping[str, Sequence[str]],
-    place: int,
+    model: Any, features: Features, method: Method, place: int, prompts: Mapping[str, Any]
 ) -> np.ndarray:
     """Logits of features, with the class vectors that the model makes of the prompts."""
     from robustmedclip.models.inference import best_device, class_logits
@@ -243,12 +240,7 @@ def _zero_shot_logits(
 
     model.network.to(best_device())
     classifier = zero_shot_classifier(
-        model,
-        features.class_names,
-        method.prompts(templates),
-        features.modality,
-        data_set=features.data_set,
-        synonyms=synonyms,
+        model, features.class_names, modality=features.modality, data_set=features.data_set, **prompts
     )
     vectors, rows = classifier.cpu().numpy(), features.rows.reshape(len(features.conditions), len(features.labels), -1)
     with in_one_thread():

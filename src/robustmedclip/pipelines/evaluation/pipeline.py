@@ -86,6 +86,7 @@ def _scoring(model: EvaluatedModel, data_set: DataSet) -> list[Node]:
         inputs["head" if method.scores_features else "artefact"] = model.artefact
     facts: dict[str, Any] = {"name": model.name, "attributes": model.attributes}
     facts |= {"tuned_on": data_set.tuned_on} if data_set.tuned_on else {}
+    facts |= {"scoring": data_set.scoring} if data_set.scoring else {}
 
     def node(number: str = "", output: Callable[[str], str] = str, **shard: slice) -> Node:
         return Node(

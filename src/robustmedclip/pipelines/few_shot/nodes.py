@@ -29,10 +29,14 @@ def draw_few_shots(
     them, rounded, at least one, or the first ``shots``, all if there are fewer, are for training: what is smaller is
     contained in what is larger. Equally many from the end of the order are for validation, as far as there are.
 
+    Of findings, those who have each and those who don't are drawn from as classes are; an image that several draw is
+    drawn once.
+
     Returns
     -------
     DataFrame
-        A row per image: ``data_set``, ``role`` (``training`` or ``validation``), ``class_name``, ``sample_id``.
+        A row per image: ``data_set``, ``role`` (``training`` or ``validation``), ``class_name``, which it is drawn for
+        (of a finding, or ``no <finding>``), and ``sample_id``.
 
     Raises
     ------
@@ -65,7 +69,8 @@ def draw_few_shots(
     elif scarce:
         message = "A fraction of %g is less than half an image of %s: one image of each is drawn"
         logger.warning(message, fraction, first_ten(scarce))
-    return pd.DataFrame(rows, columns=["data_set", "role", "class_name", "sample_id"])
+    table = pd.DataFrame(rows, columns=["data_set", "role", "class_name", "sample_id"])
+    return table.drop_duplicates(["data_set", "role", "sample_id"], ignore_index=True)
 
 
 def chosen(pool: ImageSet, few_shots: pd.DataFrame, role: str) -> ImageSet:
@@ -82,9 +87,9 @@ def _ordered(pool: ImageSet, duplicates: pd.DataFrame, seed: int) -> dict[str, l
         names = sorted(set(whose.values()), key=lambda name: _rank(seed, pool.name, f"patient\0{name}"))
         late = set(names[(len(names) + 1) // 2 :])
     ordered = {}
-    for label, class_name in enumerate(pool.class_names):
+    for class_name, images in pool.members().items():
         ordered[class_name] = sorted(
-            set(pool.sample_ids[pool.labels == label].tolist()) - leaked,
+            set(pool.sample_ids[images].tolist()) - leaked,
             key=lambda sample_id: (whose[sample_id] in late, _rank(seed, pool.name, sample_id)),
         )
         if not ordered[class_name]:

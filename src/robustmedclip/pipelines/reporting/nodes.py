@@ -1,17 +1,20 @@
 """Nodes of the reporting. Nodes of many inputs are given them by the names of their entries."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from robustmedclip.calibration.levels import extreme_conditions
+from robustmedclip.images.conditions import Condition
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.metrics import Metric, places, score_benchmark
+from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.completeness import Cell, comparable, missing
+from robustmedclip.metrics.findings import finding_scores
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.site_shift import site_shifts
 from robustmedclip.metrics.subgroups import subgroup_errors
@@ -31,6 +34,7 @@ def compute_metrics(
     collections: Mapping[str, str],
     references: Mapping[str, Mapping[str, Mapping[str, float]]],
     seen: Sequence[str],
+    mce_on: Metric = ERROR,
     **entries: Any,
 ) -> tuple[pd.DataFrame, ...]:
     """Every metric of every model, the mCE in every resample, every tuned seed alone, and the cells that are missing.
@@ -51,10 +55,11 @@ def compute_metrics(
         comparable(cells, baseline),
         baseline,
         metrics=metrics,
+        mce_on=mce_on,
         collections=collections,
         references=applying,
         seen=seen,
-        extreme=extreme_conditions(entries["levels"]) if "levels" in entries else {},
+        extreme=_extreme(entries),
         patients=_patients(kinds["test"]),
     )
     return *scores, pd.DataFrame(missing(cells), columns=["model", "data_set"])
@@ -82,6 +87,17 @@ def compare_sites(*, homes: Mapping[str, str], **entries: Any) -> pd.DataFrame:
     return site_shifts([run for run in kinds["logits"].values() if run], homes, _patients(kinds["test"]))
 
 
+def compare_findings(*, baseline: str, mce_on: Metric, **entries: Any) -> pd.DataFrame:
+    """Scores of every finding, of the data sets whose images may have several.
+
+    `entries` are the logits on these data sets, None for those that are missing, their test sets, and perhaps the
+    levels, of which the extreme ones are not averaged.
+    """
+    kinds = _by_kind(entries)
+    logits, whose = comparable(_cells(kinds["logits"]), baseline), _patients(kinds["test"])
+    return finding_scores(logits, baseline, mce_on=mce_on, extreme=_extreme(entries), patients=whose)
+
+
 def compare_subgroups(**entries: Any) -> pd.DataFrame:
     """Errors of subgroups and the gaps between them, of the data sets whose test sets are given.
 
@@ -103,8 +119,10 @@ def write_tables(*, setting: Setting, **entries: pd.DataFrame) -> dict[str, byte
         setting.tolerated_points,
         entries["missing_cells"],
         setting.related.keys(),
+        setting.mce_on,
     )
-    tables |= further_tables(leaderboard["model"].tolist(), entries.get("shifts"), entries.get("subgroups"))
+    parts = {name: entries[name] for name in ("shifts", "subgroups", "findings") if name in entries}
+    tables |= further_tables(leaderboard["model"].tolist(), setting, **parts)
     return {file: text for name, table in tables.items() for file, text in table.files(name).items()}
 
 
@@ -179,7 +197,13 @@ def _results(entries: Mapping[str, Any], few_shot_labels: Mapping[str, str]) -> 
         levels=entries.get("levels"),
         shifts=entries.get("shifts"),
         subgroups=entries.get("subgroups"),
+        findings=entries.get("findings"),
     )
+
+
+def _extreme(entries: Mapping[str, Any]) -> Mapping[str, Collection[Condition]]:
+    """Data set to its levels that no scanner makes, where that is known."""
+    return extreme_conditions(entries["levels"]) if "levels" in entries else {}
 
 
 def _patients(tests: Mapping[str, ImageSet]) -> dict[str, np.ndarray]:

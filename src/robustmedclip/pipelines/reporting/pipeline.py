@@ -11,6 +11,7 @@ from robustmedclip.corruptions import suite
 from robustmedclip.metrics import compare_pairs
 from robustmedclip.pipelines.bind import bind, without
 from robustmedclip.pipelines.reporting.nodes import (
+    compare_findings,
     compare_sites,
     compare_subgroups,
     compute_metrics,
@@ -57,17 +58,20 @@ def _measuring(plan: Plan) -> list[Node]:
 
 
 def _comparing_parts(plan: Plan) -> list[Node]:
-    """Sites, and subgroups of images, where the plan has any."""
+    """Sites, subgroups of images and findings, where the plan has any."""
 
-    def node(function: Callable[..., Any], data_sets: Collection[str], output: str) -> Node:
+    def node(function: Callable[..., Any], data_sets: Collection[str], output: str, *further: str) -> Node:
         scored = [entry for entry in _logits(plan) if names.parts(entry)[1].rpartition("-")[2] in data_sets]
-        inputs = _by_name([*scored, *map(names.test, sorted(data_sets))])
+        inputs = _by_name([*scored, *map(names.test, sorted(data_sets)), *further])
         return _node(function, inputs, output, name=function.__name__, tags=without("logits"))
 
     sites = {*plan.shifts, *plan.shifts.values()}
+    of_findings = bind(compare_findings, baseline=plan.baseline, mce_on=plan.mce_on)
+    levels = ["levels"] if plan.has_bands else []
     return [
         *([node(bind(compare_sites, homes=plan.shifts), sites, "shifts")] if sites else []),
         *([node(compare_subgroups, plan.divided, "subgroups")] if plan.divided else []),
+        *([node(of_findings, plan.with_findings, "findings", *levels)] if plan.with_findings else []),
     ]
 
 
@@ -152,6 +156,8 @@ def _setting(plan: Plan) -> Setting:
         vision_only=plan.vision_only,
         text_adaptations=plan.text_adaptations,
         licences=plan.licences,
+        mce_on=plan.mce_on,
+        scorings={data_set.name: data_set.scoring for data_set in plan.data_sets if data_set.scoring},
     )
 
 
@@ -160,6 +166,7 @@ def _scoring(plan: Plan) -> dict[str, Any]:
     return {
         "baseline": plan.baseline,
         "metrics": plan.metrics,
+        "mce_on": plan.mce_on,
         "collections": {
             data_set.name: data_set.collection for data_set in plan.data_sets if data_set.collection is not None
         },

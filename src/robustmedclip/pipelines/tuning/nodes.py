@@ -26,6 +26,7 @@ def fit(
     seed: int,
     templates: Mapping[str, Sequence[str]],
     synonyms: Mapping[str, Mapping[str, Sequence[str]]],
+    scorings: Mapping[str, str] | None = None,
 ) -> tuple[Adapter | Head, pd.DataFrame]:
     """Adapt one model to the few-shot images of all data sets; what the method leaves behind, and its history.
 
@@ -45,13 +46,13 @@ def fit(
         How the model is adapted.
     seed : int
         Of everything random.
-    templates, synonyms : mapping
-        Name of each data set to its prompts.
+    templates, synonyms, scorings : mapping
+        Name of each data set to its prompts; and of those of findings, to what each finding is compared with.
     """
     from robustmedclip.models.inference import move_to_device
 
     precision = move_to_device(model, parameters["precision"])
-    tasks = _tasks(few_shots, image_sets, templates, synonyms)
+    tasks = _tasks(few_shots, image_sets, templates, synonyms, scorings)
     with in_one_thread():
         artefact, history = method.fit(model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
     return artefact, pd.DataFrame(history)
@@ -120,6 +121,7 @@ def _tasks(
     image_sets: Sequence[ImageSet],
     templates: Mapping[str, Sequence[str]],
     synonyms: Mapping[str, Mapping[str, Sequence[str]]],
+    scorings: Mapping[str, str] | None = None,
 ) -> list[Task]:
     """What is adapted to: a task of each pool, with its test set for validation, if those follow the pools."""
     pools, tests = image_sets[: len(templates)], image_sets[len(templates) :]
@@ -129,6 +131,7 @@ def _tasks(
             validation=test or chosen(pool, few_shots, "validation"),
             templates=templates[pool.name],
             synonyms=synonyms[pool.name],
+            scoring=(scorings or {}).get(pool.name),
         )
         for pool, test in zip_longest(pools, tests)
     ]

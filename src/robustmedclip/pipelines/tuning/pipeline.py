@@ -69,7 +69,9 @@ def _pools(plan: Plan) -> list[str]:
 
 
 def _prompts(plan: Plan) -> dict[str, Any]:
+    scorings = {data_set.name: data_set.scoring for data_set in plan.training_sets if data_set.scoring}
     return {
         "templates": {data_set.name: data_set.templates for data_set in plan.training_sets},
         "synonyms": {data_set.name: data_set.synonyms for data_set in plan.training_sets},
+        **({"scorings": scorings} if scorings else {}),
     }
