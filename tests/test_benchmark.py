@@ -161,6 +161,9 @@ def test_mlflow_has_a_child_run_per_evaluated_model(project, first_run):
     rows = mlflow.artifacts.load_text(f"{child.info.artifact_uri}/metrics.csv")
     assert "pixelate,,ce," in rows and "squares" in rows
     assert [point.step for point in client.get_metric_history(child.info.run_id, "training_loss")] == [1, 2]
+    for metric in ("ece_by_severity", "overconfidence_with_temperature_by_severity"):
+        points = client.get_metric_history(child.info.run_id, metric)
+        assert [point.step for point in points] == [0, 1, 2, 3, 4, 5]
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     table = pd.read_csv(project.newest("data/08_reporting/leaderboard.csv/*/leaderboard.csv"))
     assert parent.data.tags["best_model"] == table["model"][0]

@@ -8,6 +8,8 @@ from torchvision.transforms.functional import to_tensor
 
 from robustmedclip.benchmark import benchmark, classifier_of_texts
 from robustmedclip.errors import InputError
+from robustmedclip.metrics import score_benchmark
+from robustmedclip.metrics.subgroups import subgroup_errors
 
 LABELS = np.arange(24) % 2
 IMAGES = np.random.default_rng(0).integers(0, 120, (24, 32, 32, 1), np.uint8) + (
@@ -51,6 +53,38 @@ def test_tables_and_report_are_written(result, tmp_path):
     }
     for name in ("report.md", "report.html"):
         assert "pixelate" in (tmp_path / "report" / name).read_text()
+
+
+def test_patients_and_subgroups_give_the_numbers_of_the_tables_and_stand_in_the_report(result, tmp_path):
+    models, patients = {"mean": by_brightness, "pixel": by_one_pixel}, [f"patient {i // 3}" for i in range(24)]
+    scanners = ["A"] * 20 + ["B"] * 4
+    called = benchmark(
+        models,
+        IMAGES,
+        LABELS,
+        ["dark", "bright"],
+        baseline="pixel",
+        corruptions=["pixelate"],
+        patients=patients,
+        subgroups={"scanner": scanners},
+        resamples=50,
+    )
+    known = {"images": np.array(patients)}
+    scored = score_benchmark(called.logits, "pixel", patients=known, resamples=50)
+    pd.testing.assert_frame_equal(called.metrics, scored.metrics)
+    assert not called.metrics["low"].equals(result.metrics["low"])
+    tests = {"images": called.images.clean}
+    pd.testing.assert_frame_equal(called.subgroups, subgroup_errors(called.logits, tests, resamples=50))
+    called.save(tmp_path)
+    page, text = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
+    for report in (page, text):
+        assert "n = 24 images of 8 patients" in report and "A (n = 20 images of 7 patients)" in report
+    assert pd.read_csv(tmp_path / "subgroups.csv")["group"].tolist().count("A") == 6
+
+
+def test_as_many_patients_as_images_are_asked_for():
+    with pytest.raises(InputError, match="patient must be one text for each of 24 images"):
+        benchmark({"mine": by_brightness}, IMAGES, LABELS, ["dark", "bright"], patients=["somebody"])
 
 
 def test_logits_of_another_shape_are_refused():

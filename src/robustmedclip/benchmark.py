@@ -31,9 +31,10 @@ from robustmedclip.corruptions import suite as suite_of
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet
-from robustmedclip.images.sets import ImageSet
+from robustmedclip.images.sets import PATIENT, ImageSet
 from robustmedclip.metrics import METRICS, Metric, compare_pairs, metrics_named, places, score_benchmark
 from robustmedclip.metrics.logits import ZERO_SHOT, Logits
+from robustmedclip.metrics.subgroups import subgroup_errors
 from robustmedclip.metrics.table import RESAMPLES
 from robustmedclip.progress import track
 from robustmedclip.reporting.card import data_card
@@ -66,6 +67,8 @@ class Benchmark:
         :func:`robustmedclip.metrics.compare_models`.
     setting : Setting
         What the report says was run.
+    subgroups : DataFrame, optional
+        As of :func:`robustmedclip.metrics.subgroups.subgroup_errors`, where subgroups are known.
     """
 
     logits: tuple[Logits, ...]
@@ -75,6 +78,7 @@ class Benchmark:
     leaderboard: pd.DataFrame
     comparisons: pd.DataFrame
     setting: Setting
+    subgroups: pd.DataFrame | None = None
 
     @cached_property
     def _results(self) -> Results:
@@ -88,6 +92,7 @@ class Benchmark:
             few_shots={},
             cards={clean.name: data_card({"test": clean})},
             precision="unknown",
+            subgroups=self.subgroups,
         )
 
     def markdown(self) -> str:
@@ -108,6 +113,8 @@ class Benchmark:
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("leaderboard", "metrics", "comparisons"):
             getattr(self, name).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+        if self.subgroups is not None:
+            self.subgroups.to_csv(folder / "subgroups.csv", index=False, float_format="%.6g")
         self.mce_resamples.to_csv(folder / "mce_resamples.csv", index=False, float_format="%.9g")
         made_of = provenance(
             self.logits,
@@ -115,6 +122,7 @@ class Benchmark:
             baseline=self.setting.baseline,
             protocol=self.setting.protocol,
             parameters={},
+            patients=_patients(self.images),
         )
         (folder / "provenance.json").write_text(json.dumps(made_of, indent=1), encoding="utf-8")
         (folder / "report.md").write_text(self.markdown(), encoding="utf-8")
@@ -134,6 +142,8 @@ def benchmark(
     name: str = "images",
     modality: str = "image",
     sample_ids: Sequence[str] | None = None,
+    patients: Sequence[str] | None = None,
+    subgroups: Mapping[str, Sequence[str]] | None = None,
     metrics: Sequence[str | Metric] | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -159,6 +169,10 @@ def benchmark(
         Of the images, in tables. The name is part of what the randomness of a corruption depends on.
     sample_ids : sequence of str, optional
         One per image, unique; by default ``"0"``, ``"1"``, ...
+    patients : sequence of str, optional
+        Whose each image is: intervals resample patients then, each with all of their images.
+    subgroups : mapping, optional
+        What images are told apart by, such as ``scanner``, to the group of each: their errors and gaps are a table.
     metrics, resamples
         As in :func:`robustmedclip.metrics.score_benchmark`; metrics may be given by name.
 
@@ -173,7 +187,9 @@ def benchmark(
         If images, labels, names or logits are not as stated.
     """
     ids = np.asarray(range(len(images)) if sample_ids is None else sample_ids, str)
+    columns = dict(subgroups or {}) | ({} if patients is None else {PATIENT: patients})
     facts: dict[str, Any] = {"name": name, "modality": modality, "class_names": tuple(class_names), "sample_ids": ids}
+    facts["columns"] = {name: np.asarray(values, str) for name, values in columns.items()}
     clean = ImageSet.validated(split="test", images=images, labels=np.asarray(labels, np.int64), **facts)
     corrupted = _corrupted(clean, suite, dataset, corruptions, seed)
     logits, scores = tuple(_logits(models, corrupted)), metrics_named(METRICS if metrics is None else metrics)
@@ -183,12 +199,20 @@ def benchmark(
 def _scored(
     logits: tuple[Logits, ...], images: CorruptedSet, baseline: str, metrics: tuple[Metric, ...], resamples: int
 ) -> Benchmark:
-    table = score_benchmark(logits, baseline, metrics=metrics, resamples=resamples)
+    table = score_benchmark(logits, baseline, metrics=metrics, patients=_patients(images), resamples=resamples)
     pairs = compare_pairs(table.metrics, table.mce_resamples)
     labelled = labelled_images(table.metrics, {}, ())
     board = leaderboard(table.metrics, places(table.mce_resamples, pairs), labelled, metrics)
     setting = Setting(baseline=baseline, metrics=metrics, suites=(images.suite,), seen=(), protocol="models as given")
-    return Benchmark(logits, images, table.metrics, table.mce_resamples, board, pairs, setting)
+    divided = images.clean.columns.keys() - {PATIENT}
+    groups = subgroup_errors(logits, {images.clean.name: images.clean}, resamples) if divided else None
+    return Benchmark(logits, images, table.metrics, table.mce_resamples, board, pairs, setting, groups)
+
+
+def _patients(images: CorruptedSet) -> dict[str, np.ndarray]:
+    """Whose the images are, by the name of the data set, if that is known."""
+    clean = images.clean
+    return {} if clean.patients is None else {clean.name: clean.patients}
 
 
 def classifier_of_texts(

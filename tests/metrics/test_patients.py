@@ -62,6 +62,7 @@ def test_the_table_says_of_how_many_patients_the_images_are_and_is_as_before_wit
     sizes = table.groupby("data_set")[["n", PATIENTS]].max()
     assert sizes.loc["chest"].tolist() == [60, 12]
     assert pd.isna(sizes.loc["hand", PATIENTS]) and pd.isna(sizes.loc["all", PATIENTS])
-    pd.testing.assert_series_equal(table["value"], plain["value"])
+    as_before = table["metric"] != "scaled_ece"  # its folds keep the images of a patient together
+    pd.testing.assert_series_equal(table["value"][as_before], plain["value"][as_before])
     hand = table["data_set"] == "hand"
     pd.testing.assert_frame_equal(table[hand].drop(columns=PATIENTS), plain[hand])

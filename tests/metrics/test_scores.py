@@ -243,6 +243,20 @@ def test_no_image_takes_part_in_its_own_temperature():
     np.testing.assert_array_equal(scaled_logits(logits[:1], logits[:1], labels[:1]), logits[:1])
 
 
+def test_no_image_of_a_patient_takes_part_in_the_temperature_of_another():
+    rng = np.random.default_rng(0)
+    patients = np.array([f"patient {i // 4}" for i in range(40)])[rng.permutation(40)]
+    logits, labels = rng.normal(size=(40, 3)), rng.integers(3, size=40)
+    changed, mates = logits.copy(), patients == patients[7]
+    changed[mates] *= -5
+    before, after = (scaled_logits(logits, clean, labels, patients) for clean in (logits, changed))
+    np.testing.assert_array_equal(before[mates], after[mates])
+    assert not np.array_equal(before, after)
+    (metric,) = (metric for metric in metrics_named() if metric.name == "scaled_ece")
+    values = image_values([metric], logits, labels, logits, patients)
+    assert values.mean() == pytest.approx(expected_calibration_error(before, labels))
+
+
 @pytest.mark.parametrize("name", SCORES)
 def test_conditions_are_scored_as_they_are_alone(name):
     rng = np.random.default_rng(0)

@@ -1,14 +1,19 @@
 """What another site costs beside corruption, from logits."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.site_shift import site_shifts
+from robustmedclip.pipelines.reporting.nodes import compare_sites
 from robustmedclip.reporting.site_shift import shift_table
 
+NOTHING_MISSING = pd.DataFrame(columns=["model", "data_set"])
 CONDITIONS = (CLEAN, *(Condition("pixelate", severity) for severity in range(1, 6)))
 
 
@@ -61,5 +66,32 @@ def test_other_classes_are_refused():
 
 def test_the_table_has_n_and_intervals():
     logits = [run("home", [0.1] * 6), run("away", [0.3] * 6, images=200)]
-    text = shift_table(site_shifts(logits, {"away": "home"}, resamples=100)).markdown()
-    assert "home (n = 400)" in text and "away (n = 200)" in text and "20.0 [" in text
+    patients = {"away": np.repeat(np.arange(50), 4).astype(str)}
+    text = shift_table(site_shifts(logits, {"away": "home"}, patients, resamples=100), NOTHING_MISSING).markdown()
+    assert "home (n = 400)" in text and "away (n = 200 images of 50 patients)" in text and "20.0 [" in text
+
+
+def cells(**models: list[tuple[str, Logits | None]]) -> dict[str, Logits | None]:
+    return {f"logits-{model}-{data_set}": run for model, runs in models.items() for data_set, run in runs}
+
+
+def test_a_model_that_lacks_a_site_is_named_and_has_no_row():
+    at_home, elsewhere = run("home", [0.1] * 6), run("away", [0.2] * 6)
+    clip = [(name, replace(scored, model="clip")) for name, scored in (("home", at_home), ("away", elsewhere))]
+    entries = cells(clip=clip, vit=[("home", at_home), ("away", None)])
+    shifts = compare_sites(baseline="clip", homes={"away": "home"}, **entries)
+    assert shifts["model"].tolist() == ["clip"]
+    missing = pd.DataFrame({"model": ["vit", "vit"], "data_set": ["away", "chest"]})
+    assert shift_table(shifts, missing).caption.endswith("Incomplete: there is no result of vit on away")
+
+
+def test_a_seed_that_lacks_a_site_is_in_no_average():
+    whole = [("home", run("home", [0.1] * 6, seed=0)), ("away", run("away", [0.3] * 6, seed=0))]
+    entries = cells(vit_s0=whole, vit_s1=[("home", run("home", [0.5] * 6, seed=1)), ("away", None)])
+    (row,) = compare_sites(baseline="vit", homes={"away": "home"}, **entries).to_dict("records")
+    assert (row["clean_error"], row["site"]) == pytest.approx((10, 20))
+
+
+def test_where_a_site_is_missing_for_all_models_the_table_is_empty():
+    shifts = compare_sites(baseline="vit", homes={"away": "home"}, **cells(vit=[("home", None), ("away", None)]))
+    assert shifts.empty and shift_table(shifts, NOTHING_MISSING).text.empty

@@ -1,5 +1,7 @@
 """Errors of subgroups, and the gaps between them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,8 @@ from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.subgroups import GAP, subgroup_errors
+from robustmedclip.pipelines.ingestion.nodes import groups_of_test_images
+from robustmedclip.pipelines.reporting.nodes import compare_subgroups
 from robustmedclip.reporting.subgroups import subgroup_tables
 
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("blur", "noise") for severity in range(1, 6)))
@@ -45,6 +49,14 @@ def test_each_group_has_its_errors_and_the_widest_gap_is_the_difference_of_two()
     assert "patients" in table and table["patients"].isna().all()
     text = subgroup_tables(table, ["vit"])["subgroup_gaps"].markdown()
     assert "noise: " in text and "(male against female)" in text
+
+
+def test_groups_that_are_read_by_themselves_are_those_of_the_same_images():
+    groups = np.tile(["female", "male"], 50)
+    (run,), tests = scored(groups, {"female": (0.1, 0.2), "male": (0.3, 0.6)})
+    stored = groups_of_test_images({"test": tests["chest"]}).iloc[::-1]
+    entries = {"logits-vit-chest": run, "test-chest": replace(tests["chest"], columns={}), "groups-chest": stored}
+    pd.testing.assert_frame_equal(compare_subgroups(**entries), subgroup_errors([run], tests))
 
 
 def test_a_small_group_is_named_and_not_compared():

@@ -77,7 +77,7 @@ def test_nodes_are_found_by_the_tags_of_their_stage_data_set_and_base_model(pipe
 def test_the_default_benchmark_has_one_node_per_cell_and_two_where_features_are_kept(pipelines):
     stages = [node.namespace.split(".")[0] for node in pipelines["benchmark"].nodes]
     counts = {stage: stages.count(stage) for stage in STAGES}
-    assert counts == {"ingestion": 10, "corruption": 5, "few_shot": 10, "tuning": 8, "evaluation": 60, "reporting": 8}
+    assert counts == {"ingestion": 10, "corruption": 5, "few_shot": 10, "tuning": 8, "evaluation": 70, "reporting": 9}
 
 
 def test_whether_models_read_together_makes_nothing_of_the_tuned_ones_stale(context):
@@ -88,7 +88,8 @@ def test_whether_models_read_together_makes_nothing_of_the_tuned_ones_stale(cont
     )
     assert apart.keys() == together.keys()
     tuned = {f"logits-{model.cell}-{one.name}" for model in plan.tuned_models for one in plan.data_sets}
-    assert {name for name, fingerprint in apart.items() if fingerprint == together[name]} == tuned
+    temperatures = {f"temperatures-{model.cell}" for model in plan.evaluated_models}
+    assert {name for name, fingerprint in apart.items() if fingerprint == together[name]} == tuned | temperatures
 
 
 def test_corrupted_sets_are_made_from_the_sources(pipelines):

@@ -67,6 +67,16 @@ class CorruptedSet:
         return replace(self, corrupted=self.corrupted.on(device))
 
 
+class _Nothing(CorruptedImages):
+    def batches(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
+        raise KeyError(condition)
+
+
+def clean_alone(images: ImageSet) -> CorruptedSet:
+    """Images as they are, under no corruption."""
+    return CorruptedSet(images, "", (CLEAN,), storage="on_the_fly", provenance={}, corrupted=_Nothing())
+
+
 @dataclass(frozen=True)
 class ReleasedSet(CorruptedImages):
     """Corrupted images that somebody else made, as their files have them: a stream.

@@ -117,13 +117,15 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(-(low + high) / 2))
 
 
-def scaled_logits(logits: np.ndarray, clean: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def scaled_logits(
+    logits: np.ndarray, clean: np.ndarray, labels: np.ndarray, patients: np.ndarray | None = None
+) -> np.ndarray:
     """Logits divided by a temperature that was fitted on clean images, never on the image itself.
 
     As in practice, where a model is calibrated on images of its clinic before it meets corrupted ones, the
     temperature comes from the clean condition and is used under every condition (Ovadia et al. 2019,
     arXiv:1906.02530). The clean images are cross-fitted: five folds, stratified by class in the order
-    given, each scaled by the temperature of the other four.
+    given, each scaled by the temperature of the other four. Of a patient, all images are in one fold.
 
     Parameters
     ----------
@@ -133,16 +135,16 @@ def scaled_logits(logits: np.ndarray, clean: np.ndarray, labels: np.ndarray) -> 
         ``(N, classes)``, logits of the same images without corruption.
     labels : ndarray
         int ``(N,)``.
+    patients : ndarray, optional
+        Whose each image is, ``(N,)``; without it, each is by itself.
 
     Returns
     -------
     ndarray
-        float64 of the shape of `logits`; unscaled where there are too few images for two folds.
+        float64 of the shape of `logits`; unscaled where there are too few images, or patients, for two folds.
     """
     clean, labels = checked(clean, labels)
-    place = np.empty(len(labels), int)
-    place[np.argsort(labels, kind="stable")] = np.arange(len(labels))
-    fold = place % min(FOLDS, len(labels))
+    fold = _folds(labels, np.arange(len(labels)) if patients is None else patients)
     temperatures = np.ones((len(labels), 1))
     if fold.any():
         for left_out in np.unique(fold):
@@ -151,9 +153,19 @@ def scaled_logits(logits: np.ndarray, clean: np.ndarray, labels: np.ndarray) -> 
     return logits / temperatures
 
 
-def scaled_calibration_values(logits: np.ndarray, labels: np.ndarray, clean: np.ndarray) -> np.ndarray:
+def _folds(labels: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """The fold of each image, int ``(N,)``; patients are dealt by the class of their first image, then by name."""
+    names, first, whose = np.unique(patients, return_index=True, return_inverse=True)
+    place = np.empty(len(names), int)
+    place[np.argsort(labels[first], kind="stable")] = np.arange(len(names))
+    return np.asarray((place % min(FOLDS, len(names)))[whose])
+
+
+def scaled_calibration_values(
+    logits: np.ndarray, labels: np.ndarray, clean: np.ndarray, patients: np.ndarray | None = None
+) -> np.ndarray:
     """:func:`calibration_values` after temperature scaling, see :func:`scaled_logits`."""
-    return in_parts(calibration_values, scaled_logits(logits, clean, labels), labels)
+    return in_parts(calibration_values, scaled_logits(logits, clean, labels, patients), labels)
 
 
 def surplus_values(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -208,6 +220,7 @@ SCALED_ECE = Metric(
     values=scaled_calibration_values,
     leaderboard=(),
     table="calibration",
+    by_patient=True,
 )
 
 OVERCONFIDENCE = Metric(

@@ -88,5 +88,5 @@ def means_of_seeds(
     for run in runs:
         order = [run.conditions.index(condition) for condition in conditions]
         clean = run.logits[run.conditions.index(CLEAN)]
-        values = image_values(metrics, run.logits[order], run.labels, clean)
+        values = image_values(metrics, run.logits[order], run.labels, clean, patients)
         yield np.clip(resampled_means(values, seed, run.data_set, resamples, patients), low, high)

@@ -11,7 +11,7 @@ from robustmedclip.errors import InputError
 from robustmedclip.images.findings import UNKNOWN, differing
 
 #: ``(logits, labels, clean logits)`` to a value per image, see :class:`Metric`.
-Values = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Values = Callable[..., np.ndarray]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -50,6 +50,8 @@ class Metric:
         The table of the report that it stands in; without one, it stands in the leaderboard that people read.
     by_severity : bool
         Whether it has a table of its own, too, of the means over corruptions at each severity.
+    by_patient : bool
+        Whether `values` also take ``patients``, whose each image is, ``(N,)``, or None.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class Metric:
     leaderboard: tuple[Literal["clean", "corrupted"], ...] = ("clean", "corrupted")
     table: str | None = "further_metrics"
     by_severity: bool = False
+    by_patient: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -92,7 +95,13 @@ class Metric:
         return self.bounds[1] - values if self.higher_is_better else values
 
 
-def image_values(metrics: Sequence[Metric], logits: np.ndarray, labels: np.ndarray, clean: np.ndarray) -> np.ndarray:
+def image_values(
+    metrics: Sequence[Metric],
+    logits: np.ndarray,
+    labels: np.ndarray,
+    clean: np.ndarray,
+    patients: np.ndarray | None = None,
+) -> np.ndarray:
     """Values of every metric for every image, float64 ``(metrics, ..., N)``; of findings, the mean over them.
 
     Parameters
@@ -101,6 +110,8 @@ def image_values(metrics: Sequence[Metric], logits: np.ndarray, labels: np.ndarr
         At least one.
     logits, labels, clean : ndarray
         As of ``Metric.values``; or of findings, as of :func:`values_of_finding`.
+    patients : ndarray, optional
+        Whose each image is, ``(N,)``.
 
     Raises
     ------
@@ -108,15 +119,20 @@ def image_values(metrics: Sequence[Metric], logits: np.ndarray, labels: np.ndarr
         If a metric gives values of another shape.
     """
     if labels.ndim == 1:
-        return np.stack([_values(metric, logits, labels, clean) for metric in metrics])
+        return np.stack([_values(metric, logits, labels, clean, patients) for metric in metrics])
     values, places = np.zeros((len(metrics), *logits.shape[:-1])), differing(labels)
     for place in places:
-        values += values_of_finding(metrics, logits, labels, clean, place)
+        values += values_of_finding(metrics, logits, labels, clean, place, patients)
     return values / len(places) if places else np.full_like(values, np.nan)
 
 
 def values_of_finding(
-    metrics: Sequence[Metric], logits: np.ndarray, labels: np.ndarray, clean: np.ndarray, place: int
+    metrics: Sequence[Metric],
+    logits: np.ndarray,
+    labels: np.ndarray,
+    clean: np.ndarray,
+    place: int,
+    patients: np.ndarray | None = None,
 ) -> np.ndarray:
     """Values of every metric for every image, of one finding as a task of two classes, float64 ``(metrics, ..., N)``.
 
@@ -136,6 +152,8 @@ def values_of_finding(
         Those of clean images, ``(N, findings)``.
     place : int
         The finding.
+    patients : ndarray, optional
+        Whose each image is, ``(N,)``.
 
     Raises
     ------
@@ -144,7 +162,8 @@ def values_of_finding(
     """
     known = labels[:, place] != UNKNOWN
     pairs, clean_pairs = two_classes(logits[..., known, place]), two_classes(clean[known, place])
-    of_known = image_values(metrics, pairs, labels[known, place], clean_pairs)
+    whose = None if patients is None else patients[known]
+    of_known = image_values(metrics, pairs, labels[known, place], clean_pairs, whose)
     means = of_known.mean(-1, keepdims=True)
     values = np.repeat(means, len(labels), axis=-1)
     values[..., known] += (of_known - means) * (len(labels) / known.sum())
@@ -156,8 +175,11 @@ def two_classes(log_odds: np.ndarray) -> np.ndarray:
     return np.stack([np.zeros_like(log_odds), log_odds], axis=-1)
 
 
-def _values(metric: Metric, logits: np.ndarray, labels: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    values = np.asarray(metric.values(logits, labels, clean), dtype=np.float64)
+def _values(
+    metric: Metric, logits: np.ndarray, labels: np.ndarray, clean: np.ndarray, patients: np.ndarray | None
+) -> np.ndarray:
+    known = {"patients": patients} if metric.by_patient else {}
+    values = np.asarray(metric.values(logits, labels, clean, **known), dtype=np.float64)
     if values.shape != logits.shape[:-1]:
         raise InputError(
             f"The metric '{metric.name}' gives values of the shape {values.shape} for logits {logits.shape}: "

@@ -20,6 +20,12 @@ from robustmedclip.metrics.table import RESAMPLES
 
 #: The middle one, by which corruption is compared with a change of site.
 MIDDLE = 3
+_COSTS = ("clean_error", f"severity_{MIDDLE}", "corruption", "site", "both")
+COLUMNS = {
+    **dict.fromkeys(("model", "home", "away"), "str"),
+    **dict.fromkeys(("n_home", "n_away", "patients_home", "patients_away"), "Int64"),
+    **{f"{cost}{end}": "float64" for cost in _COSTS for end in ("", "_low", "_high")},
+}
 
 
 def site_shifts(
@@ -48,9 +54,10 @@ def site_shifts(
     -------
     DataFrame
         A row per model and other site, by name: ``model``, ``home``, ``away``, ``n_home`` and ``n_away`` test images,
-        and each of these in percent or percentage points, with ``_low`` and ``_high`` of its 95 % interval:
-        ``clean_error`` at home; what is added to it by ``severity_3``, the mean over the corruptions at severity 3,
-        and by ``corruption``, at all severities; by the other ``site``, on clean images; and by ``both``.
+        of ``patients_home`` and ``patients_away`` where that is known; and each of these in percent or percentage
+        points, with ``_low`` and ``_high`` of its 95 % interval: ``clean_error`` at home; what is added to it by
+        ``severity_3``, the mean over the corruptions at severity 3, and by ``corruption``, at all severities; by the
+        other ``site``, on clean images; and by ``both``.
 
     Raises
     ------
@@ -66,13 +73,18 @@ def site_shifts(
             at_home, elsewhere = runs[model, home], runs[model, away]
             if at_home and elsewhere:
                 _require_same_classes(at_home[0], elsewhere[0])
-                sizes = {"n_home": len(at_home[0].labels), "n_away": len(elsewhere[0].labels)}
+                sizes: dict[str, int | None] = {"n_home": len(at_home[0].labels), "n_away": len(elsewhere[0].labels)}
                 whose = [(patients or {}).get(name) for name in (home, away)]
+                sizes |= {"patients_home": _count(whose[0]), "patients_away": _count(whose[1])}
                 costs = _costs(
                     _Errors(at_home, whose[0], resamples, seed), _Errors(elsewhere, whose[1], resamples, seed)
                 )
                 rows.append({"model": model, "home": home, "away": away, **sizes, **_with_bounds(costs)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _count(patients: np.ndarray | None) -> int | None:
+    return None if patients is None else len(np.unique(patients))
 
 
 class _Errors:

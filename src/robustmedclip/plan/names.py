@@ -6,6 +6,11 @@ def raw(data_set: str) -> str:
     return f"raw-{data_set}"
 
 
+def raw_subgroups(data_set: str) -> str:
+    """The same source, asked for subgroups: which of them are told apart makes no image again."""
+    return f"raw_subgroups-{data_set}"
+
+
 def released(data_set: str) -> str:
     """Corrupted images that somebody else made and released."""
     return f"released-{data_set}"
@@ -24,6 +29,11 @@ def pool(data_set: str) -> str:
 def test(data_set: str) -> str:
     """The test split of a data set."""
     return f"test-{data_set}"
+
+
+def groups(data_set: str) -> str:
+    """Which groups each test image of a data set belongs to."""
+    return f"groups-{data_set}"
 
 
 def card(data_set: str) -> str:
@@ -84,6 +94,11 @@ def features(model: str, data_set: str) -> str:
 def logits(cell: str, data_set: str) -> str:
     """Scores of a model on a data set under every condition."""
     return f"logits-{cell}-{data_set}"
+
+
+def temperatures(cell: str) -> str:
+    """The temperature of a model on each data set."""
+    return f"temperatures-{cell}"
 
 
 def shard(entry: str, number: int) -> str:

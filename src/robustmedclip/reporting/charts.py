@@ -1,10 +1,10 @@
 """Interactive charts of the page, drawn with Plotly. Names that users gave are escaped: Plotly reads HTML."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from textwrap import wrap
-from typing import Any, NamedTuple
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,22 @@ import plotly.graph_objects as go
 
 from robustmedclip.metrics import derived
 from robustmedclip.metrics.logits import Logits
+from robustmedclip.reporting.drawing import (
+    DASHES,
+    LAYOUT,
+    REFERENCE,
+    Chart,
+    add_line,
+    chart_with_views,
+    drawn_across,
+    error_bars,
+    finished,
+    lines_with_views,
+)
 from robustmedclip.reporting.figure_data import (
     HEATS,
     Heat,
     Line,
-    Panels,
     chance_error,
     dumbbells,
     few_shot_panels,
@@ -26,44 +37,22 @@ from robustmedclip.reporting.figure_data import (
     values_by,
 )
 from robustmedclip.reporting.palette import HEAT, MARKERS, colour_of, marker_of
-
-_LAYOUT: dict[str, Any] = {
-    "template": "plotly_white",
-    "font": {"family": "system-ui, sans-serif", "size": 13},
-    "margin": {"l": 55, "r": 15, "t": 50, "b": 20},
-    "legend": {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
-    "hoverlabel": {"namelength": -1},
-}
-_DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot"}
-_REFERENCE = {"color": "#888", "width": 1, "dash": "dot"}
+from robustmedclip.reporting.recalibration import confidence_panels
 
 
-class View(NamedTuple):
-    """What a menu of a chart offers: its label, which traces it shows, and what is then said of the chart."""
-
-    label: str
-    shown: list[bool]
-    description: str
-
-
-class Chart(NamedTuple):
-    """A chart of the page, with its title and a description for those who don't see it.
-
-    Of several `views`, the figure shows the first; `wide` charts don't shrink.
-    """
-
-    title: str
-    description: str
-    figure: go.Figure
-    wide: bool = False
-    views: tuple[View, ...] = ()
-
-
-def page_charts(metrics: pd.DataFrame, leaderboard: pd.DataFrame, logits: Sequence[Logits]) -> list[Chart]:
+def page_charts(
+    metrics: pd.DataFrame,
+    leaderboard: pd.DataFrame,
+    logits: Sequence[Logits],
+    recalibration: pd.DataFrame | None = None,
+    patients: Mapping[str, np.ndarray | None] = MappingProxyType({}),
+) -> list[Chart]:
     """The charts of the page.
 
     `metrics` and `leaderboard` are as of :func:`robustmedclip.metrics.score_benchmark` and
-    :func:`robustmedclip.reporting.leaderboard.leaderboard`, `logits` those of all models on all data sets.
+    :func:`robustmedclip.reporting.leaderboard.leaderboard`, `logits` those of all models on all data sets, and
+    `recalibration` as of :func:`robustmedclip.metrics.recalibration.recalibration`; `patients` says of a data set whose
+    each of its images is.
     """
     models = leaderboard["model"].tolist()
     chance = chance_error({run.data_set: next(run.tasks()).class_names for run in logits}.values())
@@ -81,7 +70,7 @@ def page_charts(metrics: pd.DataFrame, leaderboard: pd.DataFrame, logits: Sequen
             error_against_mce(leaderboard, metrics, chance),
         ),
         *_heat_maps(metrics, models),
-        _chart(
+        chart_with_views(
             "Severity",
             severity_curves(metrics, models, chance),
             lambda corruption: (
@@ -97,9 +86,9 @@ def page_charts(metrics: pd.DataFrame, leaderboard: pd.DataFrame, logits: Sequen
             "severities; the dotted grey one is a guess.",
             few_shot_curves(metrics, leaderboard, chance),
         ),
-        _chart(
+        chart_with_views(
             "Calibration",
-            reliability_diagrams(logits, models),
+            reliability_diagrams(logits, models, patients),
             lambda model: (
                 f"Fraction of right predictions of {model} against its confidence in bins, each image of all data sets "
                 "counted alike; larger points hold more predictions. On the diagonal, confidence can be trusted; ECE "
@@ -107,6 +96,27 @@ def page_charts(metrics: pd.DataFrame, leaderboard: pd.DataFrame, logits: Sequen
                 "the one that is scaled."
             ),
         ),
+        *_confidence_charts(recalibration, models),
+    ]
+
+
+def _confidence_charts(recalibration: pd.DataFrame | None, models: Sequence[str]) -> list[Chart]:
+    """Confidence by severity, if there are temperatures."""
+    panels = {} if recalibration is None else confidence_panels(recalibration, models)
+    if not panels:
+        return []
+    figure = lines_with_views(panels, hovertemplate="severity %{x}<br>%{y:.1f} %")
+    figure.add_hline(y=0, line=REFERENCE)
+    return [
+        chart_with_views(
+            "Confidence by severity",
+            finished(figure, "severity (0: clean)", "%", entries=max(map(len, panels.values()))),
+            lambda model: (
+                f"Overconfidence of {model}, its mean confidence minus its accuracy, and its ECE, means over data sets "
+                "and corruptions with 95 % intervals; above 0 it is surer than it is right. Dotted: with a temperature "
+                "that was fitted to clean validation images, none of them a test image."
+            ),
+        )
     ]
 
 
@@ -123,18 +133,9 @@ def _heat_maps(metrics: pd.DataFrame, models: list[str]) -> list[Chart]:
         "lower is better.",
     }
     return [
-        _chart("Corruptions", heat_map(metrics, models, "corruption"), of_corruptions.__getitem__, wide=True),
-        _chart("Modalities", heat_map(metrics, models, "modality"), of_modalities.__getitem__, wide=True),
+        chart_with_views("Corruptions", heat_map(metrics, models, "corruption"), of_corruptions.__getitem__, wide=True),
+        chart_with_views("Modalities", heat_map(metrics, models, "modality"), of_modalities.__getitem__, wide=True),
     ]
-
-
-def _chart(title: str, figure: go.Figure, describe: Callable[[str], str], wide: bool = False) -> Chart:
-    """A chart with a view for each ``meta`` of its traces."""
-    views = tuple(
-        View(label, [trace.meta == label for trace in figure.data], describe(label))
-        for label in dict.fromkeys(trace.meta for trace in figure.data)
-    )
-    return Chart(title, views[0].description if views else title, figure, wide, views)
 
 
 def dumbbell_chart(leaderboard: pd.DataFrame, metrics: pd.DataFrame, chance: float) -> go.Figure:
@@ -147,18 +148,18 @@ def dumbbell_chart(leaderboard: pd.DataFrame, metrics: pd.DataFrame, chance: flo
         figure.add_scatter(
             x=line.x,
             y=line.y,
-            error_x=_bars(line.x, *line.interval),
+            error_x=error_bars(line.x, *line.interval),
             mode="lines+markers",
             name=escape(line.name),
-            line={"color": line.colour, "dash": _DASHES[line.style]},
+            line={"color": line.colour, "dash": DASHES[line.style]},
             marker={"symbol": [marker, f"{marker}-open"], "size": 10, "color": line.colour},
             customdata=["clean", "corrupted"],
             hovertemplate="%{customdata}: %{x:.1f} % errors",
             showlegend=False,
         )
-    figure.add_vline(x=chance, line=_REFERENCE)
+    figure.add_vline(x=chance, line=REFERENCE)
     names = [escape(line.name) for line in lines]
-    figure.update_layout(**_LAYOUT, height=110 + 28 * len(lines), xaxis_title="error, %")
+    figure.update_layout(**LAYOUT, height=110 + 28 * len(lines), xaxis_title="error, %")
     above = [
         {"text": name, "x": 0, "xref": "paper", "xanchor": "left", "y": y, "yshift": 17, "showarrow": False}
         for y, name in enumerate(names)
@@ -191,8 +192,8 @@ def error_against_mce(leaderboard: pd.DataFrame, metrics: pd.DataFrame, chance: 
         figure.add_scatter(
             x=rows[derived.CLEAN_ERROR],
             y=rows[derived.MCE],
-            error_x=_bars(*(rows[f"clean_error{end}"] for end in ("", "_low", "_high"))),
-            error_y=_bars(*(rows[f"mce{end}"] for end in ("", "_low", "_high"))),
+            error_x=error_bars(*(rows[f"clean_error{end}"] for end in ("", "_low", "_high"))),
+            error_y=error_bars(*(rows[f"mce{end}"] for end in ("", "_low", "_high"))),
             mode="markers",
             name=escape(f"{base}, {adaptation}"),
             customdata=[escape(model) for model in rows["model"]],
@@ -203,15 +204,15 @@ def error_against_mce(leaderboard: pd.DataFrame, metrics: pd.DataFrame, chance: 
                 "symbol": MARKERS[marker_of(adaptation, adaptations)],
             },
         )
-    figure.add_vline(x=chance, line=_REFERENCE)
-    return _finished(figure, "clean error, %", "mCE (baseline: 100)")
+    figure.add_vline(x=chance, line=REFERENCE)
+    return finished(figure, "clean error, %", "mCE (baseline: 100)")
 
 
 def heat_map(metrics: pd.DataFrame, models: Sequence[str], by: str) -> go.Figure:
     """Models against ``corruption`` or ``modality``: errors relative to the baseline's, then points lost."""
     figure = go.Figure([_heat_map(metrics, models, by, heat) for heat in HEATS])
     figure.data[1].visible = False
-    figure.update_layout(**_LAYOUT, height=130 + 28 * len(models))
+    figure.update_layout(**LAYOUT, height=130 + 28 * len(models))
     figure.update_layout(margin_t=20)
     return figure.update_yaxes(autorange="reversed", automargin=True).update_xaxes(automargin=True)
 
@@ -247,9 +248,9 @@ def _heat_map(metrics: pd.DataFrame, models: Sequence[str], by: str, heat: Heat)
 def severity_curves(metrics: pd.DataFrame, models: Sequence[str], chance: float) -> go.Figure:
     """Error against severity (0: clean), a line per model, a view per corruption, their mean first."""
     panels = {name.replace("_", " "): lines for name, lines in severity_panels(metrics, models).items()}
-    figure = _with_views(panels, hovertemplate="severity %{x}<br>error %{y:.1f} %")
-    figure.add_hline(y=chance, line=_REFERENCE)
-    return _finished(figure, "severity (0: clean)", "error, %", entries=len(models))
+    figure = lines_with_views(panels, hovertemplate="severity %{x}<br>error %{y:.1f} %")
+    figure.add_hline(y=chance, line=REFERENCE)
+    return finished(figure, "severity (0: clean)", "error, %", entries=len(models))
 
 
 def few_shot_curves(metrics: pd.DataFrame, leaderboard: pd.DataFrame, chance: float) -> go.Figure:
@@ -262,67 +263,27 @@ def few_shot_curves(metrics: pd.DataFrame, leaderboard: pd.DataFrame, chance: fl
         end = max((line.x.max() for line in lines if not line.level), default=0)
         for line in lines:
             named = replace(line, name=f"{line.name}, {panel}", style="solid" if panel == "clean" else "dotted")
-            _add(figure, _drawn_across(named, end), hovertemplate="%{x} labelled images<br>error %{y:.1f} %")
-    figure.add_hline(y=chance, line=_REFERENCE)
-    return _finished(figure, "labelled images, those to validate too", "error, %")
+            add_line(figure, drawn_across(named, end), hovertemplate="%{x} labelled images<br>error %{y:.1f} %")
+    figure.add_hline(y=chance, line=REFERENCE)
+    return finished(figure, "labelled images, those to validate too", "error, %")
 
 
-def reliability_diagrams(logits: Sequence[Logits], models: Sequence[str]) -> go.Figure:
+def reliability_diagrams(
+    logits: Sequence[Logits],
+    models: Sequence[str],
+    patients: Mapping[str, np.ndarray | None] = MappingProxyType({}),
+) -> go.Figure:
     """Fraction of right predictions against confidence, before and after temperature scaling; a view per model.
 
     Every image of every data set counts alike, under each corruption and severity, and for each seed.
     """
-    panels = {model: reliability_lines([run for run in logits if run.model == model]) for model in models}
+    panels = {model: reliability_lines([run for run in logits if run.model == model], patients) for model in models}
     hover = "confidence %{x:.2f}<br>right %{y:.2f}<br>%{customdata} predictions"
-    figure = _with_views(panels, hovertemplate=hover)
+    figure = lines_with_views(panels, hovertemplate=hover)
     for trace in figure.data:
         trace.marker.size = 5 + 15 * np.sqrt(trace.customdata / trace.customdata.sum())
     figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"color": "#888", "width": 1})
     figure.update_xaxes(range=[0, 1.02], constrain="domain")
     figure.update_yaxes(range=[0, 1.02], constrain="domain", scaleanchor="x")
     entries = max(map(len, panels.values()))
-    return _finished(figure, "mean confidence", "fraction that is right", entries=entries)
-
-
-def _with_views(panels: Panels, hovertemplate: str) -> go.Figure:
-    """The lines of all panels, each with the title of its own as ``meta``; those of the first are seen."""
-    figure, first = go.Figure(), next(iter(panels), None)
-    for panel, lines in panels.items():
-        for line in lines:
-            _add(figure, line, hovertemplate=hovertemplate, meta=panel, visible=panel == first)
-    return figure
-
-
-def _add(figure: go.Figure, line: Line, **properties: Any) -> None:
-    bars = {} if line.interval is None else {"error_y": _bars(line.y, *line.interval)}
-    figure.add_scatter(
-        x=line.x,
-        y=line.y,
-        customdata=line.counts,
-        mode="lines+markers",
-        name=escape(line.name),
-        line={"color": line.colour, "dash": _DASHES[line.style]},
-        marker_symbol=MARKERS[line.marker],
-        **bars,
-        **properties,
-    )
-
-
-def _drawn_across(line: Line, end: float) -> Line:
-    """A level line from 0 to `end`; any other as it is."""
-    if not line.level or not end or line.interval is None:
-        return line
-    low, high = line.interval
-    return replace(line, x=np.array([0, end]), y=np.repeat(line.y, 2), interval=(np.repeat(low, 2), np.repeat(high, 2)))
-
-
-def _bars(value: Any, low: Any, high: Any) -> dict[str, Any]:
-    """Error bars of an interval."""
-    return {"array": high - value, "arrayminus": value - low, "thickness": 1, "width": 2}
-
-
-def _finished(figure: go.Figure, x: str, y: str, entries: int | None = None) -> go.Figure:
-    """With axis titles, and as high as the legend needs on a phone, where each of its entries takes a line."""
-    height = 400 + 19 * (len(figure.data) if entries is None else entries)
-    figure.update_layout(**_LAYOUT, height=height, xaxis_title=x, yaxis_title=y)
-    return figure.update_layout(margin_t=20)
+    return finished(figure, "mean confidence", "fraction that is right", entries=entries)

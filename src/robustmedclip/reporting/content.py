@@ -78,6 +78,8 @@ def content(results: Results, setting: Setting) -> Content:
     tables |= further_tables(
         board["model"].tolist(),
         setting,
+        results.missing_cells,
+        recalibration=results.recalibration,
         shifts=results.shifts,
         subgroups=results.subgroups,
         findings=results.findings,

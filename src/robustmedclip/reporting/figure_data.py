@@ -232,17 +232,20 @@ def mce_ranking(metrics: pd.DataFrame) -> pd.Series:
     return rows[rows["metric"] == derived.MCE].set_index("model")["value"].sort_index().sort_values(kind="stable")
 
 
-def reliability_lines(runs: Sequence[Logits]) -> list[Line]:
+def reliability_lines(runs: Sequence[Logits], patients: Mapping[str, np.ndarray | None]) -> list[Line]:
     """Fraction of right predictions against mean confidence, a point per bin that holds predictions.
 
     The name of a line says how many predictions there are and their ECE: the distance of confidence and fraction, each
     bin by its predictions. Each image of all `runs` counts alike; dotted lines are after temperature scaling. The
-    corrupted ones are of all corruptions and severities.
+    corrupted ones are of all corruptions and severities. `patients` are as of
+    :func:`robustmedclip.metrics.score_benchmark`.
     """
     sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros((3, BINS)))
-    for run in (task for of_all in runs for task in of_all.tasks()):
+    for whole, run in ((whole, task) for whole in runs for task in whole.tasks()):
+        whose = patients.get(whole.data_set)
+        whose = whose if whose is None else whose[np.isin(whole.sample_ids, run.sample_ids)]
         clean = np.array([condition == CLEAN for condition in run.conditions])
-        scaled = scaled_logits(run.logits, run.logits[clean.argmax()], run.labels)
+        scaled = scaled_logits(run.logits, run.logits[clean.argmax()], run.labels, whose)
         for name, rows in (("clean", clean), ("corrupted", ~clean)):
             sums[name] += reliability(run.logits[rows], run.labels)
             sums[f"{name}, scaled"] += reliability(scaled[rows], run.labels)

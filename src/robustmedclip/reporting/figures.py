@@ -1,6 +1,6 @@
 """Figures for paper: drawn with Matplotlib, as PNG, SVG and PDF."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet
-from robustmedclip.metrics import derived
+from robustmedclip.metrics import derived, overall
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.runs import SEVERITIES
 from robustmedclip.reporting.figure_data import (
@@ -30,6 +30,7 @@ from robustmedclip.reporting.figure_data import (
 )
 from robustmedclip.reporting.fonts import font_families
 from robustmedclip.reporting.palette import HEAT
+from robustmedclip.reporting.table import with_n
 
 _DPI = 110
 
@@ -100,11 +101,11 @@ def few_shot_curves(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> Figure:
     return figure
 
 
-def model_summary(rows: pd.DataFrame, logits: Sequence[Logits]) -> Figure:
+def model_summary(rows: pd.DataFrame, logits: Sequence[Logits], patients: Mapping[str, np.ndarray | None]) -> Figure:
     """One model: error against severity, a line per corruption, and its reliability diagram.
 
     `rows` are its rows of the table of metrics (:func:`robustmedclip.metrics.model_rows`), `logits` those of all
-    data sets.
+    data sets, and `patients` as of :func:`robustmedclip.metrics.score_benchmark`.
     """
     model = rows["model"].iloc[0]
     with _fonts_of([model]):
@@ -113,12 +114,14 @@ def model_summary(rows: pd.DataFrame, logits: Sequence[Logits]) -> Figure:
             1, 2, gridspec_kw={"left": 0.06, "right": 0.99, "bottom": 0.12, "top": 0.86, "wspace": 0.16}
         )
         calibration.plot([0, 1], [0, 1], color="#888", lw=1)
-        for axis, lines in ((severities, corruption_lines(rows)), (calibration, reliability_lines(logits))):
+        for axis, lines in ((severities, corruption_lines(rows)), (calibration, reliability_lines(logits, patients))):
             for line in lines:
                 _draw(axis, line)
             axis.grid(alpha=0.3)
             axis.legend(fontsize=8)
-        severities.set(xlabel="severity (0: clean)", ylabel="error, %", title="averages over data sets")
+        severities.set(
+            xlabel="severity (0: clean)", ylabel="error, %", title=with_n("averages over data sets", overall(rows))
+        )
         calibration.set(xlabel="mean confidence", ylabel="fraction that is right", title="calibration")
         calibration.set(xlim=(0, 1.02), ylim=(0, 1.02))
         figure.suptitle(model)

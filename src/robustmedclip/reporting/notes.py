@@ -7,11 +7,12 @@ import pandas as pd
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.reporting.findings import finding_notes, mce_notes
 from robustmedclip.reporting.levels import level_notes
+from robustmedclip.reporting.missing import spoken_cells
 from robustmedclip.reporting.note import Note
 from robustmedclip.reporting.patients import patient_notes
+from robustmedclip.reporting.recalibration import recalibration_notes
 from robustmedclip.reporting.results import Results, Setting
 from robustmedclip.reporting.site_shift import shift_notes
-from robustmedclip.reporting.tables import spoken_cells
 
 
 def report_notes(results: Results, setting: Setting) -> list[Note]:
@@ -25,8 +26,9 @@ def report_notes(results: Results, setting: Setting) -> list[Note]:
         *mce_notes(setting),
         *finding_notes(setting),
         *patient_notes(of_data_sets),
+        *recalibration_notes(results.recalibration, results.leaderboard["model"].tolist()),
         *(level_notes(results.levels) if results.levels is not None else ()),
-        *(shift_notes(results.shifts) if results.shifts is not None else ()),
+        *(shift_notes(results.shifts) if results.shifts is not None and len(results.shifts) else ()),
     ]
 
 

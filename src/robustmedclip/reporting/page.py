@@ -19,8 +19,8 @@ from plotly.offline import get_plotlyjs
 
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics.logits import Logits
-from robustmedclip.reporting.charts import Chart
 from robustmedclip.reporting.content import Content
+from robustmedclip.reporting.drawing import Chart
 from robustmedclip.reporting.examples import ShownImage
 from robustmedclip.reporting.leaderboard import FIRST_COLUMNS
 from robustmedclip.reporting.results import Setting

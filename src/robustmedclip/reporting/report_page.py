@@ -41,9 +41,10 @@ def report_page(
     """
     board, sets = results.leaderboard, {images.clean.name: images for images in corrupted}
     of_classes = [run for run in logits if run.labels.ndim == 1]  # an image of findings is rarely right as a whole
+    patients = {name: images.clean.patients for name, images in sets.items()}
     first, base = board[["model", "base"]].iloc[0]
     pictures = Pictures(
-        charts=page_charts(results.metrics, board, logits),
+        charts=page_charts(results.metrics, board, logits, results.recalibration, patients),
         montage=montage,
         flips=shown_images(flips_of(first, of_classes, count=2), logits, sets),
         won_back=shown_images(won_back(first, base, of_classes, count=2) if base != first else (), logits, sets),

@@ -85,6 +85,8 @@ class Results:
         Figures of others: ``source``, ``baseline``, and ``models``, a mapping of name to its figures.
     levels : DataFrame, optional
         As of :func:`robustmedclip.calibration.levels.judged_levels`, where some suite says which are realistic.
+    recalibration : DataFrame, optional
+        As of :func:`robustmedclip.metrics.recalibration.recalibration`, where labelled images told temperatures.
     shifts : DataFrame, optional
         As of :func:`robustmedclip.metrics.site_shift.site_shifts`, where some data set comes from another site.
     subgroups : DataFrame, optional
@@ -103,6 +105,7 @@ class Results:
     precision: str = "float32"
     published: Mapping[str, Any] | None = None
     levels: pd.DataFrame | None = None
+    recalibration: pd.DataFrame | None = None
     shifts: pd.DataFrame | None = None
     subgroups: pd.DataFrame | None = None
     findings: pd.DataFrame | None = None

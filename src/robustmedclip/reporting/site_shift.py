@@ -2,8 +2,10 @@
 
 import pandas as pd
 
+from robustmedclip.metrics.table import PATIENTS
+from robustmedclip.reporting.missing import without
 from robustmedclip.reporting.note import Note
-from robustmedclip.reporting.table import Table, with_interval
+from robustmedclip.reporting.table import Table, with_interval, with_n
 
 _TITLES = {
     "clean_error": "clean error at home, %",
@@ -21,12 +23,16 @@ def shift_notes(shifts: pd.DataFrame) -> list[Note]:
     return [Note("Other sites:", f"not tuned on: {replaced}. They count in averages as all other data sets do.")]
 
 
-def shift_table(shifts: pd.DataFrame) -> Table:
-    """A row per model and other site, as of :func:`robustmedclip.metrics.site_shift.site_shifts`."""
+def shift_table(shifts: pd.DataFrame, missing_cells: pd.DataFrame) -> Table:
+    """A row per model and other site, as of :func:`robustmedclip.metrics.site_shift.site_shifts`.
+
+    The caption names the `missing_cells` of these sites.
+    """
+    lacking = missing_cells[missing_cells["data_set"].isin({*shifts["home"], *shifts["away"]})]
     text = {
         "model": shifts["model"],
-        "at home": shifts["home"] + " (n = " + shifts["n_home"].astype(str) + ")",
-        "other site": shifts["away"] + " (n = " + shifts["n_away"].astype(str) + ")",
+        "at home": _sites(shifts, "home"),
+        "other site": _sites(shifts, "away"),
         **{
             title: [
                 with_interval(value, low, high, 1)
@@ -37,5 +43,12 @@ def shift_table(shifts: pd.DataFrame) -> Table:
     }
     caption = (
         "Corruption beside another site: points added to the error on clean images at home, where models are tuned"
+        f"{without(lacking)}"
     )
     return Table(caption, shifts, pd.DataFrame(text))
+
+
+def _sites(shifts: pd.DataFrame, which: str) -> list[str]:
+    """Data sets with their numbers of test images, and of patients where they are known."""
+    sizes = shifts[[f"n_{which}", f"patients_{which}"]].set_axis(["n", PATIENTS], axis=1)
+    return [with_n(name, sizes.iloc[[row]]) for row, name in enumerate(shifts[which])]

@@ -6,12 +6,12 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from robustmedclip.errors import first_ten
 from robustmedclip.images.conditions import CLEAN
 from robustmedclip.metrics import Metric, derived, operating_range, overall
 from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.reporting.leaderboard import Column, readable_leaderboard
+from robustmedclip.reporting.missing import without
 from robustmedclip.reporting.table import Table, model_table, text_table, with_interval, with_n
 
 _AVERAGES = [
@@ -69,7 +69,7 @@ def report_tables(
     tables = {
         "leaderboard": Table(
             f"Leaderboard, averages over data sets. In mCE{_made_of(mce_on)}, {baseline} is 100"
-            f"{_without(missing_cells)}",
+            f"{without(missing_cells)}",
             board,
             readable_leaderboard(board, scores),
         ),
@@ -93,18 +93,6 @@ def report_tables(
 def _made_of(mce_on: Metric) -> str:
     """What ratios are made of, where that is not the error, as a part of a caption."""
     return "" if mce_on == ERROR else f" (of {mce_on.loss_title})"
-
-
-def _without(missing_cells: pd.DataFrame) -> str:
-    """The end of a caption of a table that lacks cells."""
-    if missing_cells.empty:
-        return ""
-    return f". Incomplete: there is no result of {first_ten(spoken_cells(missing_cells))}"
-
-
-def spoken_cells(cells: pd.DataFrame) -> list[str]:
-    """Models and data sets, as people say them."""
-    return [f"{cell.model} on {cell.data_set}" for cell in cells.itertuples()]
 
 
 def comparison_table(comparisons: pd.DataFrame, of: str | None = None) -> Table:

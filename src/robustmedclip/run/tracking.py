@@ -23,7 +23,9 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from robustmedclip import serving
 from robustmedclip.io.versioned import filesystem_of, is_versioned, load_path
-from robustmedclip.metrics import derived, error_by_severity, mean_of_findings, model_rows, summary
+from robustmedclip.metrics import derived, error_by_severity, mean_of_findings, model_rows, overall, summary
+from robustmedclip.metrics.runs import ALL
+from robustmedclip.metrics.table import PATIENTS
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import EvaluatedModel, Plan
 from robustmedclip.reporting.figures import model_summary
@@ -46,6 +48,8 @@ ARTIFACTS = {
     "corruption_montage": "figures",
 }
 
+#: What is counted to its column in the table of metrics.
+_COUNTS = {"images": "n", "patients": PATIENTS}
 _SECONDS_BETWEEN_ROWS = 5
 
 
@@ -132,6 +136,7 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
     """Log a child run per evaluated model and seed: parameters, the summary, curves, a figure and all metrics."""
     parent, metrics, seed_metrics = mlflow.active_run(), catalog.load("metrics"), catalog.load("seed_metrics")
     assert parent is not None
+    patients = {data_set.name: catalog.load(names.test(data_set.name)).patients for data_set in plan.data_sets}
     for model in plan.evaluated_models:
         rows = model_rows(metrics, seed_metrics, model.name, model.seed)
         if rows.empty:  # a cell of it is missing
@@ -148,16 +153,37 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
                 mlflow.set_tag("adapter", model.artefact)
             settings = {} if model.method is None else model.method.model_dump()
             mlflow.log_params({"model": model.name, "backbone": model.base, **settings, **_known(model)})
+            mlflow.log_params(_sizes(overall(rows)))
             if licence := plan.licences.get(model.base):
                 mlflow.log_param("licence", licence)
             steps = [Value("error_by_severity", error, step) for step, error in error_by_severity(rows).items()]
+            if plan.validation_shots(model):
+                steps += _confidence_by_severity(catalog.load("recalibration"), model)
             values = [Value(name, value) for name, value in summary(rows, plan.metrics).items()]
             values += [Value(name, value) for name, value in mean_of_findings(rows, plan.with_findings).items()]
             log_values(run.info.run_id, values + steps)
-            mlflow.log_figure(model_summary(rows, logits), "summary.png")
+            mlflow.log_figure(model_summary(rows, logits, patients), "summary.png")
             mlflow.log_text(rows.to_csv(index=False, float_format="%.6g"), "metrics.csv")
             if model.method and model.method.has_training_curves and catalog.exists(names.history(model.cell)):
                 log_curves(run.info.run_id, catalog.load(names.history(model.cell)).to_dict("records"))
+
+
+def _sizes(rows: pd.DataFrame) -> dict[str, int]:
+    """How many test images the averages of a model are of, and of how many patients, if that is known."""
+    sizes = {f"test_{name}": rows[column].max() for name, column in _COUNTS.items() if column in rows}
+    return {name: int(count) for name, count in sizes.items() if pd.notna(count)}
+
+
+def _confidence_by_severity(recalibration: pd.DataFrame, model: EvaluatedModel) -> list[Value]:
+    """ECE and overconfidence of a model or seed, as they are and with its temperatures, if it has some."""
+    rows = recalibration[(recalibration["model"] == model.name) & (recalibration["data_set"] == ALL)]
+    rows = rows[rows["seed"].isna() if model.seed is None else rows["seed"] == model.seed]
+    columns = {"as_it_is": "{}_by_severity", "scaled": "{}_with_temperature_by_severity"}
+    return [
+        Value(title.format(row["metric"]), row[column], int(row["severity"]))
+        for row in rows.to_dict("records")
+        for column, title in columns.items()
+    ]
 
 
 def log_headline(catalog: DataCatalog, plan: Plan) -> None:

@@ -19,6 +19,8 @@ from robustmedclip.pipelines.evaluation.nodes import (
     join_logits,
     score,
 )
+from robustmedclip.pipelines.evaluation.temperatures import fit_temperatures
+from robustmedclip.pipelines.tuning.pipeline import pools, prompts
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import DataSet, EvaluatedModel, Plan
 
@@ -39,7 +41,9 @@ def create_pipeline(plan: Plan) -> Pipeline:
     encoding = [_encoding_with_each(side_by_side, data_set) for data_set in plan.data_sets if side_by_side]
     encoding += starmap(_encoding, product(apart, plan.data_sets))
     scoring = starmap(_scoring, product(plan.evaluated_models, plan.data_sets))
-    return Pipeline([*chain(*encoding), *chain(*scoring)])
+    shots = {model: plan.validation_shots(model) for model in plan.evaluated_models}
+    scaling = [_scaling(plan, model, entry) for model, entry in shots.items() if entry]
+    return Pipeline([*chain(*encoding), *chain(*scoring), *scaling])
 
 
 def _encoding(model: str, data_set: DataSet) -> list[Node]:
@@ -99,6 +103,20 @@ def _scoring(model: EvaluatedModel, data_set: DataSet) -> list[Node]:
         )
 
     return [node()] if method.scores_features else _in_shards(node, data_set, join_logits)
+
+
+def _scaling(plan: Plan, model: EvaluatedModel, shots: str) -> Node:
+    """The node that fits a model's temperatures to the few-shot images that validate."""
+    inputs = {pool: pool for pool in pools(plan)} | ({"artefact": model.artefact} if model.artefact else {})
+    inputs |= {"model": names.model(model.base), "few_shots": shots, "parameters": "params:evaluation"}
+    return Node(
+        bind(fit_temperatures, method=model.method or ZERO_SHOT, name=model.name, **prompts(plan)),
+        inputs,
+        names.temperatures(model.cell),
+        name="fit_temperatures",
+        namespace=f"evaluation.{model.cell}",
+        tags=RUNS_NETWORK,
+    )
 
 
 def _in_shards(node: Callable[..., Node], data_set: DataSet, join: Callable[..., Features | Logits]) -> list[Node]:

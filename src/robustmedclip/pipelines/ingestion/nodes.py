@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from robustmedclip.errors import InputError
 from robustmedclip.images.levels import checked_levels
 from robustmedclip.images.pixels import concatenated
-from robustmedclip.images.sets import POOL_SPLITS, ImageSet
+from robustmedclip.images.sets import PATIENT, POOL_SPLITS, ImageSet
 from robustmedclip.reporting.card import data_card
 
 logger = logging.getLogger(__name__)
@@ -74,3 +75,10 @@ def ingest_and_describe(
 ) -> tuple[ImageSet, ImageSet, dict[str, Any]]:
     """The training pool, the test split, and the data card; raises as :func:`ingest`."""
     return *ingest(splits, pool_splits), data_card(splits)
+
+
+def groups_of_test_images(splits: dict[str, ImageSet]) -> pd.DataFrame:
+    """``sample_id`` of each test image, and the group that it belongs to by each subgroup: a column of texts each."""
+    test = splits["test"]
+    groups = {name: values for name, values in test.columns.items() if name != PATIENT}
+    return pd.DataFrame({"sample_id": test.sample_ids, **groups})

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.completeness import Cell, comparable, missing
 from robustmedclip.metrics.findings import finding_scores
 from robustmedclip.metrics.logits import Logits
+from robustmedclip.metrics.recalibration import Temperature, recalibration
 from robustmedclip.metrics.site_shift import site_shifts
 from robustmedclip.metrics.subgroups import subgroup_errors
 from robustmedclip.plan import names
@@ -25,6 +27,9 @@ from robustmedclip.reporting.further_tables import further_tables
 from robustmedclip.reporting.markdown import to_markdown_text
 from robustmedclip.reporting.results import Results, Setting
 from robustmedclip.reporting.tables import report_tables
+
+#: What is there if a plan asks for it.
+_PARTS = ("recalibration", "shifts", "subgroups", "findings")
 
 
 def compute_metrics(
@@ -78,13 +83,14 @@ def rank_models(
     return boards.leaderboard(metrics, places(entries["mce_resamples"], entries["comparisons"]), labelled, scores)
 
 
-def compare_sites(*, homes: Mapping[str, str], **entries: Any) -> pd.DataFrame:
+def compare_sites(*, baseline: str, homes: Mapping[str, str], **entries: Any) -> pd.DataFrame:
     """What another site costs beside corruption; `homes` maps it to the data set that models are tuned on.
 
-    `entries` are the logits on these data sets, None for those that are missing, and their test sets.
+    `entries` are the logits on these data sets, None for those that are missing, and their test sets. Models, and seeds
+    of them, that lack one are left out.
     """
     kinds = _by_kind(entries)
-    return site_shifts([run for run in kinds["logits"].values() if run], homes, _patients(kinds["test"]))
+    return site_shifts(comparable(_cells(kinds["logits"]), baseline), homes, _patients(kinds["test"]))
 
 
 def compare_findings(*, baseline: str, mce_on: Metric, **entries: Any) -> pd.DataFrame:
@@ -101,10 +107,40 @@ def compare_findings(*, baseline: str, mce_on: Metric, **entries: Any) -> pd.Dat
 def compare_subgroups(**entries: Any) -> pd.DataFrame:
     """Errors of subgroups and the gaps between them, of the data sets whose test sets are given.
 
-    `entries` are the logits on these data sets, None for those that are missing, and their test sets.
+    `entries` are the logits on these data sets, None for those that are missing, their test sets and the groups of
+    their images.
     """
     kinds = _by_kind(entries)
-    return subgroup_errors([run for run in kinds["logits"].values() if run], kinds["test"])
+    tests = {name: _with_groups(test, kinds["groups"][name]) for name, test in kinds["test"].items()}
+    return subgroup_errors([run for run in kinds["logits"].values() if run], tests)
+
+
+def _with_groups(test: ImageSet, groups: pd.DataFrame) -> ImageSet:
+    of_images = groups.set_index("sample_id").loc[test.sample_ids.tolist()]
+    return replace(test, columns={**test.columns, **{name: of_images[name].to_numpy(np.str_) for name in of_images}})
+
+
+def rescale_confidence(*, baseline: str, homes: Mapping[str, str], **entries: Any) -> pd.DataFrame:
+    """ECE and overconfidence by severity, as they are and with temperatures.
+
+    `entries` are the logits of all models and their temperatures, None for those that are missing, and the test sets.
+    The temperature on a data set of `homes` is that of the data set that models are tuned on in its place. Models
+    without one on some data set are left out.
+    """
+    kinds = _by_kind(entries)
+    cells = _cells(kinds["logits"])
+    compared = {id(run) for run in comparable(cells, baseline)}
+    runs, lacking = [], set()
+    for (cell, data_set), run in cells.items():
+        fitted = (kinds["temperatures"].get(cell) or {}).get(homes.get(data_set, data_set))
+        if run is None or id(run) not in compared:
+            continue
+        if fitted is None:
+            lacking.add(run.model)
+        else:
+            runs.append((run, Temperature(fitted["temperature"], fitted["images"])))
+    runs = [(run, temperature) for run, temperature in runs if run.model not in lacking]
+    return recalibration(runs, _patients(kinds["test"]))
 
 
 def write_tables(*, setting: Setting, **entries: pd.DataFrame) -> dict[str, bytes]:
@@ -121,8 +157,8 @@ def write_tables(*, setting: Setting, **entries: pd.DataFrame) -> dict[str, byte
         setting.related.keys(),
         setting.mce_on,
     )
-    parts = {name: entries[name] for name in ("shifts", "subgroups", "findings") if name in entries}
-    tables |= further_tables(leaderboard["model"].tolist(), setting, **parts)
+    parts = {name: entries[name] for name in _PARTS if name in entries}
+    tables |= further_tables(leaderboard["model"].tolist(), setting, entries["missing_cells"], **parts)
     return {file: text for name, table in tables.items() for file, text in table.files(name).items()}
 
 
@@ -195,9 +231,7 @@ def _results(entries: Mapping[str, Any], few_shot_labels: Mapping[str, str]) -> 
         precision=entries["parameters"]["evaluation"]["precision"],
         published=entries["parameters"].get("published"),
         levels=entries.get("levels"),
-        shifts=entries.get("shifts"),
-        subgroups=entries.get("subgroups"),
-        findings=entries.get("findings"),
+        **{name: entries[name] for name in _PARTS if name in entries},
     )
 
 

@@ -17,6 +17,7 @@ from robustmedclip.pipelines.reporting.nodes import (
     compute_metrics,
     draw_figures,
     rank_models,
+    rescale_confidence,
     write_page,
     write_provenance,
     write_report,
@@ -58,7 +59,7 @@ def _measuring(plan: Plan) -> list[Node]:
 
 
 def _comparing_parts(plan: Plan) -> list[Node]:
-    """Sites, subgroups of images and findings, where the plan has any."""
+    """Confidence where labelled images tell a temperature; sites, subgroups and findings, if the plan has any."""
 
     def node(function: Callable[..., Any], data_sets: Collection[str], output: str, *further: str) -> Node:
         scored = [entry for entry in _logits(plan) if names.parts(entry)[1].rpartition("-")[2] in data_sets]
@@ -66,11 +67,22 @@ def _comparing_parts(plan: Plan) -> list[Node]:
         return _node(function, inputs, output, name=function.__name__, tags=without("logits"))
 
     sites = {*plan.shifts, *plan.shifts.values()}
+    scaled = [model for model in plan.evaluated_models if plan.validation_shots(model)]
+    temperatures = [names.temperatures(model.cell) for model in scaled]
+    recalibration = _node(
+        bind(rescale_confidence, baseline=plan.baseline, homes=plan.shifts),
+        _by_name([*_logits(plan), *temperatures, *_of_data_sets(plan, names.test)]),
+        "recalibration",
+        name="rescale_confidence",
+        tags=without("logits", "temperatures"),
+    )
+    of_sites = bind(compare_sites, baseline=plan.baseline, homes=plan.shifts)
     of_findings = bind(compare_findings, baseline=plan.baseline, mce_on=plan.mce_on)
-    levels = ["levels"] if plan.has_bands else []
+    groups, levels = map(names.groups, plan.divided), ["levels"] if plan.has_bands else []
     return [
-        *([node(bind(compare_sites, homes=plan.shifts), sites, "shifts")] if sites else []),
-        *([node(compare_subgroups, plan.divided, "subgroups")] if plan.divided else []),
+        *([recalibration] if scaled else []),
+        *([node(of_sites, sites, "shifts")] if sites else []),
+        *([node(compare_subgroups, plan.divided, "subgroups", *groups)] if plan.divided else []),
         *([node(of_findings, plan.with_findings, "findings", *levels)] if plan.with_findings else []),
     ]
 

@@ -33,8 +33,8 @@ def _shots(model: EvaluatedModel) -> str:
 
 def _encoding(plan: Plan, model: EvaluatedModel, view: ShotView, entry: str) -> Node:
     return Node(
-        bind(encode_shots, view=view, seed=model.seed, **_prompts(plan)),
-        inputs=[names.model(model.base), model.few_shots, "params:evaluation", *_pools(plan)],
+        bind(encode_shots, view=view, seed=model.seed, **prompts(plan)),
+        inputs=[names.model(model.base), model.few_shots, "params:evaluation", *pools(plan)],
         outputs=entry,
         name=f"encode_shots_{view.key}",
         namespace=f"tuning.{_shots(model)}",
@@ -44,8 +44,8 @@ def _encoding(plan: Plan, model: EvaluatedModel, view: ShotView, entry: str) -> 
 
 def _fitting(plan: Plan, model: EvaluatedModel, features: str) -> Node:
     assert model.method and model.artefact and model.amount  # as every tuned model has
-    base, pools = names.model(model.base), _pools(plan)
-    training = [base, names.checkpoint(model.cell), model.few_shots, "params:evaluation", *pools]
+    base, of_pools = names.model(model.base), pools(plan)
+    training = [base, names.checkpoint(model.cell), model.few_shots, "params:evaluation", *of_pools]
     tests = [names.test(data_set.name) for data_set in plan.training_sets] if model.method.needs_test_images else []
     function: Callable[..., Any]
     if not features:
@@ -53,9 +53,9 @@ def _fitting(plan: Plan, model: EvaluatedModel, features: str) -> Node:
     elif model.method.has_training_curves:
         function, inputs = fit_with_features, [features, *training]
     else:
-        function, inputs = fit_head, [features, base, model.few_shots, *pools]
+        function, inputs = fit_head, [features, base, model.few_shots, *of_pools]
     return Node(
-        bind(function, method=model.method, seed=model.seed, **_prompts(plan)),
+        bind(function, method=model.method, seed=model.seed, **prompts(plan)),
         inputs=inputs,
         outputs=[model.artefact, names.history(model.cell)],
         name="fit",
@@ -64,11 +64,13 @@ def _fitting(plan: Plan, model: EvaluatedModel, features: str) -> Node:
     )
 
 
-def _pools(plan: Plan) -> list[str]:
+def pools(plan: Plan) -> list[str]:
+    """The training pools, by entry of the catalog."""
     return [names.pool(data_set.name) for data_set in plan.training_sets]
 
 
-def _prompts(plan: Plan) -> dict[str, Any]:
+def prompts(plan: Plan) -> dict[str, Any]:
+    """The prompts of the data sets that models are tuned on."""
     scorings = {data_set.name: data_set.scoring for data_set in plan.training_sets if data_set.scoring}
     return {
         "templates": {data_set.name: data_set.templates for data_set in plan.training_sets},
