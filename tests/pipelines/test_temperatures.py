@@ -16,6 +16,7 @@ from robustmedclip.metrics.logits import Logits
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.pipelines.evaluation.temperatures import fit_temperatures
 from robustmedclip.pipelines.reporting.nodes import rescale_confidence
+from robustmedclip.plan.few_shots import validation_shots
 from robustmedclip.plan.reading import read_plan
 
 FOLDER = str(Path(robustmedclip.models.__file__).parent / "phantom_vit")
@@ -97,9 +98,10 @@ def plan(**adaptations):
 
 def test_a_tuned_model_has_its_own_images_and_others_those_of_the_largest_sample_that_leaves_some():
     tuned = plan(scaled={"method": "temperature", "models": "all", "fractions": [0.05, 0.1, 1.0]})
-    shots = {model.cell: tuned.validation_shots(model) for model in tuned.evaluated_models}
+    shots = {model.cell: validation_shots(tuned, model) for model in tuned.evaluated_models}
     assert shots["vit"] == "few_shots-k10_s3" and shots["vit_scaled_k5_s4"] == "few_shots-k5_s4"
-    assert not any(map(plan().validation_shots, plan().evaluated_models))
+    untuned = plan()
+    assert not any(validation_shots(untuned, model) for model in untuned.evaluated_models)
 
 
 def logits(model: str, data_set: str) -> Logits:

@@ -6,14 +6,17 @@ import os
 import pickle
 import struct
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
+from omegaconf import DictConfig, ListConfig
+from omegaconf.base import ContainerMetadata, Metadata
+from omegaconf.nodes import AnyNode
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -22,6 +25,13 @@ from robustmedclip.errors import InputError
 from robustmedclip.models.formats.model_format import HUB
 
 T = TypeVar("T")
+
+#: What trainings write their settings as, beside weights: values, and no code.
+_SETTINGS: list[Any] = [
+    argparse.Namespace,
+    *(DictConfig, ListConfig, AnyNode, ContainerMetadata, Metadata, Any),  # of Hydra
+    *(dict, list, defaultdict, str, int, float, bool),
+]
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +128,7 @@ def _from_torch(path: Path) -> object:
     if is_archive:
         _check_archive(path)
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # settings of a training: values, and no code
+        with torch.serialization.safe_globals(_SETTINGS):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
         raise InputError(

@@ -10,8 +10,9 @@ import torch
 
 from robustmedclip.errors import InputError
 from robustmedclip.models.checkpoints import read_weights
-from robustmedclip.models.image_towers import FIRST_PATCH_SWIN
+from robustmedclip.models.image_towers import FIRST_PATCH_SWIN, FIXED_EFFICIENTNETS
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from robustmedclip.models.published_names import efficientnet, swin
 from robustmedclip.models.text_towers import BIOMEDBERT, BIOMEDBERT_LARGE, CLINICALBERT
 
 Weights = dict[str, torch.Tensor]
@@ -108,7 +109,7 @@ def medclip(parts: list[Weights]) -> Converted:
     if "vision_model.model.fc.weight" in weights:
         architecture, visual = "resnet50", _medclip_resnet(weights)
     else:
-        architecture, visual = "swin_tiny_patch4_window7_224", _swin(weights, "vision_model.model.")
+        architecture, visual = "swin_tiny_patch4_window7_224", swin(weights, "vision_model.model.")
         visual["visual.head.proj.weight"] = weights["vision_model.projection_head.weight"]
     text = {
         name.replace("text_model.model.", "text.transformer.").replace(
@@ -200,8 +201,7 @@ def cxrclip(parts: list[Weights]) -> Converted:
     """CXR-CLIP (You et al. 2023, arXiv:2310.13292): ResNet-50 of torchvision or Swin-T, and Bio_ClinicalBERT.
 
     As its code has it (github.com/kakaobrain/cxr-clip, cxrclip/model/clip.py): a text is the last hidden state of its
-    last token, an image that of the first patch of the Swin, and both projections have a bias. That of the text goes
-    into the last normalisation of BERT, where it is the same: ``W (h + d) + 0 = W h + b`` of the d with ``W d = b``.
+    last token, an image that of the first patch of the Swin, and both projections have a bias.
     """
     (weights,) = parts
     if "image_encoder.resnet.conv1.weight" in weights:
@@ -209,18 +209,8 @@ def cxrclip(parts: list[Weights]) -> Converted:
         trunk = {f"visual.trunk.{key}": tensor for key, tensor in _of(weights, "image_encoder.resnet.")}
     else:
         architecture, mean, std = FIRST_PATCH_SWIN, (0.5,) * 3, (0.5,) * 3
-        trunk = _swin(weights, "image_encoder.image_encoder.")
-    renamed = {
-        **trunk,
-        **{f"visual.head.proj.{key}": tensor for key, tensor in _of(weights, "image_projection.projection.")},
-        **{f"text.transformer.{key}": tensor for key, tensor in _of(weights, "text_encoder.text_encoder.")},
-        "text.proj.weight": weights["text_projection.projection.weight"],
-        "logit_scale": weights["logit_scale"],
-    }
-    last = max(int(key.split(".")[4]) for key in renamed if key.startswith("text.transformer.encoder.layer."))
-    shift = f"text.transformer.encoder.layer.{last}.output.LayerNorm.bias"
-    inverse = torch.linalg.pinv(renamed["text.proj.weight"].double())
-    renamed[shift] = renamed[shift] + (inverse @ weights["text_projection.projection.bias"].double()).float()
+        trunk = swin(weights, "image_encoder.image_encoder.")
+    renamed = {**trunk, **_projection(weights), **_clinicalbert(weights), "logit_scale": weights["logit_scale"]}
     return Converted(
         config={
             "embed_dim": renamed["visual.head.proj.weight"].shape[0],
@@ -233,12 +223,49 @@ def cxrclip(parts: list[Weights]) -> Converted:
     )
 
 
+def mammoclip(parts: list[Weights]) -> Converted:
+    """Mammo-CLIP (Ghosh et al. 2024, arXiv:2405.12255): EfficientNet-B2 or B5, and Bio_ClinicalBERT.
+
+    As its code has it (github.com/batmanlab/Mammo-CLIP, breastclip/model/clip.py and data/datasets): texts as
+    CXR-CLIP's, of which it is made; grey levels of each image are stretched to 0 to 1; the EfficientNet, of the package
+    efficientnet_pytorch, pads as for images of 260 or 456 px, whatever their size is.
+    """
+    (weights,) = parts
+    blocks = {name.split(".")[2] for name in weights if name.startswith("image_encoder._blocks.")}
+    if len(blocks) not in FIXED_EFFICIENTNETS:
+        raise InputError(f"An image encoder of {len(blocks)} blocks is none of Mammo-CLIP's: an EfficientNet-B2 or -B5")
+    renamed = {
+        **efficientnet(weights, "image_encoder."),
+        **_projection(weights),
+        **_clinicalbert(weights),
+        "logit_scale": weights["logit_scale"],
+    }
+    return Converted(
+        config={
+            "embed_dim": renamed["visual.head.proj.weight"].shape[0],
+            "vision_cfg": {**_timm(FIXED_EFFICIENTNETS[len(blocks)], (1520, 912)), "timm_proj_bias": True},
+            "text_cfg": _bert(CLINICALBERT, "last_token_pooler", "linear", 256),
+        },
+        weights=_without_pooler(renamed),
+        preprocessing=Preprocessing(
+            size=(1520, 912),
+            mean=(0.3089279,) * 3,
+            std=(0.25053555408335154,) * 3,
+            interpolation="bilinear",
+            resize_mode="squash",
+            stretch=True,
+        ),
+        text_tower={},
+    )
+
+
 #: Layouts by name.
 LAYOUTS = {
     "unimedclip": Layout(("*.pt|*.pth|*.safetensors",), unimedclip),
     "medclip": Layout(("pytorch_model.bin|*.safetensors",), medclip),
     "flair": Layout(("*.pth|*.safetensors",), flair),
     "cxrclip": Layout(("*.tar|*.safetensors",), cxrclip),
+    "mammoclip": Layout(("*.tar|*.safetensors",), mammoclip),
     "pmcclip": Layout(("image_encoder*.pth", "text_encoder.pth", "text_projection_layer.pth"), pmcclip),
 }
 
@@ -253,7 +280,27 @@ def _bert(name: str, pooler: str, projection: str, context_length: int) -> dict[
     }
 
 
-def _timm(architecture: str, image_size: int) -> dict[str, Any]:
+def _projection(weights: Weights) -> Weights:
+    """The projection of images of CXR-CLIP and Mammo-CLIP, which has a bias."""
+    return {f"visual.head.proj.{key}": tensor for key, tensor in _of(weights, "image_projection.projection.")}
+
+
+def _clinicalbert(weights: Weights) -> Weights:
+    """The text tower of CXR-CLIP and Mammo-CLIP, with a projection without bias.
+
+    Its bias goes into the last normalisation of BERT, where it is the same: ``W (h + d) + 0 = W h + b`` of the d with
+    ``W d = b``.
+    """
+    text = {f"text.transformer.{key}": tensor for key, tensor in _of(weights, "text_encoder.text_encoder.")}
+    text["text.proj.weight"] = weights["text_projection.projection.weight"]
+    last = max(int(key.split(".")[4]) for key in text if key.startswith("text.transformer.encoder.layer."))
+    shift = f"text.transformer.encoder.layer.{last}.output.LayerNorm.bias"
+    inverse = torch.linalg.pinv(text["text.proj.weight"].double())
+    text[shift] = text[shift] + (inverse @ weights["text_projection.projection.bias"].double()).float()
+    return text
+
+
+def _timm(architecture: str, image_size: int | tuple[int, int]) -> dict[str, Any]:
     return {"timm_model_name": architecture, "timm_pool": "avg", "timm_proj": "linear", "image_size": image_size}
 
 
@@ -289,40 +336,3 @@ def _medclip_resnet(weights: Weights) -> Weights:
     visual = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
     projection = visual.pop("fc.weight")
     return {f"visual.trunk.{name}": tensor for name, tensor in visual.items()} | {"visual.head.proj.weight": projection}
-
-
-#: Names of transformers' Swin, as they are in checkpoints, to timm's.
-_SWIN_NAMES = (
-    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
-    (r"^embeddings\.norm\.", "patch_embed.norm."),
-    (r"^layernorm\.", "norm."),
-    (r"^encoder\.", ""),
-    (r"\.layernorm_before\.", ".norm1."),
-    (r"\.layernorm_after\.", ".norm2."),
-    (r"\.attention\.self\.relative_position_bias_table$", ".attn.relative_position_bias_table"),
-    (r"\.attention\.self\.query\.", ".attn.qkv."),
-    (r"\.attention\.output\.dense\.", ".attn.proj."),
-    (r"\.intermediate\.dense\.", ".mlp.fc1."),
-    (r"\.output\.dense\.", ".mlp.fc2."),
-)
-
-
-def _swin(weights: Weights, prefix: str) -> Weights:
-    """transformers' Swin as timm has it: query, key and value joined, downsampling at the start of the next stage."""
-    trunk = {}
-    for name in weights:
-        if not name.startswith(prefix) or re.search(r"\.attention\.self\.(key|value)\.", name):
-            continue
-        parts = [name.replace(".self.query.", f".self.{part}.") for part in ("query", "key", "value")]
-        joined = ".self.query." in name
-        trunk[_swin_name(name.removeprefix(prefix))] = (
-            torch.cat([weights[p] for p in parts]) if joined else weights[name]
-        )
-    return {f"visual.trunk.{name}": tensor for name, tensor in trunk.items()}
-
-
-def _swin_name(name: str) -> str:
-    name = re.sub(r"\.(\d+)\.downsample\.", lambda match: f".{int(match[1]) + 1}.downsample.", name)
-    for pattern, replacement in _SWIN_NAMES:
-        name = re.sub(pattern, replacement, name)
-    return name

@@ -238,6 +238,8 @@ def save_open_clip(
     size = preprocessing.size
     settings = {**asdict(preprocessing), "size": size[0] if size[0] == size[1] else size}
     del settings["guard"]
+    if not settings["stretch"]:
+        del settings["stretch"]  # open_clip doesn't know it
     config = {"model_cfg": model_config, "preprocess_cfg": settings}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}

@@ -52,6 +52,8 @@ class Preprocessing:
         ``RGB``, or ``L``: luminance in all three channels.
     fill_color : int
         Value of padded pixels, in [0, 255].
+    stretch : bool
+        Whether the levels of each image are stretched, its darkest to 0 and its brightest to 1, before mean and std.
     guard : callable, optional
         What turns uint8 images ``(N, H, W, C)`` into others of the same form, before anything else.
     """
@@ -63,6 +65,7 @@ class Preprocessing:
     resize_mode: str = "shortest"
     mode: str = "RGB"
     fill_color: int = 0
+    stretch: bool = False
     guard: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
@@ -92,7 +95,7 @@ class Preprocessing:
         batch = to_device(np.array(images, copy=True), device).permute(0, 3, 1, 2)
         if self.mode == "L" and batch.shape[1] == 3:
             batch = _luminance(batch)
-        batch = self._resized(batch).to(torch.float32).div_(255).expand(-1, 3, -1, -1)
+        batch = self._levels(self._resized(batch).to(torch.float32)).expand(-1, 3, -1, -1)
         # Rows of all channels: three times as fast as three channels at a time, where the image is not resized.
         rows = batch.permute(0, 2, 3, 1).reshape(len(batch), batch.shape[2], -1)
         mean, std = (
@@ -100,6 +103,13 @@ class Preprocessing:
             for values in (self.mean, self.std)
         )
         return rows.sub_(mean).div_(std).view(*rows.shape[:2], -1, 3).permute(0, 3, 1, 2)
+
+    def _levels(self, batch: torch.Tensor) -> torch.Tensor:
+        """Levels from 0 to 255, as from 0 to 1."""
+        if not self.stretch:
+            return batch.div_(255)
+        low, high = (of(batch, (1, 2, 3), keepdim=True) for of in (torch.amin, torch.amax))
+        return batch.sub_(low).div_((high - low).clamp(min=1))
 
     def _resized(self, batch: torch.Tensor) -> torch.Tensor:
         if self.resize_mode == "pad":

@@ -17,7 +17,7 @@ def load_checkpoint(layout: str, weights: str, text: str | None = None, name: st
     Parameters
     ----------
     layout : str
-        ``unimedclip`` (MMKD-CLIP, too), ``medclip``, ``pmcclip``, ``flair`` or ``cxrclip``.
+        ``unimedclip`` (MMKD-CLIP, too), ``medclip``, ``pmcclip``, ``flair``, ``cxrclip`` or ``mammoclip``.
     weights : str
         The file or the folder, or ``hf-hub:`` and a repository, with or without a file.
     text : str, optional

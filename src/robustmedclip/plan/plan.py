@@ -278,18 +278,6 @@ class Plan:
         ]
         return (*map(EvaluatedModel, ordered), *prompted, *self.tuned_models)
 
-    def validation_shots(self, model: EvaluatedModel) -> str | None:
-        """Catalog entry of the few-shot sample whose validation images tell how sure a model may be.
-
-        Of a tuned model it is its own; of others the largest one, by fraction if there are fractions, of which half of
-        a pool at most; None without any.
-        """
-        if model.amount:
-            return model.few_shots
-        fractions = [fraction for fraction in self.fractions if fraction <= 0.5]
-        amounts = [*map(shots_label, self.shots), *map(fraction_label, fractions)]
-        return names.few_shots(f"{amounts[-1]}_s{self.seeds[0]}") if amounts else None
-
     @property
     def licences(self) -> Mapping[str, str]:
         """Licence of each model's weights, as far as the plan states it."""

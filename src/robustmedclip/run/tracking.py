@@ -27,6 +27,7 @@ from robustmedclip.metrics import derived, error_by_severity, mean_of_findings, 
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.metrics.table import PATIENTS
 from robustmedclip.plan import names
+from robustmedclip.plan.few_shots import validation_shots
 from robustmedclip.plan.plan import EvaluatedModel, Plan
 from robustmedclip.reporting.figures import model_summary
 from robustmedclip.reporting.headline import headline
@@ -157,7 +158,7 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
             if licence := plan.licences.get(model.base):
                 mlflow.log_param("licence", licence)
             steps = [Value("error_by_severity", error, step) for step, error in error_by_severity(rows).items()]
-            if plan.validation_shots(model):
+            if validation_shots(plan, model):
                 steps += _confidence_by_severity(catalog.load("recalibration"), model)
             values = [Value(name, value) for name, value in summary(rows, plan.metrics).items()]
             values += [Value(name, value) for name, value in mean_of_findings(rows, plan.with_findings).items()]

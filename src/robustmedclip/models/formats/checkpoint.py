@@ -1,4 +1,4 @@
-"""Checkpoints that were published in layouts of their own: UniMedCLIP, MedCLIP, PMC-CLIP, FLAIR and CXR-CLIP."""
+"""Checkpoints that were published in layouts of their own, such as those of UniMed-CLIP, MedCLIP and Mammo-CLIP."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -16,7 +16,7 @@ class Checkpoint(ModelFormat):
     Attributes
     ----------
     layout : str
-        ``unimedclip`` (MMKD-CLIP, too), ``medclip``, ``pmcclip``, ``flair`` or ``cxrclip``.
+        ``unimedclip`` (MMKD-CLIP, too), ``medclip``, ``pmcclip``, ``flair``, ``cxrclip`` or ``mammoclip``.
     weights : str
         The file, or the folder that holds the files; or ``hf-hub:`` with a repository, with or without a file.
     text : str, optional

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CONFIG = "open_clip_config.json"
 _QUICK_GELU = "-quickgelu"
 #: Keys of open_clip's ``preprocess_cfg``.
-PREPROCESSING_KEYS = ("size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color")
+PREPROCESSING_KEYS = ("size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color", "stretch")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from robustmedclip.pipelines.evaluation.nodes import (
 from robustmedclip.pipelines.evaluation.temperatures import fit_temperatures
 from robustmedclip.pipelines.tuning.pipeline import pools, prompts
 from robustmedclip.plan import names
+from robustmedclip.plan.few_shots import validation_shots
 from robustmedclip.plan.plan import DataSet, EvaluatedModel, Plan
 
 #: How a model is scored as it is.
@@ -41,7 +42,7 @@ def create_pipeline(plan: Plan) -> Pipeline:
     encoding = [_encoding_with_each(side_by_side, data_set) for data_set in plan.data_sets if side_by_side]
     encoding += starmap(_encoding, product(apart, plan.data_sets))
     scoring = starmap(_scoring, product(plan.evaluated_models, plan.data_sets))
-    shots = {model: plan.validation_shots(model) for model in plan.evaluated_models}
+    shots = {model: validation_shots(plan, model) for model in plan.evaluated_models}
     scaling = [_scaling(plan, model, entry) for model, entry in shots.items() if entry]
     return Pipeline([*chain(*encoding), *chain(*scoring), *scaling])
 

@@ -24,6 +24,7 @@ from robustmedclip.pipelines.reporting.nodes import (
     write_tables,
 )
 from robustmedclip.plan import names
+from robustmedclip.plan.few_shots import validation_shots
 from robustmedclip.plan.plan import DataSet, Plan, fraction_label, shots_label
 from robustmedclip.reporting.results import Setting
 
@@ -67,7 +68,7 @@ def _comparing_parts(plan: Plan) -> list[Node]:
         return _node(function, inputs, output, name=function.__name__, tags=without("logits"))
 
     sites = {*plan.shifts, *plan.shifts.values()}
-    scaled = [model for model in plan.evaluated_models if plan.validation_shots(model)]
+    scaled = [model for model in plan.evaluated_models if validation_shots(plan, model)]
     temperatures = [names.temperatures(model.cell) for model in scaled]
     recalibration = _node(
         bind(rescale_confidence, baseline=plan.baseline, homes=plan.shifts),
