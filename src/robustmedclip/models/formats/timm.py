@@ -1,18 +1,19 @@
 """timm's format: image encoders without text, in a folder, on the hub or by timm's names."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from robustmedclip.models.formats.model_format import HUB, ModelFormat, local
+from robustmedclip.models.formats.model_format import HUB
+from robustmedclip.models.formats.named_model import NamedModel
 
 if TYPE_CHECKING:
     from robustmedclip.models.interface import VisionLanguageModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timm(ModelFormat):
+class Timm(NamedModel):
     """An image encoder of timm, without text: DINOv2, RETFound, a ResNet of ImageNet.
 
     Attributes
@@ -27,26 +28,10 @@ class Timm(ModelFormat):
     needs: ClassVar[tuple[str, ...]] = ("timm",)
     has_text: ClassVar[bool] = False
 
-    model: str
-    weights: str | None = None
-
     @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        """Whether it has the ``config.json`` of timm."""
-        try:
-            config = json.loads((folder / "config.json").read_text())
-        except (OSError, ValueError):
-            return False
-        return isinstance(config, dict) and isinstance(config.get("architecture"), str)
-
-    @classmethod
-    def saved_as(cls, folder: str) -> dict[str, Any]:
-        """The settings that load what :meth:`save` wrote."""
-        return {"model": folder}
-
-    def paths(self) -> list[str]:
-        """The folder and the weights, where they are local."""
-        return local(self.located_or_name(self.model), self._weights())
+    def is_described_by(cls, config: Mapping[str, Any]) -> bool:
+        """Whether it is timm's."""
+        return isinstance(config.get("architecture"), str)
 
     def problems(self) -> list[str]:
         """A name without weights, or a folder with others."""
@@ -65,7 +50,7 @@ class Timm(ModelFormat):
 
         if problems := self.problems():
             raise InputError("; ".join(problems))
-        return load_timm(self.located_or_name(self.model), self._weights())
+        return load_timm(*self.sources())
 
     @classmethod
     def save(cls, folder: Path, model: "VisionLanguageModel") -> None:
@@ -73,6 +58,3 @@ class Timm(ModelFormat):
         from robustmedclip.models.timm_encoder import save_timm
 
         save_timm(folder, model)
-
-    def _weights(self) -> str | None:
-        return None if self.weights is None else self.located(self.weights)

@@ -1,11 +1,11 @@
 """CLIP and SigLIP in the format of transformers: PubMedCLIP, MedSigLIP, SigLIP 2 of a fixed resolution."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from robustmedclip.models.formats.model_format import ModelFormat, local
+from robustmedclip.models.formats.named_model import NamedModel
 
 if TYPE_CHECKING:
     from robustmedclip.models.interface import VisionLanguageModel
@@ -17,7 +17,7 @@ VISION_TYPES = ("dinov2", "dinov2_with_registers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transformers(ModelFormat):
+class Transformers(NamedModel):
     """A CLIP or SigLIP of transformers.
 
     Attributes
@@ -31,32 +31,16 @@ class Transformers(ModelFormat):
     needs: ClassVar[tuple[str, ...]] = ("transformers",)
     model_types: ClassVar[tuple[str, ...]] = MODEL_TYPES
 
-    model: str
-    weights: str | None = None
-
     @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        """Whether it has the ``config.json`` of one of the `model_types`."""
-        try:
-            config = json.loads((folder / "config.json").read_text())
-        except (OSError, ValueError):
-            return False
-        return isinstance(config, dict) and config.get("model_type") in cls.model_types
-
-    @classmethod
-    def saved_as(cls, folder: str) -> dict[str, Any]:
-        """The settings that load what :meth:`save` wrote."""
-        return {"model": folder}
-
-    def paths(self) -> list[str]:
-        """The folder and the weights, where they are local."""
-        return local(self.located_or_name(self.model), self._weights())
+    def is_described_by(cls, config: Mapping[str, Any]) -> bool:
+        """Whether it is of one of the `model_types`."""
+        return config.get("model_type") in cls.model_types
 
     def load(self) -> "VisionLanguageModel":
         """Load it in float32."""
         from robustmedclip.models.transformers_clip import load_transformers
 
-        return load_transformers(self.located_or_name(self.model), self._weights())
+        return load_transformers(*self.sources())
 
     @classmethod
     def save(cls, folder: Path, model: "VisionLanguageModel") -> None:
@@ -64,9 +48,6 @@ class Transformers(ModelFormat):
         from robustmedclip.models.transformers_clip import save_transformers
 
         save_transformers(folder, model)
-
-    def _weights(self) -> str | None:
-        return None if self.weights is None else self.located(self.weights)
 
 
 class TransformersVision(Transformers):
@@ -79,7 +60,7 @@ class TransformersVision(Transformers):
         """Load it in float32."""
         from robustmedclip.models.transformers_vision import load_transformers_vision
 
-        return load_transformers_vision(self.located_or_name(self.model), self._weights())
+        return load_transformers_vision(*self.sources())
 
     @classmethod
     def save(cls, folder: Path, model: "VisionLanguageModel") -> None:
