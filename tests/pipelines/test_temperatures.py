@@ -118,3 +118,14 @@ def test_another_site_has_the_temperature_of_home_and_models_without_one_are_lef
     table = rescale_confidence(baseline="vit", homes={"away": "home"}, **runs, **temperatures, **tests)
     assert set(table["model"]) == {"vit"} and set(table["data_set"]) == {"home", "away", "all"}
     np.testing.assert_allclose(table["temperature"], 2.5)
+
+
+def test_all_known_findings_of_a_data_set_have_one_temperature(model):
+    classes = ["mass", "edema"]
+    classifier = {"weight": np.zeros((2, 96), np.float32), "bias": np.array([-2, -2], np.float32)}
+    head = Head({"oct": classifier}, {"base_model_hash": model.content_hash(), "class_names": {"oct": classes}})
+    absent_but = np.zeros((24, 2), np.int64)
+    absent_but[::4, 0], absent_but[:, 1] = 1, -1  # a quarter has a mass; of edemas, nothing is known
+    images = ImageSet(**{**vars(pool("oct")), "class_names": tuple(classes), "labels": absent_but})
+    temperature = fitted(model, LinearProbe(), head, oct=images)["oct"]["temperature"]
+    assert temperature == pytest.approx(2 / np.log(3), rel=1e-4)  # so that a mass is as probable as it is frequent
