@@ -22,8 +22,12 @@ PLAN = {
             "source": {"type": "folder", "filepath": "drawings"},
         }
     },
-    "corruptions": {"suite": "medimeta-c", "names": ["gaussian_noise", "pixelate"]},
-    "adaptations": {"probe": {"method": "linear-probe", "models": ["phantom_vit"], "fractions": [0.3]}},
+    "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},
+    "models": {"phantom_vit": {"source": {"type": "open_clip", "path": "package:models/phantom_vit"}}},
+    "adaptations": {
+        "probe": {"method": "linear-probe", "models": "all", "fractions": [0.3]},
+        "lora": {"method": "robust-lora", "models": "all", "fractions": [0.3], "rank": 4, "epochs": 1},
+    },
 }
 
 
@@ -61,7 +65,7 @@ def test_images_are_corrupted_and_encoded_once_for_all_findings(project):
 def test_each_finding_is_scored_on_the_images_where_it_is_known(project):
     path = project.newest("data/07_model_output/logits/phantom_vit/drawings.npz/*/drawings.npz")
     run = LogitsDataset(filepath=str(path)).load()
-    assert run.logits.shape == (11, len(run.labels), 3)
+    assert run.logits.shape == (6, len(run.labels), 3)
     table = pd.read_csv(project.newest("data/08_reporting/findings.csv/*/findings.csv"))
     rows = table[(table["model"] == "phantom_vit") & (table["corruption"] == "clean") & (table["metric"] == "auroc")]
     values = rows.set_index("finding")
@@ -73,11 +77,12 @@ def test_each_finding_is_scored_on_the_images_where_it_is_known(project):
     assert values.loc["all", "patients"] == len(run.labels) / 4
 
 
-def test_a_probe_learns_each_finding(project):
+def test_a_probe_learns_each_finding_and_a_tuned_encoder_is_scored_too(project):
     table = pd.read_csv(project.newest("data/08_reporting/findings.csv/*/findings.csv"))
     clean = table[(table["corruption"] == "clean") & (table["metric"] == "auroc")]
     probed = clean[clean["model"] == "phantom_vit_probe_k30"].set_index("finding")["value"]
     assert probed["all"] > 0.85 and probed.min() > 0.7
+    assert clean[clean["model"] == "phantom_vit_lora_k30"]["value"].notna().all()
 
 
 def test_the_report_has_findings_by_corruption_and_says_what_mce_is_made_of(project):

@@ -24,6 +24,8 @@ _MOST_AHEAD = 5
 class Objective:
     """Cross-entropy of images against class vectors: frozen ones of prompts, or those of a head that is trained.
 
+    Images of findings have the mean binary cross-entropy over those that are known of them.
+
     Parameters
     ----------
     model : VisionLanguageModel
@@ -38,6 +40,8 @@ class Objective:
         Of the matrix products of the encoder; what is between them, and the loss, stays float32.
     bias : Tensor, optional
         Of the head, float32 ``(classes,)``, whose logits are not scaled.
+    findings : sequence of int
+        Places of the data sets of findings, whose class vectors give log-odds: no other classes are compared with them.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Objective:
         method: EncoderMethod,
         precision: torch.dtype = torch.float32,
         bias: torch.Tensor | None = None,
+        findings: Sequence[int] = (),
     ):
         self.model, self.device, self._method, self._precision = model, model.device, method, precision
         self._network: Any = model.network
@@ -59,7 +64,13 @@ class Objective:
         self._first = torch.from_numpy(first[position])
         first, last = torch.tensor(label_ranges, device=self.device).T[..., None]
         labels = torch.arange(len(classifier), device=self.device)
-        self._outside = (labels < first) | (labels >= last) if method.label_space == "data_set" else None
+        outside = (labels < first) | (labels >= last)
+        self._of_findings = torch.isin(
+            torch.arange(len(first), device=self.device), torch.tensor(findings, dtype=torch.int64, device=self.device)
+        )
+        if method.label_space == "joint":  # findings are compared with nothing else even so
+            outside &= self._of_findings[:, None] | ~outside[self._of_findings].all(0)
+        self._outside = outside if method.label_space == "data_set" or findings else None
 
     def logits(self, pixels: torch.Tensor, samples: Samples, indices: np.ndarray) -> torch.Tensor:
         """Logits of the joint classes, float32 ``(n, classes)``; -inf for those that are not compared."""
@@ -79,7 +90,14 @@ class Objective:
     def losses(self, logits: torch.Tensor, samples: Samples, indices: np.ndarray) -> torch.Tensor:
         """Loss of each image, float32 ``(n,)``."""
         labels = to_device(samples.labels[indices], self.device)
-        return F.cross_entropy(logits, labels, reduction="none")
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        if samples.targets is None:
+            return losses
+        targets, data_sets = (to_device(of[indices], self.device) for of in (samples.targets, samples.data_set))
+        binary = F.binary_cross_entropy_with_logits(
+            logits.masked_fill(targets < 0, 0), targets.clamp(min=0).float(), reduction="none"
+        )
+        return torch.where(self._of_findings[data_sets], _mean_of_known(binary, targets), losses)
 
     def training_loss(self, pixels: torch.Tensor, samples: Samples, batch: np.ndarray) -> torch.Tensor:
         """Mean loss of a batch, a scalar."""
@@ -103,21 +121,34 @@ class Objective:
         losses = self.losses(logits, samples, indices).cpu()
         logits, labels = logits.cpu(), torch.from_numpy(samples.labels)
         members = [torch.from_numpy(inside) for inside in samples.members()]
+        right = (self._first[logits.argmax(1)] == self._first[labels]).float()
         accuracies = [
             (logits[inside, first:last].argmax(1) + first == labels[inside]).float().mean()
             for inside, (first, last) in zip(members, samples.label_ranges, strict=True)
         ]
-        pooled = (self._first[logits.argmax(1)] == self._first[labels]).float().mean()
+        if samples.targets is not None:
+            targets = torch.from_numpy(samples.targets)
+            of_known = _mean_of_known(((logits > 0) == (targets > 0)).float(), targets)
+            for place in samples.findings:
+                right[members[place]] = of_known[members[place]]
+                accuracies[place] = right[members[place]].mean()
         return {
             "validation_loss": float(torch.stack([losses[inside].mean() for inside in members]).nanmean()),
             "validation_accuracy": float(
-                pooled if self._method.needs_test_images else torch.stack(accuracies).nanmean()
+                right.mean() if self._method.needs_test_images else torch.stack(accuracies).nanmean()
             ),
         }
 
     def criterion(self, row: Mapping[str, float]) -> float:
         """What the epoch to keep has the lowest of."""
         return -row["validation_accuracy"] if self._method.needs_test_images else row["validation_loss"]
+
+
+def _mean_of_known(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean of each row, float32 ``(n,)``, over the findings that are known, whose targets are not negative; else 0."""
+    known = targets >= 0
+    mean: torch.Tensor = values.masked_fill(~known, 0).sum(1) / known.sum(1).clamp(min=1)
+    return mean
 
 
 def prepared_batches(

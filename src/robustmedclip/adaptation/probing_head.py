@@ -9,7 +9,7 @@ import torch
 from robustmedclip.adaptation.artefacts import Head
 from robustmedclip.adaptation.guard import fit_guard, with_guard
 from robustmedclip.adaptation.heads import few_shot_features
-from robustmedclip.adaptation.methods.linear_probe import LinearProbe, fit_linear_probe
+from robustmedclip.adaptation.methods.linear_probe import LinearProbe
 from robustmedclip.adaptation.task import Task
 from robustmedclip.errors import InputError
 from robustmedclip.images.pixels import batches
@@ -44,7 +44,7 @@ def probing_head(
         guarded, parts = with_guard(model, fitted), (task.training, task.validation)
         training, validation = (few_shot_features(guarded, part, precision) for part in parts)
         try:
-            probe, _ = fit_linear_probe(training, validation, task.class_names, LinearProbe().l2_strengths)
+            probe, _ = LinearProbe().classifier_of(model, task, training, validation)
         except InputError as error:
             raise InputError(f"Data set '{task.name}': {error.message}") from error
         probes.append(probe)

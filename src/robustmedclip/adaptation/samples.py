@@ -9,6 +9,7 @@ import torch
 
 from robustmedclip.adaptation.guard import Guard, fit_guard
 from robustmedclip.devices import to_device
+from robustmedclip.images.findings import UNKNOWN, strata
 from robustmedclip.images.pixels import batches
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.models.batch_size import BATCH_SIZE
@@ -18,7 +19,8 @@ from robustmedclip.models.preprocessing import Preprocessing
 class Samples:
     """Images of several data sets with labels in their joint label space.
 
-    Class ``c`` of the k-th data set has the joint label ``offset_k + c``, in the order of the data sets.
+    Class, or finding, ``c`` of the k-th data set has the joint label ``offset_k + c``, in the order of the data sets.
+    An image that may have several findings has the first joint label of its data set, and `targets`.
 
     Parameters
     ----------
@@ -42,9 +44,23 @@ class Samples:
         offsets = np.cumsum([0, *(len(image_set.class_names) for image_set in image_sets)])
         self.data_set = np.repeat(np.arange(len(sizes)), sizes)
         self._row = np.concatenate([np.arange(size) for size in sizes])
-        self.labels = np.concatenate([s.labels + offset for s, offset in zip(image_sets, offsets)])
+        first = [np.zeros(len(s), np.int64) if s.has_findings else s.labels for s in image_sets]
+        self.labels = np.concatenate([labels + offset for labels, offset in zip(first, offsets)])
+        #: What an image is drawn as, within its data set: its label, or that of the rarest finding that it has.
+        self.strata = np.concatenate([strata(s.labels) if s.has_findings else s.labels for s in image_sets])
+        #: Places of the data sets of findings.
+        self.findings = [place for place, images in enumerate(image_sets) if images.has_findings]
         #: First and last joint label (exclusive) of each data set.
         self.label_ranges = list(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True))
+        #: 1 for a finding that an image has, 0 for one that it lacks, else -1: int64 ``(N, joint labels)``; None where
+        #: no data set has findings.
+        self.targets = self._targets() if self.findings else None
+
+    def _targets(self) -> np.ndarray:
+        targets = np.full((len(self), self.label_ranges[-1][1]), UNKNOWN)
+        for place in self.findings:
+            targets[self.data_set == place, slice(*self.label_ranges[place])] = self._sets[place].labels
+        return targets
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,9 +72,7 @@ class Samples:
 
     def absent_classes(self) -> list[str]:
         """``<data set>: <class name>`` of every class without an image."""
-        counts = np.bincount(self.labels, minlength=self.label_ranges[-1][1])
-        names = [f"{image_set.name}: {name}" for image_set in self._sets for name in image_set.class_names]
-        return [name for name, images in zip(names, counts, strict=True) if not images]
+        return [f"{image_set.name}: {name}" for image_set in self._sets for name in image_set.absent_classes()]
 
     def content_hash(self) -> str:
         """Hash of the images, in order, with labels, class names and sample ids."""

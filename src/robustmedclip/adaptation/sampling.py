@@ -14,7 +14,8 @@ def epoch_order(samples: Samples, sampling: str, rng: np.random.Generator) -> np
         The training images.
     sampling : str
         ``natural``: every image once. ``balanced``: every data set equally often, and within it every class that has
-        images, the images of a class as evenly as can be; what cannot be divided is given out at random.
+        images, the images of a class as evenly as can be; what cannot be divided is given out at random. Images of
+        findings count to the rarest that they have.
     rng : numpy.random.Generator
         Source of randomness.
 
@@ -27,7 +28,7 @@ def epoch_order(samples: Samples, sampling: str, rng: np.random.Generator) -> np
         return rng.permutation(len(samples))
     drawn, data_sets = [], [inside for inside in samples.members() if len(inside)]
     for inside, of_data_set in zip(data_sets, _parts(len(samples), len(data_sets), rng), strict=True):
-        labels = samples.labels[inside]
+        labels = samples.strata[inside]
         classes = [inside[labels == label] for label in np.unique(labels)]
         for images, of_class in zip(classes, _parts(of_data_set, len(classes), rng), strict=True):
             for left in range(of_class, 0, -len(images)):

@@ -157,7 +157,7 @@ def _trained(
         tuned, trainable = method.prepared(model, statistics)
         fit_into_memory(tuned, method.batch_size, precision)
         bias = None if head is None else head.bias
-        objective = Objective(tuned, classifier, training.label_ranges, method, precision, bias)
+        objective = Objective(tuned, classifier, training.label_ranges, method, precision, bias, training.findings)
         history, kept = train(objective, trainable.and_head(head), training, validation, method, seed, checkpoint)
     facts = {
         "base_model_hash": base_hash,

@@ -46,6 +46,18 @@ def differing(labels: np.ndarray) -> list[int]:
     return [int(place) for place in np.flatnonzero(both)]
 
 
+def strata(labels: np.ndarray) -> np.ndarray:
+    """What an image is drawn as: the place of the rarest finding that it has, else how many findings there are.
+
+    `labels` are those of :func:`members`, ``(N, findings)``; the result is int64 ``(N,)``.
+    """
+    present = labels == PRESENT
+    rarest = np.argsort(present.sum(0), kind="stable")
+    ordered = present[:, rarest]
+    places: np.ndarray = np.where(ordered.any(1), rarest[ordered.argmax(1)], labels.shape[1])
+    return places
+
+
 def prompted_pair(
     finding: str, scoring: str, synonyms: Mapping[str, Sequence[str]]
 ) -> tuple[tuple[str, str], dict[str, Sequence[str]]]:

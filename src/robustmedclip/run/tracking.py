@@ -228,6 +228,7 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
             "modality": data_set.modality,
             "data_set": data_set.name,
             "synonyms": data_set.synonyms,
+            **({"scoring": data_set.scoring} if data_set.scoring else {}),
         }
         for data_set in plan.training_sets
     }

@@ -13,7 +13,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from robustmedclip.adaptation.guard import as_guard
 from robustmedclip.images.pixels import batches
@@ -34,12 +34,13 @@ class TunedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         prompts = json.loads((folder / PROMPTS).read_text())
         model = load_model(folder, (context.model_config or {}).get("format"))
         self._classes = {name: prompt["class_names"] for name, prompt in prompts.items()}
+        self._of_findings = {name for name, prompt in prompts.items() if "scoring" in prompt}
         self._model, self._classifier = model, cache(lambda name: zero_shot_classifier(model, **prompts[name]))
         guards = json.loads((folder / GUARDS).read_text())
         self._guards = {name: as_guard(values) for name, values in guards.items()}
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Probabilities of the classes of a data set.
+        """Probabilities of the classes, or of each of the findings, of a data set.
 
         Parameters
         ----------
@@ -77,7 +78,8 @@ class TunedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
             )
         model = replace(self._model, preprocess=replace(self._model.preprocess, guard=guard))
         logits = image_logits(model, self._classifier(name), batches(images, BATCH_SIZE))
-        probabilities = softmax(np.concatenate(list(logits)).astype(np.float64), axis=1)
+        wide = np.concatenate(list(logits)).astype(np.float64)
+        probabilities = expit(wide) if name in self._of_findings else softmax(wide, axis=1)
         return pd.DataFrame(probabilities, columns=self._classes[name])
 
 

@@ -94,6 +94,7 @@ class EncoderMethod(AugmentedMethod):
     needs_text: ClassVar[bool] = False
     artefact_kind: ClassVar[Literal["adapter", "head"] | None] = "adapter"
     has_training_curves: ClassVar[bool] = True
+    handles_findings: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _choices_fit_together(self) -> Self:

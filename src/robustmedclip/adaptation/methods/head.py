@@ -118,7 +118,7 @@ class HeadMethod(AugmentedMethod):
         for task in tasks:
             shots = features[task.name]
             try:
-                classifier, rows = self._fit_task(model, task, shots)
+                classifier, rows = self.classifier_of(model, task, shots.training, shots.validation)
             except InputError as error:
                 raise InputError(f"Data set '{task.name}': {error.message}") from error
             classifiers[task.name] = {name: np.asarray(array, np.float32) for name, array in classifier.items()}
@@ -133,15 +133,15 @@ class HeadMethod(AugmentedMethod):
         }
         return Head(classifiers, metadata), search
 
-    def _fit_task(
-        self, model: VisionLanguageModel, task: Task, shots: ShotFeatures
+    def classifier_of(
+        self, model: VisionLanguageModel, task: Task, training: LabelledFeatures, validation: LabelledFeatures
     ) -> tuple[Classifier, list[dict[str, Any]]]:
-        """The classifier of a data set; of findings, that of the log-odds of each."""
+        """What :meth:`fit_classifier` gives; of findings, a classifier of the log-odds of each, each fitted alone."""
         if task.scoring is None:
-            return self.fit_classifier(model, task, shots.training, shots.validation)
+            return self.fit_classifier(model, task, training, validation)
         classifiers, search = [], list[dict[str, Any]]()
         for place, of_finding in enumerate(task.of_findings()):
-            parts = (of_finding_alone(part, place) for part in (shots.training, shots.validation))
+            parts = (of_finding_alone(part, place) for part in (training, validation))
             classifier, rows = self.fit_classifier(model, of_finding, *parts)
             classifiers.append(classifier)
             search += [{"finding": task.class_names[place], **row} for row in rows]

@@ -52,6 +52,7 @@ class RobustEnsemble(PartialUpdate, Lora):
     parts: Count = _PROBE.parts
 
     needs_text: ClassVar[bool] = True
+    handles_findings: ClassVar[bool] = False
 
     @property
     def can_be_served(self) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from robustmedclip.errors import first_ten
-from robustmedclip.images.findings import ABSENT, PRESENT, UNKNOWN
+from robustmedclip.images.findings import ABSENT, PRESENT, UNKNOWN, strata
 from robustmedclip.io.versioned import SourceError
 
 #: What a finding that is uncertain, -1, counts as: U-Zeros, U-Ones and U-Ignore of CheXpert (Irvin et al. 2019,
@@ -48,10 +48,8 @@ def with_findings(table: pd.DataFrame, findings: Sequence[str], uncertain: str, 
             shown = first_ten(f"{value!r} in row {row}" for row, value in other.items())
             raise ValueError(f"the column {name!r} has values other than 1, 0, -1 and nothing: {shown}")
     labels = values.apply(lambda column: column.map(meanings))
-    rarest = sorted(findings, key=lambda name: (labels[name] == PRESENT).sum())
-    present = (labels[rarest] == PRESENT).to_numpy()
-    strata = np.where(present.any(1), np.array(rarest, object)[present.argmax(1)], _NONE)
-    return table.assign(**labels.astype(str), label=strata)[(labels != UNKNOWN).any(axis=1)]
+    drawn_as = np.array([*findings, _NONE], object)[strata(labels.to_numpy(np.int64))]
+    return table.assign(**labels.astype(str), label=drawn_as)[(labels != UNKNOWN).any(axis=1)]
 
 
 def finding_labels(table: pd.DataFrame, findings: Sequence[str]) -> np.ndarray:
