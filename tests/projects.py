@@ -15,6 +15,7 @@ from tempfile import mkdtemp
 from typing import Any
 from unittest.mock import patch
 
+import click
 import mlflow
 import numpy as np
 import pandas as pd
@@ -46,6 +47,7 @@ class Project:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         shutil.copytree(ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
         for name in ("pyproject.toml", ".telemetry"):
             shutil.copy(ROOT / name, folder)
@@ -77,13 +79,18 @@ class Project:
         source = {"type": "robustmedclip.io.FolderDataset", "filepath": "squares"}
         return {"modality": "drawing", "classes": CLASSES, "source": source}
 
+    def call(self, *words: str) -> subprocess.CompletedProcess:
+        """What a command of Kedro prints and returns, in this process: in a tenth of the time that a new one takes."""
+        group = commands if words[0] in commands.list_commands(click.Context(commands)) else KedroCLI(self.folder)
+        return self._called(lambda: group(list(words), prog_name="kedro"))
+
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
-        """What ``kedro run`` prints and returns, in this process: in a tenth of the time that a new one takes."""
-        return self._called(lambda: KedroCLI(self.folder)(["run", *arguments], prog_name="kedro"))
+        """What ``kedro run`` prints and returns, in this process."""
+        return self.call("run", *arguments)
 
     def check(self, *arguments: str) -> subprocess.CompletedProcess:
         """What ``kedro check`` prints and returns, in this process."""
-        return self._called(lambda: commands(["check", *arguments], prog_name="kedro"))
+        return self.call("check", *arguments)
 
     def run_here(self, *pipelines: str, **filters: Any) -> None:
         """``kedro run`` in this process, with its errors."""

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from projects import ROOT, Project
+from projects import Project
+from shown import blocks
 
 pytestmark = pytest.mark.slow
 
@@ -19,11 +20,6 @@ PLAN = {
     "baseline": "phantom_vit",
     "models": {"phantom_vit": {"source": {"type": "open_clip", "path": "package:models/phantom_vit"}}},
 }
-
-
-def blocks(page: str, language: str) -> list[str]:
-    text = (ROOT / f"docs/how-to/{page}.md").read_text()
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def merged(first: dict, second: dict) -> dict:
@@ -38,11 +34,11 @@ def project(tmp_path_factory) -> Iterator[Project]:
     """A project whose plan is what the pages say, after ``kedro run --pipeline benchmark``."""
     project, plan = Project(tmp_path_factory.mktemp("extension")), PLAN
     for page in PAGES:
-        for code in blocks(page, "python"):
+        for code in blocks(f"docs/how-to/{page}.md", "python"):
             if match := re.match(r"# (my_study/\w+\.py)\n", code):
                 (project.folder / "src" / match[1]).parent.mkdir(parents=True, exist_ok=True)
                 (project.folder / "src" / match[1]).write_text(code)
-        for settings in blocks(page, "yaml"):
+        for settings in blocks(f"docs/how-to/{page}.md", "yaml"):
             plan = merged(plan, yaml.safe_load(settings))
     project.configure(plan)
     with pytest.MonkeyPatch.context() as patched:

@@ -1,17 +1,16 @@
 """The page of known models: the plan takes every entry, and every model that it names in a table has one."""
 
-import re
 from pathlib import Path
 
 import pytest
 import yaml
+from shown import blocks
 
 from robustmedclip.models.formats import model_format
 from robustmedclip.plan.reading import read_plan
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/known-models.md").read_text()
-BLOCKS = [yaml.safe_load(block)["models"] for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
+BLOCKS = [yaml.safe_load(text)["models"] for text in blocks("docs/known-models.md", "yaml")]
 METHODS = yaml.safe_load((ROOT / "conf/base/parameters/methods.yml").read_text())
 
 

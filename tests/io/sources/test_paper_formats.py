@@ -93,14 +93,13 @@ def project(tmp_path_factory, plan) -> Project:
         if flag == "octmnist":
             arrays["train_images"][5] = arrays["test_images"][3]
         np.savez_compressed(raw / f"medmnist/{flag}.npz", **arrays)
-    (project.folder / "conf/tiny").mkdir()
-    (project.folder / "conf/tiny/benchmark.yml").write_text(yaml.safe_dump(plan))
+    (project.folder / "conf/paper/benchmark.yml").write_text(yaml.safe_dump(plan))
     return project
 
 
 @pytest.fixture(scope="module")
 def result(project) -> subprocess.CompletedProcess:
-    result = project.run("--env", "tiny", "--pipeline", "benchmark")
+    result = project.run("--env", "paper", "--pipeline", "benchmark")
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-5000:]
     return result
 
@@ -108,7 +107,7 @@ def result(project) -> subprocess.CompletedProcess:
 def test_the_dry_run_reads_everything_and_writes_nothing(project):
     """The tests' files of MedMNIST have not the checksums of the released ones."""
     before = sorted(project.folder.glob("data/**/*"))
-    found = project.check("--env", "tiny")
+    found = project.check("--env", "paper")
     statuses = dict(line.split()[1:3] for line in found.stdout.splitlines() if line.startswith(("raw ", "model ")))
     assert found.returncode == 1, found.stderr
     assert statuses == {name: "present" for name in (*MEDIMETA, "phantom_vit")} | dict.fromkeys(MEDMNIST, "damaged")
