@@ -1,4 +1,4 @@
-"""README and docs: commands and options that exist, examples in docstrings that hold, and pages that are in the site."""
+"""README and docs: commands and options that exist, examples in docstrings that hold, pages that are in the site."""
 
 import doctest
 import shlex

@@ -1,6 +1,8 @@
-"""What a stranger does first: install the wheel, lay out a project in an empty folder, and run it."""
+"""What a stranger does first: install the wheel, lay out a project in an empty folder, add things of their own by the
+how-to pages, and run it."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -11,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 from projects import ROOT
+from shown import blocks
 
 pytestmark = pytest.mark.slow
 
@@ -27,19 +30,12 @@ sys.meta_path.insert(0, Absent())
 for room in ("adaptation.methods", "corruptions", "images", "metrics", "models", "phantoms", "reporting"):
     __import__(f"robustmedclip.{room}")
 """
-COUNTS = {"train": 12, "test": 8}
+EXAMPLES = [f"docs/how-to/{page}.md" for page in ("source", "suite", "model-format", "method", "metric")]
+#: To which the YAML of the examples is added.
 PLAN = {
-    "data_sets": {
-        "phantom_oct": {
-            "modality": "retinal OCT",
-            "source": {"type": "phantom", "anatomy": "oct", "domain": "hospital", "counts": COUNTS, "seed": 0},
-        }
-    },
-    "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},
-    "models": {"phantom_resnet": {"source": {"type": "open_clip", "path": "package:models/phantom_resnet"}}},
-    "baseline": "phantom_resnet",
-    "adaptations": {},
-    "metrics": ["auroc", "my_study.metric.MISSED"],
+    "seeds": [0],
+    "models": {"phantom_vit": {"source": {"type": "open_clip", "path": "package:models/phantom_vit"}}},
+    "baseline": "phantom_vit",
 }
 
 
@@ -117,16 +113,64 @@ def test_the_core_is_imported_without_kedro_and_mlflow(python, project):
     done(python, "-c", CORE, cwd=project)
 
 
-@pytest.mark.slow
-def test_a_new_project_runs_with_a_metric_in_its_own_package(python, project):
-    page = (ROOT / "docs/how-to/metric.md").read_text()
-    (project / "src/my_study/metric.py").write_text(page.split("```python\n")[1].split("```")[0])
-    (project / "conf/local/benchmark.yml").write_text(yaml.safe_dump(PLAN))
+def merged(first: dict, second: dict) -> dict:
+    both = {
+        key: merged(first[key], second[key]) for key in first.keys() & second.keys() if isinstance(first[key], dict)
+    }
+    return {**first, **second, **both}
+
+
+@pytest.fixture(scope="module")
+def extended(python, project) -> Path:
+    """The project after a benchmark with the files and the YAML of all pages on adding something of one's own."""
+    plan = PLAN
+    for page in EXAMPLES:
+        for code in blocks(page, "python"):
+            if match := re.match(r"# (my_study/\w+\.py)\n", code):
+                (project / "src" / match[1]).write_text(code)
+        for settings in blocks(page, "yaml"):
+            plan = merged(plan, yaml.safe_load(settings))
+    (project / "conf/local/benchmark.yml").write_text(yaml.safe_dump(plan))
+    write_model = "from my_study.model_format import write_example; write_example('../data/06_models/my_model.npz')"
+    done(python, "-c", write_model, cwd=project / "src")
     done(python, "-m", "kedro", "run", "--pipeline", "benchmark", cwd=project)
-    (file,) = project.glob("data/08_reporting/leaderboard.csv/*/leaderboard.csv")
-    board = pd.read_csv(file)
-    assert board["model"].tolist() == ["phantom_resnet"] and board["missed"].notna().all()
-    assert (project / "data/08_reporting/latest.html").exists()
+    return project
+
+
+def entry(project: Path, name: str) -> Path:
+    (file,) = project.glob(f"data/08_reporting/{name}/*/{name}")
+    return file
+
+
+def test_the_leaderboard_has_a_model_of_a_users_format_and_one_of_a_users_method(extended):
+    board = pd.read_csv(entry(extended, "leaderboard.csv"))
+    models = {"my_model", "my_model_nearest_mean_k10", "phantom_vit", "phantom_vit_nearest_mean_k10"}
+    assert models == set(board["model"])
+    assert board["missed"].between(0, 100).all() and board["corrupted_missed"].between(0, 100).all()
+
+
+def test_the_metrics_are_of_a_users_source_under_a_users_suite(extended):
+    metrics = pd.read_csv(entry(extended, "metrics.csv"), keep_default_na=False, na_values=[""])
+    assert {"stripes", "all"} == set(metrics["data_set"])
+    assert {"clean", "all", "dead_columns", "median_blur", "contrast"} == set(metrics["corruption"])
+    missed = metrics[(metrics["metric"] == "missed") & (metrics["corruption"] == "dead_columns")]
+    assert len(missed) and missed[["value", "low", "high"]].notna().all(axis=None)
+
+
+def test_the_report_shows_them(extended):
+    for name in ("report.md", "report.html"):
+        text = entry(extended, name).read_text(encoding="utf-8")
+        for word in (
+            "stripes",
+            "dead_columns",
+            "missed findings",
+            "nearest_mean",
+            "my_model",
+            "my_study.suite.MY_SUITE",
+        ):
+            assert word in text, (name, word)
+    assert "Synthetic phantoms" in entry(extended, "report.md").read_text(encoding="utf-8")
+    assert (extended / "data/08_reporting/latest.html").exists()
 
 
 @pytest.mark.full  # Kedro builds in an environment of its own, for which it asks the package index
