@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -15,6 +16,9 @@ ROOT = Path(__file__).parents[2]
 CODE = "code"
 #: A link, not a picture, to a file: what stands before its target, the target, and its anchor.
 LINK = re.compile(r"(?<!!)(\[[^\]]*\]\()([^)#:\s]+)(#[^)]*)?(?=\))")
+#: Formulas as GitHub has them: in a block of its own, and within a line.
+BLOCK = re.compile(r"^```math\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"\$`(.+?)`\$")
 CROSS_REFERENCE = re.compile(r":(?:func|class|meth|mod|data):<code>~?([\w.]+)</code>")
 LANGUAGES = {".py": "python", ".yml": "yaml", ".toml": "toml"}
 
@@ -38,7 +42,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links lead to where their files stand in the site."""
+    """Let links lead to where their files stand in the site, and write formulas as MathML, which browsers draw."""
     here = page.file.src_uri
     place = here.removeprefix(f"{CODE}/") if here.startswith(f"{CODE}/") else f"docs/{here}"
     place = place if (ROOT / place).exists() else place.removesuffix(".md").removesuffix("/index")
@@ -47,12 +51,18 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         target = _page(_resolved(place, link[2]))
         return f"{link[1]}{posixpath.relpath(target, posixpath.dirname(here) or '.')}{link[3] or ''}"
 
-    return LINK.sub(moved, markdown)
+    blocks = BLOCK.sub(lambda formula: f'<div class="formula">{_mathml(formula[1], "block")}</div>', markdown)
+    return LINK.sub(moved, INLINE.sub(lambda formula: f"<span>{_mathml(formula[1], 'inline')}</span>", blocks))
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn cross-references of docstrings into links, where the reference has what they name."""
     return CROSS_REFERENCE.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', html)
+
+
+def _mathml(formula: str, display: str) -> str:
+    """A formula of LaTeX as MathML, in a line."""
+    return convert(" ".join(formula.split()), display=display)
 
 
 def _targets(place: str, text: str) -> Iterator[str]:
