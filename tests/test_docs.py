@@ -1,6 +1,7 @@
 """README and docs: commands and options that exist, examples in docstrings that hold, pages that are in the site."""
 
 import doctest
+import re
 import shlex
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +12,7 @@ from kedro.framework.cli.cli import KedroCLI
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 from projects import ROOT
-from shown import commands
+from shown import PAGES, commands
 
 from robustmedclip.commands import command_line
 from robustmedclip.commands import commands as of_projects
@@ -55,6 +56,11 @@ def examples() -> list[str]:
 @pytest.mark.parametrize("module", examples())
 def test_examples_of_docstrings_hold(module):
     assert doctest.testmod(import_module(module)).failed == 0
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_no_line_is_taken_for_a_heading_because_it_begins_with_the_number_of_an_issue(page):
+    assert not re.findall(r"^#+[^#\s].*", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_every_page_is_in_the_site():
