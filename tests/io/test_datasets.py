@@ -104,6 +104,21 @@ def test_corrupted_set_has_the_layout_of_medmnist_c(tmp_path, image_set):
         np.testing.assert_array_equal(pixels_of(loaded, condition), pixels_of(made, condition, 1000))
 
 
+@pytest.mark.parametrize("findings", [1, 3])
+@pytest.mark.parametrize(("suite", "of"), [("medimeta-c", None), ("medmnist-c", "bloodmnist")])
+def test_corrupted_images_keep_all_of_their_findings(tmp_path, image_set, suite, of, findings):
+    labels = np.random.default_rng(0).integers(-1, 2, (len(image_set), findings))
+    labels[:2] = [[1] * findings, [0] * findings]
+    names = tuple(f"finding {place}" for place in range(findings))
+    images = replace(image_set, labels=labels, class_names=names)
+    conditions = (CLEAN, *(Condition("pixelate", severity) for severity in range(1, 6)))
+    for storage in ("materialised", "on_the_fly"):
+        dataset = CorruptedSetDataset(filepath=str(tmp_path / storage))
+        dataset.save(corrupted(images, conditions, suite=suite, dataset=of, storage=storage))
+        assert_same(dataset.load().clean, images)
+        assert pixels_of(dataset.load(), conditions[-1]).shape == images.images.shape
+
+
 @pytest.mark.parametrize("suite", ["medimeta-c", "medmnist-c"])
 def test_corrupting_on_the_fly_stores_the_clean_images_alone_and_gives_the_same_bytes(tmp_path, image_set, suite):
     settings = {"suite": suite, "dataset": "organamnist" if suite == "medmnist-c" else None, "grey": "reference"}

@@ -117,5 +117,6 @@ def _read(splits: ReleasedSet | dict[str, ImageSet]) -> str:
             pass
     counts = ", ".join(f"{split} {len(part)}" for split, part in splits.items())
     height, width, channels = splits["test"].images.shape[1:]
-    what = "findings" if splits["test"].has_findings else "classes"
-    return f"{counts}; {height} x {width} x {channels}; {len(splits['test'].class_names)} {what}"
+    names, has_findings = splits["test"].class_names, splits["test"].has_findings
+    what = ("findings" if len(names) > 1 else "finding") if has_findings else "classes"
+    return f"{counts}; {height} x {width} x {channels}; {len(names)} {what}"

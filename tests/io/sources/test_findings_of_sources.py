@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from released_collections import medmnist_arrays
 
-from robustmedclip.io import FolderDataset, MedMNISTDataset, NpzDataset
+from robustmedclip.io import FolderDataset, MedMNISTDataset, NpzDataset, PhantomDataset
 
 FINDINGS = ["edema", "mass"]
 
@@ -75,6 +75,15 @@ def test_chestmnist_has_findings_all_or_some(tmp_path):
     assert "has no finding 'gout'" in problem and "cardiomegaly" in problem
     (problem,) = MedMNISTDataset(**source | {"flag": "breastmnist"}, findings=True).problems()
     assert "leave 'task' out" in problem
+
+
+def test_phantoms_have_their_classes_as_findings():
+    settings = {"anatomy": "chest", "domain": "hospital", "counts": {"train": 6, "test": 6}, "seed": 0, "size": 32}
+    names = ["viral pneumonia", "bacterial pneumonia"]
+    source = PhantomDataset(name="chest", modality="x-ray", class_names=names, findings=True, **settings)
+    assert source.load()["test"].labels.tolist() == [[0, 0], [0, 1], [1, 0]] * 2
+    (problem,) = PhantomDataset(name="c", modality="m", class_names=["gout"], findings=True, **settings).problems()
+    assert "there is no finding gout; there are normal lungs, bacterial" in problem
 
 
 def test_an_npz_has_a_column_for_each_finding(tmp_path):

@@ -1,6 +1,6 @@
 """Synthetic phantoms as a source of images."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,9 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
     origin : mapping, optional
         Filled in from the plan's ``origin``.
     class_names : list of str, optional
-        Names to use instead of the anatomy's own, in the same order.
+        Names to use instead of the anatomy's own, in the same order; of findings, some of the anatomy's own.
+    findings : bool
+        Filled in from the plan's ``task``: whether each class is a finding, which the images of other classes lack.
     """
 
     synthetic = True
@@ -46,6 +48,7 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
         seed: int,
         size: int = 64,
         class_names: list[str] | None = None,
+        findings: bool = False,
         origin: Mapping[str, str] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
@@ -58,6 +61,7 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
             "seed": seed,
             "size": size,
             "class_names": class_names,
+            **({"findings": True} if findings else {}),
         }
         self.metadata = metadata
 
@@ -68,13 +72,14 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
         from robustmedclip.phantoms import ANATOMIES, DOMAINS, Domain, draw_phantoms
 
         settings = self._settings
-        classes = settings["class_names"] or list(ANATOMIES[settings["anatomy"]].CLASSES)
+        drawn = list(ANATOMIES[settings["anatomy"]].CLASSES)
+        classes = settings["class_names"] or drawn
         domain = settings["domain"]
         domain = DOMAINS[domain] if isinstance(domain, str) else Domain(**domain)
         splits = {}
         for split, count in settings["counts"].items():
             sample_ids = np.array([f"{split}/{index:06d}" for index in range(count)])
-            labels = np.arange(count, dtype=np.int64) % len(classes)
+            labels = np.arange(count, dtype=np.int64) % len(drawn)
             images = draw_phantoms(
                 settings["anatomy"],
                 sample_ids,
@@ -83,6 +88,8 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
                 seed=settings["seed"],
                 domain=domain,
             )
+            if settings.get("findings"):
+                labels = (labels[:, None] == [drawn.index(name) for name in classes]).astype(np.int64)
             splits[split] = ImageSet(
                 **self._fields,
                 split=split,
@@ -113,15 +120,14 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
         settings, problems = self._settings, []
         if settings["anatomy"] not in ANATOMIES:
             return [f"unknown anatomy {settings['anatomy']!r}; known are {', '.join(ANATOMIES)}"]
-        domain, classes = settings["domain"], len(ANATOMIES[settings["anatomy"]].CLASSES)
+        domain, drawn = settings["domain"], list(ANATOMIES[settings["anatomy"]].CLASSES)
         if isinstance(domain, str) and domain not in DOMAINS:
             problems.append(f"unknown domain {domain!r}; known are {', '.join(DOMAINS)}")
         elif not isinstance(domain, str | Mapping):
             problems.append(f"domain must be the name of one, or fields of one, not {domain!r}")
         elif not isinstance(domain, str) and (unknown := set(domain) - set(Domain.__dataclass_fields__)):
             problems.append(f"unknown field of a domain: {', '.join(sorted(unknown))}")
-        if settings["class_names"] and len(settings["class_names"]) != classes:
-            problems.append(f"{len(settings['class_names'])} class names for {classes} classes")
+        problems += self._class_problems(drawn)
         counts, size, seed = settings["counts"], settings["size"], settings["seed"]
         if type(seed) is not int or seed < 0:
             problems.append(f"seed must be a whole number from 0, not {seed!r}")
@@ -131,11 +137,20 @@ class PhantomDataset(AbstractDataset[None, dict[str, ImageSet]]):
             )
         else:
             for split in ("train", "test"):
-                if counts.get(split, 0) < classes:
-                    problems.append(f"counts.{split} must be at least {classes}, one image per class")
+                if counts.get(split, 0) < len(drawn):
+                    problems.append(f"counts.{split} must be at least {len(drawn)}, one image per class")
         if type(size) is not int or not 28 <= size <= 1024:
             problems.append(f"size must lie between 28 and 1024 px, not {size!r}")
         return problems
+
+    def _class_problems(self, drawn: Sequence[str]) -> Iterator[str]:
+        """Names that don't fit the classes that are drawn."""
+        names = self._settings["class_names"] or drawn
+        if not self._settings.get("findings"):
+            if len(names) != len(drawn):
+                yield f"{len(names)} class names for {len(drawn)} classes"
+        elif strange := sorted(set(names) - set(drawn)):
+            yield f"there is no finding {', '.join(strange)}; there are {', '.join(drawn)}"
 
     def test_shape(self) -> tuple[int, int, int, int]:
         """Shape of the test images, ``(N, H, W, C)``."""
