@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics import score_benchmark
+from robustmedclip.metrics.bootstrap import interval, resampled_means
 from robustmedclip.metrics.findings import finding_scores
 from robustmedclip.metrics.logits import Logits
+from robustmedclip.metrics.metric import values_of_finding
 from robustmedclip.metrics.ranking import AUROC
 from robustmedclip.metrics.registry import metrics_named
 
@@ -98,6 +101,25 @@ def test_images_are_drawn_with_all_of_their_findings():
     apart = finding_scores([scored("vit", 0.5)], "vit", resamples=300)
     row = value(apart, finding="all", corruption="clean", metric="auroc")
     assert row["high"] - row["low"] < 0.85 * widths["all"]
+
+
+def test_the_interval_of_the_mean_holds_the_true_auroc_where_findings_go_together():
+    """Five findings of 200 images that go together; drawn apart, as data sets of their own, they would be too sure."""
+    together, apart, cases, true_auroc = 0, 0, 200, norm.cdf(1 / np.sqrt(2))
+    for case in range(cases):
+        rng = np.random.default_rng(case)
+        health, noise = (0.8 * rng.normal(size=(200, 1)) + 0.6 * rng.normal(size=(200, 5)) for _ in range(2))
+        labels = (health > norm.ppf(0.8)).astype(int)
+        scores = labels + noise
+        labels[rng.random(labels.shape) < 0.1] = -1
+        values = [values_of_finding([AUROC], scores[None], labels, scores, place)[0, 0] for place in range(5)]
+        of_each = [resampled_means(of_one, case, f"finding {place}", 300) for place, of_one in enumerate(values)]
+        low, high = interval(resampled_means(np.stack(values), case, "chest", 300).mean(1))
+        together += low <= true_auroc <= high
+        low, high = interval(np.mean(of_each, axis=0))
+        apart += low <= true_auroc <= high
+    assert together / cases >= 0.9
+    assert apart / cases <= 0.86
 
 
 def test_a_finding_that_every_test_image_lacks_is_left_out():
