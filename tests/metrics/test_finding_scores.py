@@ -71,8 +71,11 @@ def test_the_mean_over_findings_is_that_of_the_leaderboard_and_mce_is_made_of_wh
         assert [of_all[key] for key in ("value", "low", "high")] == pytest.approx(
             [board[key] for key in ("value", "low", "high")]
         )
-        mce = value(table, model="resnet", finding="all", corruption="all", metric="mce")["value"]
-        assert mce == pytest.approx(value(metrics, model="resnet", corruption="all", metric="mce")["value"])
+        row = value(table, model="resnet", finding="all", corruption="all", metric="mce")
+        board, mce = value(metrics, model="resnet", corruption="all", metric="mce"), row["value"]
+        assert [row[key] for key in ("value", "low", "high")] == pytest.approx(
+            [board[key] for key in ("value", "low", "high")]
+        )
         losses = [
             mce_on.loss(
                 np.mean(

@@ -112,12 +112,12 @@ class _Scored(NamedTuple):
         """From the runs of all seeds."""
         corruptions = sorted({c.corruption for c in runs[0].conditions} - {CLEAN.corruption})
         levels = [Condition(name, severity) for name in corruptions for severity in SEVERITIES]
-        metrics = (AUROC, BALANCED_ACCURACY, mce_on)
+        metrics = [*dict.fromkeys((AUROC, BALANCED_ACCURACY, mce_on))]
         means = _means(runs, [CLEAN, *levels], metrics, patients, resamples, seed)
         named = {
             AUROC.name: means[:, :, 0],
             BALANCED_ERROR: BALANCED_ACCURACY.loss(means[:, :, 1]),
-            derived.CE: mce_on.loss(means[:, :, 2]),
+            derived.CE: mce_on.loss(means[:, :, metrics.index(mce_on)]),
         }
         shape = (*means.shape[:2], len(corruptions), len(SEVERITIES))
         corrupted = {name: values[..., 1:].reshape(shape) for name, values in named.items()}
@@ -145,11 +145,12 @@ def _means(
         values = [
             values_of_finding(metrics, run.logits[order], run.labels, clean, place) for place in differing(run.labels)
         ]
+        values.append(np.mean(values, axis=0))
         means = np.clip(resampled_means(np.stack(values), seed, run.data_set, resamples, patients), low, high)
         weighted = weight[:, None, None, None] * means
         average = weighted if average is None else average + weighted
     assert average is not None
-    return np.concatenate([average, average.mean(1, keepdims=True)], axis=1)
+    return average
 
 
 def _sizes(run: Logits, patients: np.ndarray | None) -> Iterator[tuple[str, int, int, int | None]]:

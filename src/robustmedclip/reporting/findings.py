@@ -75,11 +75,11 @@ def _row(rows: pd.DataFrame, metric: str, decimals: int, mce_title: str) -> dict
     """What people read of one finding of a model."""
     first = rows.iloc[0]
     patients = "" if pd.isna(first["patients"]) else f" of {first['patients']} patients"
-    name = "mean over findings" if first["finding"] == ALL else first["finding"]
+    name, it = ("mean over findings", "any") if first["finding"] == ALL else (first["finding"], "it")
     cells = {
         "model": str(first["model"]),
         "data set": str(first["data_set"]),
-        "finding": f"{name} (n = {first['n']} images{patients}, {first['present']} with it)",
+        "finding": f"{name} (n = {first['n']} images{patients}, {first['present']} with {it})",
     }
     of_metric = rows[rows["metric"] == metric].set_index("corruption")
     titles = {CLEAN.corruption: "clean", ALL: "all corruptions"}
