@@ -69,7 +69,7 @@ class Objective:
             torch.arange(len(first), device=self.device), torch.tensor(findings, dtype=torch.int64, device=self.device)
         )
         if method.label_space == "joint":  # findings are compared with nothing else even so
-            outside &= self._of_findings[:, None] | ~outside[self._of_findings].all(0)
+            outside &= self._of_findings[:, None] | (~outside & self._of_findings[:, None]).any(0)
         self._outside = outside if method.label_space == "data_set" or findings else None
 
     def logits(self, pixels: torch.Tensor, samples: Samples, indices: np.ndarray) -> torch.Tensor:
