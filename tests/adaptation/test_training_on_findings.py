@@ -5,16 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 from sklearn.metrics import log_loss
 from tasks import LORA, changed, phantoms, shipped
 
 from robustmedclip.adaptation.checkpoint import Checkpoint
+from robustmedclip.adaptation.methods.robust_ensemble import RobustEnsemble
 from robustmedclip.adaptation.objective import Objective
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.sampling import epoch_order
 from robustmedclip.adaptation.task import Task, class_vectors
 from robustmedclip.adaptation.tuning import tune_on_tasks
 from robustmedclip.images.sets import ImageSet
+from robustmedclip.models.inference import image_features
 from robustmedclip.parallel import in_one_thread
 
 FINDINGS = ("pneumonia", "viral pneumonia")
@@ -77,6 +80,17 @@ def test_an_encoder_is_tuned_on_findings_beside_classes(model, classifier):
     assert history[-1]["training_loss"] < history[1]["training_loss"]
     if adapter.head is not None:
         assert adapter.head.classifiers["chest"]["weight"].shape[0] == len(FINDINGS)
+
+
+def test_the_ensemble_has_the_log_odds_of_the_mean_probability_of_its_probes(model):
+    method = RobustEnsemble(epochs=1, copies=1, guard=None)
+    artefact, _ = method.fit(model, tasks()[1:], seed=0, precision=torch.float32, checkpoint=Checkpoint())
+    probe, images = artefact.head.classifiers["chest"], chest(2).images
+    both = np.concatenate(list(image_features(method.adapted(model, artefact, "chest"), [images])))
+    (logits,) = method.logits(probe, [both])
+    halves = np.sqrt(2) * np.stack(np.split(both, 2, axis=1))
+    odds = [half @ probe[f"{p}weight"].T + probe[f"{p}bias"] for p, half in zip(("", "tuned_"), halves)]
+    np.testing.assert_allclose(expit(logits), expit(odds).mean(0), atol=1e-5)
 
 
 def test_a_balanced_epoch_sees_the_rarest_finding_of_an_image_as_often_as_others(model):

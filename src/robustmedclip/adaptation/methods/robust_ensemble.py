@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy.special import log_softmax
+from scipy.special import log_expit, log_softmax
 
 from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.methods.encoder import PartialUpdate
 from robustmedclip.adaptation.methods.lora import Dropout, Lora
-from robustmedclip.adaptation.methods.robust_probe import RobustProbe, fit_robust_probe
+from robustmedclip.adaptation.methods.robust_probe import RobustProbe
 from robustmedclip.adaptation.methods.settings import Count, Expression, Fractions, NotNegative, PositiveGrid
 from robustmedclip.adaptation.shot_features import ShotFeatures, ShotView, shot_features
-from robustmedclip.adaptation.task import Task, class_vectors
+from robustmedclip.adaptation.task import Task
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from robustmedclip.models.interface import VisionLanguageModel
 
 _PROBE = RobustProbe()
+#: In a classifier, that its logits are log-odds of findings.
+_LOG_ODDS = "log_odds"
 
 
 class RobustEnsemble(PartialUpdate, Lora):
@@ -52,7 +54,6 @@ class RobustEnsemble(PartialUpdate, Lora):
     parts: Count = _PROBE.parts
 
     needs_text: ClassVar[bool] = True
-    handles_findings: ClassVar[bool] = False
 
     @property
     def can_be_served(self) -> bool:
@@ -92,22 +93,18 @@ class RobustEnsemble(PartialUpdate, Lora):
 
         adapter, history = super().fit(model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
         tuned = shot_features(merge_adapter(model, adapter), tasks, self.view, seed, precision)
-        classifiers = {}
+        probe, classifiers = RobustProbe(strengths=self.strengths, parts=self.parts), {}
         for task in tasks:
-            prior = (model.logit_scale * class_vectors(model, task)).cpu().numpy()
-            probes = {"": self._probe(features, task, prior), "tuned_": self._probe(tuned, task, prior)}
             classifiers[task.name] = {
                 prefix + name: np.asarray(array, np.float32)
-                for prefix, probe in probes.items()
-                for name, array in probe.items()
+                for prefix, shots in (("", features[task.name]), ("tuned_", tuned[task.name]))
+                for name, array in probe.classifier_of(model, task, shots.training, shots.validation)[0].items()
             }
+            if task.scoring:
+                classifiers[task.name][_LOG_ODDS] = np.ones((), np.float32)
         names = {task.name: list(task.class_names) for task in tasks}
         head = Head(classifiers, {"base_model_hash": adapter.metadata["base_model_hash"], "class_names": names})
         return replace(adapter, head=head), history
-
-    def _probe(self, features: Mapping[str, ShotFeatures], task: Task, prior: np.ndarray) -> Classifier:
-        shots = features[task.name].training
-        return fit_robust_probe(shots, len(task.training), prior, self.strengths, self.parts)[0]
 
     def adapted(self, model: VisionLanguageModel, artefact: Adapter | Head, data_set: str) -> VisionLanguageModel:
         """Both encoders side by side."""
@@ -116,17 +113,21 @@ class RobustEnsemble(PartialUpdate, Lora):
         return side_by_side(model, super().adapted(model, artefact, data_set))
 
     def logits(self, classifier: Classifier, features: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Logarithms of the mean probabilities, in parts float32 ``(n, C)``."""
+        """Logarithms, of findings log-odds, of the mean probabilities, in parts float32 ``(n, C)``."""
         from robustmedclip.models.inference import in_full_batches
 
         arrays = {name: array.astype(np.float64) for name, array in classifier.items()}
 
         def of_both(batch: np.ndarray) -> np.ndarray:
             halves = np.split(np.sqrt(2) * batch.astype(np.float64), 2, axis=1)
-            logarithms = [
-                log_softmax(half @ arrays[f"{prefix}weight"].T + arrays[f"{prefix}bias"], axis=1)
+            of_each = [
+                half @ arrays[f"{prefix}weight"].T + arrays[f"{prefix}bias"]
                 for prefix, half in zip(("", "tuned_"), halves, strict=True)
             ]
+            if _LOG_ODDS in arrays:
+                present, absent = (np.logaddexp(*log_expit(np.multiply(sign, of_each))) for sign in (1, -1))
+                return np.asarray(present - absent, np.float32)
+            logarithms = [log_softmax(logits, axis=1) for logits in of_each]
             return np.asarray(np.logaddexp(*logarithms) - np.log(2), np.float32)
 
         return in_full_batches(features, of_both)
