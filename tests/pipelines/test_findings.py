@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 from projects import Project
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from robustmedclip.io import LogitsDataset
+from robustmedclip.io import ImageSetDataset, LogitsDataset
 
 FINDINGS = ["bright spot", "dark spot", "stripes"]
 PLAN = {
@@ -105,3 +106,15 @@ def test_mlflow_has_the_means_over_findings(project):
     by_metric = rows.set_index("metric")["value"]
     for name in ("auroc", "balanced_error"):
         assert child[f"metrics.drawings_corrupted_{name}"] == pytest.approx(by_metric[name], rel=1e-4)
+
+
+def test_the_best_tuned_encoder_is_served_with_the_probability_of_each_finding(project):
+    mlflow.set_tracking_uri(f"sqlite:///{project.folder}/mlflow.db")
+    experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
+    (logged,) = mlflow.search_logged_models(experiments, output_format="list")
+    served = mlflow.pyfunc.load_model(mlflow.artifacts.download_artifacts(logged.model_uri))
+    path = project.newest("data/02_intermediate/test/drawings.npz/*/drawings.npz")
+    made = served.predict(np.array(ImageSetDataset(filepath=str(path)).load().images))
+    path = project.newest("data/07_model_output/logits/phantom_vit_lora_k30_s0/drawings.npz/*/drawings.npz")
+    assert made.columns.tolist() == FINDINGS
+    np.testing.assert_allclose(made, expit(LogitsDataset(filepath=str(path)).load().logits[0]), atol=1e-4)
