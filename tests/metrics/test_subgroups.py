@@ -12,7 +12,7 @@ from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.subgroups import GAP, subgroup_errors
 from robustmedclip.pipelines.ingestion.nodes import groups_of_test_images
 from robustmedclip.pipelines.reporting.nodes import compare_subgroups
-from robustmedclip.reporting.subgroups import subgroup_tables
+from robustmedclip.reporting.subgroups import subgroup_notes, subgroup_tables
 
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("blur", "noise") for severity in range(1, 6)))
 
@@ -49,12 +49,14 @@ def test_each_group_has_its_errors_and_the_widest_gap_is_the_difference_of_two()
     assert "patients" in table and table["patients"].isna().all()
     text = subgroup_tables(table, ["vit"])["subgroup_gaps"].markdown()
     assert "noise: " in text and "(male against female)" in text
+    assert "(female against male, which may be chance)" in text or "(male against female, which may be chance)" in text
+    assert (row(table, group="male", corruption="all")[["frequent_class", "frequency"]] == ["a", 50]).all()
 
 
 def test_groups_that_are_read_by_themselves_are_those_of_the_same_images():
     groups = np.tile(["female", "male"], 50)
     (run,), tests = scored(groups, {"female": (0.1, 0.2), "male": (0.3, 0.6)})
-    stored = groups_of_test_images({"test": tests["chest"]}).iloc[::-1]
+    stored = groups_of_test_images({"test": tests["chest"]}, subgroup=["sex"]).iloc[::-1]
     entries = {"logits-vit-chest": run, "test-chest": replace(tests["chest"], columns={}), "groups-chest": stored}
     pd.testing.assert_frame_equal(compare_subgroups(**entries), subgroup_errors([run], tests))
 
@@ -89,3 +91,13 @@ def test_patients_are_resampled_with_their_images():
     table = subgroup_errors(*scored(groups, wrong, patients), resamples=200)
     assert row(table, group="male", corruption="all")["patients"] == 10
     assert row(table, group=GAP, corruption="all")["patients"] == 20
+
+
+def test_groups_of_few_patients_are_warned_of_and_a_patient_of_both_counts_once():
+    groups, patients = np.tile(["A", "B"], 60), np.repeat(np.arange(40), 3).astype(str)
+    table = subgroup_errors(*scored(groups, {"A": (0.1, 0.2), "B": (0.1, 0.4)}, patients), resamples=50)
+    assert set(table.loc[table["group"] == GAP, "patients"]) == {40}
+    assert [note.lead for note in subgroup_notes(table)] == ["Subgroups:"]
+    few = subgroup_errors(*scored(groups, {"A": (0.1, 0.2), "B": (0.1, 0.4)}, np.char.add("p", groups)), resamples=50)
+    (_, warning) = subgroup_notes(few)
+    assert warning.warning and "chest, sex: A (1); chest, sex: B (1)" in warning.text

@@ -1,5 +1,6 @@
 """Subgroups in the plan: who reads them, and when."""
 
+from robustmedclip.io import FolderDataset
 from robustmedclip.pipeline_registry import pipelines_of
 from robustmedclip.pipelines import reporting
 from robustmedclip.plan.entries import catalog_entries
@@ -25,11 +26,10 @@ def plan(**data_set):
     )
 
 
-def test_subgroups_are_read_apart_and_only_their_data_set_is_compared():
+def test_the_source_is_asked_for_subgroups_and_only_its_data_set_is_compared():
     divided = plan(subgroup=["sex", "scanner"])
     entries = catalog_entries(divided, "/project")
-    assert entries["raw_subgroups-chest"] == {**entries["raw-chest"], "subgroup": ["sex", "scanner"]}
-    assert "raw_subgroups-hand" not in entries and "subgroup" not in entries["raw-chest"]
+    assert entries["raw-chest"]["subgroup"] == ["sex", "scanner"] and "subgroup" not in entries["raw-hand"]
     graph = reporting.create_pipeline(divided)
     (compared,) = [node for node in graph.nodes if node.short_name == "compare_subgroups"]
     assert {*compared.inputs} == {"logits-clip-chest", "test-chest", "groups-chest"}
@@ -37,9 +37,9 @@ def test_subgroups_are_read_apart_and_only_their_data_set_is_compared():
 
 def test_other_subgroups_make_nothing_stale_but_their_tables():
     def fingerprints(*subgroup: str) -> dict[str, str]:
-        of_plan = plan(subgroup=list(subgroup))
-        entries, graph = catalog_entries(of_plan, "/project"), pipelines_of(of_plan, [])["benchmark"]
-        return expected_fingerprints(graph, lambda name: entries.get(name, name))
+        source = FolderDataset(name="chest", modality="X-ray", filepath="chest", subgroup=subgroup)
+        graph = pipelines_of(plan(subgroup=list(subgroup)), [])["benchmark"]
+        return expected_fingerprints(graph, lambda name: source.signature() if name == "raw-chest" else name)
 
     before, after = fingerprints("sex"), fingerprints("sex", "scanner")
     assert before.keys() == after.keys()

@@ -39,6 +39,8 @@ COLUMNS = {
     "high": "float64",
     "n": "int64",
     "patients": "Int64",
+    "frequent_class": "str",
+    "frequency": "float64",
 }
 
 
@@ -62,7 +64,8 @@ def subgroup_errors(
         A row per model, data set, subgroup, group (or ``gap``, of two named in ``worst`` and ``best``) and corruption:
         ``clean``, ``all`` for the mean over corruptions and severities, or one for the mean over its severities.
         ``value`` with its interval ``low`` to ``high``, in percent, missing for groups of fewer than
-        :data:`FEWEST_IMAGES` images; ``n`` images of ``patients``.
+        :data:`FEWEST_IMAGES` images; ``n`` images of ``patients``; of groups, the ``frequent_class`` of most images,
+        and its ``frequency`` in percent.
     """
     runs: dict[tuple[str, str], list[Logits]] = defaultdict(list)
     for run in logits:
@@ -82,7 +85,8 @@ class _Groups(NamedTuple):
 
     names: list[str]
     images: list[int]
-    patients: list[int | None]
+    patients: list[frozenset[str] | None]
+    classes: list[tuple[str, float]]
     means: np.ndarray
 
     @classmethod
@@ -105,8 +109,16 @@ class _Groups(NamedTuple):
             parts = members[:, None] * of_seed
             sums = resampled_means(parts, seed, runs[0].data_set, resamples, patients)
             means += weight[:, None, None] * np.divide(sums, drawn, out=np.full_like(sums, np.nan), where=drawn > 0)
-        of_groups = [None if patients is None else len(np.unique(patients[groups == name])) for name in names]
-        return cls(names.tolist(), images.tolist(), of_groups, 100 * means)
+        chosen = [groups == name for name in names]
+        whose = [None if patients is None else frozenset(patients[of_group].tolist()) for of_group in chosen]
+        classes = [_most_frequent(runs[0].labels[of_group], runs[0].class_names) for of_group in chosen]
+        return cls(names.tolist(), images.tolist(), whose, classes, 100 * means)
+
+
+def _most_frequent(labels: np.ndarray, class_names: Sequence[str]) -> tuple[str, float]:
+    """The class of most images, the first of equals, and of how many it is, in percent."""
+    counts = np.bincount(labels, minlength=len(class_names))
+    return class_names[int(counts.argmax())], 100 * float(counts.max() / counts.sum())
 
 
 def _errors(runs: Sequence[Logits]) -> tuple[list[str], np.ndarray]:
@@ -128,11 +140,11 @@ def _errors(runs: Sequence[Logits]) -> tuple[list[str], np.ndarray]:
 def _rows(names: Sequence[str], groups: _Groups) -> Iterator[tuple[object, ...]]:
     """Rows of the table without model, data set and subgroup."""
     low, high = interval(groups.means)
-    for place, (group, images, patients) in enumerate(zip(groups.names, groups.images, groups.patients, strict=True)):
-        known = images >= FEWEST_IMAGES
+    for place, (group, images) in enumerate(zip(groups.names, groups.images, strict=True)):
+        known, counts = images >= FEWEST_IMAGES, (images, _count(groups.patients[place]))
         for column, name in enumerate(names):
             numbers = (groups.means[0, place, column], low[place, column], high[place, column])
-            yield group, "", "", name, *(numbers if known else 3 * (np.nan,)), images, patients
+            yield group, "", "", name, *(numbers if known else 3 * (np.nan,)), *counts, *groups.classes[place]
     compared = [place for place, images in enumerate(groups.images) if images >= FEWEST_IMAGES]
     if len(compared) < 2:
         return
@@ -142,9 +154,16 @@ def _rows(names: Sequence[str], groups: _Groups) -> Iterator[tuple[object, ...]]
         tests = pairs * (1 if name in (CLEAN.corruption, ALL) else len(names) - 2)
         gap = groups.means[:, worst, column] - groups.means[:, best, column]
         bounds = interval(gap, 1 - (1 - LEVEL) / tests)
-        counts = [groups.images[worst] + groups.images[best], _sum(groups.patients[worst], groups.patients[best])]
-        yield GAP, groups.names[worst], groups.names[best], name, gap[0], *map(float, bounds), *counts
+        whose = [groups.patients[place] for place in (worst, best)]
+        counts = groups.images[worst] + groups.images[best], _count(_of_both(*whose))
+        named = groups.names[worst], groups.names[best]
+        yield GAP, *named, name, gap[0], *map(float, bounds), *counts, "", np.nan
 
 
-def _sum(first: int | None, second: int | None) -> int | None:
-    return None if first is None or second is None else first + second
+def _of_both(first: frozenset[str] | None, second: frozenset[str] | None) -> frozenset[str] | None:
+    """The patients of two groups; some may be in both."""
+    return None if first is None or second is None else first | second
+
+
+def _count(patients: frozenset[str] | None) -> int | None:
+    return None if patients is None else len(patients)

@@ -14,11 +14,6 @@ def catalog_entries(plan: Plan, root: str) -> dict[str, dict[str, Any]]:
     `root` is the folder of the project, from which the paths of models count.
     """
     entries = {names.raw(data_set.name): _raw(data_set) for data_set in plan.data_sets}
-    entries |= {
-        names.raw_subgroups(data_set.name): {**_raw(data_set), "subgroup": list(data_set.subgroup)}
-        for data_set in plan.data_sets
-        if data_set.subgroup
-    }
     entries |= {names.released(data_set.name): _released(data_set) for data_set in plan.data_sets if data_set.released}
     return entries | {
         names.model(name): _model(source, plan.switches.get(name, ()), root) for name, source in plan.models.items()
@@ -32,6 +27,8 @@ def _raw(data_set: DataSet) -> dict[str, Any]:
         entry["class_names"] = list(data_set.class_names)
     if data_set.origin:
         entry["origin"] = dict(data_set.origin)
+    if data_set.subgroup:
+        entry["subgroup"] = list(data_set.subgroup)
     if data_set.scoring:
         entry["findings"] = True
     return _in_layer(entry, "raw")

@@ -6,11 +6,6 @@ def raw(data_set: str) -> str:
     return f"raw-{data_set}"
 
 
-def raw_subgroups(data_set: str) -> str:
-    """The same source, asked for subgroups: which of them are told apart makes no image again."""
-    return f"raw_subgroups-{data_set}"
-
-
 def released(data_set: str) -> str:
     """Corrupted images that somebody else made and released."""
     return f"released-{data_set}"

@@ -13,6 +13,7 @@ from robustmedclip.reporting.patients import patient_notes
 from robustmedclip.reporting.recalibration import recalibration_notes
 from robustmedclip.reporting.results import Results, Setting
 from robustmedclip.reporting.site_shift import shift_notes
+from robustmedclip.reporting.subgroups import subgroup_notes
 
 
 def report_notes(results: Results, setting: Setting) -> list[Note]:
@@ -28,6 +29,7 @@ def report_notes(results: Results, setting: Setting) -> list[Note]:
         *patient_notes(of_data_sets),
         *recalibration_notes(results.recalibration, results.leaderboard["model"].tolist()),
         *(level_notes(results.levels) if results.levels is not None else ()),
+        *(subgroup_notes(results.subgroups) if results.subgroups is not None else ()),
         *(shift_notes(results.shifts) if results.shifts is not None and len(results.shifts) else ()),
     ]
 

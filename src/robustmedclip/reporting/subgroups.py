@@ -7,6 +7,8 @@ import pandas as pd
 from robustmedclip.images.conditions import CLEAN
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.metrics.subgroups import FEWEST_IMAGES, GAP
+from robustmedclip.reporting.note import Note
+from robustmedclip.reporting.patients import FEWEST_PATIENTS
 from robustmedclip.reporting.table import Table, with_interval, with_n
 
 _KEYS = ["model", "data_set", "subgroup"]
@@ -42,6 +44,23 @@ def subgroup_tables(subgroups: pd.DataFrame, models: Sequence[str]) -> dict[str,
     return tables
 
 
+def subgroup_notes(subgroups: pd.DataFrame) -> list[Note]:
+    """What a reader has to know of gaps, and the groups of few patients."""
+    text = (
+        "an error also differs with what the images of a group show: compare the most frequent classes before a gap is "
+        "blamed on a model."
+    )
+    sizes = subgroups[subgroups["group"] != GAP].drop_duplicates(["data_set", "subgroup", "group"])
+    few = sizes[(sizes["patients"] < FEWEST_PATIENTS) & (sizes["n"] >= FEWEST_IMAGES)]
+    groups = [f"{row.data_set}, {row.subgroup}: {row.group} ({row.patients})" for row in few.itertuples()]
+    warning = (
+        f"these are of fewer than {FEWEST_PATIENTS}, so that their intervals, and those of their gaps, are too narrow: "
+        f"{'; '.join(groups)}."
+    )
+    notes = [Note("Subgroups:", text)] if len(sizes) else []
+    return [*notes, Note("Groups of few patients:", warning, warning=True)] if groups else notes
+
+
 def _group_row(rows: pd.DataFrame) -> dict[str, str]:
     """What people read of one group."""
     of = rows.set_index("corruption")
@@ -50,6 +69,7 @@ def _group_row(rows: pd.DataFrame) -> dict[str, str]:
     return {
         **_names(rows),
         "group": with_n(str(of["group"].iloc[0]), of),
+        "most frequent class": f"{of['frequent_class'].iloc[0]} ({of['frequency'].iloc[0]:.0f} %)",
         **{title: "not compared" if small else _with_bounds(row) for title, row in shown.items()},
     }
 
@@ -70,7 +90,8 @@ def _names(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def _gap(row: pd.Series) -> str:
-    return f"{_with_bounds(row)} ({row['worst']} against {row['best']})"
+    chance = ", which may be chance" if row["low"] <= 0 else ""
+    return f"{_with_bounds(row)} ({row['worst']} against {row['best']}{chance})"
 
 
 def _with_bounds(row: pd.Series) -> str:

@@ -82,16 +82,13 @@ def input_problems(
     run_params: dict[str, Any], pipeline: Pipeline, catalog: FingerprintedCatalog, project: Path
 ) -> list[str]:
     """Problems with the inputs of a pipeline: sources, and outputs of other pipelines."""
-    problems, stored, said = [], set(), set[tuple[str, str]]()
+    problems, stored = [], set()
     for name in sorted(pipeline.inputs()):
         dataset = catalog.get(name)
         if name == names.raw(names.parts(name)[1]) and (problem := source_problem(dataset)):
             problems.append(f"{spoken(name)}: {problem}")
         elif is_external(dataset):
-            of = names.parts(name)[1]
-            new = [problem for problem in dataset.problems() if (of, problem) not in said]
-            problems += [f"{spoken(name)}: {problem}" for problem in new]
-            said |= {(of, problem) for problem in new}
+            problems += [f"{spoken(name)}: {problem}" for problem in dataset.problems()]
         elif not catalog.exists(name):
             problems.append(f"{spoken(name)} does not exist; the pipeline '{maker_of(name)}' makes it")
         elif name not in (run_params.get("load_versions") or ()):

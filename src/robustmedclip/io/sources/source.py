@@ -166,7 +166,10 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
         return count, height, width, channels
 
     def signature(self) -> Any:
-        """What the images depend on beside local files: settings; name, size and stamp of each remote file."""
+        """What the images depend on beside local files: settings; name, size and stamp of each remote file.
+
+        Not subgroups: they are read by a node of their own, whose setting they are.
+        """
         if self._protocol == "file":
             return self._describe()
         path = str(self._path)
@@ -188,7 +191,6 @@ class SourceDataset(AbstractDataset[None, dict[str, ImageSet]]):
             "modality": self._modality,
             "filepath": str(self._path),
             "class_names": self._class_names,
-            **({"subgroup": self._subgroup} if self._subgroup else {}),
             **({"findings": True} if self._findings else {}),
         }
 

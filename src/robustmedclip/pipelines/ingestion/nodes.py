@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,12 +74,19 @@ def ingest(splits: dict[str, ImageSet], pool_splits: Sequence[str] = POOL_SPLITS
 def ingest_and_describe(
     splits: dict[str, ImageSet], *, pool_splits: Sequence[str] = POOL_SPLITS
 ) -> tuple[ImageSet, ImageSet, dict[str, Any]]:
-    """The training pool, the test split, and the data card; raises as :func:`ingest`."""
-    return *ingest(splits, pool_splits), data_card(splits)
+    """The training pool, the test split, and the data card; raises as :func:`ingest`.
+
+    Of what is known of images beside their class, the patient is kept: other subgroups make no image again.
+    """
+    pool, test = ingest(splits, pool_splits)
+    return _with_patients(pool), _with_patients(test), data_card(splits)
 
 
-def groups_of_test_images(splits: dict[str, ImageSet]) -> pd.DataFrame:
-    """``sample_id`` of each test image, and the group that it belongs to by each subgroup: a column of texts each."""
+def groups_of_test_images(splits: dict[str, ImageSet], *, subgroup: Sequence[str]) -> pd.DataFrame:
+    """``sample_id`` of each test image, and the group that it belongs to by each `subgroup`: a column of texts each."""
     test = splits["test"]
-    groups = {name: values for name, values in test.columns.items() if name != PATIENT}
-    return pd.DataFrame({"sample_id": test.sample_ids, **groups})
+    return pd.DataFrame({"sample_id": test.sample_ids, **{name: test.columns[name] for name in subgroup}})
+
+
+def _with_patients(images: ImageSet) -> ImageSet:
+    return replace(images, columns={} if images.patients is None else {PATIENT: images.patients})

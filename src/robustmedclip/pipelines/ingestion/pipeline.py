@@ -5,23 +5,23 @@ from kedro.pipeline import Node, Pipeline
 from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.ingestion.nodes import groups_of_test_images, ingest_and_describe
 from robustmedclip.plan import names
-from robustmedclip.plan.plan import Plan
+from robustmedclip.plan.plan import DataSet, Plan
 from robustmedclip.reporting.card import draw_examples
 
 
 def create_pipeline(plan: Plan) -> Pipeline:
     """Two nodes per data set: one reads it, one draws an example of each class; and one that reads subgroups."""
     nodes = [node for data_set in plan.data_sets for node in _nodes(data_set.name, plan.pool)]
-    return Pipeline(nodes + [_grouping(name) for name in plan.divided])
+    return Pipeline(nodes + [_grouping(data_set) for data_set in plan.data_sets if data_set.subgroup])
 
 
-def _grouping(name: str) -> Node:
+def _grouping(data_set: DataSet) -> Node:
     return Node(
-        groups_of_test_images,
-        inputs=names.raw_subgroups(name),
-        outputs=names.groups(name),
+        bind(groups_of_test_images, subgroup=data_set.subgroup),
+        inputs=names.raw(data_set.name),
+        outputs=names.groups(data_set.name),
         name="read_subgroups",
-        namespace=f"ingestion.{name}",
+        namespace=f"ingestion.{data_set.name}",
     )
 
 
