@@ -9,6 +9,7 @@ from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics import accuracy, expected_calibration_error, fit_temperature, softmax
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.recalibration import Temperature, recalibration
+from robustmedclip.reporting.recalibration import recalibration_notes, recalibration_tables
 
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("blur", "noise") for severity in range(1, 6)))
 
@@ -40,7 +41,7 @@ def rows(table, **where):
 
 def test_values_are_those_of_the_logits_and_of_the_logits_divided_by_the_temperature():
     scored = run()
-    table = recalibration([(scored, Temperature(3.0, 30))], resamples=100)
+    table = recalibration([(scored, Temperature(3.0, 30, "oct"))], resamples=100)
     severity_2 = [i for i, condition in enumerate(CONDITIONS) if condition.severity == 2]
     for form, divided in (("as_it_is", scored.logits), ("scaled", scored.logits / 3)):
         part = divided[severity_2]
@@ -57,14 +58,14 @@ def test_values_are_those_of_the_logits_and_of_the_logits_divided_by_the_tempera
 def test_a_temperature_of_clean_images_mends_clean_ones_and_leaves_corrupted_ones_too_sure():
     other = run(images=2000, seed=9)
     temperature = fit_temperature(other.logits[0], other.labels)
-    table = recalibration([(run(images=2000), Temperature(temperature, 2000))], resamples=200)
+    table = recalibration([(run(images=2000), Temperature(temperature, 2000, "oct"))], resamples=200)
     by_severity = rows(table, data_set="all", metric="overconfidence").set_index("severity")
     assert by_severity.loc[0, "as_it_is"] > 5 and abs(by_severity.loc[0, "scaled"]) < 3
     assert by_severity.loc[5, "scaled_low"] > by_severity.loc[0, "scaled_high"]
 
 
 def test_seeds_are_averaged_and_stand_by_themselves_without_intervals():
-    runs = [(run(seed=seed), Temperature(value, 20)) for seed, value in ((1, 8.0), (0, 2.0))]
+    runs = [(run(seed=seed), Temperature(value, 20, "oct")) for seed, value in ((1, 8.0), (0, 2.0))]
     table = rows(recalibration(runs, resamples=50), data_set="oct", metric="ece", severity=1)
     average, *seeds = (rows(table, seed=seed).iloc[0] for seed in (None, 0, 1))
     assert average["scaled"] == pytest.approx(np.mean([of_seed["scaled"] for of_seed in seeds]))
@@ -76,7 +77,7 @@ def test_intervals_resample_patients_where_they_are_known():
     scored, whose = run(), np.repeat(np.arange(40), 10).astype(str)
     order = np.argsort(scored.logits[0].argmax(-1) != scored.labels, kind="stable")  # errors come in patients
     scored = replace(scored, logits=scored.logits[:, order], labels=scored.labels[order])
-    pair = [(scored, Temperature(1.0, 5))]
+    pair = [(scored, Temperature(1.0, 5, "oct"))]
     images, patients = (
         rows(recalibration(pair, known, resamples=300), data_set="oct", metric="overconfidence", severity=0).iloc[0]
         for known in (None, {"oct": whose})
@@ -87,8 +88,27 @@ def test_intervals_resample_patients_where_they_are_known():
 
 
 def test_data_sets_are_averaged_alike():
-    table = recalibration([(run(name), Temperature(2.0, 5)) for name in ("oct", "blood")], resamples=20)
+    table = recalibration([(run(name), Temperature(2.0, 5, name)) for name in ("oct", "blood")], resamples=20)
     for metric in ("ece", "overconfidence"):
         of_each = rows(table, metric=metric, severity=3).set_index("data_set")
         assert of_each.loc["all", "scaled"] == pytest.approx(of_each.loc[["oct", "blood"], "scaled"].mean())
         assert of_each.loc["all", "n"] == 800 and of_each.loc["all", "validation_images"] == 10
+
+
+def test_the_report_has_each_temperature_and_counts_the_images_of_home_once():
+    fitted = {"home": Temperature(1.41, 30, "home"), "away": Temperature(1.41, 30, "home")}
+    fitted["breast"] = Temperature(100.0, 56, "breast")
+    table = recalibration([(run(name), temperature) for name, temperature in fitted.items()], resamples=20)
+    tables = recalibration_tables(table, ["vit", "bare"])
+    assert list(tables) == ["temperatures", "ece_with_temperature", "overconfidence_with_temperature"]
+    cells = tables["temperatures"].text.iloc[0].to_dict()
+    assert (
+        cells["home"] == cells["away"] == "1.41 (30)" and cells["breast"] == "100.00 (56: any confidence is too much)"
+    )
+    shown = tables["ece_with_temperature"].text
+    assert shown["images to validate"].tolist() == ["86"] * 3
+    assert shown["confidence"].tolist() == ["as it is", "with its temperature", "difference, points"]
+    (note,) = recalibration_notes(table, ["vit", "bare"])
+    assert note.text.endswith("there are none of bare, without such images.")
+    (note,) = recalibration_notes(None, ["vit"])
+    assert note.text == "none, for no labelled images are there to validate."

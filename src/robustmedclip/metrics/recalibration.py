@@ -39,10 +39,11 @@ COLUMNS = {
 
 
 class Temperature(NamedTuple):
-    """A temperature above 0, and how many images it was fitted to."""
+    """A temperature above 0, how many images it was fitted to, and of which data set these are."""
 
     value: float
     images: int
+    data_set: str
 
 
 def recalibration(
@@ -66,7 +67,7 @@ def recalibration(
         A row per model, seed (missing: averaged over seeds), data set (``all``: averaged over data sets), metric
         (``ece`` or ``overconfidence``) and severity (0: clean; else averaged over corruptions), in percent:
         ``as_it_is``, ``scaled`` and their ``difference`` in points, each with ``_low`` and ``_high`` of its 95 %
-        interval, which single seeds lack; the ``temperature`` (the geometric mean of several), the
+        interval, which single seeds lack; the ``temperature`` (the geometric mean of several), the different
         ``validation_images`` of a seed that it is of, ``n`` test images and, if they are known, their ``patients``.
     """
     by_model: dict[str, dict[str, list[tuple[Logits, Temperature]]]] = defaultdict(lambda: defaultdict(list))
@@ -95,6 +96,8 @@ class _Part(NamedTuple):
         float64 ``(1 + resamples, seeds)``, of the seeds.
     temperatures : ndarray
         Natural logarithms, float64 ``(seeds,)``.
+    images : mapping
+        Data set to its images that temperatures were fitted to.
     """
 
     data_set: str
@@ -102,7 +105,7 @@ class _Part(NamedTuple):
     means: np.ndarray
     weights: np.ndarray
     temperatures: np.ndarray
-    images: int
+    images: Mapping[str, int]
     n: int
     patients: int | None
 
@@ -114,7 +117,7 @@ class _Part(NamedTuple):
             data_set=ALL,
             means=mean_of_defined(np.stack([part.means for part in parts]), axis=0),
             temperatures=np.mean([part.temperatures for part in parts], axis=0),
-            images=sum(part.images for part in parts),
+            images={name: count for part in parts for name, count in part.images.items()},
             n=sum(part.n for part in parts),
             patients=None if None in counts else sum(count for count in counts if count is not None),
         )
@@ -129,7 +132,7 @@ class _Part(NamedTuple):
 
     def _rows(self, seed: int | None, means: np.ndarray, temperature: float) -> Iterator[dict[str, object]]:
         low, high = interval(means)
-        facts = {"temperature": np.exp(temperature), "validation_images": self.images, "n": self.n}
+        facts = {"temperature": np.exp(temperature), "validation_images": sum(self.images.values()), "n": self.n}
         for m, metric in enumerate(METRICS):
             for level, severity in enumerate(_LEVELS):
                 numbers: dict[str, float] = {}
@@ -158,7 +161,7 @@ def _of_data_set(
         means=np.stack(means, axis=1),
         weights=seed_weights(seed, seeds, resamples),
         temperatures=np.log([temperature.value for _, temperature in of_seeds]),
-        images=of_seeds[0][1].images,
+        images={of_seeds[0][1].data_set: of_seeds[0][1].images},
         n=len(first.labels),
         patients=None if patients is None else len(np.unique(patients)),
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from robustmedclip.metrics.calibration import TEMPERATURES
 from robustmedclip.metrics.recalibration import FORMS, METRICS
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.reporting.figure_data import Line, Panels
@@ -28,17 +29,38 @@ def recalibration_tables(recalibration: pd.DataFrame, models: Sequence[str]) -> 
     rows = rows[rows["model"].isin(models)].sort_values(
         "model", key=lambda names: names.map(list(models).index), kind="stable"
     )
+    if rows.empty:
+        return {}
     return {
-        f"{metric.name}_with_temperature": Table(
-            f"{metric.title} by severity (0: clean) with a temperature fitted to clean validation images, %",
-            of_metric,
-            pd.DataFrame(
-                [_row(of_form, form) for _, of_form in of_metric.groupby("model", sort=False) for form in FORMS]
-            ),
-        )
-        for metric in METRICS
-        if len(of_metric := rows[rows["metric"] == metric.name])
+        "temperatures": _temperatures(recalibration, models),
+        **{
+            f"{metric.name}_with_temperature": Table(
+                f"{metric.title} by severity (0: clean) with a temperature fitted to clean validation images, %",
+                of_metric,
+                pd.DataFrame(
+                    [_row(of_form, form) for _, of_form in of_metric.groupby("model", sort=False) for form in FORMS]
+                ),
+            )
+            for metric in METRICS
+            for of_metric in [rows[rows["metric"] == metric.name]]
+        },
     }
+
+
+def _temperatures(recalibration: pd.DataFrame, models: Sequence[str]) -> Table:
+    """A row per model, a column per data set."""
+    rows = recalibration[(recalibration["data_set"] != ALL) & recalibration["seed"].isna()]
+    rows = rows.drop_duplicates(["model", "data_set"])[["model", "data_set", "temperature", "validation_images"]]
+    rows = rows.assign(text=[_spoken(row.temperature, row.validation_images) for row in rows.itertuples()])
+    shown = [model for model in models if model in set(rows["model"])]
+    wide = rows.pivot(index="model", columns="data_set", values="text").loc[shown].rename_axis(columns=None)
+    caption = "Temperatures, and of how many clean validation images they are: above 1 a model is made less sure"
+    return Table(caption, rows.drop(columns="text"), wide.reset_index())
+
+
+def _spoken(temperature: float, images: int) -> str:
+    at_its_bound = ": any confidence is too much" if temperature > 0.99 * TEMPERATURES[1] else ""
+    return f"{temperature:.2f} ({images}{at_its_bound})"
 
 
 def _row(rows: pd.DataFrame, form: str) -> dict[str, str]:
@@ -80,9 +102,9 @@ def recalibration_notes(recalibration: pd.DataFrame | None, models: Sequence[str
     lacking = [name for name in models if name not in fitted]
     text = (
         "each model is also shown with a temperature for each data set, which changes no decision, but how sure it "
-        "is. It is fitted to clean images of the training pool that validate, those of the model's few-shot sample, or "
-        "of the largest one for a model that sees no labels: with it, such a model has seen them. Intervals do not "
-        "contain what other validation images would have changed"
+        "is. It is fitted to clean images of the training pool that validate: those of the model's few-shot sample, or "
+        "for a model that sees no labels of the largest one, so that with its temperature it has seen them. Another "
+        "site has the temperature of home. Intervals do not contain what other validation images would have changed"
     )
     without = f"; there are none of {', '.join(lacking)}, without such images" if lacking else ""
     return [Note("Temperatures:", f"{text}{without}.")]

@@ -132,13 +132,14 @@ def rescale_confidence(*, baseline: str, homes: Mapping[str, str], **entries: An
     compared = {id(run) for run in comparable(cells, baseline)}
     runs, lacking = [], set()
     for (cell, data_set), run in cells.items():
-        fitted = (kinds["temperatures"].get(cell) or {}).get(homes.get(data_set, data_set))
+        home = homes.get(data_set, data_set)
+        fitted = (kinds["temperatures"].get(cell) or {}).get(home)
         if run is None or id(run) not in compared:
             continue
         if fitted is None:
             lacking.add(run.model)
         else:
-            runs.append((run, Temperature(fitted["temperature"], fitted["images"])))
+            runs.append((run, Temperature(fitted["temperature"], fitted["images"], home)))
     runs = [(run, temperature) for run, temperature in runs if run.model not in lacking]
     return recalibration(runs, _patients(kinds["test"]))
 
