@@ -84,10 +84,9 @@ def _won_back(rows: pd.DataFrame, unadapted: pd.Series, adapted: pd.DataFrame) -
     best = candidates.sort_values(order, kind="stable").iloc[0]
     fewest = candidates[images == images.min()].sort_values(order, kind="stable").iloc[0]
     clean = _value(rows, best["model"], derived.CLEAN_ERROR, CLEAN.corruption)
-    sentences = [
-        f"Of its {unadapted['points_lost']:.1f} points, {_winner(rows, best, images)}; its errors on clean images are "
-        f"{clean} %."
-    ]
+    lost, won = unadapted[derived.POINTS_LOST], _value(rows, best["model"], derived.POINTS_WON_BACK, ALL).value
+    of_these = f"Of its {lost:.1f} points," if won <= lost else f"More than its {lost:.1f} points:"
+    sentences = [f"{of_these} {_winner(rows, best, images)}; its errors on clean images are {clean} %."]
     return sentences if fewest.name == best.name else [*sentences, f"{_winner(rows, fewest, images)}."]
 
 
