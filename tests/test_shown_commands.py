@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager, nullcontext
+from contextlib import ExitStack, chdir, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
@@ -180,42 +180,46 @@ def test_no_list_has_a_command_that_is_not_shown():
 
 
 @contextmanager
-def started(line: str, folder: Path) -> Iterator[subprocess.Popen]:
-    """A process that runs a shown command until the end of the block."""
+def started(line: str, folder: Path, output: Path) -> Iterator[subprocess.Popen]:
+    """A process that runs a shown command in a folder until the end of the block, and writes to a file."""
     environment = {
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": str(ROOT / "src"),
         "BROWSER": "true",
     }
-    with open(folder / "output.txt", "w") as output:
+    with open(output, "a") as stream:
         process = subprocess.Popen(
-            shlex.split(line), cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
+            shlex.split(line), cwd=folder, env=environment, stdout=stream, stderr=stream, start_new_session=True
         )
-        try:
-            yield process
-        finally:
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+        process.wait()
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(("line", "url"), SERVERS.items(), ids=SERVERS)
-def test_a_shown_server_answers(run, study, line, url):
-    with started(line, ROOT if line.startswith("mkdocs") else study.folder) as process:
+def test_a_shown_server_answers(run, study, tmp_path, line, url):
+    output = tmp_path / "output.txt"
+    with started(line, ROOT if line.startswith("mkdocs") else study.folder, output) as process:
         for _ in range(600):
             try:
                 with urllib.request.urlopen(url) as answer:
                     assert answer.status == 200 and answer.read()
                 return
             except OSError:
-                assert process.poll() is None, f"{line} has ended"
+                assert process.poll() is None, output.read_text()
                 time.sleep(0.1)
     pytest.fail(f"{url} doesn't answer")
 
 
 @pytest.mark.full
-def test_the_shown_cluster_runs_the_benchmark(study):
-    scheduler, worker, run = (line.replace("<its host>", "127.0.0.1") for line in CLUSTER)
-    with started(scheduler, study.folder), started(worker, study.folder), started(run, study.folder) as process:
-        assert process.wait(timeout=300) == 0, (study.folder / "output.txt").read_text()
+def test_the_shown_cluster_runs_the_benchmark(study, tmp_path):
+    output = tmp_path / "output.txt"
+    with ExitStack() as processes:
+        for line in CLUSTER:  # scheduler, worker, run
+            last = processes.enter_context(started(line.replace("<its host>", "127.0.0.1"), study.folder, output))
+        assert last.wait(timeout=300) == 0, output.read_text()
