@@ -32,8 +32,8 @@ model, data set         as for one data set;    as for one data set; clean_error
   averaged before ratios are formed.
 - Severity 0 of a corruption, in means over data sets, is the clean error of those data sets that have the corruption;
   that of ``all``, of those that have any. In metrics by severity, severity 0 of ``all`` is clean, too.
-- Corruption ``all`` is the mean over corruptions and severities, corruption without a severity the
-  mean over severities.
+- Corruption ``all`` is the mean over corruptions and severities, corruption without a severity that over severities.
+- Of a data set of findings, a metric is the unweighted mean over them. ce and mce are made of the metric `mce_on`.
 - `metrics` with the unit % are in percent, as are clean_error and retained_accuracy; in clean_error_ratio, ce, mce
   and their relatives the baseline is 100, in be and rbe the reference model of the suite (MedMNIST-C's AlexNet) is 1.
   See :mod:`robustmedclip.metrics.robustness` for ratios that are undefined, NaN. With resamples, relative_ce is
