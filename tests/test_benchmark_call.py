@@ -82,6 +82,21 @@ def test_patients_and_subgroups_give_the_numbers_of_the_tables_and_stand_in_the_
     assert pd.read_csv(tmp_path / "subgroups.csv")["group"].tolist().count("A") == 6
 
 
+def test_findings_are_labels_of_several_columns_and_logits_are_log_odds(tmp_path):
+    findings = np.stack([LABELS, np.arange(24) % 3 == 0], axis=1).astype(int)
+    models = {"mean": lambda images: by_brightness(images)[:, ::-1], "pixel": by_one_pixel}
+    settings = {"corruptions": ["pixelate"], "resamples": 20}
+    result = benchmark(models, IMAGES, findings, ["bright", "third"], mce_on="auroc", **settings)
+    assert set(result.findings["finding"]) == {"bright", "third", "all"}
+    assert "mCE is made of:** 1 - AUROC" in result.markdown() and "of findings by corruption" in result.markdown()
+    result.save(tmp_path)
+    assert (tmp_path / "findings.csv").exists()
+    with pytest.raises(InputError, match="mce_on: expected one of error, balanced_accuracy"):
+        benchmark(models, IMAGES, findings, ["bright", "third"], mce_on="precision", **settings)
+    with pytest.raises(InputError, match="findings are not compared by subgroup"):
+        benchmark(models, IMAGES, findings, ["bright", "third"], subgroups={"scanner": ["A"] * 24}, **settings)
+
+
 def test_as_many_patients_as_images_are_asked_for():
     with pytest.raises(InputError, match="patient must be one text for each of 24 images"):
         benchmark({"mine": by_brightness}, IMAGES, LABELS, ["dark", "bright"], patients=["somebody"])

@@ -33,7 +33,10 @@ from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.images.sets import PATIENT, ImageSet
 from robustmedclip.metrics import METRICS, Metric, compare_pairs, metrics_named, places, score_benchmark
+from robustmedclip.metrics.classification import ERROR
+from robustmedclip.metrics.findings import finding_scores
 from robustmedclip.metrics.logits import ZERO_SHOT, Logits
+from robustmedclip.metrics.registry import fitting_for_mce
 from robustmedclip.metrics.subgroups import subgroup_errors
 from robustmedclip.metrics.table import RESAMPLES
 from robustmedclip.progress import track
@@ -69,6 +72,8 @@ class Benchmark:
         What the report says was run.
     subgroups : DataFrame, optional
         As of :func:`robustmedclip.metrics.subgroups.subgroup_errors`, where subgroups are known.
+    findings : DataFrame, optional
+        As of :func:`robustmedclip.metrics.findings.finding_scores`, where an image may have several.
     """
 
     logits: tuple[Logits, ...]
@@ -79,6 +84,7 @@ class Benchmark:
     comparisons: pd.DataFrame
     setting: Setting
     subgroups: pd.DataFrame | None = None
+    findings: pd.DataFrame | None = None
 
     @cached_property
     def _results(self) -> Results:
@@ -93,6 +99,7 @@ class Benchmark:
             cards={clean.name: data_card({"test": clean})},
             precision="unknown",
             subgroups=self.subgroups,
+            findings=self.findings,
         )
 
     def markdown(self) -> str:
@@ -111,10 +118,9 @@ class Benchmark:
         """Write the tables as CSV, ``report.md``, ``report.html``, and ``provenance.json``: what they were made of."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("leaderboard", "metrics", "comparisons"):
-            getattr(self, name).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-        if self.subgroups is not None:
-            self.subgroups.to_csv(folder / "subgroups.csv", index=False, float_format="%.6g")
+        for name in ("leaderboard", "metrics", "comparisons", "subgroups", "findings"):
+            if (table := getattr(self, name)) is not None:
+                table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
         self.mce_resamples.to_csv(folder / "mce_resamples.csv", index=False, float_format="%.9g")
         made_of = provenance(
             self.logits,
@@ -145,6 +151,7 @@ def benchmark(
     patients: Sequence[str] | None = None,
     subgroups: Mapping[str, Sequence[str]] | None = None,
     metrics: Sequence[str | Metric] | None = None,
+    mce_on: str = ERROR.name,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Benchmark:
@@ -158,7 +165,8 @@ def benchmark(
     images : ndarray or LazyImages
         uint8 ``(N, H, W, C)``, C in {1, 3}, sides of 28 px or more.
     labels : sequence of int
-        ``(N,)``, in ``[0, len(class_names))``.
+        ``(N,)``, in ``[0, len(class_names))``; or of findings, of which an image may have several, ``(N, findings)``:
+        1, 0, or -1 for not known. Logits are then log-odds.
     class_names : sequence of str
         In the order of the logits.
     baseline : str, optional
@@ -173,8 +181,9 @@ def benchmark(
         Whose each image is: intervals resample patients then, each with all of their images.
     subgroups : mapping, optional
         What images are told apart by, such as ``scanner``, to the group of each: their errors and gaps are a table.
-    metrics, resamples
-        As in :func:`robustmedclip.metrics.score_benchmark`; metrics may be given by name.
+    metrics, mce_on, resamples
+        As in :func:`robustmedclip.metrics.score_benchmark`; metrics may be given by name, and `mce_on` is the name of
+        one of them.
 
     Returns
     -------
@@ -184,29 +193,39 @@ def benchmark(
     Raises
     ------
     InputError
-        If images, labels, names or logits are not as stated.
+        If images, labels, names or logits are not as stated, or findings are to be compared by subgroup.
     """
     ids = np.asarray(range(len(images)) if sample_ids is None else sample_ids, str)
     columns = dict(subgroups or {}) | ({} if patients is None else {PATIENT: patients})
     facts: dict[str, Any] = {"name": name, "modality": modality, "class_names": tuple(class_names), "sample_ids": ids}
     facts["columns"] = {name: np.asarray(values, str) for name, values in columns.items()}
     clean = ImageSet.validated(split="test", images=images, labels=np.asarray(labels, np.int64), **facts)
+    if clean.has_findings and subgroups:
+        raise InputError(f"'{name}': findings are not compared by subgroup: leave 'subgroups' out")
     corrupted = _corrupted(clean, suite, dataset, corruptions, seed)
     logits, scores = tuple(_logits(models, corrupted)), metrics_named(METRICS if metrics is None else metrics)
-    return _scored(logits, corrupted, baseline or next(iter(models)), scores, resamples)
+    setting = Setting(
+        baseline=baseline or next(iter(models)),
+        metrics=scores,
+        suites=(corrupted.suite,),
+        seen=(),
+        protocol="models as given",
+        mce_on=fitting_for_mce(mce_on, scores),
+    )
+    return _scored(logits, corrupted, setting, resamples)
 
 
-def _scored(
-    logits: tuple[Logits, ...], images: CorruptedSet, baseline: str, metrics: tuple[Metric, ...], resamples: int
-) -> Benchmark:
-    table = score_benchmark(logits, baseline, metrics=metrics, patients=_patients(images), resamples=resamples)
+def _scored(logits: tuple[Logits, ...], images: CorruptedSet, setting: Setting, resamples: int) -> Benchmark:
+    baseline, metrics, whose = setting.baseline, setting.metrics, _patients(images)
+    chosen: dict[str, Any] = {"mce_on": setting.mce_on, "patients": whose, "resamples": resamples}
+    table = score_benchmark(logits, baseline, metrics=metrics, **chosen)
     pairs = compare_pairs(table.metrics, table.mce_resamples)
     labelled = labelled_images(table.metrics, {}, ())
     board = leaderboard(table.metrics, places(table.mce_resamples, pairs), labelled, metrics)
-    setting = Setting(baseline=baseline, metrics=metrics, suites=(images.suite,), seen=(), protocol="models as given")
     divided = images.clean.columns.keys() - {PATIENT}
     groups = subgroup_errors(logits, {images.clean.name: images.clean}, resamples) if divided else None
-    return Benchmark(logits, images, table.metrics, table.mce_resamples, board, pairs, setting, groups)
+    of_each = finding_scores(logits, baseline, **chosen) if images.clean.has_findings else None
+    return Benchmark(logits, images, table.metrics, table.mce_resamples, board, pairs, setting, groups, of_each)
 
 
 def _patients(images: CorruptedSet) -> dict[str, np.ndarray]:

@@ -90,7 +90,7 @@ def test_the_report_has_findings_by_corruption_and_says_what_mce_is_made_of(proj
     report = project.newest("data/08_reporting/report.md/*/report.md").read_text()
     assert "mCE is made of:** 1 - AUROC" in report
     assert "AUROC, of findings by corruption" in report and "Balanced error, %, of findings by corruption" in report
-    assert "mean over findings (n = " in report and "against prompts of 'no <finding>'" in report
+    assert "mean over findings (n = " in report and "drawings against prompts of 'no <finding>'" in report
     tables = project.newest("data/08_reporting/tables/*/tables")
     numbers = pd.read_csv(tables / "findings_auroc.csv")
     assert {*FINDINGS, "all"} == set(numbers["finding"])

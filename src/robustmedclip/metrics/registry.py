@@ -59,6 +59,20 @@ def metrics_named(chosen: Iterable[str | Metric] = METRICS) -> tuple[Metric, ...
     return tuple(metrics)
 
 
+def fitting_for_mce(name: str, metrics: Iterable[Metric]) -> Metric:
+    """The metric of that name, if mCE can be made of it: one of which higher, or lower, is better.
+
+    Raises
+    ------
+    InputError
+        Naming those that fit.
+    """
+    fitting = {metric.name: metric for metric in metrics if metric.higher_is_better is not None}
+    if name not in fitting:
+        raise InputError(f"mce_on: expected one of {', '.join(fitting)}, found {name!r}")
+    return fitting[name]
+
+
 def _metric(chosen: str | Metric) -> Metric:
     metric = plugged_in(chosen, METRICS, "metric") if isinstance(chosen, str) else chosen
     if not isinstance(metric, Metric):

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from robustmedclip.errors import InputError
 from robustmedclip.metrics import Metric
 from robustmedclip.metrics.classification import ERROR
+from robustmedclip.metrics.registry import fitting_for_mce
 from robustmedclip.plan.plan import Adaptation, DataSet
 from robustmedclip.plan.schema import Procedure
 
@@ -36,9 +38,8 @@ def chosen_mce(
                 "error"
             )
         return ERROR
-    of_name = {metric.name: metric for metric in metrics}
-    fitting = [name for name, metric in of_name.items() if metric.higher_is_better is not None]
-    if chosen not in fitting:
-        problems.append(f"mce_on: expected one of {', '.join(fitting)}, found {chosen!r}")
+    try:
+        return fitting_for_mce(chosen, metrics)
+    except InputError as error:
+        problems.append(error.message)
         return ERROR
-    return of_name[chosen]

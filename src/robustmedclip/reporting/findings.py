@@ -19,9 +19,9 @@ from robustmedclip.reporting.table import Table, with_interval
 _SHOWN = {AUROC.name: ("AUROC", 3), BALANCED_ERROR: ("Balanced error, %", 1)}
 
 
-def mce_notes(setting: Setting) -> list[Note]:
-    """What mCE is made of, where that is not the error or has to be said."""
-    if setting.mce_on == ERROR and not setting.scorings:
+def mce_notes(findings: pd.DataFrame | None, setting: Setting) -> list[Note]:
+    """What mCE is made of, where that is not the error, or there are findings."""
+    if setting.mce_on == ERROR and findings is None:
         return []
     text = f"{setting.mce_on.loss_title}, as are CE, their relatives, and ratios of clean errors."
     return [Note("mCE is made of:", text)]
@@ -29,16 +29,15 @@ def mce_notes(setting: Setting) -> list[Note]:
 
 def finding_notes(setting: Setting) -> list[Note]:
     """How findings are scored and averaged."""
-    if not setting.scorings:
-        return []
     scored = [
         f"{name} against prompts of '{SCORINGS[scoring].format(finding='<finding>')}'"
         for name, scoring in setting.scorings.items()
     ]
+    prompts = f" Those of {'; '.join(scored)}." if scored else ""
     text = (
-        f"an image may have several of them. Each is scored as a task of two classes, {'; '.join(scored)}, on the "
-        "images of which it is known. Every figure of such a data set is the unweighted mean over its findings, and an "
-        "image is drawn with all of them for intervals."
+        "an image may have several of them. Each is scored as a task of two classes, on the images of which it is "
+        f"known.{prompts} Every figure of such a data set is the unweighted mean over its findings, and an image is "
+        "drawn with all of them for intervals."
     )
     return [Note("Findings:", text)]
 
