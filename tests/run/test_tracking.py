@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,6 +41,7 @@ from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import LogitsDataset, TrainingCheckpointDataset
 from robustmedclip.metrics import score_benchmark, softmax
 from robustmedclip.metrics.logits import Logits
+from robustmedclip.metrics.recalibration import Temperature, recalibration
 from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classifier
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.models.transformers_clip import load_transformers
@@ -293,10 +295,12 @@ def random_adapter(model: VisionLanguageModel) -> Adapter:
 
 
 def scored(folder: Path, plan: Plan) -> DataCatalog:
-    """Random logits of every model of the plan, and the metrics of them."""
+    """Random logits of every model of the plan, and the metrics of them; images come in pairs of a patient."""
     catalog, rng, runs = DataCatalog(), np.random.default_rng(0), []
+    whose = {data_set.name: np.array([f"patient {place // 2}" for place in range(60)]) for data_set in plan.data_sets}
     for model, data_set in product(plan.evaluated_models, plan.data_sets):
         images = images_of(data_set.name)
+        catalog[f"test-{data_set.name}"] = replace(images, columns={"patient": whose[data_set.name]})
         name, version = f"logits-{model.cell}-{data_set.name}", Version(None, "2026-01-02T03.04.05.678Z")
         catalog[name] = LogitsDataset(filepath=f"{folder}/{name}.npz", version=version)
         values = rng.normal(size=(len(data_set.conditions), 60, len(images.class_names))).astype(np.float32)
@@ -313,8 +317,10 @@ def scored(folder: Path, plan: Plan) -> DataCatalog:
         )
         catalog.save(name, logits)
         runs.append(logits)
-    scores = score_benchmark(runs, plan.baseline, resamples=10)
+    scores = score_benchmark(runs, plan.baseline, patients=whose, resamples=10)
     catalog["metrics"], catalog["seed_metrics"] = scores.metrics, scores.seed_metrics
+    temperatures = [(run, Temperature(2 + (run.attributes["seed"] or 0), 20, run.data_set)) for run in runs]
+    catalog["recalibration"] = recalibration(temperatures, whose, resamples=10)
     return catalog
 
 
@@ -336,6 +342,7 @@ def test_a_child_run_leads_back_to_the_bytes_behind_it(tmp_path, experiment):
     versions = json.loads(child.data.tags["versions"])
     assert versions == {f"logits-vit-{name}": "2026-01-02T03.04.05.678Z" for name in ("cells", "rods")}
     shown = {"model": "vit", "method": "zero-shot", "fraction": "none", "licence": "MIT"}
+    shown |= {"test_images": "120", "test_patients": "60"}
     assert child.data.params.items() >= shown.items()
     assert child.data.metrics["mce"] == 100 and len(child.data.metrics) < 20
     table = mlflow.artifacts.load_text(f"{child.info.artifact_uri}/metrics.csv")
@@ -371,6 +378,11 @@ def test_each_of_several_seeds_has_figures_of_its_own(tmp_path, experiment):
         clean = own[own["metric"] == "clean_error"].set_index("data_set")["value"]
         logged = children[f"vit_lora_k10_s{seed}"].data.metrics
         assert logged["clean_error"] == pytest.approx(clean.mean())
+        rows = catalog.load("recalibration")
+        rows = rows[(rows["model"] == "vit_lora_k10") & (rows["seed"] == seed) & (rows["data_set"] == "all")]
+        for row in rows[rows["severity"] == 5].to_dict("records"):
+            assert logged[f"{row['metric']}_by_severity"] == pytest.approx(row["as_it_is"])
+            assert logged[f"{row['metric']}_with_temperature_by_severity"] == pytest.approx(row["scaled"])
 
 
 class Best(NamedTuple):
