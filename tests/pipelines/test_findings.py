@@ -94,7 +94,8 @@ def test_the_report_has_findings_by_corruption_and_says_what_mce_is_made_of(proj
     tables = project.newest("data/08_reporting/tables/*/tables")
     numbers = pd.read_csv(tables / "findings_auroc.csv")
     assert {*FINDINGS, "all"} == set(numbers["finding"])
-    assert "AUROC, of findings" in project.newest("data/08_reporting/report.html/*/report.html").read_text()
+    page = project.newest("data/08_reporting/report.html/*/report.html").read_text()
+    assert "AUROC, of findings" in page and "The lowest mCE (of 1 - AUROC) first" in page
 
 
 def test_mlflow_has_the_means_over_findings(project):

@@ -25,6 +25,7 @@ from robustmedclip.reporting.examples import ShownImage
 from robustmedclip.reporting.leaderboard import FIRST_COLUMNS
 from robustmedclip.reporting.results import Setting
 from robustmedclip.reporting.table import Table
+from robustmedclip.reporting.tables import made_of
 
 PACKAGES = ("robustmedclip", "torch", "open_clip_torch", "peft", "numpy", "opencv-python-headless", "pillow")
 _THUMBNAIL = 160
@@ -109,6 +110,7 @@ def page(
         script=folder.joinpath("report.js").read_text(),
         content=content,
         protocol=setting.protocol,
+        mce_of=made_of(setting.mce_on),
         leaderboard=_cells(tables.pop("leaderboard")),
         first_columns=FIRST_COLUMNS,
         tables={table.caption: _cells(table) for table in tables.values()},

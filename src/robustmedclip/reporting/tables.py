@@ -68,14 +68,13 @@ def report_tables(
     models = board["model"].tolist()
     tables = {
         "leaderboard": Table(
-            f"Leaderboard, averages over data sets. In mCE{_made_of(mce_on)}, {baseline} is 100"
-            f"{without(missing_cells)}",
+            f"Leaderboard, averages over data sets. In mCE{made_of(mce_on)}, {baseline} is 100{without(missing_cells)}",
             board,
             readable_leaderboard(board, scores),
         ),
         "operating_range": _operating_range(metrics, models, tolerated_points),
         "comparisons": comparison_table(comparisons),
-        **_ratio_tables(metrics, models, f"{_made_of(mce_on)}; {baseline} is 100, lower is better", related),
+        **_ratio_tables(metrics, models, f"{made_of(mce_on)}; {baseline} is 100, lower is better", related),
         "retained_accuracy_by_severity": _by(
             "Retained accuracy by severity: what is left of the clean accuracy, %",
             overall(metrics)[lambda rows: rows["severity"].notna()].astype({"severity": int}),
@@ -90,7 +89,7 @@ def report_tables(
     return {name: table for name, table in tables.items() if len(table.numbers)}
 
 
-def _made_of(mce_on: Metric) -> str:
+def made_of(mce_on: Metric) -> str:
     """What ratios are made of, where that is not the error, as a part of a caption."""
     return "" if mce_on == ERROR else f" (of {mce_on.loss_title})"
 
