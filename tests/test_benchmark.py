@@ -84,14 +84,14 @@ def test_the_run_ends_with_its_result_and_the_place_of_the_report(project, first
     version = project.newest("data/08_reporting/report.html/*/report.html")
     shown, facts = page.read_text(), version.parent.name
     before, after = version.read_text().split("<!-- facts of the run -->")
-    assert shown.startswith(before) and shown.endswith(after) and f"Run {facts}; commit" in shown
+    assert shown.startswith(before) and shown.endswith(after) and f"Run {facts}, commit" in shown
     assert 'href="latest/tables/leaderboard.csv"' in shown
     tables = project.newest("data/08_reporting/tables/*/tables/leaderboard.csv").parent
     latest = project.folder / "data/08_reporting/latest"
     assert {file.name for file in (latest / "tables").iterdir()} == {file.name for file in tables.iterdir()}
-    assert (latest / "figures/corruption_heat_map.svg").is_file()
+    assert (latest / "figures/corruption_heat_map_240pt.svg").is_file()
     log = " ".join((first_run.stdout + first_run.stderr).split())
-    assert "Zero-shot, phantom_" in log and "points and breaks most" in log
+    assert "without tuning, phantom_" in log and "breaks most: its errors rise from" in log
     assert "latest.html" in log and "points_lost" in log and ".0 labelled images" not in log
 
 

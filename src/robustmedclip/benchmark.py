@@ -111,7 +111,7 @@ class Benchmark:
         from robustmedclip.reporting import figures
         from robustmedclip.reporting.report_page import report_page
 
-        montage = figures.vector_files(figures.corruption_montage([self.images]), "montage")["montage.svg"]
+        montage = figures.figure_files(figures.corruption_montage([self.images]), "montage")["montage.svg"]
         return report_page(self._results, self.setting, self.logits, [self.images], montage)
 
     def save(self, folder: str | Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,15 +11,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 from robustmedclip.corruptions import suite
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics import Metric, compare_pairs, metrics_named, softmax
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.pipelines.reporting import nodes
-from robustmedclip.reporting import charts
-from robustmedclip.reporting.figures import few_shot_curves, severity_curves, vector_files
-from robustmedclip.reporting.results import Setting
+from robustmedclip.reporting import interactive
+from robustmedclip.reporting.figure_data import chance_errors
+from robustmedclip.reporting.figures import (
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    corruption_heat_map,
+    few_shot_curves,
+    figure_files,
+    severity_curves,
+)
+from robustmedclip.reporting.results import Results, Setting
 from robustmedclip.reporting.tables import report_tables
 
 pytestmark = pytest.mark.slow
@@ -68,6 +78,10 @@ PUBLISHED = yaml.safe_load((Path(__file__).parents[2] / "conf/paper/parameters/p
 
 def few_shots(count: int) -> pd.DataFrame:
     return pd.DataFrame({"data_set": "oct", "role": ["training"] * count + ["validation"] * (count - 1)})
+
+
+#: Of guessing among the three classes, in percent.
+CHANCE = {"all": 200 / 3}
 
 
 class Report:
@@ -194,8 +208,9 @@ def test_every_pair_is_compared_with_the_better_one_first(report):
 
 
 def test_every_table_comes_in_three_formats(report):
-    names = {name.rpartition(".")[0] for name in report.files}
-    assert {f"{name}.{ending}" for name in names for ending in ("csv", "md", "tex")} == set(report.files)
+    names = {name.rpartition(".")[0] for name in report.files} - {"main_text"}
+    formats = {f"{name}.{ending}" for name in names for ending in ("csv", "md", "tex")}
+    assert formats | {"main_text.tex"} == set(report.files)
     assert names == {
         "averages",
         "calibration",
@@ -215,7 +230,8 @@ def test_every_table_comes_in_three_formats(report):
 
 
 def test_every_number_has_an_interval_and_n(report):
-    for name in {name.rpartition(".")[0] for name in report.files} - {"leaderboard", "operating_range"}:
+    tables = {name.removesuffix(".csv") for name in report.files if name.endswith(".csv")}
+    for name in tables - {"leaderboard", "operating_range"}:
         assert report.csv(name)[["low", "high", "n"]].notna().all(axis=None), name
         lines = report.files[f"{name}.md"].replace(r"\|", "").splitlines()
         rows = [line.strip("|").split("|") for line in lines if line.startswith("|")]
@@ -240,19 +256,20 @@ def test_the_operating_range_is_the_severity_up_to_which_the_error_stays_near_th
 def test_the_report_begins_with_what_breaks_and_what_labels_win_back(report):
     board = report.leaderboard.set_index("model")
     first = report.text.split("\n")[2]
-    assert f"Zero-shot, base loses {board.points_lost['base']:.1f} [" in first
+    assert "without tuning, base breaks: its errors rise from" in first
+    assert f"by {board.points_lost['base']:.1f} [" in first
     won = board.points_won_back["good_lora_k10"]
-    assert re.search(rf"good_lora_k10 wins back {won:.1f} \[.*\] with 19 labelled images", first)
     lost = board.points_lost["base"]
-    of_these = f"Of its {lost:.1f} points," if won <= lost else f"More than its {lost:.1f} points:"
-    assert f"{of_these} good_lora_k10" in first
+    of_these = f" of the {lost:.1f} points" if won <= lost else f", more than the {lost:.1f} points"
+    assert re.search(rf"With 19 labelled images, good_lora_k10 wins back {won:.1f} \[.*?\]{of_these}: its", first)
 
 
 def test_formats_agree(report):
     numbers = report.csv("mce_by_data_set").set_index(["model", "data_set"])
     row = numbers.loc[("good_lora_k10", "oct")]
     cell = f"{row.value:.1f} [{row.low:.1f}, {row.high:.1f}]"
-    assert cell in report.files["mce_by_data_set.md"] and cell in report.files["mce_by_data_set.tex"]
+    assert cell in report.files["mce_by_data_set.md"]
+    assert cell.replace("[", r"{\scriptsize [") in report.files["mce_by_data_set.tex"]
     assert cell in report.text
 
 
@@ -263,8 +280,8 @@ def test_latex_is_for_booktabs_and_escaped(report):
     assert r"\& 50 \%" in text
     assert r"labelled images" in report.files["leaderboard.tex"] and r"10 \%" in report.files["leaderboard.tex"]
     for name, content in report.files.items():
-        if name.endswith(".tex"):
-            widths = {line.replace(r"\&", "").count("&") for line in content.splitlines() if line.endswith(r"\\")}
+        for table in content.split(r"\toprule")[1:] if name.endswith(".tex") else ():
+            widths = {line.replace(r"\&", "").count("&") for line in table.splitlines() if line.endswith(r" \\")}
             assert len(widths) == 1, name
 
 
@@ -313,18 +330,24 @@ def test_figures_tell_adaptations_apart_and_lose_none():
     ]
     report = Report(runs, shots=(0.01, 0.03, 0.1))
     expected = {f"base, {name}" for name in ("zero-shot", "ensemble", "lora", "longer", "probe")}
-    drawn = few_shot_curves(report.metrics, report.leaderboard).axes[0].containers
+    drawn = few_shot_curves(report.metrics, report.leaderboard, CHANCE).axes[0].containers
     assert {one.get_label(): len(one.lines[0].get_xdata()) for one in drawn} == {
         name: 2 if name == "base, lora" else 1 for name in expected
     }
     assert len({one.lines[0].get_marker() for one in drawn}) == len(expected)
-    lines = {line.name: line for line in charts.few_shot_curves(report.metrics, report.leaderboard, 60).data}
+    lines = {line.name: line for line in interactive.few_shot_curves(report.metrics, report.leaderboard, CHANCE).data}
     assert set(lines) == {f"{name}, {condition}" for name in expected for condition in ("clean", "corrupted")}
     assert list(lines["base, ensemble, clean"].x) == [0, 19] and list(lines["base, probe, clean"].x) == [3]
     assert list(lines["base, lora, clean"].x) == [1, 19], "the training images, and those to validate"
-    shown = {line.get_label(): line.get_marker() for line in severity_curves(report.metrics).axes[0].lines}
+    shown = {
+        line.get_label(): line.get_marker()
+        for line in severity_curves(report.metrics, CHANCE).axes[0].lines
+        if line.get_label() != "guess"
+    }
     assert set(shown) == set(facts) - {"base_lora_k1"} and len(set(shown.values())) == len(shown)
-    assert {point.name for point in charts.error_against_mce(report.leaderboard, report.metrics, 60).data} == expected
+    assert {
+        point.name for point in interactive.error_against_mce(report.leaderboard, report.metrics, 60).data
+    } == expected
 
 
 def test_severity_curves_start_at_the_clean_error_of_the_data_sets_that_have_the_corruption():
@@ -336,22 +359,61 @@ def test_severity_curves_start_at_the_clean_error_of_the_data_sets_that_have_the
         runs.append(replace(run, conditions=chosen, logits=run.logits[rows]))
     report = Report(runs)
     metrics = report.metrics[report.metrics["seed"].isna()].set_index(["model", "data_set", "metric"])["value"]
-    drawn = {axis.get_title(): axis.lines[0].get_ydata()[0] for axis in severity_curves(report.metrics).axes}
+    drawn = {axis.get_title(): axis.lines[0].get_ydata()[0] for axis in severity_curves(report.metrics, CHANCE).axes}
     assert drawn["noise"] == metrics["base", "oct", "clean_error"].item() != drawn["blur"]
-    interactive = charts.severity_curves(report.metrics, ["base"], chance=60).data
+    panels = interactive.severity_curves(report.metrics, ["base"], CHANCE).data
     starts = [drawn["mean over corruptions"], drawn["blur"], drawn["noise"]]
-    assert [line.y[0] for line in interactive] == starts and list(interactive[0].x) == [*range(6)]
+    assert [line.y[0] for line in panels] == starts and list(panels[0].x) == [*range(6)]
 
 
-def test_figures_are_vectors_of_the_same_bytes_each_time(report):
-    figure = severity_curves(report.metrics)
-    files = vector_files(figure, "severity_curves")
-    assert set(files) == {"severity_curves.svg", "severity_curves.pdf"}
-    assert files["severity_curves.pdf"].startswith(b"%PDF-") and b"FontFile2" in files["severity_curves.pdf"]
-    root = ElementTree.fromstring(files["severity_curves.svg"])
-    assert root.tag.endswith("svg") and b"<image" not in files["severity_curves.svg"]
-    assert not re.search(rb"CreationDate|<dc:date>", b"".join(files.values()))
-    assert vector_files(severity_curves(report.metrics), "severity_curves") == files
+def test_figures_for_papers_are_as_wide_as_columns_and_the_same_bytes_each_time(report):
+    figures = {
+        ONE_COLUMN: corruption_heat_map(report.metrics, ONE_COLUMN),
+        TWO_COLUMNS: severity_curves(report.metrics, CHANCE),
+    }
+    for width, figure in figures.items():
+        files = figure_files(figure, "drawn")
+        assert set(files) == {"drawn.svg", "drawn.pdf", "drawn.png"}
+        assert files["drawn.pdf"].startswith(b"%PDF-") and b"FontFile2" in files["drawn.pdf"]
+        root = ElementTree.fromstring(files["drawn.svg"])
+        assert float(root.attrib["width"].removesuffix("pt")) == pytest.approx(width)
+        texts = ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
+        assert "noise" in texts, "text is text"
+        sizes = [float(size) for size in re.findall(rb"font(?:-size)?: ([\d.]+)px", files["drawn.svg"])]
+        assert sizes and min(sizes) >= 6
+        with Image.open(io.BytesIO(files["drawn.png"])) as picture:
+            assert picture.width == pytest.approx(width / 72 * 300, abs=1)
+            assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+        assert not re.search(rb"CreationDate|<dc:date>", b"".join(files.values()))
+    again = figure_files(severity_curves(report.metrics, CHANCE), "drawn")
+    assert again == files
+
+
+@pytest.mark.parametrize("width", [ONE_COLUMN, TWO_COLUMNS])
+def test_names_in_figures_for_papers_do_not_overlap(width):
+    names = {"base": "base", "good_lora_k10": "phantom_resnet_robust_lora_k10", "weak_lora_k10": "phantom_vit_lora_k10"}
+    metrics = Report(logits(), collections={}).metrics.replace({"model": names})
+    figure = corruption_heat_map(metrics, width)
+    figure.draw_without_rendering()
+    axis = figure.axes[0]
+    for labels in (axis.get_xticklabels(), axis.get_yticklabels()):
+        boxes = [label.get_window_extent() for label in labels]
+        assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+        assert all(box.x0 >= 0 and box.y0 >= 0 for box in boxes)
+
+
+def test_figures_show_what_a_guess_is_worth_under_each_corruption(report):
+    classes = {"blood": 2, "cells": 4, "oct": 5}
+    rows = report.metrics[(report.metrics["corruption"] != "noise") | (report.metrics["data_set"] != "oct")]
+    chance = chance_errors(rows, classes)
+    assert (chance["noise"], chance["all"]) == pytest.approx((62.5, (50 + 75 + 80) / 3))
+    for figure in (
+        severity_curves(report.metrics, chance),
+        few_shot_curves(report.metrics, report.leaderboard, chance),
+    ):
+        for axis in figure.axes:
+            (guess,) = [line.get_ydata()[0] for line in axis.lines if line.get_label() == "guess"]
+            assert guess == chance[axis.get_title() if axis.get_title() in chance else "all"]
 
 
 def test_what_is_undefined_is_said():
@@ -434,8 +496,9 @@ def test_seeds_alone_average_to_the_model(report):
 
 
 def test_columns_of_corruptions_say_whose_relatives_were_seen_in_tuning(report):
-    compared = report.metrics, report.leaderboard, report.comparisons
-    table = report_tables(*compared, "base", metrics_named(), 5.0, pd.DataFrame(), ["blur"])["ce_by_corruption"]
+    results = Results(report.metrics, report.leaderboard, report.comparisons, missing_cells=pd.DataFrame())
+    setting = Setting("base", metrics_named(), ("medimeta-c",), (), "fixed", related={"blur": ["lora"]})
+    table = report_tables(results, setting)["ce_by_corruption"]
     titles = [title.partition(" (n")[0] for title in table.text.columns]
     assert "blur (relatives in tuning)" in titles and "noise" in titles
     assert set(table.numbers["corruption"]) == {"blur", "noise"}

@@ -16,13 +16,13 @@ from robustmedclip.metrics.logits import Logits
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.reporting.nodes import (
     compute_metrics,
-    draw_figures,
     rank_models,
     write_page,
 )
 from robustmedclip.reporting.card import data_card
-from robustmedclip.reporting.charts import reliability_diagrams
 from robustmedclip.reporting.examples import image_of, models_by_outcome, won_back, worst_flips
+from robustmedclip.reporting.figures import corruption_montage, figure_files
+from robustmedclip.reporting.interactive import reliability_diagrams
 from robustmedclip.reporting.results import Setting
 
 pytestmark = pytest.mark.slow
@@ -112,7 +112,7 @@ def written(
         name.partition("_lora")[0]: {"origin": {"url": f"weights of {name} {HOSTILE}"}} for name in reversed(models)
     }
     origins = {one.name: {"origin": {"url": f"home of {one.name}"}} for one in images}
-    *_, drawn = draw_figures(metrics, leaderboard, *sets)
+    montage = figure_files(corruption_montage(sets), "corruption_montage_487pt")
     return write_page(
         setting=setting,
         few_shot_labels={"k10_s0": "10 %"},
@@ -131,7 +131,7 @@ def written(
                 "data_sets": origins,
                 **(extra or {}),
             },
-            "figures": drawn,
+            "figures": montage,
             "few_shots-k10_s0": few_shots,
         },
     )
@@ -167,6 +167,11 @@ def test_the_page_is_one_file_of_bounded_size_that_asks_the_network_for_nothing(
 def test_every_picture_and_chart_says_what_it_shows(page):
     assert all(re.search(r'alt="[^"]+"', image) for image in re.findall(r"<img [^>]*>", page))
     assert page.count("<figure aria-label=") == page.count('class="plotly-graph-div"') == 7
+
+
+def test_what_scrolls_is_reached_with_the_keyboard(page):
+    regions = re.findall(r'<pre[^>]*>|<div class="scroll"[^>]*>', without_plotly(page))
+    assert regions and all('tabindex="0"' in region and "aria-label=" in region for region in regions)
 
 
 def test_names_are_text(page):
@@ -333,10 +338,24 @@ def test_an_image_is_found_in_its_batch():
     np.testing.assert_array_equal(image_of(made, CLEAN, 66, batch_size=16), images.images[66])
 
 
+def test_severity_opens_on_the_mean_then_has_a_panel_for_each_corruption_with_a_chance_line(page):
+    chart = page.split('aria-label="Severity"')[1].split("</figure>")[0]
+    figure = json.loads(
+        "[" + re.search(r"Plotly.newPlot\(\s*\"chart-\d\",(.*?),\s*\{\"displaylogo", chart, re.DOTALL)[1] + "]"
+    )
+    traces, layout = figure
+    titles = [annotation["text"] for annotation in layout["annotations"]]
+    assert titles == ["mean over corruptions", "contrast", "pixelate"]
+    across = [layout[name]["domain"][0] for name in ("xaxis", "xaxis2", "xaxis3")]
+    assert across == sorted(across), "panels stand in the order of their titles"
+    assert [trace["xaxis"] for trace in traces[::3]] == ["x", "x2", "x3"]
+    assert {shape["yref"] for shape in layout["shapes"]} == {"y", "y2", "y3"}
+
+
 def test_menus_are_those_of_the_browser_and_say_what_each_view_shows(page):
     own = without_plotly(page)
     views = re.findall(r'<option data-shown="([^"]*)" data-description="([^"]+)">([^<]+)<', own)
-    assert {label for *_, label in views} >= {"CE", "points lost", "mCE", "contrast", "clip_lora_k10"}
+    assert {label for *_, label in views} >= {"CE", "points lost", "mCE", "clip_lora_k10"}
     assert all(any(json.loads(shown)) for shown, *_ in views) and "updatemenus" not in own
 
 

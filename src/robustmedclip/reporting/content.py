@@ -8,7 +8,6 @@ import pandas as pd
 
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.metrics.table import PATIENTS
-from robustmedclip.reporting.further_tables import further_tables
 from robustmedclip.reporting.headline import headline
 from robustmedclip.reporting.levels import level_table
 from robustmedclip.reporting.note import Note
@@ -64,30 +63,10 @@ def content(results: Results, setting: Setting) -> Content:
     counts = [name for name in ("n", PATIENTS) if name in of_data_sets]
     sizes = of_data_sets.groupby(["data_set", "modality"])[counts].max().reset_index()
     sizes = sizes.astype(dict.fromkeys(counts, "Int64")).rename(columns={"data_set": "data set", "n": "test images"})
-    tables = report_tables(
-        metrics,
-        board,
-        results.comparisons,
-        setting.baseline,
-        setting.metrics,
-        setting.tolerated_points,
-        results.missing_cells,
-        setting.related.keys(),
-        setting.mce_on,
-    )
-    tables |= further_tables(
-        board["model"].tolist(),
-        setting,
-        results.missing_cells,
-        recalibration=results.recalibration,
-        shifts=results.shifts,
-        subgroups=results.subgroups,
-        findings=results.findings,
-    )
     return Content(
         headline=headline(metrics, board),
         notes=report_notes(results, setting),
-        tables=tables,
+        tables=report_tables(results, setting),
         published=published_table(results.published) if results.published else None,
         published_note=Note(
             "Not measurements of this run.", "A study published these figures for its own models and data.", True

@@ -15,7 +15,7 @@ LAYOUT: dict[str, Any] = {
     "template": "plotly_white",
     "font": {"family": "system-ui, sans-serif", "size": 13},
     "margin": {"l": 55, "r": 15, "t": 50, "b": 20},
-    "legend": {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
+    "legend": {"orientation": "h", "tracegroupgap": 0, "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
     "hoverlabel": {"namelength": -1},
 }
 DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot"}

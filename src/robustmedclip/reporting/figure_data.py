@@ -1,11 +1,12 @@
 """What figures show, from the table of metrics or from logits: once for paper and screen.
 
-:mod:`robustmedclip.reporting.figures` draws it with Matplotlib, :mod:`robustmedclip.reporting.charts` with Plotly.
+:mod:`robustmedclip.reporting.figures` draws it with Matplotlib, :mod:`robustmedclip.reporting.interactive` with Plotly.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -152,9 +153,22 @@ def dumbbells(leaderboard: pd.DataFrame, metrics: pd.DataFrame) -> list[Line]:
     ]
 
 
-def chance_error(class_names: Collection[Sequence[str]]) -> float:
-    """Error in percent of guessing among the classes of each data set, averaged over the data sets."""
-    return float(np.mean([100 * (1 - 1 / len(names)) for names in class_names]))
+def chance_errors(metrics: pd.DataFrame, classes: Mapping[str, int]) -> dict[str, float]:
+    """Error in percent of guessing among the classes of a data set, by corruption: averaged as the errors are.
+
+    `classes` is how many each data set has, two where there are findings. The average over all of them is that of
+    ``all``.
+    """
+    guesses = {name: 100 * (1 - 1 / count) for name, count in classes.items()}
+    rows = metrics[(metrics["metric"] == ERROR.name) & metrics["data_set"].isin(guesses)]
+    pairs = rows[["corruption", "data_set"]].drop_duplicates()
+    averages: dict[str, float] = pairs["data_set"].map(guesses).groupby(pairs["corruption"]).mean().to_dict()
+    return {ALL: float(np.mean([*guesses.values()])), **averages}
+
+
+def wrapped(name: str, letters: int) -> str:
+    """A name in lines of at most so many letters, broken at spaces and after underscores."""
+    return "\n".join(line.replace("_ ", "_") for line in wrap(name.replace("_", "_ "), letters))
 
 
 def corruption_lines(rows: pd.DataFrame) -> list[Line]:

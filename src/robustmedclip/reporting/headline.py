@@ -12,15 +12,15 @@ from robustmedclip.metrics.runs import ALL
 
 
 class _Value(NamedTuple):
-    """A value and its interval."""
+    """A value and its interval; as text, the interval in brackets, after a unit if one is given: ``f"{value:%}"``."""
 
     value: float
     low: float
     high: float
 
-    def __str__(self) -> str:
+    def __format__(self, unit: str) -> str:
         bounds = "" if pd.isna(self.low) else f" [{self.low:.1f}, {self.high:.1f}]"
-        return f"{self.value:.1f}{bounds}"
+        return f"{self.value:.1f}{f' {unit}' if unit else ''}{bounds}"
 
 
 def headline(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> list[str]:
@@ -44,57 +44,64 @@ def headline(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> list[str]:
     zero_shot = board[board["model"].isin(metrics.loc[metrics["adaptation"] == ZERO_SHOT, "model"])]
     if zero_shot.empty:
         return []
-    breaks = zero_shot.iloc[0]
+    first = zero_shot["model"].iloc[0]
     return [
         _breaks_most(rows, zero_shot["model"].tolist()),
-        _worst_corruption(rows, breaks["model"]),
-        *_won_back(rows, breaks, board[board[derived.POINTS_WON_BACK].notna()]),
+        _worst_corruption(rows, first),
+        *_won_back(rows, first, board[(board["base"] == first) & board[derived.POINTS_WON_BACK].notna()]),
     ]
 
 
 def _breaks_most(rows: pd.DataFrame, models: list[str]) -> str:
     first, *others = models
-    clean, corrupted = _value(rows, first, derived.CLEAN_ERROR, CLEAN.corruption), _value(rows, first, ERROR.name, ALL)
-    most = " and breaks most" if others else ""
+    clean, corrupted, lost = _errors(rows, first)
     sentence = (
-        f"Zero-shot, {first} loses {_value(rows, first, 'points_lost', ALL)} points{most}: "
-        f"{clean} % errors on clean images become {corrupted} % on corrupted ones"
+        f"Zero-shot, that is without tuning, {first} breaks{' most' if others else ''}: its errors rise from "
+        f"{clean:%} on clean images to {corrupted:%} on corrupted ones, by {lost} points"
     )
     if others:
-        sentence += f"; {others[-1]} loses {_value(rows, others[-1], 'points_lost', ALL)}"
+        clean, corrupted, lost = _errors(rows, others[-1])
+        sentence += f"; those of {others[-1]} rise least, by {lost}, from {clean.value:.1f} to {corrupted.value:.1f} %"
     return f"{sentence}."
+
+
+def _errors(rows: pd.DataFrame, model: str) -> tuple[_Value, _Value, _Value]:
+    """Of a model on clean images, on corrupted ones, and the points lost."""
+    clean = _value(rows, model, derived.CLEAN_ERROR, CLEAN.corruption)
+    return clean, _value(rows, model, ERROR.name, ALL), _value(rows, model, derived.POINTS_LOST, ALL)
 
 
 def _worst_corruption(rows: pd.DataFrame, model: str) -> str:
     lost = rows.loc[model].loc[derived.POINTS_LOST].drop(index=ALL)["value"]
-    worst = lost.idxmax()
-    return (
-        f"It loses most under {str(worst).replace('_', ' ')}, {_value(rows, model, 'points_lost', worst)} points, and "
-        f"least under {str(lost.idxmin()).replace('_', ' ')}, {_value(rows, model, 'points_lost', lost.idxmin())}."
+    (worst, most), (mildest, least) = (
+        (str(name).replace("_", " "), _value(rows, model, derived.POINTS_LOST, name))
+        for name in (lost.idxmax(), lost.idxmin())
     )
+    return f"{model} breaks most under {worst}, by {most} points, and least under {mildest}, by {least}."
 
 
-def _won_back(rows: pd.DataFrame, unadapted: pd.Series, adapted: pd.DataFrame) -> list[str]:
-    """What adaptations of a model win back: the best one, and the one with the fewest labels."""
-    candidates = adapted[adapted["base"] == unadapted["model"]]
-    if candidates.empty:
+def _won_back(rows: pd.DataFrame, base: str, adapted: pd.DataFrame) -> list[str]:
+    """What adaptations of a base model win back: the best one, and the one with the fewest labels."""
+    if adapted.empty:
         return []
-    images = candidates[["training_images", "validation_images"]].sum(axis=1)
+    images = adapted[["training_images", "validation_images"]].sum(axis=1)
     order = ["corrupted_error", "model"]
-    best = candidates.sort_values(order, kind="stable").iloc[0]
-    fewest = candidates[images == images.min()].sort_values(order, kind="stable").iloc[0]
-    clean = _value(rows, best["model"], derived.CLEAN_ERROR, CLEAN.corruption)
-    lost, won = unadapted[derived.POINTS_LOST], _value(rows, best["model"], derived.POINTS_WON_BACK, ALL).value
-    of_these = f"Of its {lost:.1f} points," if won <= lost else f"More than its {lost:.1f} points:"
-    sentences = [f"{of_these} {_winner(rows, best, images)}; its errors on clean images are {clean} %."]
-    return sentences if fewest.name == best.name else [*sentences, f"{_winner(rows, fewest, images)}."]
+    best = adapted.sort_values(order, kind="stable").iloc[0]
+    fewest = adapted[images == images.min()].sort_values(order, kind="stable").iloc[0]
+    (*_, lost), (clean, corrupted, _) = _errors(rows, base), _errors(rows, best["model"])
+    more = ", more than" if best[derived.POINTS_WON_BACK] > lost.value else " of"
+    first = (
+        f"{_winner(rows, best, images)}{more} the {lost.value:.1f} points: its errors are {corrupted:%} on corrupted "
+        f"images and {clean:%} on clean ones."
+    )
+    return [first] if fewest.name == best.name else [first, f"{_winner(rows, fewest, images)}."]
 
 
 def _winner(rows: pd.DataFrame, adapted: pd.Series, images: pd.Series) -> str:
     won = _value(rows, adapted["model"], derived.POINTS_WON_BACK, ALL)
     labels = int(images[adapted.name])
-    certain = "" if won.low > 0 else ", which may be chance"
-    return f"{adapted['model']} wins back {won}{certain} with {f'{labels} labelled images' if labels else 'no label'}"
+    chance = "" if won.low > 0 else " (which may be chance)"
+    return f"With {f'{labels} labelled images' if labels else 'no label'}, {adapted['model']} wins back {won}{chance}"
 
 
 def _value(rows: pd.DataFrame, model: str, metric: str, corruption: Any) -> _Value:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from robustmedclip.images.conditions import CLEAN
@@ -10,6 +11,7 @@ from robustmedclip.metrics import Metric, derived, overall
 from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.metrics.table import PATIENTS
+from robustmedclip.reporting.latex import latex
 from robustmedclip.reporting.table import with_interval, with_n
 
 
@@ -41,6 +43,8 @@ _EXTREME = {
 FIRST = (derived.CLEAN_ERROR, "corrupted_error", derived.POINTS_LOST, derived.MCE)
 #: How many columns people see first: the model, its labelled images, and those.
 FIRST_COLUMNS = 2 + len(FIRST)
+#: The columns of the table for the text of a paper, beside the model and its labelled images.
+_MAIN_TEXT = (derived.CLEAN_ERROR, "corrupted_error", derived.MCE)
 #: What the size of a test set is counted in.
 _COUNTS = ("n", PATIENTS)
 _CONDITIONS = {"clean": ("", CLEAN.corruption), "corrupted": ("corrupted_", ALL)}
@@ -144,6 +148,29 @@ def readable_leaderboard(board: pd.DataFrame, scores: Sequence[Metric]) -> pd.Da
             **_cells(board, further),
         }
     )
+
+
+def main_text_table(board: pd.DataFrame, baseline: str, mce_on: Metric = ERROR) -> str:
+    """The :func:`leaderboard` for the text of a paper, in LaTeX: five columns, the lowest value of each in bold."""
+    cells = _cells(board, {name: _ERRORS[name] for name in _MAIN_TEXT})
+    labels = board[["training_images", "validation_images"]].sum(axis=1).astype(int)
+    text = pd.DataFrame({"model": board["model"], "labelled images": labels.astype(str), **cells})
+    lowest = [
+        (int(row), title)
+        for name, title in zip(_MAIN_TEXT, cells, strict=True)
+        for row in np.flatnonzero(board[name].round(1) == board[name].min().round(1))
+    ]
+    caption = (
+        "Errors on clean images and their mean over all corruptions and severities, averaged over data sets, and mCE"
+        f"{made_of(mce_on)}, in which {baseline} is 100; lower is better. Labelled images are those for training and "
+        "validation. In brackets: 95 % bootstrap intervals"
+    )
+    return latex(caption, text, "main_text", lowest)
+
+
+def made_of(mce_on: Metric) -> str:
+    """What ratios are made of, where that is not the error, as a part of a caption."""
+    return "" if mce_on == ERROR else f" (of {mce_on.loss_title})"
 
 
 def _cells(board: pd.DataFrame, columns: Mapping[str, Column]) -> dict[str, list[str]]:

@@ -69,9 +69,9 @@ def _warnings(synthetic: Sequence[str], setting: Setting) -> list[Note]:
     if setting.related:
         notes.append(
             Note(
-                "Relatives of what is scored are seen in tuning:",
-                f"{_related(setting.related)}. Another corruption of the same family, such as another blur, says less "
-                "of how a model does on what is new to it.",
+                "Not labels alone:",
+                "trained on corrupted images, too, of the families of scored corruptions: "
+                f"{_related(setting.related)}. What is won back there may be more than under corruptions that are new.",
                 warning=True,
             )
         )
@@ -82,8 +82,8 @@ def _related(related: Mapping[str, Sequence[str]]) -> str:
     """Which adaptations see relatives of which corruptions, in words."""
     by_adaptations: dict[tuple[str, ...], list[str]] = {}
     for corruption, adaptations in related.items():
-        by_adaptations.setdefault(tuple(adaptations), []).append(corruption)
-    return "; ".join(f"{', '.join(seeing)}: of {', '.join(names)}" for seeing, names in by_adaptations.items())
+        by_adaptations.setdefault(tuple(adaptations), []).append(corruption.replace("_", " "))
+    return "; ".join(f"{', '.join(seeing)} ({', '.join(names)})" for seeing, names in by_adaptations.items())
 
 
 #: Precisions, as sentences.

@@ -22,10 +22,9 @@ from robustmedclip.metrics.logits import Logits
 from robustmedclip.reporting.content import Content
 from robustmedclip.reporting.drawing import Chart
 from robustmedclip.reporting.examples import ShownImage
-from robustmedclip.reporting.leaderboard import FIRST_COLUMNS
+from robustmedclip.reporting.leaderboard import FIRST_COLUMNS, made_of
 from robustmedclip.reporting.results import Setting
 from robustmedclip.reporting.table import Table
-from robustmedclip.reporting.tables import made_of
 
 PACKAGES = ("robustmedclip", "torch", "open_clip_torch", "peft", "numpy", "opencv-python-headless", "pillow")
 _THUMBNAIL = 160
@@ -74,6 +73,7 @@ def page(
     setting: Setting,
     pictures: Pictures,
     *,
+    chance: float,
     cards: Sequence[Mapping[str, Any]],
     weights: pd.DataFrame,
     parameters: Mapping[str, Any],
@@ -88,6 +88,8 @@ def page(
         What was run.
     pictures : Pictures
         Charts and images.
+    chance : float
+        The error of guessing, in percent.
     cards : sequence of mapping
         A :func:`shown_card` of each data set.
     weights : DataFrame
@@ -111,7 +113,9 @@ def page(
         content=content,
         protocol=setting.protocol,
         mce_of=made_of(setting.mce_on),
+        chance=chance,
         leaderboard=_cells(tables.pop("leaderboard")),
+        operating_range=tables.pop("operating_range", None),
         first_columns=FIRST_COLUMNS,
         tables={table.caption: _cells(table) for table in tables.values()},
         charts=[(chart, _chart(chart.figure, f"chart-{i}")) for i, chart in enumerate(pictures.charts)],

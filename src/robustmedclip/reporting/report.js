@@ -38,7 +38,9 @@ function colour(isDark) {
   const [ink, line, paper] = isDark ? ["#e6edf3", "#30363d", "#0d1117"] : ["#1b1f24", "#e3e8ee", "#ffffff"];
   for (const chart of charts) {
     const black = chart.data.flatMap((trace, index) => ["#000000", "#ffffff"].includes(trace.line?.color) ? [index] : []);
-    Plotly.relayout(chart, { "font.color": ink, paper_bgcolor: paper, plot_bgcolor: paper, "xaxis.gridcolor": line, "yaxis.gridcolor": line, "xaxis.zerolinecolor": line, "yaxis.zerolinecolor": line });
+    const axes = Object.keys(chart.layout).filter(name => /^[xy]axis/.test(name)), parts = ["gridcolor", "zerolinecolor"];
+    const lines = Object.fromEntries(axes.flatMap(axis => parts.map(part => [`${axis}.${part}`, line])));
+    Plotly.relayout(chart, { "font.color": ink, paper_bgcolor: paper, plot_bgcolor: paper, ...lines });
     if (black.length) Plotly.restyle(chart, { "line.color": isDark ? "#ffffff" : "#000000", "marker.color": isDark ? "#ffffff" : "#000000" }, black);
   }
 }

@@ -6,9 +6,11 @@ from typing import Any
 
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics.logits import Logits
+from robustmedclip.metrics.runs import ALL
 from robustmedclip.reporting.charts import page_charts
 from robustmedclip.reporting.content import content
 from robustmedclip.reporting.examples import flips_of, shown_images, won_back
+from robustmedclip.reporting.figure_data import chance_errors
 from robustmedclip.reporting.gallery import gallery
 from robustmedclip.reporting.page import Pictures, page, shown_card, weights_table
 from robustmedclip.reporting.results import Results, Setting
@@ -43,8 +45,17 @@ def report_page(
     of_classes = [run for run in logits if run.labels.ndim == 1]  # an image of findings is rarely right as a whole
     patients = {name: images.clean.patients for name, images in sets.items()}
     first, base = board[["model", "base"]].iloc[0]
+    chances = chance_errors(results.metrics, {run.data_set: len(next(run.tasks()).class_names) for run in logits})
     pictures = Pictures(
-        charts=page_charts(results.metrics, board, logits, results.recalibration, patients),
+        charts=page_charts(
+            results.metrics,
+            board,
+            logits,
+            chances,
+            related=setting.related.keys(),
+            recalibration=results.recalibration,
+            patients=patients,
+        ),
         montage=montage,
         flips=shown_images(flips_of(first, of_classes, count=2), logits, sets),
         won_back=shown_images(won_back(first, base, of_classes, count=2) if base != first else (), logits, sets),
@@ -57,6 +68,7 @@ def report_page(
         content(results, setting),
         setting,
         pictures,
+        chance=chances[ALL],
         cards=[
             shown_card(images, results.cards[name], origins["data_sets"].get(name, {})) for name, images in sets.items()
         ],

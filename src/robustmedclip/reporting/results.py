@@ -71,10 +71,10 @@ class Results:
     metrics, leaderboard, comparisons : DataFrame
         As of :func:`robustmedclip.metrics.score_benchmark`, :func:`robustmedclip.reporting.leaderboard.leaderboard` and
         :func:`robustmedclip.metrics.compare_models`.
-    duplicates : DataFrame
-        Images of training pools that are also in a test split: ``pool_set``, ``test_set``, ``kind``, ...
     missing_cells : DataFrame
         ``model`` and ``data_set`` of logits that could not be made.
+    duplicates : DataFrame
+        Images of training pools that are also in a test split: ``pool_set``, ``test_set``, ``kind``, ...
     few_shots : mapping
         Few-shot fraction, for people, to its images: ``data_set``, ``role``.
     cards : mapping
@@ -98,10 +98,10 @@ class Results:
     metrics: pd.DataFrame
     leaderboard: pd.DataFrame
     comparisons: pd.DataFrame
-    duplicates: pd.DataFrame
     missing_cells: pd.DataFrame
-    few_shots: Mapping[str, pd.DataFrame]
-    cards: Mapping[str, Mapping[str, Any]]
+    duplicates: pd.DataFrame = field(default_factory=pd.DataFrame)
+    few_shots: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    cards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     precision: str = "float32"
     published: Mapping[str, Any] | None = None
     levels: pd.DataFrame | None = None

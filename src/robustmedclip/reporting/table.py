@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
-from tabulate import LATEX_ESCAPE_RULES
 
 from robustmedclip.metrics.table import PATIENTS
+from robustmedclip.reporting.latex import latex
 
 
 class Table(NamedTuple):
@@ -20,19 +20,12 @@ class Table(NamedTuple):
         """The text in Markdown, without the caption."""
         return to_markdown(self.text)
 
-    def latex(self, name: str) -> str:
-        """A floating table for the package booktabs, labelled ``tab:<name>``."""
-        tabular = self.text.to_markdown(index=False, disable_numparse=True, tablefmt="latex_booktabs")
-        caption = "".join(LATEX_ESCAPE_RULES.get(letter, letter) for letter in self.caption)
-        head = f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n\\label{{tab:{name}}}"
-        return f"{head}\n{tabular}\n\\end{{table}}\n"
-
     def files(self, name: str) -> dict[str, bytes]:
         """The content of ``<name>.csv``, ``<name>.md`` and ``<name>.tex``."""
         contents = {
             "csv": self.numbers.to_csv(index=False, float_format="%.6g"),
             "md": f"{self.caption}\n\n{self.markdown()}\n",
-            "tex": self.latex(name),
+            "tex": latex(self.caption, self.text, name),
         }
         return {f"{name}.{ending}": content.encode() for ending, content in contents.items()}
 

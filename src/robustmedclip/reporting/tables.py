@@ -8,10 +8,11 @@ import pandas as pd
 
 from robustmedclip.images.conditions import CLEAN
 from robustmedclip.metrics import Metric, derived, operating_range, overall
-from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.runs import ALL
-from robustmedclip.reporting.leaderboard import Column, readable_leaderboard
+from robustmedclip.reporting.further_tables import further_tables
+from robustmedclip.reporting.leaderboard import Column, made_of, readable_leaderboard
 from robustmedclip.reporting.missing import without
+from robustmedclip.reporting.results import Results, Setting
 from robustmedclip.reporting.table import Table, model_table, text_table, with_interval, with_n
 
 _AVERAGES = [
@@ -34,47 +35,22 @@ _BETTER = {True: "higher is better", False: "lower is better", None: "0 is best"
 _CAPTIONS = {"calibration": "Calibration and selective risk"}
 
 
-def report_tables(
-    metrics: pd.DataFrame,
-    board: pd.DataFrame,
-    comparisons: pd.DataFrame,
-    baseline: str,
-    scores: Sequence[Metric],
-    tolerated_points: float,
-    missing_cells: pd.DataFrame,
-    related: Collection[str] = (),
-    mce_on: Metric = ERROR,
-) -> dict[str, Table]:
-    """Every table of the report by name, but those that would be empty.
-
-    Parameters
-    ----------
-    metrics, board, comparisons : DataFrame
-        As of :func:`robustmedclip.metrics.score_benchmark`, :func:`robustmedclip.reporting.leaderboard.leaderboard` and
-        :func:`robustmedclip.metrics.compare_models`.
-    baseline : str
-        The model that counts as 100.
-    scores : sequence of Metric
-        What `metrics` was scored by; each says which table it stands in.
-    tolerated_points : float
-        By how many percentage points the error may rise before a model no longer holds.
-    missing_cells : DataFrame
-        ``model`` and ``data_set`` of logits that are missing; the caption of the leaderboard names them.
-    related : collection of str
-        Corruptions of whose family some adaptation saw one in training: their columns say so.
-    mce_on : Metric
-        What CE and mCE are made of; captions say so where that is not the error.
-    """
-    models = board["model"].tolist()
+def report_tables(results: Results, setting: Setting) -> dict[str, Table]:
+    """Every table of the report by name, but those that would be empty."""
+    metrics, board, scores = results.metrics, results.leaderboard, setting.metrics
+    models, ratios = board["model"].tolist(), made_of(setting.mce_on)
     tables = {
         "leaderboard": Table(
-            f"Leaderboard, averages over data sets. In mCE{made_of(mce_on)}, {baseline} is 100{without(missing_cells)}",
+            f"Leaderboard, averages over data sets. In mCE{ratios}, {setting.baseline} is 100"
+            f"{without(results.missing_cells)}",
             board,
             readable_leaderboard(board, scores),
         ),
-        "operating_range": _operating_range(metrics, models, tolerated_points),
-        "comparisons": comparison_table(comparisons),
-        **_ratio_tables(metrics, models, f"{made_of(mce_on)}; {baseline} is 100, lower is better", related),
+        "operating_range": _operating_range(metrics, models, setting.tolerated_points),
+        "comparisons": comparison_table(results.comparisons),
+        **_ratio_tables(
+            metrics, models, f"{ratios}; {setting.baseline} is 100, lower is better", setting.related.keys()
+        ),
         "retained_accuracy_by_severity": _by(
             "Retained accuracy by severity: what is left of the clean accuracy, %",
             overall(metrics)[lambda rows: rows["severity"].notna()].astype({"severity": int}),
@@ -85,13 +61,9 @@ def report_tables(
         **_metric_tables(metrics, models, scores),
         **_severity_tables(metrics, models, scores),
         **_balanced_error_tables(metrics, models),
+        **further_tables(models, results, setting),
     }
     return {name: table for name, table in tables.items() if len(table.numbers)}
-
-
-def made_of(mce_on: Metric) -> str:
-    """What ratios are made of, where that is not the error, as a part of a caption."""
-    return "" if mce_on == ERROR else f" (of {mce_on.loss_title})"
 
 
 def comparison_table(comparisons: pd.DataFrame, of: str | None = None) -> Table:

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +15,8 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from robustmedclip.io.disk import staged
-from robustmedclip.io.versioned import address, entry_path, filesystem_of, load_path
+from robustmedclip.io.versioned import address, entry_path, filesystem_of, is_versioned, load_path
+from robustmedclip.plan import names
 from robustmedclip.progress import duration
 from robustmedclip.run.machine import git_commit, hardware
 
@@ -52,28 +54,37 @@ class ReportHook:
             logger.info(sentence)
         shown = leaderboard[["model", *FIRST]].head(_ROWS)
         logger.info("The leaderboard:\n%s", shown.to_string(index=False, float_format="%.1f"))
-        for name, place in _COPIES.items():
-            copy_newest(catalog[name], place)
+        for entry, place in _COPIES.items():
+            copy_newest(catalog[entry], place)
         took = duration(time.monotonic() - self._started)
-        logger.info("The report, after %s: %s", took, self._write_page(catalog["report_page"], took))
+        facts = self._facts(_newest_logits(pipeline, catalog), took)
+        logger.info("The report, after %s: %s", took, _write_page(catalog["report_page"], facts))
 
-    def _write_page(self, page: Any, took: str) -> str:
-        """Write the newest page with the facts of the run; its path, or its URL where it is not on this machine."""
-        from robustmedclip.reporting.facts import with_facts
+    def _facts(self, evaluated: str | None, took: str) -> dict[str, str]:
+        """What the page says of this run, and of the run that last evaluated a model if that is another one."""
+        run = f"{self._run_id}, commit {git_commit(self._project)}, on {hardware()}, in {took}"
+        if evaluated in (None, self._run_id):
+            return {"Run": run}
+        return {"Results of run": str(evaluated), "page of run": run}
 
-        filesystem, target = filesystem_of(page), _beside(page, _PAGE)
-        facts = {
-            "Run": self._run_id,
-            "commit": git_commit(self._project),
-            "hardware": hardware(),
-            "duration": took,
-        }
-        tables = [table for table in sorted(filesystem.find(_beside(page, "latest"))) if table.endswith(".csv")]
-        folder = str(PurePosixPath(target).parent)
-        links = [str(PurePosixPath(table).relative_to(folder)) for table in tables]
-        text = filesystem.read_text(load_path(page), encoding="utf-8")
-        _write(filesystem, with_facts(text, facts, links).encode(), target)
-        return address(page, target)
+
+def _newest_logits(pipeline: Pipeline, catalog: DataCatalog) -> str | None:
+    """The run that made the newest logits that a report is of; None if logits keep no versions."""
+    datasets = [catalog[name] for name in pipeline.datasets() if names.parts(name)[0] == "logits"]
+    return max((str(of.resolve_load_version()) for of in datasets if is_versioned(of) and of.exists()), default=None)
+
+
+def _write_page(page: Any, facts: Mapping[str, str]) -> str:
+    """Write the newest page with the facts of its run; its path, or its URL where it is not on this machine."""
+    from robustmedclip.reporting.facts import with_facts
+
+    filesystem, target = filesystem_of(page), _beside(page, _PAGE)
+    tables = [table for table in sorted(filesystem.find(_beside(page, "latest"))) if table.endswith(".csv")]
+    folder = str(PurePosixPath(target).parent)
+    links = [str(PurePosixPath(table).relative_to(folder)) for table in tables]
+    text = filesystem.read_text(load_path(page), encoding="utf-8")
+    _write(filesystem, with_facts(text, facts, links).encode(), target)
+    return address(page, target)
 
 
 def copy_newest(dataset: Any, place: str) -> str:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from robustmedclip.metrics.subgroups import subgroup_errors
 from robustmedclip.plan import names
 from robustmedclip.reporting import leaderboard as boards
 from robustmedclip.reporting.content import content
-from robustmedclip.reporting.further_tables import further_tables
 from robustmedclip.reporting.markdown import to_markdown_text
 from robustmedclip.reporting.results import Results, Setting
 from robustmedclip.reporting.tables import report_tables
@@ -145,43 +145,42 @@ def rescale_confidence(*, baseline: str, homes: Mapping[str, str], **entries: An
 
 
 def write_tables(*, setting: Setting, **entries: pd.DataFrame) -> dict[str, bytes]:
-    """Every table as CSV, Markdown and LaTeX."""
-    leaderboard = entries["leaderboard"]
-    tables = report_tables(
-        entries["metrics"],
-        leaderboard,
-        entries["comparisons"],
-        setting.baseline,
-        setting.metrics,
-        setting.tolerated_points,
-        entries["missing_cells"],
-        setting.related.keys(),
-        setting.mce_on,
-    )
-    parts = {name: entries[name] for name in _PARTS if name in entries}
-    tables |= further_tables(leaderboard["model"].tolist(), setting, entries["missing_cells"], **parts)
-    return {file: text for name, table in tables.items() for file, text in table.files(name).items()}
+    """Every table as CSV, Markdown and LaTeX, and the one for the text of a paper."""
+    results = Results(**entries)
+    tables = report_tables(results, setting).items()
+    files = {file: text for name, table in tables for file, text in table.files(name).items()}
+    return files | {
+        "main_text.tex": boards.main_text_table(results.leaderboard, setting.baseline, setting.mce_on).encode()
+    }
 
 
 def draw_figures(
     metrics: pd.DataFrame, leaderboard: pd.DataFrame, *corrupted: CorruptedSet | None
 ) -> tuple[Any, Any, Any, Any, dict[str, bytes]]:
-    """Error against severity, CE of every model, error against labels, corrupted images; and all as SVG and PDF.
+    """Error against severity, CE of every model, error against labels, corrupted images; and all as files for papers.
 
-    The first four are figures of Matplotlib, which is imported when they are drawn.
+    The first four are figures of Matplotlib, which is imported when they are drawn; the files are of figures that are
+    as wide as one and as two columns.
     """
     from robustmedclip.reporting import figures
+    from robustmedclip.reporting.figure_data import chance_errors
 
-    severities, heat_map = figures.severity_curves(metrics), figures.corruption_heat_map(metrics)
-    few_shots = figures.few_shot_curves(metrics, leaderboard)
-    montage = figures.corruption_montage([images for images in corrupted if images])
-    vectors = {
-        **figures.vector_files(severities, "severity_curves"),
-        **figures.vector_files(heat_map, "corruption_heat_map"),
-        **figures.vector_files(few_shots, "few_shot_curves"),
-        **figures.vector_files(montage, "corruption_montage"),
+    sets = [images for images in corrupted if images]
+    clean = [images.clean for images in sets]
+    classes = {test.name: 2 if test.has_findings else len(test.class_names) for test in clean}
+    chance = chance_errors(metrics, classes)
+    drawings = {
+        "severity_curves": partial(figures.severity_curves, metrics, chance),
+        "corruption_heat_map": partial(figures.corruption_heat_map, metrics),
+        "few_shot_curves": partial(figures.few_shot_curves, metrics, leaderboard, chance),
+        "corruption_montage": partial(figures.corruption_montage, sets),
     }
-    return severities, heat_map, few_shots, montage, vectors
+    drawn = {(name, width): draw(width) for name, draw in drawings.items() for width in figures.WIDTHS}
+    files: dict[str, bytes] = {}
+    for (name, width), figure in drawn.items():
+        files |= figures.figure_files(figure, f"{name}_{width}pt")
+    severities, heat_map, few_shots, montage = (drawn[name, figures.TWO_COLUMNS] for name in drawings)
+    return severities, heat_map, few_shots, montage, files
 
 
 def write_report(*, setting: Setting, few_shot_labels: Mapping[str, str], **entries: Any) -> str:
@@ -191,6 +190,7 @@ def write_report(*, setting: Setting, few_shot_labels: Mapping[str, str], **entr
 
 def write_page(*, setting: Setting, few_shot_labels: Mapping[str, str], **entries: Any) -> str:
     """The report, as one HTML file; `few_shot_labels` says what the few-shot entries are called."""
+    from robustmedclip.reporting.figures import TWO_COLUMNS
     from robustmedclip.reporting.report_page import report_page
 
     kinds = _by_kind(entries)
@@ -199,7 +199,7 @@ def write_page(*, setting: Setting, few_shot_labels: Mapping[str, str], **entrie
         setting,
         comparable(_cells(kinds["logits"]), setting.baseline),
         [images for images in kinds["corrupted"].values() if images],
-        entries["figures"]["corruption_montage.svg"],
+        entries["figures"][f"corruption_montage_{TWO_COLUMNS}pt.svg"],
         entries["parameters"],
     )
 
