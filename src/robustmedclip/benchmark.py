@@ -128,6 +128,7 @@ class Benchmark:
             baseline=self.setting.baseline,
             protocol=self.setting.protocol,
             parameters={},
+            mce_of=self.setting.mce_on.loss_title,
             patients=_patients(self.images),
         )
         (folder / "provenance.json").write_text(json.dumps(made_of, indent=1), encoding="utf-8")

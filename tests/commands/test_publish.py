@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from robustmedclip.benchmark import benchmark
 from robustmedclip.commands import command_line
+from robustmedclip.reporting.provenance import obstacles
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +85,12 @@ def test_runs_of_other_images_are_refused_by_name(runs, tmp_path):
     refused = call("publish", runs["here"], runs["elsewhere"], tmp_path / "site")
     assert refused.exit_code == 1 and "images: other images or labels" in refused.output
     assert not (tmp_path / "site").exists()
+
+
+def test_an_mce_of_the_error_is_not_ranked_with_one_of_another_metric():
+    result = {"protocol": "fixed", "baseline": "base", "images": {}, "weights": {"base": ["base-hash"]}}
+    assert obstacles(result, result | {"mce_of": "error"}) == []
+    assert obstacles(result, result | {"mce_of": "1 - AUROC"}) == ["mCE: made of error and of 1 - AUROC"]
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from robustmedclip.images.corrupted import CorruptedSet
+from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.reporting.page import PACKAGES
 
 #: In place of the hash of weights that only their caller has seen.
 UNKNOWN = "unknown"
+#: What mCE is made of unless it is said.
+MCE_OF = ERROR.loss_title
 #: Where the corrupted images of a data set lie doesn't matter, as long as they are the same.
 _PLACES = ("released",)
 
@@ -26,6 +29,7 @@ def provenance(
     baseline: str,
     protocol: str,
     parameters: Mapping[str, Any],
+    mce_of: str = MCE_OF,
     patients: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """What a result was made of.
@@ -42,6 +46,8 @@ def provenance(
         The protocol, in words.
     parameters : mapping
         Everything that the run was set to.
+    mce_of : str
+        What mCE is made of, for people.
     patients : mapping
         Data set to whose each of its test images is, where that is known.
 
@@ -50,7 +56,7 @@ def provenance(
     dict
         ``images``: data set to the hash of its test images with their labels, their number, a hash of their patients,
         suite, conditions and what made the corrupted images; ``weights``: model to the content hashes of its weights,
-        one per seed; ``baseline``, ``protocol``, ``versions`` and ``parameters``.
+        one per seed; ``baseline``, ``mce_of``, ``protocol``, ``versions`` and ``parameters``.
     """
     weights: dict[str, set[str]] = {}
     for run in logits:
@@ -58,6 +64,7 @@ def provenance(
     return {
         "protocol": protocol,
         "baseline": baseline,
+        "mce_of": mce_of,
         "images": {
             images.clean.name: _images(images) | {"patients": _digest(patients.get(images.clean.name, ()))}
             for images in corrupted
@@ -87,11 +94,15 @@ def _digest(names: Iterable[str]) -> str:
 def obstacles(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """Why two results can't stand in one table, a line each; none if they can.
 
-    Their images, corruptions, protocol and baseline have to be the same: mCE is relative to the baseline.
+    Their images, corruptions, protocol and baseline have to be the same, for mCE is relative to the baseline, and what
+    it is made of: the error, where earlier releases don't say.
     """
     lines = []
     if first["protocol"] != second["protocol"]:
         lines.append(f"protocol: {first['protocol']} and {second['protocol']}")
+    made_of = [result.get("mce_of", MCE_OF) for result in (first, second)]
+    if made_of[0] != made_of[1]:
+        lines.append(f"mCE: made of {made_of[0]} and of {made_of[1]}")
     if first["baseline"] != second["baseline"]:
         lines.append(f"baseline: {first['baseline']} and {second['baseline']}")
     elif (weights := _baseline_weights(first)) != _baseline_weights(second) or weights == [UNKNOWN]:

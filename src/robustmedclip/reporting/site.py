@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from robustmedclip.reporting.finished_runs import FinishedRun, common_leaderboard
 from robustmedclip.reporting.leaderboard import readable_leaderboard
+from robustmedclip.reporting.provenance import MCE_OF
 
 
 def site(runs: Sequence[FinishedRun], title: str) -> dict[str, bytes]:
@@ -37,6 +38,7 @@ def site(runs: Sequence[FinishedRun], title: str) -> dict[str, bytes]:
         board=(list(shown.columns), list(rows)),
         images=first["images"],
         baseline=first["baseline"],
+        mce_of=first.get("mce_of", MCE_OF),
         protocol=first["protocol"],
         runs=runs,
         settings={run.name: yaml.safe_dump(run.provenance["parameters"], width=100) for run in runs},

@@ -215,6 +215,7 @@ def write_provenance(*, setting: Setting, **entries: Any) -> dict[str, Any]:
         baseline=setting.baseline,
         protocol=setting.protocol,
         parameters=entries["parameters"],
+        mce_of=setting.mce_on.loss_title,
         patients=_patients(kinds["test"]),
     )
 
