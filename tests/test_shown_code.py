@@ -114,37 +114,31 @@ def test_the_further_code_of_the_page_on_suites_runs(run):
 
 def test_data_sets_of_the_pages_are_read_from_files_as_described(run, tmp_path, monkeypatch):
     project = Project(tmp_path / "study")
+    (project.folder / "data/01_raw").mkdir(parents=True)
     monkeypatch.chdir(project.folder)
-    pages = [
-        yaml.safe_load(text)
-        for page in ("README.md", "docs/your-data.md", "docs/your-clinic.md")
-        for text in blocks(page, "yaml")
-    ]
-    data_sets = {name: entry for settings in pages for name, entry in settings.get("data_sets", {}).items()}
-    for folder, columns in {
-        "my_ultrasound": {"label": data_sets["my_ultrasound"]["classes"]},
-        "my_blood_cells": {"label": data_sets["my_blood_cells"]["classes"]},
-        "chest": {"edema": ["1", "0", "-1"], "mass": ["0", "1", ""]},
-    }.items():
-        draw(project.folder / "data/01_raw" / folder, columns)
+    plan = {}
+    for page in ("README.md", "docs/your-data.md", "docs/your-clinic.md"):
+        for settings in map(yaml.safe_load, blocks(page, "yaml")):
+            plan |= settings | {"data_sets": {**plan.get("data_sets", {}), **settings.get("data_sets", {})}}
+    for name in ("my_ultrasound", "my_blood_cells"):
+        draw(Path("data/01_raw") / name, plan["data_sets"][name]["classes"])
     np.savez("data/01_raw/breastmnist.npz", **medmnist_arrays("breastmnist"))
-    run("docs/your-clinic.md", 0)
-    project.configure({"data_sets": data_sets, "adaptations": {}})
+    for index in range(len(blocks("docs/your-clinic.md", "python"))):
+        run("docs/your-clinic.md", index)
+    project.configure({"data_sets": plan["data_sets"], "mce_on": plan["mce_on"], "adaptations": {}})
     done = project.run("--pipelines", "ingestion")
     assert done.returncode == 0, done.stderr
     cards = {path.name.removesuffix(".json") for path in project.folder.glob("data/02_intermediate/cards/*")}
-    assert cards == {"my_ultrasound", "my_blood_cells", "breast_clinic", "edema", "mass"}
+    assert cards == {"my_ultrasound", "my_blood_cells", "breast_clinic", "chest"}
 
 
-def draw(folder: Path, columns: dict[str, list[str]], count: int = 24) -> None:
-    """Images in the folder ``images``, and the CSV that the README shows, with these columns."""
+def draw(folder: Path, classes: list[str], count: int = 24) -> None:
+    """Images in the folder ``images``, and the CSV that the README shows, with these classes."""
     (folder / "images").mkdir(parents=True)
     rng, table = np.random.default_rng(0), pd.read_csv(StringIO(blocks("README.md", "")[0]), nrows=0)
     table["file"] = [f"images/{index:04}.png" for index in range(count)]
-    for index, file in enumerate(table["file"]):
+    for file in table["file"]:
         Image.fromarray(rng.integers(0, 256, (40, 50), np.uint8)).save(folder / file)
+    table["label"] = np.resize(classes, count)
     table["split"] = np.where(np.arange(count) < 16, "train", "test")
-    table = table.drop(columns="label")
-    for column, values in columns.items():
-        table[column] = np.resize(values, count)
     table.to_csv(folder / "labels.csv", index=False)
