@@ -6,6 +6,20 @@ from html import escape
 _PLACE = "<!-- facts of the run -->"
 
 
+def facts_of_run(run: str, how: str, evaluated: str | None) -> dict[str, str]:
+    """What is said of the run that made a page, and of the one that last evaluated a model if that is another one.
+
+    Parameters
+    ----------
+    run, evaluated : str
+        What the two are called; None if that is not known.
+    how : str
+        How `run` was done: commit, hardware and duration.
+    """
+    page = f"{run}, {how}"
+    return {"Run": page} if evaluated in (None, run) else {"Results of run": str(evaluated), "page of run": page}
+
+
 def with_facts(page: str, facts: Mapping[str, str], tables: Sequence[str]) -> str:
     """The page with a line of facts under its headline, and links to tables.
 
@@ -14,7 +28,7 @@ def with_facts(page: str, facts: Mapping[str, str], tables: Sequence[str]) -> st
     page : str
         As of :func:`robustmedclip.reporting.page.page`.
     facts : mapping
-        Such as ``run``, ``date`` and ``hardware``: title to text.
+        Title to text, as of :func:`facts_of_run`.
     tables : sequence of str
         Paths of CSV files, relative to the page.
     """

@@ -46,6 +46,7 @@ class ReportHook:
         """Copy the newest report, and log its headline, the first rows of the leaderboard and the place."""
         if not {"report_page", *_COPIES} <= pipeline.all_outputs():
             return
+        from robustmedclip.reporting.facts import facts_of_run
         from robustmedclip.reporting.headline import headline
         from robustmedclip.reporting.leaderboard import FIRST
 
@@ -57,15 +58,9 @@ class ReportHook:
         for entry, place in _COPIES.items():
             copy_newest(catalog[entry], place)
         took = duration(time.monotonic() - self._started)
-        facts = self._facts(_newest_logits(pipeline, catalog), took)
+        how = f"commit {git_commit(self._project)}, on {hardware()}, in {took}"
+        facts = facts_of_run(self._run_id, how, _newest_logits(pipeline, catalog))
         logger.info("The report, after %s: %s", took, _write_page(catalog["report_page"], facts))
-
-    def _facts(self, evaluated: str | None, took: str) -> dict[str, str]:
-        """What the page says of this run, and of the run that last evaluated a model if that is another one."""
-        run = f"{self._run_id}, commit {git_commit(self._project)}, on {hardware()}, in {took}"
-        if evaluated in (None, self._run_id):
-            return {"Run": run}
-        return {"Results of run": str(evaluated), "page of run": run}
 
 
 def _newest_logits(pipeline: Pipeline, catalog: DataCatalog) -> str | None:
