@@ -9,7 +9,7 @@ from scipy.special import softmax
 from tasks import phantoms, shipped
 
 from robustmedclip.adaptation.checkpoint import Checkpoint
-from robustmedclip.adaptation.methods.robust_ensemble import RobustEnsemble
+from robustmedclip.adaptation.methods.robust_ensemble import RobustEnsemble, kept_fraction
 from robustmedclip.adaptation.task import Task, class_vectors
 from robustmedclip.adaptation.tuning import guarded, merge_adapter
 from robustmedclip.corruptions import RandomCorruption
@@ -84,3 +84,15 @@ def test_it_needs_no_validation_images_and_the_same_seed_gives_the_same_bytes(mo
 def test_held_out_families_are_unknown_to_the_update_and_to_the_probes():
     alone = METHOD.without(frozenset({"contrast"}), frozenset({"tone"}))
     assert alone.guard is None and alone.corruptions.names == ("fog",)
+
+
+def test_more_labelled_images_keep_more_of_the_update_from_a_half_to_all_of_it():
+    assert [kept_fraction(images, METHOD.scales) for images in (9, 93, 150, 523)] == [0.5, 0.5, 0.75, 1.0]
+    assert kept_fraction(523, [0.5]) == 0.5
+
+
+def test_a_whole_update_counts_twice_as_much_as_the_untuned_encoder(model, tasks):
+    whole = METHOD.model_copy(update={"scales": (1.0,), "epochs": 1})
+    adapter, _ = whole.fit(model, tasks[:1], seed=0, precision=torch.float32, checkpoint=Checkpoint())
+    assert adapter.metadata["scale"] == 1.0
+    np.testing.assert_allclose(adapter.head.classifiers["oct"]["tuned_fraction"], 2 / 3, rtol=1e-6)
