@@ -84,7 +84,8 @@ class _Placement(TorchFunctionMode):
 
     def put(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor of the GPU, of the same shape, strides and type."""
-        empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+        with unset_fake_temporarily():
+            empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
         return FakeTensor(self._mode, empty, _GPU)
 
 

@@ -37,7 +37,10 @@ from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classi
 from robustmedclip.models.timm_encoder import load_timm
 from robustmedclip.plan.methods import method_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(torch.__version__ < "2.10", reason="fake tensors of older releases look for a driver"),
+]
 
 CLASSES = ("normal", "pneumonia")
 
@@ -229,7 +232,7 @@ class ComputesOnTheCPU(nn.Module):
 @pytest.mark.parametrize(
     ("fault", "error", "said"),
     [
-        (ForgottenOnTheCPU, RuntimeError, "two devices, cuda:0 and cpu"),
+        (ForgottenOnTheCPU, RuntimeError, "two (different )?devices,? cuda:0(,| and) cpu"),
         (MixesPrecisions, NoKernel, "conv.* of torch.bfloat16, torch.float32"),
         (ScalesIntegers, NoKernel, "_upsample_bicubic2d_aa of torch.uint8"),
         (LooksAtAValue, DataDependentOutputException, "_local_scalar_dense"),
