@@ -53,6 +53,13 @@ def test_a_table_that_is_wider_than_a_page_goes_on_in_further_tables():
     assert labels == ["tab:errors", *(f"tab:errors-{i}" for i in range(2, len(parts) + 1))]
 
 
+def test_further_tables_repeat_all_columns_that_tell_rows_apart():
+    text = wide_text(9, rows=4)
+    text.insert(1, "confidence", ["as it is", "as it is", "scaled", "scaled"])
+    assert {tuple(part[:2]) for part in columns_that_fit(text)} == {("model", "confidence")}
+    assert columns_that_fit(wide_text(9))[1][1].startswith("clean error")
+
+
 def test_a_table_of_many_rows_breaks_across_pages_and_repeats_its_heads():
     text = latex("Pairs", wide_text(2, rows=60), "pairs")
     assert r"\begin{longtable}" in text and r"\begin{table}" not in text

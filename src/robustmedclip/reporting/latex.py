@@ -17,7 +17,7 @@ _COLUMN_SPACE = 4
 _SIZE = 8
 #: How wide \scriptsize is beside it, and bold.
 _SMALL, _BOLD = 0.94, 1.16
-_FORMAT = f"\\footnotesize\\setlength{{\\tabcolsep}}{{{_COLUMN_SPACE}pt}}"
+_FORMAT = f"\\footnotesize\\setlength{{\\tabcolsep}}{{{_COLUMN_SPACE}pt}}\\setlength{{\\belowcaptionskip}}{{4pt}}"
 #: Widths of characters to their size, of Computer Modern Roman at 8 points (Knuth 1986, "Computer Modern Typefaces").
 _WIDTHS = {
     letter: width
@@ -49,8 +49,8 @@ _RULES = LATEX_ESCAPE_RULES | {"[": "{[}", "\u2212": "$-$"}
 def latex(caption: str, text: pd.DataFrame, name: str, bold: Collection[tuple[int, str]] = ()) -> str:
     r"""A table for the packages booktabs and longtable, labelled ``tab:<name>``, with small intervals.
 
-    Columns that don't fit beside the first ones follow in tables of their own, which repeat the first column and are
-    labelled ``tab:<name>-2`` and on. A table of many rows is a longtable, any other floats.
+    Columns that don't fit beside the first ones follow in tables of their own, which repeat those that tell rows apart
+    and are labelled ``tab:<name>-2`` and on. A table of many rows is a longtable, any other floats.
 
     Parameters
     ----------
@@ -79,16 +79,17 @@ def latex(caption: str, text: pd.DataFrame, name: str, bold: Collection[tuple[in
 
 
 def columns_that_fit(cells: pd.DataFrame, bold: Collection[tuple[int, str]] = ()) -> list[list[str]]:
-    """The columns of tables that are each at most :data:`TEXT_WIDTH` wide, the first column in all of them.
+    """The columns of tables that are each at most :data:`TEXT_WIDTH` wide, in all of them those that tell rows apart.
 
-    A column that is wider than that stands beside the first one alone.
+    These are the first one, or as many of the first as are needed; a column that is too wide stands alone beside them.
     """
-    first, *others = ([column] for column in cells.columns)
-    parts = [first]
-    for column in others:
-        wider = parts[-1] + column
-        if parts[-1] != first and table_width(cells[wider], bold) > TEXT_WIDTH:
-            wider = first + column
+    columns = [*cells.columns]
+    keys = next((n for n in range(1, len(columns)) if not cells[columns[:n]].duplicated().any()), 1)
+    parts = [columns[:keys]]
+    for column in columns[keys:]:
+        wider = [*parts[-1], column]
+        if len(parts[-1]) > keys and table_width(cells[wider], bold) > TEXT_WIDTH:
+            wider = [*columns[:keys], column]
             parts.append(wider)
         parts[-1] = wider
     return parts
@@ -125,7 +126,7 @@ def _with_common_n(caption: str, heads: Sequence[str]) -> tuple[str, list[str]]:
 
 def _lines(column: pd.Series) -> list[str]:
     """The head of a column, in lines that are as long as its cells."""
-    return wrap(str(column.name), max(10, *(len(cell) for cell in column)) if len(column) else 10)
+    return wrap(str(column.name), max([10, *(len(cell) for cell in column)]), break_long_words=False)
 
 
 def _heads(cells: pd.DataFrame) -> list[str]:
