@@ -163,7 +163,9 @@ def _located(name: str, value: str | bool) -> str | bool:
 @click.option(
     "--config", help="With --pretrained: JSON file with open_clip's model_cfg, of a model that it doesn't know."
 )
-@click.option("--layout", help="Layout of a published checkpoint: unimedclip, medclip, pmcclip, flair or cxrclip.")
+@click.option(
+    "--layout", help="Layout of a published checkpoint: unimedclip, medclip, pmcclip, flair, cxrclip or mammoclip."
+)
 @click.option("--transformers", help="Folder, or name on the hub, of a CLIP or SigLIP of transformers.")
 @click.option("--timm", help="Image encoder without text: folder, hf-hub:<repository>, or name of timm.")
 @click.option("--transformers-vision", help="Image encoder without text: folder, or name on the hub, of a DINOv2.")
