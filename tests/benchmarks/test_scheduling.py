@@ -64,7 +64,12 @@ class Threads(Cluster):
         from distributed import LocalCluster
 
         with LocalCluster(
-            n_workers=self.workers, threads_per_worker=1, processes=False, dashboard_address=None, resources={NODE: 1}
+            n_workers=self.workers,
+            threads_per_worker=1,
+            processes=False,
+            dashboard_address=None,
+            resources={NODE: 1},
+            memory_limit=None,  # which each would compare with all that this process has
         ) as cluster:
             yield cluster
 

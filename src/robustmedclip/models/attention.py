@@ -1,5 +1,7 @@
 """Attention whose query, key and value projections are layers of their own, so that they can be adapted."""
 
+import math
+
 import torch
 from timm.layers.attention import Attention
 from timm.models.swin_transformer import WindowAttention
@@ -41,7 +43,10 @@ class UnfusedAttention(nn.Module):
         q, k, v = (
             self._heads(layer(x)) for layer, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
         )
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
+        if q.shape[-2] == 1 and attn_mask is None:
+            attended = _attended_by_one(q, k, v)
+        else:
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask)
         output = self.out_proj(attended.transpose(1, 2).flatten(2))
         return output if self.batch_first else output.transpose(0, 1), None
 
@@ -59,6 +64,11 @@ class UnfusedAttention(nn.Module):
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         return x.view(*x.shape[:-1], self.num_heads, -1).transpose(1, 2)
+
+
+def _attended_by_one(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Attention of one query, by plain products: torch's own shares out the keys, and so sums, among threads."""
+    return (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1) @ v
 
 
 class UnfusedProjection(nn.Module):

@@ -20,6 +20,7 @@ import robustmedclip.models.image_towers  # noqa: F401 (registers towers with ti
 from robustmedclip.errors import InputError
 from robustmedclip.models.attention import fuse_attention, lora_targets, unfuse_attention
 from robustmedclip.models.checkpoints import check_fit, load_strictly
+from robustmedclip.models.class_token import for_class_token
 from robustmedclip.models.formats.open_clip import CONFIG, PREPROCESSING_KEYS, OpenCLIP
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
@@ -66,8 +67,8 @@ def assembled(
             "tower's config.json into the folder 'text' there"
         ) from error
     load_strictly(network, _adjusted(network, weights), name)
-    unfused: Any = unfuse_attention(network.visual)
-    network.visual = unfused.to(memory_format=torch.channels_last)
+    visual: Any = for_class_token(unfuse_attention(network.visual))
+    network.visual = visual.to(memory_format=torch.channels_last)
     return VisionLanguageModel(
         name=name,
         network=network.requires_grad_(False).eval(),
