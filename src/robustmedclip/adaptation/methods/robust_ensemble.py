@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from robustmedclip.models.interface import VisionLanguageModel
 
 _PROBE = RobustProbe()
-#: Images of a data set that keep a whole update; chosen on validation images of PneumoniaMNIST, of which 470 were seen.
+#: Images of a data set that keep a whole update; chosen with 470 labels and the validation images of PneumoniaMNIST.
 _ENOUGH = 200
 #: Fraction of an update that the untuned encoder counts as, in the mean of both.
 _UNTUNED = 0.5
