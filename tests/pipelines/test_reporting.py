@@ -390,10 +390,9 @@ def test_figures_for_papers_are_as_wide_as_columns_and_the_same_bytes_each_time(
 
 
 @pytest.mark.parametrize("width", [ONE_COLUMN, TWO_COLUMNS])
-def test_names_in_figures_for_papers_do_not_overlap(width):
+def test_names_in_figures_for_papers_do_not_overlap(report, width):
     names = {"base": "base", "good_lora_k10": "phantom_resnet_robust_lora_k10", "weak_lora_k10": "phantom_vit_lora_k10"}
-    metrics = Report(logits(), collections={}).metrics.replace({"model": names})
-    figure = corruption_heat_map(metrics, width)
+    figure = corruption_heat_map(report.metrics.replace({"model": names}), width)
     figure.draw_without_rendering()
     axis = figure.axes[0]
     for labels in (axis.get_xticklabels(), axis.get_yticklabels()):
