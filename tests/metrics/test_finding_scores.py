@@ -1,5 +1,7 @@
 """Findings of which an image may have several: scores of each, and of their mean."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -13,6 +15,8 @@ from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.metric import values_of_finding
 from robustmedclip.metrics.ranking import AUROC
 from robustmedclip.metrics.registry import metrics_named
+from robustmedclip.reporting.findings import finding_tables
+from robustmedclip.reporting.results import Setting
 
 CONDITIONS = (CLEAN, *(Condition("blur", severity) for severity in range(1, 6)))
 FINDINGS = ("edema", "mass")
@@ -169,3 +173,18 @@ def test_ordinary_classes_may_have_an_mce_of_auroc_too():
     assert value(metrics, model="resnet", corruption="all", metric="mce")["value"] == pytest.approx(
         100 * lost[0] / lost[1]
     )
+
+
+def test_data_sets_of_other_corruptions_and_without_patients_share_a_table():
+    run = scored("vit", 0.5)
+    conditions = (CLEAN, *(Condition("noise", severity) for severity in range(1, 6)))
+    other = replace(run, data_set="wrist", conditions=conditions)
+    whose = {"chest": np.repeat(np.arange(20), 10).astype(str)}
+    table = finding_scores([run, other], "vit", patients=whose, resamples=20)
+    setting = Setting(baseline="vit", metrics=(), suites=(), seen=(), protocol="fixed", mce_on=AUROC)
+    text = finding_tables(table, ["vit"], setting)["findings_auroc"].text
+    assert text.columns.tolist()[3:] == ["clean", "blur", "noise", "all corruptions", "mCE of 1 - AUROC"]
+    of = text.set_index(["data set", "finding"])
+    present = run.labels[:, 0].sum()
+    assert of.loc[("chest", f"edema (n = 200 images of 20 patients, {present} with it)"), "noise"] == ""
+    assert of.loc[("wrist", f"edema (n = 200 images, {present} with it)"), "blur"] == ""

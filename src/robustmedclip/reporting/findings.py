@@ -17,6 +17,8 @@ from robustmedclip.reporting.table import Table, with_interval
 
 #: Metrics that have a table each: title, and decimals.
 _SHOWN = {AUROC.name: ("AUROC", 3), BALANCED_ERROR: ("Balanced error, %", 1)}
+#: What columns of no one corruption are called.
+_TITLES = {CLEAN.corruption: "clean", ALL: "all corruptions"}
 
 
 def mce_notes(findings: pd.DataFrame | None, setting: Setting) -> list[Note]:
@@ -62,18 +64,23 @@ def finding_tables(findings: pd.DataFrame, models: Sequence[str], setting: Setti
 def _table(findings: pd.DataFrame, metric: str, setting: Setting) -> Table:
     title, decimals = _SHOWN[metric]
     wanted = findings["severity"].isna() & findings["metric"].isin([metric, derived.MCE])
-    rows = [
-        _row(of_finding, metric, decimals, f"mCE of {setting.mce_on.loss_title}")
-        for _, of_finding in findings[wanted].groupby(["model", "data_set", "finding"], sort=False)
-    ]
+    mce_title = f"mCE of {setting.mce_on.loss_title}"
+    text = pd.DataFrame(
+        [
+            _row(of_finding, metric, decimals, mce_title)
+            for _, of_finding in findings[wanted].groupby(["model", "data_set", "finding"], sort=False)
+        ]
+    ).fillna("")  # of corruptions that a data set lacks
+    means = [name for name in (_TITLES[ALL], mce_title) if name in text]
+    text = text[[*text.columns.drop(means), *means]]
     caption = f"{title}, of findings by corruption: means over severities; in mCE, {setting.baseline} is 100"
-    return Table(caption, findings[findings["metric"].isin([metric, derived.CE, derived.MCE])], pd.DataFrame(rows))
+    return Table(caption, findings[findings["metric"].isin([metric, derived.CE, derived.MCE])], text)
 
 
 def _row(rows: pd.DataFrame, metric: str, decimals: int, mce_title: str) -> dict[str, str]:
     """What people read of one finding of a model."""
     first = rows.iloc[0]
-    patients = "" if pd.isna(first["patients"]) else f" of {first['patients']} patients"
+    patients = "" if pd.isna(first["patients"]) else f" of {first['patients']:.0f} patients"
     name, it = ("mean over findings", "any") if first["finding"] == ALL else (first["finding"], "it")
     cells = {
         "model": str(first["model"]),
@@ -81,9 +88,8 @@ def _row(rows: pd.DataFrame, metric: str, decimals: int, mce_title: str) -> dict
         "finding": f"{name} (n = {first['n']} images{patients}, {first['present']} with {it})",
     }
     of_metric = rows[rows["metric"] == metric].set_index("corruption")
-    titles = {CLEAN.corruption: "clean", ALL: "all corruptions"}
     for corruption, row in of_metric.iterrows():
-        cells[titles.get(str(corruption), str(corruption))] = _with_bounds(row, decimals)
+        cells[_TITLES.get(str(corruption), str(corruption))] = _with_bounds(row, decimals)
     for _, row in rows[rows["metric"] == derived.MCE].iterrows():
         cells[mce_title] = _with_bounds(row, 1)
     return cells
