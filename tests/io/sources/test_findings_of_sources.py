@@ -58,6 +58,12 @@ def test_other_values_and_settings_are_named(tmp_path):
     assert any("needs a CSV file" in problem for problem in chest(tmp_path, ["1"], labels=None).problems())
 
 
+def test_a_policy_for_findings_is_refused_where_there_are_none(tmp_path):
+    pd.DataFrame({"file": ["0.png"], "label": ["edema"]}).to_csv(tmp_path / "labels.csv")
+    source = {"name": "chest", "modality": "chest X-ray", "filepath": str(tmp_path), "class_names": FINDINGS}
+    assert any("set 'task: findings'" in problem for problem in FolderDataset(**source, blank="ignore").problems())
+
+
 def test_chestmnist_has_findings_all_or_some(tmp_path):
     arrays = medmnist_arrays("chestmnist")
     for split in ("train", "val", "test"):

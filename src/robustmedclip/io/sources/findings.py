@@ -14,6 +14,7 @@ from robustmedclip.io.versioned import SourceError
 UNCERTAIN = {"negative": ABSENT, "positive": PRESENT, "ignore": UNKNOWN}
 #: What a finding that is not mentioned, an empty cell, counts as.
 BLANK = {"negative": ABSENT, "ignore": UNKNOWN}
+DEFAULTS = {"uncertain": "ignore", "blank": "negative"}
 #: The stratum of images that have none of the findings.
 _NONE = "none of the findings"
 

@@ -24,7 +24,7 @@ from robustmedclip.io.sources.entries import (
     skip_unnamed,
     skipped_line,
 )
-from robustmedclip.io.sources.findings import BLANK, UNCERTAIN, finding_labels, with_findings
+from robustmedclip.io.sources.findings import BLANK, DEFAULTS, UNCERTAIN, finding_labels, with_findings
 from robustmedclip.io.sources.image_files import image_files
 from robustmedclip.io.sources.label_table import LARGEST_TABLE, read_label_table
 from robustmedclip.io.sources.labels import SPLITS
@@ -84,11 +84,11 @@ class FolderDataset(SourceDataset):
     include, exclude : list of str, optional
         Patterns of the shell, as ``*_mask*`` or ``scans/*.png``: only images that match one of `include`, and none that
         matches one of `exclude`; compared with the path inside the folder, and with its last part.
-    uncertain, blank : str
+    uncertain, blank : str, optional
         Where the classes are findings, of which the CSV file has a column each, in place of ``label``: what a finding
-        counts as that is uncertain, -1 (``negative``, ``positive`` or ``ignore``), and one that is not mentioned, an
-        empty cell (``negative`` or ``ignore``). What is ignored is not known of the image, which is left out where that
-        is so of all findings.
+        counts as that is uncertain, -1 (``negative``, ``positive`` or by default ``ignore``), and one that is not
+        mentioned, an empty cell (by default ``negative``, or ``ignore``). What is ignored is not known of the image,
+        which is left out where that is so of all findings.
     **source
         As in :class:`~robustmedclip.io.sources.source.SourceDataset`; ``class_names`` is needed.
     """
@@ -102,13 +102,13 @@ class FolderDataset(SourceDataset):
         frame: Frame | None = None,
         include: list[str] | None = None,
         exclude: list[str] | None = None,
-        uncertain: str = "ignore",
-        blank: str = "negative",
+        uncertain: str | None = None,
+        blank: str | None = None,
         **source: Any,
     ):
         super().__init__(**source)
         self._labels, self._size, self._window, self._frame = labels, size, window, frame
-        self._uncertain, self._blank = uncertain, blank
+        self._policies = {"uncertain": uncertain, "blank": blank}
         self._include: list[str] = [] if include is None else include
         self._exclude: list[str] = [] if exclude is None else exclude
 
@@ -253,7 +253,7 @@ class FolderDataset(SourceDataset):
         content, findings = self._fs.cat_file(path), (self._class_names or []) if self._findings else []
         if not findings:
             return read_label_table(content)
-        return with_findings(read_label_table(content, findings), findings, self._uncertain, self._blank)
+        return with_findings(read_label_table(content, findings), findings, **self._chosen_policies())
 
     def _settings_problems(self) -> Iterator[str]:
         if not self._class_names:
@@ -285,11 +285,17 @@ class FolderDataset(SourceDataset):
             yield f"there is no {'file' if self._labels else 'folder'} {where}"
 
     def _finding_problems(self) -> Iterator[str]:
-        for name, value, known in (("uncertain", self._uncertain, UNCERTAIN), ("blank", self._blank, BLANK)):
-            if value not in known:
+        for name, known in (("uncertain", UNCERTAIN), ("blank", BLANK)):
+            value = self._policies[name]
+            if value is not None and not self._findings:
+                yield f"'{name}' says what labels of findings mean: set 'task: findings', or leave it out"
+            elif self._chosen_policies()[name] not in known:
                 yield f"{name} must be one of {', '.join(known)}, not {value!r}"
         if self._findings and self._labels is None:
             yield "'task: findings' needs a CSV file, 'labels', with a column for each"
+
+    def _chosen_policies(self) -> dict[str, str]:
+        return DEFAULTS | {name: value for name, value in self._policies.items() if value is not None}
 
     def _labels_there(self) -> str:
         """The labels that are there, as the end of a sentence."""
@@ -302,6 +308,6 @@ class FolderDataset(SourceDataset):
     def _describe(self) -> dict[str, Any]:
         patterns = {"include": self._include, "exclude": self._exclude}
         settings = {"labels": self._labels, "size": self._size, "window": self._window}
-        settings |= {"uncertain": self._uncertain, "blank": self._blank} if self._findings else {}
+        settings |= self._chosen_policies() if self._findings else {}
         settings |= {} if self._frame is None else {"frame": self._frame}
         return {**super()._describe(), **settings, **{key: value for key, value in patterns.items() if value}}
