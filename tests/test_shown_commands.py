@@ -74,7 +74,8 @@ def reasons(line: str) -> list[str]:
 
 ELSEWHERE = [line for line in SHOWN if line in (*RUN_BY_TESTS, *SERVERS, *CLUSTER) or reasons(line)]
 HERE = [line for line in SHOWN if line.startswith(OURS) and line not in ELSEWHERE]
-HERE.sort(key=lambda line: "--env" in line)  # last, as what they store is newer and of another plan
+# Of an environment after the other, as each stores what is newer and of another plan; cells read what stages stored.
+HERE.sort(key=lambda line: (re.findall(r"--env \w+", line), "--namespaces" in line))
 OCT = {"type": "phantom", "anatomy": "oct", "domain": "hospital", "counts": {"train": 40, "test": 8}, "seed": 0}
 
 
