@@ -75,7 +75,10 @@ def test_the_leaderboard_ranks_every_model(project, first_run):
 
 
 def test_progress_is_shown(first_run):
-    assert re.search(r"\[\d+/\d+\] evaluation · phantom_vit · squares", first_run.stdout + first_run.stderr)
+    lines = re.findall(r"\[(\d+)/(\d+)\] (.*?): \d", first_run.stdout + first_run.stderr)
+    parts = [part for *_, part in lines]
+    assert [int(number) for number, *_ in lines] == list(range(1, 1 + int(lines[0][1])))
+    assert len(parts) == len(set(parts)) and {"ingestion", "evaluation · phantom_vit"} <= set(parts)
 
 
 def test_the_run_ends_with_its_result_and_the_place_of_the_report(project, first_run):
@@ -92,7 +95,8 @@ def test_the_run_ends_with_its_result_and_the_place_of_the_report(project, first
     assert (latest / "figures/corruption_heat_map_240pt.svg").is_file()
     log = " ".join((first_run.stdout + first_run.stderr).split())
     assert "without tuning, phantom_" in log and "breaks most: its errors rise from" in log
-    assert "latest.html" in log and "points_lost" in log and ".0 labelled images" not in log
+    assert "latest.html" in log and ".0 labelled images" not in log
+    assert "labelled images clean corrupted lost mCE" in log
 
 
 def test_tables_figures_and_report_are_written(project, first_run):

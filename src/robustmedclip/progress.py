@@ -9,18 +9,22 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_LINES = 15
+_FIRST_LINE, _LARGEST_GAP = 15, 600
 
 
 def track(items: Sequence[T], what: str) -> Iterator[T]:
-    """The items, with a line every 15 seconds: how many are done, and how long the rest will take."""
+    """The items, with a line now and then: how many are done, and how long the rest will take.
+
+    The first comes after 15 seconds; each after twice as long as the one before, at most after 10 minutes.
+    """
     started = reported = time.monotonic()
+    gap = _FIRST_LINE
     for done, item in enumerate(items):
         now = time.monotonic()
-        if done and now - reported >= _SECONDS_BETWEEN_LINES:
+        if done and now - reported >= gap:
             rest = (now - started) / done * (len(items) - done)
             logger.info("%s: %d of %d, about %s left", what, done, len(items), duration(rest))
-            reported = now
+            reported, gap = now, min(2 * gap, _LARGEST_GAP)
         yield item
 
 

@@ -107,7 +107,7 @@ def test_workers_are_killed(benchmark, tmp_path, expected):
                 if (alive := workers(driver)) and killed < KILLS and "[1/" in log:
                     rng.choice(alive).send_signal(signal.SIGKILL)
                     killed += 1
-                    is_tuning = "few_shot · k20_s1" in log and log.count("tuning ·") < 4
+                    is_tuning = "] few_shot:" in log and log.count("tuning ·") < 4
                     tunings += is_tuning
             assert driver.returncode == 0, (chaotic.folder / "log").read_text()[-5000:]
             check(chaotic, expected)

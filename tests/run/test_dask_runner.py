@@ -139,7 +139,7 @@ def test_workers_know_the_project_and_one_that_does_not_says_how_it_is_started(c
 
     assert {*client.run(package).values()} == {"robustmedclip"}
     monkeypatch.setattr("kedro.framework.project.PACKAGE_NAME", None)
-    assert f"--preload {PRELOAD}" in run_node(CHAIN[0], FingerprintedCatalog(), None).problem
+    assert f"--preload {PRELOAD}" in run_node(CHAIN[0], FingerprintedCatalog(), None)
 
 
 def page_faults_of_a_buffer_used_again(megabytes=8, times=20):

@@ -3,6 +3,7 @@
 The plan alone decides the fan-out. It is made once a session, by :func:`robustmedclip.plan.reading.read_plan`.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -322,6 +323,12 @@ def scored_families(data_sets: Iterable[DataSet]) -> dict[str, str]:
 def fraction_label(fraction: float) -> str:
     """Name of a few-shot fraction that is safe in namespaces: 0.1 is ``k10``, 0.005 is ``k0p5``."""
     return f"k{100 * fraction:.6g}".replace(".", "p")
+
+
+def labelled_fraction(label: str) -> float | None:
+    """The fraction that a :func:`fraction_label` names; None for any other label."""
+    match = re.fullmatch(r"k(\d+(?:p\d+)?)", label)
+    return float(match[1].replace("p", ".")) / 100 if match else None
 
 
 def shots_label(shots: int) -> str:

@@ -173,6 +173,17 @@ def made_of(mce_on: Metric) -> str:
     return "" if mce_on == ERROR else f" (of {mce_on.loss_title})"
 
 
+def first_rows(board: pd.DataFrame, count: int) -> str:
+    """The first rows of the :func:`leaderboard` as lines of a terminal, without intervals."""
+    titles = dict(zip(FIRST, ("clean", "corrupted", "lost", "mCE"), strict=True))
+    rows = board[["model", *FIRST]].head(count).rename(columns=titles)
+    labels = board[["training_images", "validation_images"]].sum(axis=1).head(count)
+    rows.insert(1, "labelled images", labels.astype(int).map(lambda images: str(images or "")))
+    width = rows["model"].str.len().max()
+    table: str = rows.to_string(index=False, float_format="%.1f", formatters={"model": lambda name: name.ljust(width)})
+    return f"The best {len(rows)} of {len(board)} models; errors in %, lost in points:\n{table}"
+
+
 def _cells(board: pd.DataFrame, columns: Mapping[str, Column]) -> dict[str, list[str]]:
     """Columns of the leaderboard as people read them; what a model can't have is empty."""
     cells = {}

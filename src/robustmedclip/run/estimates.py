@@ -7,7 +7,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline.node import Node
 
 from robustmedclip.plan import names
-from robustmedclip.progress import duration
+from robustmedclip.plan.plan import labelled_fraction
 from robustmedclip.run.costs import outputs_of, test_shape
 
 #: Seconds that a node takes on one core under the default plan, by its function: what nodes weigh beside each other.
@@ -15,7 +15,7 @@ _SECONDS = {
     "ingest_and_describe": 1.5,
     "corrupt_test_set": 0.3,
     "adopt_released_set": 0.3,
-    "fit": 6.0,
+    "fit": 15.0,
     "encode": 2.5,
     "encode_with_each": 5.0,
     "encode_and_score": 2.5,
@@ -28,6 +28,10 @@ _SECONDS = {
 _SECONDS_OF_OTHERS = 0.1
 #: Test images of a data set of the default plan.
 _USUAL_IMAGES = 100
+#: The fraction of labelled images whose training takes what is said of ``fit``.
+_USUAL_FRACTION = 0.1
+#: Rounds after which the paces of functions and models no longer change by a percent.
+_ROUNDS = 10
 
 
 def function_name(node: Node) -> str:
@@ -46,7 +50,7 @@ def estimated_seconds(nodes: Sequence[Node], catalog: DataCatalog) -> dict[Node,
     for data_set in {of for node in nodes for of in _data_sets(node)}:
         if shape := test_shape(data_set, outputs, catalog):
             images[data_set] = shape[0]
-    return {node: usual_seconds(node, _images(node, images)) for node in nodes}
+    return {node: usual_seconds(node, _images(node, images)) * _labels(node) for node in nodes}
 
 
 def _images(node: Node, images: Mapping[str, int]) -> int:
@@ -60,8 +64,18 @@ def _data_sets(node: Node) -> list[str]:
     return [of for kind, of in map(names.parts, node.inputs) if kind in ("test", "corrupted")]
 
 
+def _labels(node: Node) -> float:
+    """How many labelled images a training has, as a multiple of the usual; 1 where it is not told by its inputs."""
+    cells = [of for kind, of in map(names.parts, node.inputs) if kind == "few_shots"]
+    fraction = labelled_fraction(cells[0].partition("_")[0]) if function_name(node) == "fit" and cells else None
+    return 1.0 if fraction is None else fraction / _USUAL_FRACTION
+
+
 class Durations:
     """How long the nodes of a run have taken, and how long the others are to take.
+
+    A node takes its estimate times the pace of its function times that of its model, as measured until then: a model
+    that is slow to encode images is slow to train.
 
     Parameters
     ----------
@@ -71,35 +85,48 @@ class Durations:
 
     def __init__(self, estimated: Mapping[Node, float]):
         self._estimated, self._remaining = estimated, set(estimated)
-        self._spent: dict[str, float] = defaultdict(float)
-        self._expected: dict[str, float] = defaultdict(float)
-
-    @property
-    def count(self) -> int:
-        """How many have ended."""
-        return len(self._estimated) - len(self._remaining)
+        self._spent: dict[tuple[str, str], float] = defaultdict(float)
+        self._expected: dict[tuple[str, str], float] = defaultdict(float)
 
     def add(self, node: Node, seconds: float) -> None:
         """A node has ended after so many seconds."""
         self._remaining.discard(node)
-        self._spent[function_name(node)] += seconds
-        self._expected[function_name(node)] += self._estimated[node]
+        self._spent[_kind(node)] += seconds
+        self._expected[_kind(node)] += self._estimated.get(node, 0.0)
 
     def rest(self, elapsed: float) -> float | None:
         """Seconds that the nodes that are left take, after `elapsed` seconds; None while nothing is known.
 
-        They take as much more or less than estimated as those of their function have until now, and as many run at a
-        time as until now.
+        As many run at a time as until now.
         """
-        spent = sum(self._spent.values())
-        if not spent or not elapsed:
+        spent, expected = sum(self._spent.values()), sum(self._expected.values())
+        if not spent or not expected or not elapsed:
             return None
-        pace = spent / sum(self._expected.values())
-        paces = {name: self._spent[name] / seconds for name, seconds in self._expected.items() if seconds}
-        work = sum(self._estimated[node] * paces.get(function_name(node), pace) for node in self._remaining)
+        functions, models = self._paces()
+        work = 0.0
+        for node in self._remaining:
+            function, model = _kind(node)
+            work += self._estimated[node] * functions.get(function, spent / expected) * models.get(model, 1.0)
         return work * elapsed / spent
 
+    def _paces(self) -> tuple[dict[str, float], dict[str, float]]:
+        """The factors of functions and of models whose products come closest to what was measured, alternately."""
+        functions, models = dict[str, float](), dict[str, float]()
+        for _ in range(_ROUNDS):
+            functions = self._ratios(0, {kind: models.get(kind[1], 1.0) for kind in self._spent})
+            models = self._ratios(1, {kind: functions.get(kind[0], 1.0) for kind in self._spent})
+            models.pop("", None)
+        return functions, models
 
-def time_left(seconds: float | None) -> str:
-    """The end of a line of progress."""
-    return "" if seconds is None or seconds < 1 else f", about {duration(seconds)} left"
+    def _ratios(self, part: int, factors: Mapping[tuple[str, str], float]) -> dict[str, float]:
+        """Seconds spent by those expected times `factors`, of all kinds that have a part in common."""
+        spent, expected = defaultdict[str, float](float), defaultdict[str, float](float)
+        for kind, factor in factors.items():
+            spent[kind[part]] += self._spent[kind]
+            expected[kind[part]] += self._expected[kind] * factor
+        return {name: spent[name] / seconds for name, seconds in expected.items() if seconds}
+
+
+def _kind(node: Node) -> tuple[str, str]:
+    """The function of a node, and the models that it uses."""
+    return function_name(node), " ".join(of for kind, of in map(names.parts, node.inputs) if kind == "model")

@@ -48,13 +48,12 @@ class ReportHook:
             return
         from robustmedclip.reporting.facts import facts_of_run
         from robustmedclip.reporting.headline import headline
-        from robustmedclip.reporting.leaderboard import FIRST
+        from robustmedclip.reporting.leaderboard import first_rows
 
         metrics, leaderboard = catalog.load("metrics"), catalog.load("leaderboard")
         for sentence in headline(metrics, leaderboard):
             logger.info(sentence)
-        shown = leaderboard[["model", *FIRST]].head(_ROWS)
-        logger.info("The leaderboard:\n%s", shown.to_string(index=False, float_format="%.1f"))
+        logger.info("%s", first_rows(leaderboard, _ROWS))
         for entry, place in _COPIES.items():
             copy_newest(catalog[entry], place)
         took = duration(time.monotonic() - self._started)

@@ -1,5 +1,6 @@
 """MLflow's database in a file of the project."""
 
+import logging
 import os
 import sqlite3
 from contextlib import closing, suppress
@@ -16,6 +17,9 @@ def create_database(path: Path) -> None:
     """
     if path.exists() or not path.parent.is_dir():
         return
+    import mlflow
+
+    logging.getLogger(mlflow.__name__).setLevel(logging.WARNING)  # importing MLflow has set another
     from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 

@@ -21,14 +21,12 @@ from omegaconf import OmegaConf
 
 from robustmedclip.errors import first_ten
 from robustmedclip.io.versioned import is_versioned
-from robustmedclip.progress import duration
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.distributed.clusters import PRELOAD
 from robustmedclip.run.distributed.schedule import Schedule
 from robustmedclip.run.distributed.settings import Distributed, DistributedError, read_distributed
-from robustmedclip.run.distributed.worker import NODE, Outcome, run_node
-from robustmedclip.run.estimates import Durations, estimated_seconds, time_left
-from robustmedclip.run.progress_hook import node_title
+from robustmedclip.run.distributed.worker import NODE, run_node
+from robustmedclip.run.estimates import estimated_seconds
 from robustmedclip.run.writable import tracking_store
 
 if TYPE_CHECKING:
@@ -98,7 +96,7 @@ class DaskRunner(AbstractRunner):
         schedule = Schedule(pipeline, seconds, self._settings.allowed_failures)
         with self._settings.cluster.client(self._project) as client:
             _allow_deaths(client, self._settings.retries)
-            _Run(client, schedule, catalog, hook_manager, run_id, self._settings).all(seconds)
+            _Run(client, schedule, catalog, hook_manager, run_id, self._settings).all()
         _report(schedule)
 
 
@@ -121,24 +119,14 @@ class _Run:
         self._futures: dict[Node, Future] = {}
         self._ended: SimpleQueue[Node] = SimpleQueue()
 
-    def all(self, seconds: Mapping[Node, float]) -> None:
-        """Run all nodes, or as many as can be; `seconds` is what each is estimated to take."""
-        started, durations = time.monotonic(), Durations(seconds)
+    def all(self) -> None:
+        """Run all nodes, or as many as can be."""
         while self._submit_ready():
-            for node, outcome in self._outcomes(self._ended_nodes()).items():
-                if outcome.problem is None:
+            for node, problem in self._problems(self._ended_nodes()).items():
+                if problem is None:
                     self._finish(node)
                 else:
-                    self._fail(node, outcome.problem)
-                durations.add(node, outcome.seconds)
-                logger.info(
-                    "[%d/%d] %s: %s%s",
-                    durations.count,
-                    len(seconds),
-                    node_title(node),
-                    duration(outcome.seconds) if outcome.problem is None else "failed",
-                    time_left(durations.rest(time.monotonic() - started)),
-                )
+                    self._fail(node, problem)
 
     def _submit_ready(self) -> bool:
         """Submit the most urgent nodes that can run now and that workers have room for; whether any is on its way.
@@ -220,13 +208,13 @@ class _Run:
                 ended.append(self._ended.get_nowait())
         return ended
 
-    def _outcomes(self, nodes: Sequence[Node]) -> dict[Node, Outcome]:
-        """How nodes have ended: those that are done are asked for together, which is one way instead of many."""
+    def _problems(self, nodes: Sequence[Node]) -> dict[Node, str | None]:
+        """What nodes have failed by, None if by nothing; those that are done are asked for in one request."""
         futures = {node: self._futures.pop(node) for node in nodes}
         done = [node for node, future in futures.items() if future.status == "finished"]
         with _scheduler_present():
-            outcomes = dict(zip(done, self._client.gather([futures[node] for node in done]), strict=True))
-            return outcomes | {node: _failure(future) for node, future in futures.items() if node not in outcomes}
+            problems = dict(zip(done, self._client.gather([futures[node] for node in done]), strict=True))
+            return problems | {node: _failure(future) for node, future in futures.items() if node not in problems}
 
     def _finish(self, node: Node) -> None:
         self._forget_versions(node.outputs)
@@ -258,7 +246,7 @@ def _scheduler_present() -> Iterator[None]:
         raise DistributedError(_SCHEDULER_GONE) from error
 
 
-def _failure(future: "Future") -> Outcome:
+def _failure(future: "Future") -> str:
     """What another try could not mend.
 
     Raises
@@ -272,8 +260,8 @@ def _failure(future: "Future") -> Outcome:
         raise DistributedError(_SCHEDULER_GONE)
     error = future.exception()
     if isinstance(error, KilledWorker):
-        return Outcome(0, "the workers that ran it died: is their memory too small for it?")
-    return Outcome(0, f"{type(error).__name__}: {error}")
+        return "the workers that ran it died: is their memory too small for it?"
+    return f"{type(error).__name__}: {error}"
 
 
 def _allow_deaths(client: "Client", deaths: int) -> None:

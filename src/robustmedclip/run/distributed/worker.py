@@ -7,9 +7,8 @@ import ctypes
 import logging
 import os
 import sys
-import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 from kedro.framework.hooks.manager import _NullPluginManager
@@ -29,13 +28,6 @@ _LARGEST_MMAP_THRESHOLD = 32 * 2**20
 
 #: The resource of which every node takes one, and every worker has one.
 NODE = "NODE"
-
-
-class Outcome(NamedTuple):
-    """How a node ended: after how many seconds, and what a user has to mend, if it failed by that."""
-
-    seconds: float
-    problem: str | None = None
 
 
 @click.command()
@@ -76,21 +68,24 @@ def _keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_MMAP_THRESHOLD)
 
 
-def run_node(node: Node, catalog: FingerprintedCatalog, run_id: str | None) -> Outcome:
+def run_node(node: Node, catalog: FingerprintedCatalog, run_id: str | None) -> str | None:
     """Load the inputs of a node, run it, and save its outputs; no hook is called, and nothing is tracked.
 
-    What a worker has saved that died right after is not made again. What another try won't mend is returned rather than
-    raised.
+    What a worker has saved that died right after is not made again.
+
+    Returns
+    -------
+    str or None
+        What a user has to mend if it failed by that, which another try won't; None if it didn't.
     """
     from kedro.framework.project import PACKAGE_NAME
 
     if PACKAGE_NAME is None:
-        return Outcome(0, f"The worker does not know the project: start it with --preload {__name__}")
+        return f"The worker does not know the project: start it with --preload {__name__}"
     if all(map(catalog.is_saved, node.outputs)):
-        return Outcome(0)
-    started = time.monotonic()
+        return None
     try:
         Task(node, catalog, is_async=False, hook_manager=_NullPluginManager(), run_id=run_id).execute()
     except InputError as error:
-        return Outcome(time.monotonic() - started, error.message)
-    return Outcome(time.monotonic() - started)
+        return error.message
+    return None
