@@ -152,19 +152,17 @@ def score_benchmark(
     metrics : sequence of Metric, optional
         As of :func:`robustmedclip.metrics.metrics_named`, with error and balanced_accuracy; without it all that ship.
     collections : mapping, optional
-        Data set to its collection; data sets without one are in no mean over collections.
+        Data set to its collection; others are in no mean over collections.
     references : mapping, optional
-        Data set to the balanced errors of its suite's reference model on these very images: ``clean`` or a corruption
-        to a fraction. Those data sets have be and rbe.
+        Data set to what has be and rbe: ``clean`` or a corruption to the balanced error, a fraction, of its suite's
+        reference model on these very images.
     seen, extreme
         Corruptions that some model saw in tuning; and data set to its conditions that no scanner makes, which means
         over severities leave out.
     mce_on : Metric
-        One of the metrics, of which ratios to the baseline, and so mCE, are made: of the error, or of what another
-        metric lacks of the best, as 1 - AUROC.
+        One of the metrics: mCE is a mean of ratios of it, or of what it lacks of the best, as 1 - AUROC.
     patients, resamples, seed
-        Data set to whose each of its images is, ``(N,)``, for without it each is resampled by itself; the number of
-        bootstrap resamples, 0 for no intervals; and their seed, 0 or more.
+        Data set to whose each of its images is, ``(N,)``; the number of resamples, 0 for none; and their seed.
 
     Returns
     -------
@@ -182,8 +180,8 @@ def score_benchmark(
     models, data_sets = (sorted({key[axis] for key in runs}) for axis in (0, 1))
     firsts = [runs[baseline, data_set][0] for data_set in data_sets]
     whose = [(patients or {}).get(name) for name in data_sets]
-    scene = _scene(firsts, [(references or {}).get(name, {}) for name in data_sets], seen, extreme or {}, whose)
-    scene = scene._replace(mce_on=mce_on)
+    reference = [(references or {}).get(name, {}) for name in data_sets]
+    scene = _scene(firsts, reference, seen, extreme or {}, whose, mce_on)
     setting = _Setting(tuple(metrics or metrics_named()), scene, whose, resamples, seed)
     runs_of = {model: [runs[model, data_set] for data_set in data_sets] for model in models}
     of_models = _score_models(runs_of, firsts, groups(firsts, collections or {}), setting)
@@ -200,6 +198,7 @@ def _scene(
     seen: Sequence[str],
     extreme: Mapping[str, Collection[Condition]],
     patients: Sequence[np.ndarray | None],
+    mce_on: Metric,
 ) -> Scene:
     """Common values of all models of a benchmark; `firsts`, `references` and `patients` have an item per data set."""
     corruptions = sorted({c.corruption for run in firsts for c in run.conditions} - {CLEAN.corruption})
@@ -215,6 +214,7 @@ def _scene(
             ],
             bool,
         ).reshape(len(firsts), len(corruptions), len(SEVERITIES)),
+        mce_on=mce_on,
     )
 
 

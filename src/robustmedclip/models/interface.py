@@ -158,10 +158,9 @@ def zero_shot_classifier(
         the same vector.
     """
     if scoring is not None:
-        pairs = [prompted_pair(finding, scoring, synonyms) for finding in class_names]
         absent_and_present = [
             zero_shot_classifier(model, names, templates, modality, data_set=data_set, synonyms=of_pair)
-            for names, of_pair in pairs
+            for names, of_pair in (prompted_pair(finding, scoring, synonyms) for finding in class_names)
         ]
         return torch.stack([present - absent for absent, present in absent_and_present])
     if unknown := set(synonyms) - set(class_names):
@@ -170,17 +169,19 @@ def zero_shot_classifier(
             f"the classes are {', '.join(map(repr, class_names))}"
         )
     fields = {"modality": modality} | ({"data_set": data_set} if data_set else {})
-    vectors = []
-    for class_name in class_names:
-        names = synonyms.get(class_name, [class_name])
-        try:
-            prompts = [t.format(class_name=name, **fields) for name in names for t in templates]
-        except KeyError as error:
-            raise InputError(f"A prompt template has {{{error.args[0]}}}, which is not given") from error
-        vectors.append(model.encode_text(prompts).mean(0))
+    prompts = [_prompts(templates, synonyms.get(class_name, [class_name]), fields) for class_name in class_names]
+    vectors = [model.encode_text(of_class).mean(0) for of_class in prompts]
     _check_different(class_names, vectors, data_set or modality, model.name)
     classifier = torch.stack(vectors)
     return F.normalize(classifier, dim=-1) if model.unit_text else classifier
+
+
+def _prompts(templates: Sequence[str], names: Sequence[str], fields: Mapping[str, str]) -> list[str]:
+    """Every template with every name of a class."""
+    try:
+        return [template.format(class_name=name, **fields) for name in names for template in templates]
+    except KeyError as error:
+        raise InputError(f"A prompt template has {{{error.args[0]}}}, which is not given") from error
 
 
 def _check_different(class_names: Sequence[str], vectors: Sequence[torch.Tensor], place: str, model: str) -> None:

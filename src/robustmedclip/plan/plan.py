@@ -1,6 +1,6 @@
 """The benchmark plan: what is scored, under which corruptions, after which adaptations.
 
-The plan alone decides the fan-out. It is made once a session, by :func:`robustmedclip.plan.reading.read_plan`.
+The plan alone decides the fan-out. :func:`robustmedclip.plan.reading.read_plan` makes it, once a session.
 """
 
 import re

@@ -72,18 +72,24 @@ def page_charts(
             "severities; the dotted grey one is a guess.",
             few_shot_curves(metrics, leaderboard, chances),
         ),
-        chart_with_views(
-            "Calibration",
-            reliability_diagrams(logits, models, patients),
-            lambda model: (
-                f"Fraction of right predictions of {model} against its confidence in bins, each image of all data sets "
-                "counted alike; larger points hold more predictions. On the diagonal, confidence can be trusted; ECE "
-                "is the mean distance from it. Scaled: after temperature scaling, fitted on clean images other than "
-                "the one that is scaled."
-            ),
-        ),
+        _calibration_chart(logits, models, patients),
         *_confidence_charts(recalibration, models),
     ]
+
+
+def _calibration_chart(
+    logits: Sequence[Logits], models: Sequence[str], patients: Mapping[str, np.ndarray | None]
+) -> Chart:
+    return chart_with_views(
+        "Calibration",
+        reliability_diagrams(logits, models, patients),
+        lambda model: (
+            f"Fraction of right predictions of {model} against its confidence in bins, each image of all data sets "
+            "counted alike; larger points hold more predictions. On the diagonal, confidence can be trusted; ECE "
+            "is the mean distance from it. Scaled: after temperature scaling, fitted on clean images other than "
+            "the one that is scaled."
+        ),
+    )
 
 
 def _confidence_charts(recalibration: pd.DataFrame | None, models: Sequence[str]) -> list[Chart]:

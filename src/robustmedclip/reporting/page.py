@@ -78,7 +78,7 @@ def page(
     weights: pd.DataFrame,
     parameters: Mapping[str, Any],
 ) -> str:
-    """Put the parts of the report together; every name is escaped.
+    """The HTML page, of the parts of the report, without any reference to the network; every name is escaped.
 
     Parameters
     ----------
@@ -96,11 +96,6 @@ def page(
         As of :func:`weights_table`.
     parameters : mapping
         Everything that the run was set to.
-
-    Returns
-    -------
-    str
-        The HTML page, without any reference to the network.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     folder = files("robustmedclip.reporting")

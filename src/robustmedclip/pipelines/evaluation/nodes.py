@@ -183,9 +183,7 @@ def score(
     """
     if head is not None:
         classifier = _classifier(head, features, base_weights or features.weights, name, tuned_on)
-        logits = method.logits(classifier, features.batches())
-        with in_one_thread():
-            cube = _by_condition(logits, features)
+        cube = _by_condition(method.logits(classifier, features.batches()), features)
     else:
         prompts = {"templates": method.prompts(templates), "synonyms": synonyms, "scoring": scoring}
         cube = _zero_shot_logits(model, features, method, place, prompts)
@@ -249,8 +247,10 @@ def _zero_shot_logits(
 
 
 def _by_condition(logits: Iterable[np.ndarray], features: Features) -> np.ndarray:
-    """A stream of logits as ``(conditions, N, C)``."""
-    return np.concatenate(list(logits)).reshape(len(features.conditions), len(features.labels), -1)
+    """A stream of logits as ``(conditions, N, C)``; they are computed here, in one thread."""
+    with in_one_thread():
+        cube = np.concatenate(list(logits))
+    return cube.reshape(len(features.conditions), len(features.labels), -1)
 
 
 def _classifier(
