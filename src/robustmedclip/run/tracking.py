@@ -133,8 +133,11 @@ def _child_of(parent: Run, cell: str) -> str | None:
     return children[0].info.run_id if children else None
 
 
-def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
-    """Log a child run per evaluated model and seed: parameters, the summary, curves, a figure and all metrics."""
+def log_models(catalog: DataCatalog, plan: Plan, run_id: str, outputs: Collection[str]) -> None:
+    """Log a child run per evaluated model and seed: parameters, the summary, curves, a figure and all metrics.
+
+    What the run has not made, of the entries `outputs`, may be of another plan and is left out.
+    """
     parent, metrics, seed_metrics = mlflow.active_run(), catalog.load("metrics"), catalog.load("seed_metrics")
     assert parent is not None
     patients = {data_set.name: catalog.load(names.test(data_set.name)).patients for data_set in plan.data_sets}
@@ -158,7 +161,7 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str) -> None:
             if licence := plan.licences.get(model.base):
                 mlflow.log_param("licence", licence)
             steps = [Value("error_by_severity", error, step) for step, error in error_by_severity(rows).items()]
-            if validation_shots(plan, model):
+            if "recalibration" in outputs and validation_shots(plan, model):
                 steps += _confidence_by_severity(catalog.load("recalibration"), model)
             values = [Value(name, value) for name, value in summary(rows, plan.metrics).items()]
             values += [Value(name, value) for name, value in mean_of_findings(rows, plan.with_findings).items()]

@@ -104,7 +104,7 @@ class TrackingHook:
 
         log_report(catalog, outputs)
         if "metrics" in outputs:
-            log_models(catalog, self._config.plan, self._run_params["run_id"])
+            log_models(catalog, self._config.plan, self._run_params["run_id"], outputs)
         if "leaderboard" in outputs:
             log_headline(catalog, self._config.plan)
             logger.info("To compare models: kedro mlflow ui, then %s", self._address())
