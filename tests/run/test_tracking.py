@@ -327,7 +327,7 @@ def scored(folder: Path, plan: Plan) -> DataCatalog:
 def children_of(catalog: DataCatalog, plan: Plan, experiment: str) -> dict[str, mlflow.entities.Run]:
     """The child runs that are logged, by name."""
     with mlflow.start_run() as parent:
-        log_models(catalog, plan, "this run", set())
+        log_models(catalog, plan, "this run", {"recalibration"})
     query = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     found = mlflow.search_runs(experiment_names=[experiment], filter_string=query, output_format="list")
     return {run.info.run_name: run for run in found}
