@@ -155,11 +155,13 @@ def test_mlflow_has_a_child_run_per_evaluated_model(project, first_run):
     client = mlflow.MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("robustmedclip")
     runs = client.search_runs([experiment.experiment_id])
-    children = {run.info.run_name: run for run in runs if "mlflow.parentRunId" in run.data.tags}
+    children = {run.data.tags["cell"]: run for run in runs if "mlflow.parentRunId" in run.data.tags}
     assert set(children) == set(CELLS)
     child = children["phantom_vit_lora_k10_s0"]
     assert child.data.params["fraction"] == "0.1" and child.data.params["rank"] == "4"
-    assert "clean_error_low" in children["phantom_vit"].data.metrics
+    assert child.info.run_name == "lora 10 % · phantom_vit · seed 0" and int(child.data.params["labelled_images"]) > 0
+    assert all(run.info.end_time > run.info.start_time for run in children.values())
+    assert all("clean_error_low" in run.data.metrics for run in (child, children["phantom_vit"]))
     for metric in ("mce", "clean_error", "corrupted_error", "points_lost", "points_won_back", "clean_auroc"):
         assert metric in child.data.metrics
     rows = mlflow.artifacts.load_text(f"{child.info.artifact_uri}/metrics.csv")

@@ -101,7 +101,7 @@ def test_the_report_has_findings_by_corruption_and_says_what_mce_is_made_of(proj
 def test_mlflow_has_the_means_over_findings(project):
     mlflow.set_tracking_uri(f"sqlite:///{project.folder}/mlflow.db")
     runs = mlflow.search_runs(search_all_experiments=True)
-    child = runs[runs["tags.mlflow.runName"] == "phantom_vit"].iloc[0]
+    child = runs[runs["tags.cell"] == "phantom_vit"].iloc[0]
     table = pd.read_csv(project.newest("data/08_reporting/findings.csv/*/findings.csv"))
     rows = table[(table["model"] == "phantom_vit") & (table["finding"] == "all") & (table["corruption"] == "all")]
     by_metric = rows.set_index("metric")["value"]

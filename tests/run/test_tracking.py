@@ -47,12 +47,14 @@ from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.models.transformers_clip import load_transformers
 from robustmedclip.pipelines.corruption.nodes import corrupt_test_set
 from robustmedclip.pipelines.evaluation.nodes import encode_and_score
-from robustmedclip.plan.plan import Plan
+from robustmedclip.plan.plan import EvaluatedModel, Plan
 from robustmedclip.plan.reading import read_plan
 from robustmedclip.pretraining import train_tokenizer
 from robustmedclip.run.config import BenchmarkConfigLoader
-from robustmedclip.run.tracking import LiveCurves, log_best_adapter, log_curves, log_models
+from robustmedclip.run.tracking import log_best_adapter, log_models
+from robustmedclip.run.tracking_children import LiveCurves, child_run, log_curves, run_name
 from robustmedclip.run.tracking_hook import TrackingHook
+from robustmedclip.run.work_times import WorkTimes, covered
 from robustmedclip.settings import CONFIG_LOADER_ARGS
 
 pytestmark = pytest.mark.slow
@@ -87,6 +89,13 @@ def project(tmp_path, address, experiment) -> Iterator[Project]:
     project.track(address, experiment)
     yield project
     configure_project("robustmedclip")
+
+
+def test_a_run_that_has_nothing_to_do_is_not_tracked(project, experiment):
+    project.run_here("ingestion")
+    project.run_here("ingestion", only_missing_outputs=True)
+    assert mlflow.active_run() is None
+    assert states(experiment) == ["FINISHED"]
 
 
 def states(experiment: str) -> list[str]:
@@ -132,7 +141,7 @@ def test_a_run_in_which_nothing_was_to_do_logs_no_result_again(experiment):
 @pytest.fixture
 def rows(monkeypatch) -> list[dict[str, float]]:
     """Curves of a training of two epochs; every row is sent at once."""
-    monkeypatch.setattr("robustmedclip.run.tracking._SECONDS_BETWEEN_ROWS", 0)
+    monkeypatch.setattr("robustmedclip.run.tracking_children._SECONDS_BETWEEN_ROWS", 0)
     losses = [(float("nan"), 1.5), (1.0, float("nan")), (0.5, 0.75)]
     return [{"epoch": e, "training_loss": t, "validation_loss": v} for e, (t, v) in enumerate(losses)]
 
@@ -140,16 +149,21 @@ def rows(monkeypatch) -> list[dict[str, float]]:
 def test_curves_are_seen_while_a_tuning_runs_and_its_run_is_closed_with_the_pipeline(experiment, rows, tmp_path):
     mlflow.start_run()
     hook, client = TrackingHook(), mlflow.MlflowClient()
-    hook.after_context_created(SimpleNamespace(config_loader={"parameters": {"baseline": "clip"}}, project_path=ROOT))
+    hook.after_context_created(SimpleNamespace(config_loader=Config(parameters=PARAMETERS), project_path=ROOT))
     hook.before_pipeline_run({"run_id": "1", "env": None})
-    checkpoint = TrainingCheckpointDataset(filepath=str(tmp_path / "vit_lora_k1_s0")).load()
+    checkpoint = TrainingCheckpointDataset(filepath=str(tmp_path / "vit_lora_k10_s0")).load()
     node = Node(
-        lambda checkpoint: None, "checkpoint-vit_lora_k1_s0", None, name="tune", namespace="tuning.vit_lora_k1_s0"
+        lambda checkpoint: None,
+        "checkpoint-vit_lora_k10_s0",
+        "adapter-vit_lora_k10_s0",
+        name="tune",
+        namespace="tuning.vit_lora_k10_s0",
     )
-    hook.before_node_run(node, {"checkpoint-vit_lora_k1_s0": checkpoint})
+    hook.before_node_run(node, {"checkpoint-vit_lora_k10_s0": checkpoint})
     for row in rows[:2]:
         checkpoint.record(row)
-    child = _child(mlflow.active_run(), "vit_lora_k1_s0")
+    child = _child(mlflow.active_run(), "vit_lora_k10_s0")
+    assert child.info.run_name == "lora 10 % · vit · seed 0"
     assert child.info.status == "RUNNING"
     assert [point.step for point in client.get_metric_history(child.info.run_id, "training_loss")] == [1]
     hook.on_pipeline_error()
@@ -160,11 +174,11 @@ def test_curves_are_seen_while_a_tuning_runs_and_its_run_is_closed_with_the_pipe
 
 def test_the_end_adds_the_epochs_that_were_not_seen(experiment, rows):
     with mlflow.start_run() as parent:
-        curves = LiveCurves(parent)
-        listen = curves.listener("vit_lora_k1_s0")
+        curves = LiveCurves(parent, WorkTimes())
+        listen = curves.listener(evaluated("vit_lora_k10_s0"))
         for row in rows[:2]:
             listen(row)
-        child = _child(parent, "vit_lora_k1_s0")
+        child = _child(parent, "vit_lora_k10_s0")
         log_curves(child.info.run_id, rows)
         curves.close("FINISHED")
     history = mlflow.MlflowClient().get_metric_history(child.info.run_id, "training_loss")
@@ -175,7 +189,7 @@ def test_the_end_adds_the_epochs_that_were_not_seen(experiment, rows):
 
 
 def _child(parent, cell: str):
-    (run,) = mlflow.MlflowClient().search_runs([parent.info.experiment_id], f"attributes.run_name = '{cell}'")
+    (run,) = mlflow.MlflowClient().search_runs([parent.info.experiment_id], f"tags.cell = '{cell}'")
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
     return run
 
@@ -269,6 +283,19 @@ PARAMETERS = yaml.safe_load((ROOT / "conf/base/parameters/methods.yml").read_tex
 }
 
 
+class Config(dict):
+    """A configuration with the plan that it describes."""
+
+    @property
+    def plan(self) -> Plan:
+        return read_plan(self["parameters"])
+
+
+def evaluated(cell: str) -> EvaluatedModel:
+    (model,) = (model for model in read_plan(PARAMETERS).evaluated_models if model.cell == cell)
+    return model
+
+
 def images_of(name: str) -> ImageSet:
     classes = {"cells": ("round", "long", "odd"), "rods": ("thin", "thick")}[name]
     return ImageSet.validated(
@@ -316,6 +343,8 @@ def scored(folder: Path, plan: Plan) -> DataCatalog:
             sample_ids=images.sample_ids,
         )
         catalog.save(name, logits)
+        if model.amount:
+            catalog[model.few_shots] = pd.DataFrame({"role": ["training"] * 5 + ["validation"] * 3})
         runs.append(logits)
     scores = score_benchmark(runs, plan.baseline, patients=whose, resamples=10)
     catalog["metrics"], catalog["seed_metrics"] = scores.metrics, scores.seed_metrics
@@ -324,20 +353,22 @@ def scored(folder: Path, plan: Plan) -> DataCatalog:
     return catalog
 
 
-def children_of(catalog: DataCatalog, plan: Plan, experiment: str) -> dict[str, mlflow.entities.Run]:
-    """The child runs that are logged, by name."""
+def children_of(
+    catalog: DataCatalog, plan: Plan, experiment: str, work: WorkTimes | None = None
+) -> dict[str, mlflow.entities.Run]:
+    """The child runs that are logged, by the full name of their model and seed."""
     with mlflow.start_run() as parent:
-        log_models(catalog, plan, "this run", {"recalibration"})
+        log_models(catalog, plan, "this run", {"recalibration"}, WorkTimes() if work is None else work)
     query = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     found = mlflow.search_runs(experiment_names=[experiment], filter_string=query, output_format="list")
-    return {run.info.run_name: run for run in found}
+    return {run.data.tags["cell"]: run for run in found}
 
 
 def test_a_child_run_leads_back_to_the_bytes_behind_it(tmp_path, experiment):
     models = {name: entry | {"origin": {"licence": "MIT"}} for name, entry in PARAMETERS["models"].items()}
     plan = read_plan({**PARAMETERS, "adaptations": {}, "models": models})
     (child,) = children_of(scored(tmp_path, plan), plan, experiment).values()
-    assert child.info.status == "FINISHED" and child.info.run_name == "vit"
+    assert child.info.status == "FINISHED" and child.info.run_name == "zero-shot · vit"
     assert child.data.tags["kedro_run_id"] == "this run" and child.data.tags["weights"] == "hash of vit"
     versions = json.loads(child.data.tags["versions"])
     assert versions == {f"logits-vit-{name}": "2026-01-02T03.04.05.678Z" for name in ("cells", "rods")}
@@ -383,6 +414,66 @@ def test_each_of_several_seeds_has_figures_of_its_own(tmp_path, experiment):
         for row in rows[rows["severity"] == 5].to_dict("records"):
             assert logged[f"{row['metric']}_by_severity"] == pytest.approx(row["as_it_is"])
             assert logged[f"{row['metric']}_with_temperature_by_severity"] == pytest.approx(row["scaled"])
+
+
+def test_a_tuned_model_says_what_labels_it_has_seen_and_how_sure_its_figures_are(tmp_path, experiment):
+    plan = read_plan({**PARAMETERS, "adaptations": {"lora": PARAMETERS["adaptations"]["lora"] | {"fractions": [0.1]}}})
+    catalog = scored(tmp_path, plan)
+    child = children_of(catalog, plan, experiment)["vit_lora_k10_s0"]
+    shown = {"training_images": "5", "validation_images": "3", "labelled_images": "8", "fraction": "0.1"}
+    assert child.data.params.items() >= shown.items()
+    metrics = catalog.load("metrics")
+    rows = metrics[(metrics["model"] == "vit_lora_k10") & metrics["seed"].isna() & (metrics["data_set"] == "all")]
+    (mce,) = rows[(rows["metric"] == "mce") & (rows["corruption"] == "all")].itertuples()
+    logged = child.data.metrics
+    assert [logged[f"mce{end}"] for end in ("", "_low", "_high")] == pytest.approx([mce.value, mce.low, mce.high])
+    assert all(f"{name}_error{end}" in logged for name in ("clean", "corrupted") for end in ("_low", "_high"))
+
+
+def test_of_several_seeds_intervals_are_those_of_their_average(tmp_path, experiment):
+    plan = read_plan({**PARAMETERS, "adaptations": {"lora": PARAMETERS["adaptations"]["lora"]}, "seeds": [0, 1]})
+    children = children_of(scored(tmp_path, plan), plan, experiment)
+    first, second = (children[f"vit_lora_k10_s{seed}"].data.metrics for seed in (0, 1))
+    assert first["clean_error"] != second["clean_error"] and "clean_error_low" not in first
+    assert first["over_seeds_clean_error"] == pytest.approx((first["clean_error"] + second["clean_error"]) / 2)
+    assert (
+        first["over_seeds_clean_error_low"] <= first["over_seeds_clean_error"] <= first["over_seeds_clean_error_high"]
+    )
+
+
+def test_names_of_child_runs_begin_with_what_tells_them_apart():
+    shots = {"few": {"method": "lora", "models": "all", "shots": [4]}}
+    plan = read_plan({**PARAMETERS, "adaptations": PARAMETERS["adaptations"] | shots})
+    assert {run_name(model) for model in plan.evaluated_models} == {
+        "zero-shot · vit",
+        "lora 10 % · vit · seed 0",
+        "lora 50 % · vit · seed 0",
+        "probe 10 % · vit · seed 0",
+        "ensemble · vit",
+        "few 4-shot · vit · seed 0",
+    }
+
+
+def test_a_child_run_lasts_as_long_as_its_own_nodes_ran(tmp_path, experiment, monkeypatch):
+    plan = read_plan({**PARAMETERS, "adaptations": {"ensemble": PARAMETERS["adaptations"]["ensemble"]}})
+    catalog, work = scored(tmp_path, plan), WorkTimes()
+    for data_set, start, end in (("cells", 1000, 1010), ("rods", 1500, 1530)):
+        node = Node(lambda: 0, None, f"logits-vit-{data_set}", name="score", namespace=f"evaluation.vit.{data_set}")
+        monkeypatch.setattr("robustmedclip.run.work_times.time.time", lambda start=start: start)
+        work.begin(node)
+        monkeypatch.setattr("robustmedclip.run.work_times.time.time", lambda end=end: end)
+        work.end(node)
+    monkeypatch.undo()
+    mlflow.set_tracking_uri(mlflow.get_tracking_uri())
+    children = children_of(catalog, plan, experiment, work)
+    worked, stored = children["vit"].info, children["vit_ensemble"].info
+    assert (worked.start_time, worked.end_time) == (1_000_000, 1_040_000)
+    assert stored.start_time == stored.end_time
+
+
+def test_nodes_that_run_at_once_count_once():
+    assert covered([]) == 0
+    assert covered([(5, 6), (0, 2), (1, 3), (1.5, 2)]) == 4
 
 
 class Best(NamedTuple):
@@ -431,8 +522,13 @@ def best(request, address, tmp_path_factory) -> Best:
     experiment = f"best {request.param}"
     mlflow.create_experiment(experiment, artifact_location=str(tmp_path_factory.mktemp("artifacts")))
     active = mlflow.set_experiment(experiment)
-    with mlflow.start_run():
-        log_best_adapter(catalog, plan)
+    work = WorkTimes()
+    with mlflow.start_run() as parent:
+        with child_run(parent, evaluated("vit_lora_k50_s0"), work):
+            mlflow.log_param("model", "vit_lora_k50")
+            mlflow.log_metric("mce", 83)
+        log_best_adapter(catalog, plan, work)
+    assert mlflow.get_run(parent.info.run_id).data.metrics == {}
     (logged,) = mlflow.search_logged_models([active.experiment_id], output_format="list")
     files = mlflow.artifacts.download_artifacts(logged.model_uri)
     return Best(files, logits, adapter, load, base, logged)
@@ -477,6 +573,9 @@ def test_the_model_says_what_is_wrong_with_its_input(best):
         served.predict(np.zeros((1, 8, 8, 4), np.uint8))
 
 
-def test_a_logged_adapter_says_which_model_it_is_and_what_it_scored(best):
-    assert best.logged.params["model"] == "vit_lora_k50_s0"
-    assert {metric.key: metric.value for metric in best.logged.metrics} == {"mce": 83}
+def test_a_logged_adapter_is_of_its_child_run_and_says_which_model_it_is(best):
+    child = mlflow.get_run(best.logged.source_run_id)
+    assert child.data.tags["cell"] == best.logged.tags["cell"] == "vit_lora_k50_s0"
+    assert best.logged.params["model"] == "vit_lora_k50"
+    assert {metric.key: metric.value for metric in best.logged.metrics} == child.data.metrics == {"mce": 83}
+    assert best.logged.tags["mlflow.note.content"].startswith("vit_lora_k50_s0: of 2 tuned encoders the one with")

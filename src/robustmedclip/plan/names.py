@@ -102,6 +102,11 @@ def shard(entry: str, number: int) -> str:
     return f"{kind}_shard-{of}-{number}"
 
 
+def cell(entry: str) -> str:
+    """The model or seed that an entry of the stages of tuning and evaluation is about."""
+    return parts(entry)[1].partition("-")[0]
+
+
 def corpus(anatomy: str) -> str:
     """The pretraining images of an anatomy."""
     return f"corpus-{anatomy}"

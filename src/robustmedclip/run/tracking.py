@@ -4,9 +4,9 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Iterable, Sequence
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from kedro.io import DataCatalog
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from robustmedclip import serving
@@ -33,6 +33,8 @@ from robustmedclip.reporting.figures import model_summary
 from robustmedclip.reporting.headline import headline
 from robustmedclip.reporting.leaderboard import FIRST, FIRST_COLUMNS, readable_leaderboard
 from robustmedclip.reporting.table import to_markdown
+from robustmedclip.run.tracking_children import CELL, child_run, log_curves
+from robustmedclip.run.work_times import WorkTimes
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,6 @@ ARTIFACTS = {
 
 #: What is counted to its column in the table of metrics.
 _COUNTS = {"images": "n", "patients": PATIENTS}
-_SECONDS_BETWEEN_ROWS = 5
 
 
 class Value(NamedTuple):
@@ -74,81 +75,22 @@ def log_report(catalog: DataCatalog, outputs: Collection[str]) -> None:
         mlflow.log_artifacts(artifacts)
 
 
-class LiveCurves:
-    """Shows the curves of trainings while they run, each in the child run of its cell.
-
-    Child runs are opened by the first epoch that is late enough to be worth it; rows are collected, and sent at most
-    every few seconds. :func:`log_models` goes on with these runs; those that it does not see are to be closed.
-
-    Parameters
-    ----------
-    parent : mlflow.entities.Run
-        The run of which the child runs are.
-    """
-
-    def __init__(self, parent: Run):
-        self._client, self._parent = MlflowClient(), parent
-        self._children: dict[str, str] = {}
-        self._rows: dict[str, list[Mapping[str, float]]] = {}
-        self._sent: dict[str, float] = {}
-
-    def listener(self, cell: str) -> Callable[[Mapping[str, float]], None]:
-        """What the checkpoint of a cell's training tells its rows to."""
-        self._sent[cell] = time.monotonic()
-        return partial(self._add, cell)
-
-    def close(self, status: str) -> None:
-        """Close the child runs that are open."""
-        for run_id in self._children.values():
-            if self._client.get_run(run_id).info.status == "RUNNING":
-                self._client.set_terminated(run_id, status)
-
-    def _add(self, cell: str, row: Mapping[str, float]) -> None:
-        self._rows.setdefault(cell, []).append(row)
-        if time.monotonic() - self._sent[cell] < _SECONDS_BETWEEN_ROWS:
-            return
-        if cell not in self._children:
-            tags = {MLFLOW_PARENT_RUN_ID: self._parent.info.run_id}
-            run = self._client.create_run(self._parent.info.experiment_id, tags=tags, run_name=cell)
-            self._children[cell] = run.info.run_id
-        log_curves(self._children[cell], self._rows.pop(cell))
-        self._sent[cell] = time.monotonic()
-
-
-def log_curves(run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
-    """Log rows of training curves by epoch, without the points that the run has."""
-    client, now, rows = MlflowClient(), int(1000 * time.time()), list(rows)
-    metrics = []
-    for name in dict.fromkeys(name for row in rows for name in row if name != "epoch"):
-        known = {point.step for point in client.get_metric_history(run_id, name)}
-        new = [row for row in rows if pd.notna(row[name]) and row["epoch"] not in known]
-        metrics += [Metric(name, float(row[name]), now, int(row["epoch"])) for row in new]
-    client.log_batch(run_id, metrics)
-
-
-def _child_of(parent: Run, cell: str) -> str | None:
-    """The child run that the training of a cell has opened."""
-    where = f"tags.{MLFLOW_PARENT_RUN_ID} = '{parent.info.run_id}' and attributes.run_name = '{cell}'"
-    children = MlflowClient().search_runs([parent.info.experiment_id], where)
-    return children[0].info.run_id if children else None
-
-
-def log_models(catalog: DataCatalog, plan: Plan, run_id: str, outputs: Collection[str]) -> None:
+def log_models(catalog: DataCatalog, plan: Plan, run_id: str, outputs: Collection[str], work: WorkTimes) -> None:
     """Log a child run per evaluated model and seed: parameters, the summary, curves, a figure and all metrics.
 
     What the run has not made, of the entries `outputs`, may be of another plan and is left out.
     """
-    parent, metrics, seed_metrics = mlflow.active_run(), catalog.load("metrics"), catalog.load("seed_metrics")
+    parent, scores = mlflow.active_run(), (catalog.load("metrics"), catalog.load("seed_metrics"))
     assert parent is not None
     patients = {data_set.name: catalog.load(names.test(data_set.name)).patients for data_set in plan.data_sets}
     for model in plan.evaluated_models:
-        rows = model_rows(metrics, seed_metrics, model.name, model.seed)
+        rows = model_rows(*scores, model.name, model.seed)
         if rows.empty:  # a cell of it is missing
             continue
         entries = [names.logits(model.cell, data_set.name) for data_set in plan.data_sets]
         entries = [entry for entry in entries if catalog.exists(entry)]
         logits = [catalog.load(entry) for entry in entries]
-        with mlflow.start_run(_child_of(parent, model.cell), run_name=model.cell, nested=True) as run:
+        with child_run(parent, model, work) as child:
             versions = {entry: _load_version(catalog, entry) for entry in entries}
             mlflow.set_tags({"kedro_run_id": run_id, "versions": json.dumps(versions)})
             if weights := logits[0].attributes.get("weights"):
@@ -158,18 +100,44 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str, outputs: Collectio
             settings = {} if model.method is None else model.method.model_dump()
             mlflow.log_params({"model": model.name, "backbone": model.base, **settings, **_known(model)})
             mlflow.log_params(_sizes(overall(rows)))
+            if model.amount:
+                mlflow.log_params(_labelled(catalog.load(model.few_shots)["role"], model))
             if licence := plan.licences.get(model.base):
                 mlflow.log_param("licence", licence)
             steps = [Value("error_by_severity", error, step) for step, error in error_by_severity(rows).items()]
             if "recalibration" in outputs and validation_shots(plan, model):
                 steps += _confidence_by_severity(catalog.load("recalibration"), model)
-            values = [Value(name, value) for name, value in summary(rows, plan.metrics).items()]
-            values += [Value(name, value) for name, value in mean_of_findings(rows, plan.with_findings).items()]
-            log_values(run.info.run_id, values + steps)
+            values = summary(rows, plan.metrics) | _over_seeds(*scores, model, plan)
+            values |= mean_of_findings(rows, plan.with_findings)
+            log_values(child, [*(Value(name, value) for name, value in values.items()), *steps])
             mlflow.log_figure(model_summary(rows, logits, patients), "summary.png")
             mlflow.log_text(rows.to_csv(index=False, float_format="%.6g"), "metrics.csv")
             if model.method and model.method.has_training_curves and catalog.exists(names.history(model.cell)):
-                log_curves(run.info.run_id, catalog.load(names.history(model.cell)).to_dict("records"))
+                log_curves(child, catalog.load(names.history(model.cell)).to_dict("records"))
+
+
+def _labelled(roles: pd.Series, model: EvaluatedModel) -> dict[str, int]:
+    """How many labelled images a tuned model has seen, from the roles of its few-shot images, and what for."""
+    assert model.method is not None
+    training, validation = (roles == "training").sum(), model.method.needs_validation * (roles == "validation").sum()
+    counts = {"training_images": training, "validation_images": validation, "labelled_images": training + validation}
+    return {name: int(count) for name, count in counts.items()}
+
+
+def _over_seeds(
+    metrics: pd.DataFrame, seed_metrics: pd.DataFrame, model: EvaluatedModel, plan: Plan
+) -> dict[str, float]:
+    """The averages over the seeds of a tuned model that have intervals, and these.
+
+    One seed is its own average. Of several each has values of its own, which may lie outside of the interval of the
+    average: this has the prefix ``over_seeds_``.
+    """
+    if model.seed is None:
+        return {}
+    average = summary(model_rows(metrics, seed_metrics, model.name), plan.metrics)
+    prefix = "over_seeds_" if seed_metrics.loc[seed_metrics["model"] == model.name, "seed"].nunique() > 1 else ""
+    bounded = [name for name in average if f"{name}_low" in average]
+    return {f"{prefix}{name}{end}": average[name + end] for name in bounded for end in ("", "_low", "_high")}
 
 
 def _sizes(rows: pd.DataFrame) -> dict[str, int]:
@@ -201,8 +169,10 @@ def log_headline(catalog: DataCatalog, plan: Plan) -> None:
     mlflow.set_tag(MLFLOW_RUN_NOTE, "\n\n".join(lines))
 
 
-def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
-    """Log the tuned encoder with the lowest mCE, with its adapter merged, as an MLflow model of the active run.
+def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
+    """Log the tuned encoder with the lowest mCE, with its adapter merged, as an MLflow model of its child run.
+
+    MLflow gives the model the parameters and metrics of this run, after :func:`log_models`.
 
     Of several seeds it is the first of the plan. Without any tuned encoder, or if its format can't be saved, nothing is
     logged.
@@ -235,7 +205,9 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
         }
         for data_set in plan.training_sets
     }
-    first = plan.training_sets[0].name
+    classes = {name: prompt["class_names"] for name, prompt in prompts.items()}
+    first, run = plan.training_sets[0].name, mlflow.active_run()
+    assert run is not None
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "model"
         folder.mkdir()
@@ -243,20 +215,22 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan) -> None:
         (folder / "README.md").unlink()  # the card of a model that nothing was merged into
         (folder / "prompts.json").write_text(json.dumps(prompts, indent=2))
         (folder / "guards.json").write_text(json.dumps(adapter.metadata.get("guards") or {}, indent=2))
-        logged = mlflow.pyfunc.log_model(
-            name="best_adapter",
-            params={"model": best.cell},
-            python_model=str(Path(serving.__file__).with_name("served_model.py")),
-            artifacts={"model": str(folder)},
-            model_config={"format": format_name(model.format)},
-            signature=_signature([name for prompt in prompts.values() for name in prompt["class_names"]], first),
-            input_example=(np.array(tests[first].images[:1]), {"data_set": first}),
-            pip_requirements=[f"robustmedclip=={version('robustmedclip')}"],
-            metadata={"model": best.cell, "classes": {name: prompt["class_names"] for name, prompt in prompts.items()}},
-        )
-    row = board.set_index("model").loc[best.name]
-    shown = {name: float(row[name]) for name in (*FIRST, derived.POINTS_WON_BACK) if pd.notna(row.get(name))}
-    mlflow.log_metrics(shown, model_id=logged.model_id)
+        description = f"{best.cell}: of {len(tuned)} tuned encoders the one with the lowest mCE, its adapter merged"
+        with child_run(run, best, work):
+            mlflow.pyfunc.log_model(
+                name="best_adapter",
+                tags={CELL: best.cell, MLFLOW_RUN_NOTE: description},
+                python_model=str(Path(serving.__file__).with_name("served_model.py")),
+                artifacts={"model": str(folder)},
+                model_config={"format": format_name(model.format)},
+                signature=_signature(chain(*classes.values()), first),
+                input_example=(np.array(tests[first].images[:1]), {"data_set": first}),
+                pip_requirements=[f"robustmedclip=={version('robustmedclip')}"],
+                metadata={
+                    "model": best.cell,
+                    "classes": {name: prompt["class_names"] for name, prompt in prompts.items()},
+                },
+            )
 
 
 def _signature(class_names: Iterable[str], data_set: str) -> ModelSignature:

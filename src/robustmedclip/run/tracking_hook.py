@@ -12,14 +12,17 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from robustmedclip.io.checkpoint import TrainingCheckpoint
+from robustmedclip.plan import names
 from robustmedclip.run.abandoned import close_abandoned_runs, this_process
 from robustmedclip.run.config import BenchmarkConfigLoader, tracking_settings
 from robustmedclip.run.machine import git_commit
+from robustmedclip.run.selection import nodes_to_run
 from robustmedclip.run.tracking_database import create_database
+from robustmedclip.run.work_times import WorkTimes
 from robustmedclip.run.writable import database_file
 
 if TYPE_CHECKING:
-    from robustmedclip.run.tracking import LiveCurves
+    from robustmedclip.run.tracking_children import LiveCurves
 
 
 logger = logging.getLogger(__name__)
@@ -35,21 +38,30 @@ class TrackingHook:
     def __init__(self) -> None:
         self._run_params: dict[str, Any] = {}
         self._curves: LiveCurves | None = None
+        self._work = WorkTimes()
         self._has_run = False
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Take the configuration and the project's folder of the session that begins; create MLflow's database."""
         self._config, self._project = cast(BenchmarkConfigLoader, context.config_loader), context.project_path
+        self._context = context
         if (database := database_file(tracking_settings(self._config), self._project)) is not None:
             create_database(database)
+
+    @hook_impl(specname="before_pipeline_run", tryfirst=True)
+    def leave_out_empty_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Let kedro-mlflow open no run where nothing is to do."""
+        if not nodes_to_run(run_params, pipeline, catalog):
+            chosen = run_params.get("pipeline_names") or [run_params.get("pipeline_name") or "__default__"]
+            self._context.mlflow.tracking.disable_tracking.pipelines.extend(chosen)
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
         """Tag the run, and close the runs of processes that were killed."""
         import mlflow
 
-        self._run_params, self._curves, self._has_run = run_params, None, False
+        self._run_params, self._curves, self._work, self._has_run = run_params, None, WorkTimes(), False
         if (active := mlflow.active_run()) is None:
             return
         _quieten_mlflow()
@@ -66,17 +78,39 @@ class TrackingHook:
             }
         )
         mlflow.log_dict(parameters, "parameters.yml")
-        from robustmedclip.run.tracking import LiveCurves
+        from robustmedclip.run.tracking_children import LiveCurves
 
-        self._curves = LiveCurves(active)
+        self._curves = LiveCurves(active, self._work)
+
+    @hook_impl
+    def before_dataset_loaded(self, node: Node) -> None:
+        """Take the time at which a node loads its first input."""
+        self._work.begin(node)
 
     @hook_impl
     def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
-        """Listen to the rows of a training that begins."""
+        """Take the time at which a node starts, and listen to the rows of a training that begins."""
         self._has_run = True
-        for checkpoint in inputs.values():
+        self._work.begin(node)
+        for name, checkpoint in inputs.items():
             if self._curves and isinstance(checkpoint, TrainingCheckpoint):
-                checkpoint.listeners.append(self._curves.listener((node.namespace or "").partition(".")[2]))
+                (model,) = (m for m in self._config.plan.tuned_models if names.checkpoint(m.cell) == name)
+                checkpoint.listeners.append(self._curves.listener(model))
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Take the time at which a node has ended that saves its outputs elsewhere."""
+        self._work.end(node)
+
+    @hook_impl
+    def after_dataset_saved(self, node: Node) -> None:
+        """Take the time at which a node has saved its last output."""
+        self._work.end(node)
+
+    @hook_impl
+    def on_node_error(self, node: Node) -> None:
+        """Take the time at which a node has failed."""
+        self._work.end(node)
 
     @hook_impl(tryfirst=True)
     def on_pipeline_error(self) -> None:
@@ -104,12 +138,12 @@ class TrackingHook:
 
         log_report(catalog, outputs)
         if "metrics" in outputs:
-            log_models(catalog, self._config.plan, self._run_params["run_id"], outputs)
+            log_models(catalog, self._config.plan, self._run_params["run_id"], outputs, self._work)
         if "leaderboard" in outputs:
             log_headline(catalog, self._config.plan)
             logger.info("To compare models: kedro mlflow ui, then %s", self._address())
         if "leaderboard" in outputs and self._config["parameters"]["tracking"]["log_best_adapter"]:
-            log_best_adapter(catalog, self._config.plan)
+            log_best_adapter(catalog, self._config.plan, self._work)
 
     def _address(self) -> str:
         """Where the user interface shows the runs in its view of machine learning."""
