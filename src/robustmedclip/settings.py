@@ -29,5 +29,5 @@ CONFIG_LOADER_ARGS = {
 SESSION_CLASS = BenchmarkSession
 DATA_CATALOG_CLASS = FingerprintedCatalog
 # Kedro calls the hooks that are to be tried first from the last to the first: before a pipeline runs, RunnerHook,
-# FingerprintHook, PreflightHook; when there is a context, PreflightHook, TrackingHook, PlanHook.
+# FingerprintHook, PreflightHook, TrackingHook; when there is a context, PreflightHook, TrackingHook, PlanHook.
 HOOKS = (PlanHook(), TrackingHook(), PreflightHook(), FingerprintHook(), ProgressHook(), ReportHook(), RunnerHook())

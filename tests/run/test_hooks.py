@@ -20,7 +20,9 @@ def in_order(names: list[str], *wanted: str) -> bool:
 
 def test_before_a_run_runners_are_refused_fingerprints_set_and_inputs_checked_before_mlflow_opens_its_run():
     names = calls("before_pipeline_run")
-    assert in_order(names, "RunnerHook", "FingerprintHook", "PreflightHook", "MlflowHook", "TrackingHook")
+    assert in_order(
+        names, "RunnerHook", "FingerprintHook", "PreflightHook", "TrackingHook", "MlflowHook", "TrackingHook"
+    )
     assert in_order(names, "FingerprintHook", "PreflightHook", "ProgressHook")
 
 

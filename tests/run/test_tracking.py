@@ -39,7 +39,7 @@ from robustmedclip.adaptation.tuning import merge_adapter, tune
 from robustmedclip.images.conditions import CLEAN
 from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import LogitsDataset, TrainingCheckpointDataset
-from robustmedclip.metrics import score_benchmark, softmax
+from robustmedclip.metrics import overall, score_benchmark, softmax
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.metrics.recalibration import Temperature, recalibration
 from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classifier
@@ -422,9 +422,8 @@ def test_a_tuned_model_says_what_labels_it_has_seen_and_how_sure_its_figures_are
     child = children_of(catalog, plan, experiment)["vit_lora_k10_s0"]
     shown = {"training_images": "5", "validation_images": "3", "labelled_images": "8", "fraction": "0.1"}
     assert child.data.params.items() >= shown.items()
-    metrics = catalog.load("metrics")
-    rows = metrics[(metrics["model"] == "vit_lora_k10") & metrics["seed"].isna() & (metrics["data_set"] == "all")]
-    (mce,) = rows[(rows["metric"] == "mce") & (rows["corruption"] == "all")].itertuples()
+    rows = overall(catalog.load("metrics").query("model == 'vit_lora_k10' and metric == 'mce'"))
+    (mce,) = rows.itertuples()
     logged = child.data.metrics
     assert [logged[f"mce{end}"] for end in ("", "_low", "_high")] == pytest.approx([mce.value, mce.low, mce.high])
     assert all(f"{name}_error{end}" in logged for name in ("clean", "corrupted") for end in ("_low", "_high"))
@@ -527,6 +526,8 @@ def best(request, address, tmp_path_factory) -> Best:
         with child_run(parent, evaluated("vit_lora_k50_s0"), work):
             mlflow.log_param("model", "vit_lora_k50")
             mlflow.log_metric("mce", 83)
+            for epoch, loss in enumerate((2.0, 1.0)):
+                mlflow.log_metric("validation_loss", loss, epoch)
         log_best_adapter(catalog, plan, work)
     assert mlflow.get_run(parent.info.run_id).data.metrics == {}
     (logged,) = mlflow.search_logged_models([active.experiment_id], output_format="list")
@@ -577,5 +578,8 @@ def test_a_logged_adapter_is_of_its_child_run_and_says_which_model_it_is(best):
     child = mlflow.get_run(best.logged.source_run_id)
     assert child.data.tags["cell"] == best.logged.tags["cell"] == "vit_lora_k50_s0"
     assert best.logged.params["model"] == "vit_lora_k50"
-    assert {metric.key: metric.value for metric in best.logged.metrics} == child.data.metrics == {"mce": 83}
+    shown = {metric.key: metric.value for metric in sorted(best.logged.metrics, key=lambda metric: metric.step)}
+    assert shown == child.data.metrics == {"mce": 83, "validation_loss": 1}
+    history = MlflowClient().get_metric_history(child.info.run_id, "validation_loss")
+    assert [(point.step, point.value) for point in history] == [(0, 2), (1, 1)]
     assert best.logged.tags["mlflow.note.content"].startswith("vit_lora_k50_s0: of 2 tuned encoders the one with")

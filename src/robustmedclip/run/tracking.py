@@ -28,7 +28,7 @@ from robustmedclip.metrics.runs import ALL
 from robustmedclip.metrics.table import PATIENTS
 from robustmedclip.plan import names
 from robustmedclip.plan.few_shots import validation_shots
-from robustmedclip.plan.plan import EvaluatedModel, Plan
+from robustmedclip.plan.plan import DataSet, EvaluatedModel, Plan
 from robustmedclip.reporting.figures import model_summary
 from robustmedclip.reporting.headline import headline
 from robustmedclip.reporting.leaderboard import FIRST, FIRST_COLUMNS, readable_leaderboard
@@ -194,18 +194,8 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
         logger.warning("'%s' is not logged: %s has no 'save'", best.cell, format_name(model.format))
         return
     tests = {data_set.name: catalog.load(names.corrupted(data_set.name)).clean for data_set in plan.training_sets}
-    prompts = {
-        data_set.name: {
-            "class_names": list(tests[data_set.name].class_names),
-            "templates": list(data_set.templates),
-            "modality": data_set.modality,
-            "data_set": data_set.name,
-            "synonyms": data_set.synonyms,
-            **({"scoring": data_set.scoring} if data_set.scoring else {}),
-        }
-        for data_set in plan.training_sets
-    }
-    classes = {name: prompt["class_names"] for name, prompt in prompts.items()}
+    classes = {name: list(images.class_names) for name, images in tests.items()}
+    prompts = {data_set.name: _prompts(data_set, classes[data_set.name]) for data_set in plan.training_sets}
     first, run = plan.training_sets[0].name, mlflow.active_run()
     assert run is not None
     with tempfile.TemporaryDirectory() as parent:
@@ -216,8 +206,8 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
         (folder / "prompts.json").write_text(json.dumps(prompts, indent=2))
         (folder / "guards.json").write_text(json.dumps(adapter.metadata.get("guards") or {}, indent=2))
         description = f"{best.cell}: of {len(tuned)} tuned encoders the one with the lowest mCE, its adapter merged"
-        with child_run(run, best, work):
-            mlflow.pyfunc.log_model(
+        with child_run(run, best, work) as child:
+            logged = mlflow.pyfunc.log_model(
                 name="best_adapter",
                 tags={CELL: best.cell, MLFLOW_RUN_NOTE: description},
                 python_model=str(Path(serving.__file__).with_name("served_model.py")),
@@ -226,11 +216,30 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
                 signature=_signature(chain(*classes.values()), first),
                 input_example=(np.array(tests[first].images[:1]), {"data_set": first}),
                 pip_requirements=[f"robustmedclip=={version('robustmedclip')}"],
-                metadata={
-                    "model": best.cell,
-                    "classes": {name: prompt["class_names"] for name, prompt in prompts.items()},
-                },
+                metadata={"model": best.cell, "classes": classes},
             )
+            _log_last_points(child, logged.model_id)
+
+
+def _prompts(data_set: DataSet, class_names: Iterable[str]) -> dict[str, object]:
+    """What a served model asks of the images of a data set."""
+    return {
+        "class_names": list(class_names),
+        "templates": list(data_set.templates),
+        "modality": data_set.modality,
+        "data_set": data_set.name,
+        "synonyms": data_set.synonyms,
+        **({"scoring": data_set.scoring} if data_set.scoring else {}),
+    }
+
+
+def _log_last_points(run_id: str, model_id: str) -> None:
+    """Give a logged model the last points of its run's curves; MLflow has given it the first, of step 0."""
+    client = MlflowClient()
+    histories = [client.get_metric_history(run_id, name) for name in client.get_run(run_id).data.metrics]
+    last = [max(history, key=lambda point: point.step) for history in histories]
+    points = [Metric(p.key, p.value, p.timestamp, p.step, model_id=model_id) for p in last if p.step > 0]
+    client.log_batch(run_id, points)
 
 
 def _signature(class_names: Iterable[str], data_set: str) -> ModelSignature:

@@ -45,15 +45,15 @@ class TrackingHook:
     def after_context_created(self, context: KedroContext) -> None:
         """Take the configuration and the project's folder of the session that begins; create MLflow's database."""
         self._config, self._project = cast(BenchmarkConfigLoader, context.config_loader), context.project_path
-        self._context = context
+        self._context: Any = context  # to which kedro-mlflow adds its settings
         if (database := database_file(tracking_settings(self._config), self._project)) is not None:
             create_database(database)
 
     @hook_impl(specname="before_pipeline_run", tryfirst=True)
     def leave_out_empty_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Let kedro-mlflow open no run where nothing is to do."""
-        if not nodes_to_run(run_params, pipeline, catalog):
-            chosen = run_params.get("pipeline_names") or [run_params.get("pipeline_name") or "__default__"]
+        if hasattr(self._context, "mlflow") and not nodes_to_run(run_params, pipeline, catalog):
+            chosen = run_params["pipeline_names"] or ["__default__"]
             self._context.mlflow.tracking.disable_tracking.pipelines.extend(chosen)
 
     @hook_impl(trylast=True)
