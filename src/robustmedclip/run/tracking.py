@@ -172,7 +172,7 @@ def log_headline(catalog: DataCatalog, plan: Plan) -> None:
 def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
     """Log the tuned encoder with the lowest mCE, with its adapter merged, as an MLflow model of its child run.
 
-    MLflow gives the model the parameters and metrics of this run, after :func:`log_models`.
+    The model has the parameters and metrics that :func:`log_models` has given this run: of curves, the last point.
 
     Of several seeds it is the first of the plan. Without any tuned encoder, or if its format can't be saved, nothing is
     logged.
@@ -207,8 +207,10 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
         (folder / "guards.json").write_text(json.dumps(adapter.metadata.get("guards") or {}, indent=2))
         description = f"{best.cell}: of {len(tuned)} tuned encoders the one with the lowest mCE, its adapter merged"
         with child_run(run, best, work) as child:
+            points = _last_points(child)
             logged = mlflow.pyfunc.log_model(
                 name="best_adapter",
+                step=1 + max((p.step for p in points), default=0),  # without points, for MLflow adds those of this step
                 tags={CELL: best.cell, MLFLOW_RUN_NOTE: description},
                 python_model=str(Path(serving.__file__).with_name("served_model.py")),
                 artifacts={"model": str(folder)},
@@ -218,7 +220,8 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
                 pip_requirements=[f"robustmedclip=={version('robustmedclip')}"],
                 metadata={"model": best.cell, "classes": classes},
             )
-            _log_last_points(child, logged.model_id)
+            last = [Metric(p.key, p.value, p.timestamp, p.step, model_id=logged.model_id) for p in points]
+            MlflowClient().log_batch(child, last)
 
 
 def _prompts(data_set: DataSet, class_names: Iterable[str]) -> dict[str, object]:
@@ -233,13 +236,11 @@ def _prompts(data_set: DataSet, class_names: Iterable[str]) -> dict[str, object]
     }
 
 
-def _log_last_points(run_id: str, model_id: str) -> None:
-    """Give a logged model the last points of its run's curves; MLflow has given it the first, of step 0."""
+def _last_points(run_id: str) -> list[Metric]:
+    """The last point of every metric of a run."""
     client = MlflowClient()
     histories = [client.get_metric_history(run_id, name) for name in client.get_run(run_id).data.metrics]
-    last = [max(history, key=lambda point: point.step) for history in histories]
-    points = [Metric(p.key, p.value, p.timestamp, p.step, model_id=model_id) for p in last if p.step > 0]
-    client.log_batch(run_id, points)
+    return [max(history, key=lambda point: point.step) for history in histories]
 
 
 def _signature(class_names: Iterable[str], data_set: str) -> ModelSignature:
