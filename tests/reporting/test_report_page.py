@@ -289,6 +289,12 @@ def test_the_same_results_give_the_same_page(page):
     assert written(images, ["clip", "clip_lora_k10", "other"], synthetic=["cells"]) == page
 
 
+def test_the_page_does_not_change_with_the_order_in_which_plotly_names_axes(page):
+    names = re.findall(r'"([xy]axis\d*)\.domain"', page)
+    panels = sorted(set(names))
+    assert len(panels) >= 4 and names == panels * (len(names) // len(panels))
+
+
 def test_the_page_does_not_change_with_the_order_in_which_parameters_are_given():
     images, extra = [image_set("cells", ("round", "long"))], {"seeds": [0], "baseline": "clip"}
     pages = [written(images, ["clip", "other"], extra=dict(order(extra.items()))) for order in (list, reversed)]

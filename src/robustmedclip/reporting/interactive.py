@@ -219,7 +219,7 @@ def _numbers(panels: Collection[Any]) -> list[str]:
 def _arrangement(figure: go.Figure) -> dict[str, Any]:
     """Where the panels of a figure are, as Plotly's ``relayout`` takes it."""
     layout = figure.layout
-    axes = [name for name in layout if name.startswith(("xaxis", "yaxis"))]
+    axes = sorted(name for name in layout if name.startswith(("xaxis", "yaxis")))  # Plotly has them in a set
     return {
         "height": layout.height,
         "annotations": [annotation.to_plotly_json() for annotation in layout.annotations],
