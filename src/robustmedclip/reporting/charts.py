@@ -134,28 +134,6 @@ def _heat_maps(metrics: pd.DataFrame, models: list[str], related: Collection[str
     ]
 
 
-def _severitychart_with_views(
-    metrics: pd.DataFrame, models: list[str], chances: Mapping[str, float], related: Collection[str]
-) -> Chart:
-    """Panels of the models with the most labels, or of all."""
-    figure = severity_curves(metrics, models, chances, related)
-    first = [trace.visible is not False for trace in figure.data]
-    shown = {"the models with the most labels": first, "all models": [True] * len(first)}
-    if all(first):
-        del shown["the models with the most labels"]
-    views = tuple(
-        View(
-            label,
-            traces,
-            f"Error against severity (0: clean) of {label}, with 95 % intervals: the mean over corruptions, then each "
-            "corruption, averaged over the data sets that have it; dashed lines are models that saw no labels, and the "
-            f"dotted one is a guess.{_MARKED if related else ''}",
-        )
-        for label, traces in shown.items()
-    )
-    return Chart("Severity", views[0].description, figure, views=views)
-
-
 def _severity_chart(
     metrics: pd.DataFrame, models: list[str], chances: Mapping[str, float], related: Collection[str]
 ) -> Chart:
