@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,25 @@ def test_workflows_forms_and_citation_can_be_read():
     assert len(files) == 6
     for file in files:
         assert isinstance(yaml.safe_load(file.read_text(encoding="utf-8")), dict), file
+
+
+def test_the_hooks_have_the_ruff_of_the_tests():
+    (hooks,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    ruff = {name for hook in hooks["hooks"] for name in hook["additional_dependencies"] if name.startswith("ruff")}
+    assert ruff and ruff <= set(EXTRAS["test"])
+
+
+@pytest.mark.full  # the hooks are installed from the package index
+@pytest.mark.skipif(find_spec("pre_commit") is None, reason="pre-commit is for developers")
+def test_the_hooks_find_nothing():
+    done = subprocess.run(
+        [sys.executable, "-m", "pre_commit", "run", "--all-files"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_oldest_python_is_the_first_that_is_tested():

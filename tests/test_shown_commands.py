@@ -57,7 +57,7 @@ NOT_RUN = {
     "kedro ipython": "waits for what is typed; the tour runs what it would run",
     "mlflow models serve": "asks for the id of a logged model; tests of the served model ask one",
     "pip install": "what is installed where the tests run",
-    "pre-commit install": "its hooks are fetched from GitHub; ruff, the main one, is run by CI",
+    "pre-commit install": "writes into a clone; a test of -m full runs the hooks",
     "py-spy record": "asks for the right to read another process",
     "pytest -m 'not slow'": "a part of this suite",
     "pytest -n 0 -m full": "eight minutes",
