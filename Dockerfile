@@ -8,7 +8,7 @@
 ARG BASE=python:3.12-slim
 FROM ${BASE}
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ENV PATH=/opt/robustmedclip/bin:$PATH PYTHONUNBUFFERED=1 HOME=/tmp
+ENV PATH=/opt/robustmedclip/bin:$PATH PYTHONUNBUFFERED=1 HOME=/tmp LOGNAME=robustmedclip
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 
 # CUDA's images have no Python.

@@ -15,6 +15,8 @@ from robustmedclip.run.tracking_hook import TrackingHook
 
 # Nobody is told of a run unless its user wants it: MLflow would send to its makers what is called, and how often.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Git may be absent, as in a container, of which MLflow's library would tell a page at every run.
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 CONFIG_LOADER_CLASS = BenchmarkConfigLoader
 CONFIG_LOADER_ARGS = {

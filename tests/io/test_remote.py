@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from itertools import count
+from unittest.mock import Mock
 
 import fsspec
 import numpy as np
@@ -52,6 +53,12 @@ def fetched(store, monkeypatch) -> list[str]:
 
     monkeypatch.setattr(type(store), "get_file", counted)
     return names
+
+
+@pytest.mark.parametrize("error", [KeyError, OSError])
+def test_a_user_without_a_name_as_in_a_container_has_copies_too(monkeypatch, error):
+    monkeypatch.setattr("getpass.getuser", Mock(side_effect=error))
+    assert machine_folder("copies").is_dir()
 
 
 def files(version: str | None = None) -> FilesDataset:

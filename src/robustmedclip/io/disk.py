@@ -14,9 +14,17 @@ from robustmedclip.progress import volume
 
 def machine_folder(name: str) -> Path:
     """A folder outside the project, the same for all processes of this user on this machine."""
-    folder = Path(tempfile.gettempdir()) / f"robustmedclip-{getpass.getuser()}" / name
+    folder = Path(tempfile.gettempdir()) / f"robustmedclip-{_user()}" / name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def _user() -> str:
+    """Name of this user; its number where the system knows no name, as of most in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # until Python 3.13, and since
+        return str(os.getuid())
 
 
 @contextmanager

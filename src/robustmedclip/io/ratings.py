@@ -70,7 +70,7 @@ class RatingsDataset(AbstractDataset[None, list[Sheet]]):
 
 def _read(file: Path) -> Sheet:
     try:
-        return sheet_of(json.loads(file.read_text()))
+        return sheet_of(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, OSError) as error:
         reason = error.message if isinstance(error, InputError) else " ".join(str(error).split())
         raise InputError(

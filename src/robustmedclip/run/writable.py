@@ -5,7 +5,8 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 from uuid import uuid4
 
 from fsspec import AbstractFileSystem
@@ -120,7 +121,7 @@ def _local_path(address: str, project: Path) -> Path | None:
         return project / address.removeprefix(_SQLITE)
     parsed = urlparse(address)
     if parsed.scheme == "file":
-        return Path(unquote(parsed.path))
+        return Path(url2pathname(parsed.path))
     return project / address if not parsed.scheme else None
 
 
