@@ -3,6 +3,7 @@
 import atexit
 import io
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import click
 import mlflow
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 from kedro.framework.cli.cli import KedroCLI
 from kedro.framework.project import configure_project
@@ -28,6 +30,9 @@ from PIL import Image
 
 from robustmedclip.commands import commands
 from robustmedclip.run.tracking_database import create_database
+
+#: For tests of what Windows has not: named pipes, signals that kill, limits of a shell.
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such thing")
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["dark square", "bright square"]
@@ -99,9 +104,9 @@ class Project:
 
     def run_apart(self, *arguments: str, prefix: str = "") -> subprocess.CompletedProcess:
         """``kedro run`` in a process of its own."""
-        command = f"{prefix}exec {sys.executable} -m kedro run {' '.join(arguments)}"
+        command = [sys.executable, "-m", "kedro", "run", *arguments]
         return subprocess.run(
-            ["bash", "-c", command],
+            ["bash", "-c", prefix + shlex.join(command)] if prefix else command,
             cwd=self.folder,
             capture_output=True,
             text=True,

@@ -14,7 +14,7 @@ import pytest
 from kedro.io.core import Version
 from model_sources import model_dataset
 from object_store import object_store
-from projects import Project
+from projects import Project, posix_only
 from published import write_clip, write_text_tower, write_transformers, write_unimedclip
 
 import robustmedclip.models
@@ -111,6 +111,7 @@ def test_a_benchmark_on_an_object_store_gives_the_bytes_of_one_on_another_disk(t
     assert re.search(rf"Thereport,after\w+:{bucket}/08_reporting/latest.html", output)
 
 
+@posix_only
 def test_a_killed_put_leaves_nothing_that_counts(bucket):
     entry = f"{bucket}/killed"
     code = (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from projects import ROOT
+from projects import ROOT, posix_only
 
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = SETTINGS["project"]["optional-dependencies"]
@@ -22,6 +22,7 @@ def test_the_dockerfile_is_free_of_what_hadolint_finds():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@posix_only
 def test_both_containers_take_their_base_and_torch_by_argument_and_run_the_benchmark():
     docker = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert "ARG BASE=" in docker and "ARG TORCH_INDEX=" in docker

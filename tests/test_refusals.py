@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from projects import Project
+from projects import Project, posix_only
 from safetensors.torch import load_file, save_file
 from small_benchmark import PHANTOM, PLAN, new_project
 
@@ -121,6 +121,7 @@ def test_an_unreadable_image_stops_the_run_and_leaves_no_half_written_file(fresh
     assert not list(fresh_project.folder.glob("data/*/*/squares*/**/*"))
 
 
+@posix_only
 def test_a_full_disk_leaves_no_half_written_file(fresh_project):
     """A limit on the size of files stands in for the disk's."""
     big = {**PHANTOM, "counts": {"train": 1000, "test": 24}}

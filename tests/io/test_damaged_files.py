@@ -2,9 +2,9 @@
 
 import io
 import multiprocessing
-import resource
 import shutil
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from kedro.io import DatasetError
 from PIL import Image
@@ -252,6 +253,10 @@ def most_memory() -> int:
 
     Where Linux says it of the process itself: its other figure is inherited from the process that started it.
     """
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     peaks = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]

@@ -17,6 +17,7 @@ from kedro.io import MemoryDataset
 from kedro.io.core import Version
 from kedro.pipeline import Node, Pipeline
 from kedro_datasets.json import JSONDataset
+from projects import posix_only
 
 from robustmedclip.errors import InputError
 from robustmedclip.io import TrainingCheckpointDataset
@@ -253,6 +254,7 @@ class DyingWhileWriting(AtomicDataset):
         return path.read_text()
 
 
+@posix_only
 def test_a_killed_worker_costs_its_node_alone_and_a_training_goes_on_after_its_last_epoch(tmp_path, run):
     nodes = [
         node(train, ["checkpoint-x", "params:marker"], "trained", "train", "tuning"),
@@ -365,6 +367,7 @@ def die(log, times):
     return times
 
 
+@posix_only
 def test_retries_hold_for_a_scheduler_that_runs_already_whatever_its_own_setting(tmp_path, scheduler):
     given = {f"params:{name}": MemoryDataset(str(tmp_path / name)) for name in ("once", "always")}
     dying = [

@@ -28,7 +28,7 @@ from kedro.pipeline import Node, Pipeline
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from PIL import Image
-from projects import ROOT, Project
+from projects import ROOT, Project, posix_only
 from published import write_transformers
 
 import robustmedclip.models
@@ -227,6 +227,7 @@ raise KeyboardInterrupt
     assert states(experiment) == ["KILLED"]
 
 
+@posix_only
 def test_a_run_that_was_killed_is_closed_with_its_children_by_the_next(project, experiment):
     code = """
 import os, pathlib, signal

@@ -4,6 +4,7 @@ import errno
 import getpass
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # until Python 3.13, and since
-        return str(os.getuid())
+        return "0" if sys.platform == "win32" else str(os.getuid())
 
 
 @contextmanager

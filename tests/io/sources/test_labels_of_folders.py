@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from kedro.io import DatasetError
 from PIL import Image
+from projects import posix_only
 
 from robustmedclip.io import FolderDataset, MedIMetaDataset, NpzDataset
 
@@ -84,6 +85,7 @@ def test_a_folder_that_can_not_be_listed_is_refused_by_name(classes, monkeypatch
     assert "cat can't be listed (Permission denied)" in "; ".join(source(classes).problems())
 
 
+@posix_only
 @pytest.mark.parametrize("layout", ["classes", "csv"])
 def test_pipes_and_sockets_in_place_of_images_are_refused_and_do_not_hang(tmp_path, layout, request):
     folder = request.getfixturevalue("classes" if layout == "classes" else "table")
@@ -98,6 +100,7 @@ def test_pipes_and_sockets_in_place_of_images_are_refused_and_do_not_hang(tmp_pa
         assert "3.png is a socket, not a file" in problem(source(folder, labels=labels))
 
 
+@posix_only
 def test_a_pipe_in_place_of_a_table_or_an_array_is_refused_and_does_not_hang(tmp_path):
     for name in ("labels.csv", "images.npz"):
         os.mkfifo(tmp_path / name)
