@@ -14,6 +14,7 @@ from robustmedclip.devices import to_host
 from robustmedclip.errors import InputError
 from robustmedclip.images.findings import prompted_pair
 from robustmedclip.models.formats.model_format import ModelFormat
+from robustmedclip.models.linear_layers import OneDNNLinear
 from robustmedclip.models.preprocessing import Preprocessing
 
 #: Logit scales of models of contrastive training lie between 1 and about 120; far outside, a scale is damaged.
@@ -84,7 +85,8 @@ class VisionLanguageModel:
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Unit image features, float32 ``(N, D)``, of model input."""
         encode: Any = self.network.encode_image
-        return F.normalize(encode(pixels).float(), dim=-1)
+        with OneDNNLinear():
+            return F.normalize(encode(pixels).float(), dim=-1)
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:

@@ -1,0 +1,30 @@
+"""Linear layers on a CPU, multiplied by oneDNN."""
+
+import pytest
+import torch
+from torch import nn
+
+from robustmedclip.models.linear_layers import OneDNNLinear
+
+pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch comes without oneDNN here")
+
+
+def test_outputs_are_those_of_torch_but_for_rounding_and_the_same_with_any_number_of_threads():
+    layer, x = nn.Linear(384, 96).requires_grad_(False), torch.randn(50, 65, 384)
+    expected, outputs, threads = layer(x), [], torch.get_num_threads()
+    for count in (1, 2, 4):
+        torch.set_num_threads(count)
+        with OneDNNLinear(), torch.inference_mode():
+            outputs.append(layer(x))
+    torch.set_num_threads(threads)
+    assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2])
+    assert (outputs[0] - expected).abs().max() < 1e-5
+
+
+def test_what_is_trained_has_the_gradients_of_torch():
+    layer, x = nn.Linear(8, 4), torch.randn(3, 8)
+    layer(x).square().sum().backward()
+    expected, layer.weight.grad = layer.weight.grad, None
+    with OneDNNLinear():
+        layer(x).square().sum().backward()
+    assert torch.equal(layer.weight.grad, expected)
