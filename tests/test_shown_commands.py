@@ -34,7 +34,7 @@ OURS = ("kedro ", "robustmedclip ")
 #: Names of commands that need arguments.
 NAMES = ("robustmedclip new", "robustmedclip compare", "robustmedclip publish", "kedro import-model")
 #: What takes long, and is run by ``-m full`` alone.
-LONG = ("kedro run --pipelines pretraining", "kedro run --pipeline benchmark --runner robustmedclip.run.DaskRunner")
+LONG = ("kedro run --pipelines pretraining", "kedro run --pipeline benchmark --runner DaskRunner")
 #: What another test runs: its file, and the call in it.
 RUN_BY_TESTS = {
     "kedro check --env paper": ("io/sources/test_paper_formats.py", '.check("--env", "paper")'),

@@ -87,8 +87,14 @@ def test_methods_of_an_environment_are_beside_those_that_ship_and_change_their_s
         load("methods: none").plan
 
 
+def test_without_the_environment_local_the_configuration_is_that_of_base(load, tmp_path):
+    with_local = load("")["parameters"]
+    shutil.rmtree(tmp_path / "local")
+    assert BenchmarkConfigLoader(str(tmp_path), **CONFIG_LOADER_ARGS)["parameters"] == with_local
+
+
 def test_an_environment_that_is_not_there_is_named():
-    with pytest.raises(ConfigError, match=r"no environment 'papre' in .*: there are base, .*methods.*, paper"):
+    with pytest.raises(ConfigError, match="no environment 'papre' in .*; did you mean 'paper'"):
         BenchmarkConfigLoader(str(CONF), env="papre", **CONFIG_LOADER_ARGS)
 
 

@@ -33,7 +33,7 @@ PIPELINES = {"ingestion": INGESTION, "evaluation": SCORING, "tuning": Pipeline([
         ({"to_outputs": ["logits-otc"]}, "--to-outputs: unknown 'logits-otc'; did you mean 'logits-oct'?"),
         (
             {"pipeline_names": ["ingestion"], "from_nodes": ["zzz"]},
-            "--from-nodes: unknown 'zzz'; there are ingestion.cells.ingest, ingestion.oct.ingest",
+            "--from-nodes: unknown 'zzz'; known are ingestion.cells.ingest, ingestion.oct.ingest",
         ),
         (
             {"namespaces": ["ingestion"], "node_names": ["evaluation.vit.oct.score"]},
@@ -72,6 +72,13 @@ def test_a_run_ends_in_the_message_alone(tmp_path):
     project.configure({"data_sets": {"squares": project.draw_squares()}, "adaptations": {}})
     for arguments, message in {
         ("--pipelines", "evalution"): "unknown 'evalution'; did you mean 'evaluation'?",
+        ("--runner", "robustmedclip.run.DaskRuner"): "did you mean 'robustmedclip.run.DaskRunner'?",
+        ("--runner", "DaskRuner"): "unknown runner 'DaskRuner'; did you mean 'DaskRunner'?",
+        ("--runner", "kedro.runner.SequentalRunner"): "did you mean 'kedro.runner.SequentialRunner'?",
+        ("--runner", "robustmedclip.errors.InputError"): "robustmedclip.errors.InputError is no runner",
+        ("--runner-params", "wokers=2"): "unexpected keyword argument 'wokers'",
+        ("--env", "metods"): "There is no environment 'metods'",
+        ("--params", "seeed=3"): "unknown 'seeed'; did you mean 'seeds'?",
         ("--pipeline", "tuning"): "tuning: nothing is to do under this plan",
         ("--tags", "x"): "--tags: unknown 'x'",
     }.items():

@@ -1,14 +1,12 @@
 """What is wrong with the configuration, as lines for people: every problem at once, with its place."""
 
-import difflib
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from robustmedclip.errors import InputError
+from robustmedclip.errors import InputError, suggestion
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -31,19 +29,7 @@ def unknown(place: str, names: Iterable[Any], known: Iterable[str]) -> Iterator[
     known = list(known)
     for name in names:
         if name not in known:
-            yield f"{place}{': ' if place else ''}unknown {shown(name)}; {_hint(name, known)}"
-
-
-def _hint(name: Any, known: Sequence[str]) -> str:
-    for other in known:
-        if isinstance(name, str) and isinstance(other, str) and _looks_like(name, other):
-            return f"{other!a} looks the same, but is written with other characters: {name!a}"
-    close = difflib.get_close_matches(str(name), map(str, known), n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(map(str, known))}"
-
-
-def _looks_like(name: str, other: str) -> bool:
-    return unicodedata.normalize("NFKC", name) == unicodedata.normalize("NFKC", other)
+            yield f"{place}{': ' if place else ''}unknown {shown(name)}; {suggestion(name, known)}"
 
 
 def shown(value: Any) -> str:

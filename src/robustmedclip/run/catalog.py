@@ -31,6 +31,7 @@ from robustmedclip.io.versioned import (
 )
 from robustmedclip.run.checksums import checksums, damaged_files
 from robustmedclip.run.contents import Contents
+from robustmedclip.run.dataset_types import type_problem
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,9 @@ class FingerprintedCatalog(DataCatalog):
         try:
             dataset = super().get(key, *args, **kwargs)
         except DatasetError as error:
-            raise SourceError(f"The catalog entry '{key}' is wrong: {' '.join(str(error).split())}") from error
+            name = self._config_resolver.resolve_pattern(key).get("type")
+            problem = type_problem(name) if isinstance(name, str) else None
+            raise SourceError(f"The catalog entry '{key}' is wrong: {problem or _sentence(error)}") from error
         if is_versioned(dataset):
             forget_listings(filesystem_of(dataset))
         return dataset
@@ -179,6 +182,10 @@ class FingerprintedCatalog(DataCatalog):
                 f"the disk, delete {folder}, and go on with --only-missing-outputs"
             )
         self._verified.add(folder)
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _record(dataset: Any, folder: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
-from robustmedclip.errors import InputError
+from robustmedclip.errors import InputError, suggestion
 from robustmedclip.plan.entries import catalog_entries
 from robustmedclip.plan.plan import Plan
 from robustmedclip.plan.reading import read_plan
@@ -79,7 +79,7 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
     """
 
     def __init__(self, conf_source: str, *args: Any, **kwargs: Any):
-        """As Kedro's.
+        """As Kedro's; a project without the environment that is used where none is chosen has that of base alone.
 
         Raises
         ------
@@ -89,11 +89,13 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
         self.project = project_folder(conf_source)
         if problem := name_problem(self.project):
             raise ConfigError(problem)
+        conf = Path(conf_source)
+        if conf.is_dir() and not (conf / kwargs["default_run_env"]).is_dir():
+            kwargs["default_run_env"] = kwargs["base_env"]
         super().__init__(conf_source, *args, **kwargs)
-        conf = Path(self.conf_source)
         if self.env and conf.is_dir() and not (conf / self.env).is_dir():
             known = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
-            raise ConfigError(f"There is no environment '{self.env}' in {conf}: there are {', '.join(known)}")
+            raise ConfigError(f"There is no environment '{self.env}' in {conf}; {suggestion(self.env, known)}")
         for file in (*self._files(self.base_env), *self._files(self.env or self.default_run_env)):
             if file.stat().st_size > _LONGEST_FILE:
                 raise ConfigError(f"{file} has {volume(file.stat().st_size)}: no file of the configuration is so long")

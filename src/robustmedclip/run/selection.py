@@ -1,7 +1,6 @@
 """Which nodes a run is asked for, and which of them it executes."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from itertools import accumulate
 from typing import Any
 
@@ -9,7 +8,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from robustmedclip.errors import first_ten
+from robustmedclip.errors import suggestion
 from robustmedclip.pipelines.overview import NOT_TO_RUN
 
 
@@ -89,15 +88,13 @@ def _unknown(option: str, names: Iterable[str], known: Collection[str]) -> Itera
 
 
 def _hint(name: str, known: Collection[str]) -> str:
-    """The names that were probably meant: those that end alike, else those that look alike."""
+    """The names that were probably meant: those that end alike, else one that looks alike."""
     ordered = sorted(known)
     if not ordered:
         return "there are none: choose by --pipelines, --namespaces or --nodes"
-    likely = [other for other in ordered if other.endswith(f".{name}")] or get_close_matches(name, ordered, n=1)
-    if not likely:
-        return f"there are {first_ten(ordered)}"
-    others = f" ({len(likely)} names end in this)" if len(likely) > 1 else ""
-    return f"did you mean {likely[0]!r}?{others}"
+    if alike := [other for other in ordered if other.endswith(f".{name}")]:
+        return f"did you mean {alike[0]!r}?" + (f" ({len(alike)} names end in this)" if len(alike) > 1 else "")
+    return suggestion(name, ordered)
 
 
 def _empty_intersection(options: Mapping[str, Any], pipeline: Pipeline) -> list[str]:

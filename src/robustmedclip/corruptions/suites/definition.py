@@ -1,12 +1,12 @@
 """What a corruption suite says of itself."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from robustmedclip.corruptions.kernels.kernel import Kernel
 from robustmedclip.corruptions.suites.modalities import family_of
+from robustmedclip.errors import suggestion
 from robustmedclip.images.conditions import CLEAN, Condition
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -150,7 +150,7 @@ class Suite:
         if dataset is None:
             raise ValueError(f"{self.name} has a list per data set: choose dataset among {', '.join(self.datasets)}")
         if dataset not in self.lists:
-            raise ValueError(f"{self.name} has no list for data set {dataset!r}; {_hint(dataset, self.datasets)}")
+            raise ValueError(f"{self.name} has no list for data set {dataset!r}; {suggestion(dataset, self.datasets)}")
         return self.lists[dataset]
 
     def fitting(self, modality: str, dataset: str | None = None) -> tuple[str, ...]:
@@ -172,10 +172,5 @@ class Suite:
         """
         known = self.corruptions(dataset)
         if name not in known:
-            raise ValueError(f"unknown corruption {name!r} of suite {self.name!r}; {_hint(name, known)}")
+            raise ValueError(f"unknown corruption {name!r} of suite {self.name!r}; {suggestion(name, known)}")
         return known[name]
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
