@@ -8,6 +8,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# By default Python looks for garbage after 700 new objects, for a sixth of the time of all tests.
+gc.set_threshold(50_000, 10, 10)
+
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
@@ -22,6 +25,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow files first, whole runs before all: short ones fill the gaps when one of the processes has no other left."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, len(item.path.parts)))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage among what tests make, and not among modules and tests."""
+    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
+from sqlite3 import Connection
 from tempfile import mkdtemp
-from typing import Any
+from typing import IO, Any
 from unittest.mock import patch
 
 import click
@@ -27,6 +28,8 @@ from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from PIL import Image
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from robustmedclip.commands import commands
 from robustmedclip.run.tracking_database import create_database
@@ -36,6 +39,23 @@ posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["dark square", "bright square"]
+
+
+@event.listens_for(Engine, "connect")
+def wait_for_no_disk(connection: Connection, _: object) -> None:
+    """MLflow commits after every value, and each commit waits for the disk: for what a loss of power would leave."""
+    connection.execute("PRAGMA synchronous = OFF")
+
+
+def save_nothing(figure: object, file: str | IO[bytes], **_: object) -> None:
+    """In place of a figure."""
+    with nullcontext(file) if hasattr(file, "write") else open(file, "wb") as stream:
+        stream.write(b"figure")
+
+
+def without_figures() -> AbstractContextManager:
+    """Runs in this process lay their figures out and draw none: half of the time of a report."""
+    return patch("matplotlib.figure.Figure.savefig", save_nothing)
 
 
 @cache
@@ -60,6 +80,13 @@ class Project:
         (folder / "conf/local").mkdir()
         (folder / "src").mkdir()
         (folder / "src/robustmedclip").symlink_to(ROOT / "src/robustmedclip")
+
+    def copy(self, folder: Path) -> "Project":
+        """The same project with all its data in a folder that doesn't exist yet."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        twin = object.__new__(Project)
+        twin.folder = folder
+        return twin
 
     def configure(self, plan: dict[str, Any]) -> None:
         """Write the plan of the environment ``local``."""

@@ -5,13 +5,13 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from projects import ROOT, Project
+from projects import ROOT, Project, without_figures
 from small_benchmark import PLAN, new_project
 
 from robustmedclip.benchmark import benchmark
@@ -40,8 +40,14 @@ def project(tmp_path_factory) -> Project:
 def first_run(project) -> subprocess.CompletedProcess:
     result = project.run_apart("--pipeline", "benchmark")
     assert result.returncode == 0, result.stdout + result.stderr
-    project.first_results = results_of(project)
     return result
+
+
+@pytest.fixture
+def again(project, first_run, tmp_path) -> Iterator[Project]:
+    """The project after its first run, which has drawn all figures, in a copy of the test's own."""
+    with without_figures():
+        yield project.copy(tmp_path / "again")
 
 
 def results_of(project: Project) -> dict[str, bytes]:
@@ -192,64 +198,65 @@ def test_controls_are_scored_on_the_features_of_their_base(project, first_run):
     assert ensemble[["fraction", "rank"]].isna().all()
 
 
-def test_nothing_is_made_again_if_nothing_is_missing(project, first_run):
-    before = project.versions()
-    assert project.run("--pipeline", "benchmark", "--only-missing-outputs").returncode == 0
-    assert project.versions() == before
+def test_nothing_is_made_again_if_nothing_is_missing(again):
+    before = again.versions()
+    assert again.run("--pipeline", "benchmark", "--only-missing-outputs").returncode == 0
+    assert again.versions() == before
 
 
-def test_a_killed_run_is_continued(project, first_run):
-    expected, before = logits_of(project), project.versions()
-    killed = project.newest("data/07_model_output/logits/phantom_vit_lora_k10_s0/squares.npz/*/squares.npz")
+def test_a_killed_run_is_continued(again):
+    expected, before = logits_of(again), again.versions()
+    killed = again.newest("data/07_model_output/logits/phantom_vit_lora_k10_s0/squares.npz/*/squares.npz")
     (killed.parent / ".fingerprint").unlink()
-    assert project.run("--pipeline", "benchmark", "--only-missing-outputs").returncode == 0
-    made = {path.split("/")[1] for path in project.versions() - before}
+    assert again.run("--pipeline", "benchmark", "--only-missing-outputs").returncode == 0
+    made = {path.split("/")[1] for path in again.versions() - before}
     assert made == {"07_model_output"}
-    assert logits_of(project) == expected
+    assert logits_of(again) == expected
 
 
-def test_a_changed_parameter_makes_stale_what_depends_on_it(project, first_run):
-    before = project.versions()
-    result = project.run(
+def test_a_changed_parameter_makes_stale_what_depends_on_it(again):
+    before = again.versions()
+    result = again.run(
         "--pipeline", "benchmark", "--only-missing-outputs", "--params", "methods.robust-lora.weight_decay=0.01"
     )
     assert result.returncode == 0, result.stdout
-    made = {"/".join(path.split("/")[1:3]) for path in project.versions() - before}
+    made = {"/".join(path.split("/")[1:3]) for path in again.versions() - before}
     assert made >= {"06_models/adapters", "07_model_output/logits", "08_reporting/leaderboard.csv"}
     assert not {path for path in made if path.startswith(("02", "03", "05"))}
 
 
-def test_two_runs_in_two_processes_give_the_same_bytes(project, first_run):
-    assert project.run("--pipelines", "benchmark").returncode == 0
-    assert results_of(project) == project.first_results
+def test_two_runs_in_two_processes_give_the_same_bytes(again):
+    first = results_of(again)
+    assert again.run("--pipelines", "benchmark").returncode == 0
+    assert results_of(again) == first
 
 
-def test_one_stage_and_one_cell_run_alone(project, first_run):
-    before = project.versions()
-    assert project.run("--namespaces", "evaluation.phantom_vit.squares").returncode == 0
-    made = {path.split("/202")[0] for path in project.versions() - before}
+def test_one_stage_and_one_cell_run_alone(again):
+    before = again.versions()
+    assert again.run("--namespaces", "evaluation.phantom_vit.squares").returncode == 0
+    made = {path.split("/202")[0] for path in again.versions() - before}
     assert made == {
         "data/04_feature/features/phantom_vit/squares.npz",
         "data/07_model_output/logits/phantom_vit/squares.npz",
     }
-    assert project.run("--pipelines", "ingestion").returncode == 0
+    assert again.run("--pipelines", "ingestion").returncode == 0
 
 
-def test_corrupting_on_the_fly_gives_the_same_logits(project, first_run):
-    project.configure({**PLAN, "corruptions": {**PLAN["corruptions"], "storage": "on_the_fly"}})
-    result = project.run("--namespaces", "corruption.squares,evaluation.phantom_vit.squares")
-    project.configure(PLAN)
+def test_corrupting_on_the_fly_gives_the_same_logits(again):
+    expected = logits_of(again)
+    again.configure({**PLAN, "corruptions": {**PLAN["corruptions"], "storage": "on_the_fly"}})
+    result = again.run("--namespaces", "corruption.squares,evaluation.phantom_vit.squares")
     assert result.returncode == 0, result.stdout + result.stderr
-    stored = project.newest("data/03_primary/corrupted/squares/*/squares")
+    stored = again.newest("data/03_primary/corrupted/squares/*/squares")
     assert [file.name for file in stored.rglob("*.npz")] == ["clean.npz"]
-    assert logits_of(project).items() <= project.first_results.items()
+    assert logits_of(again).items() <= expected.items()
 
 
-def test_the_tour_runs_top_to_bottom(project, first_run):
+def test_the_tour_runs_top_to_bottom(again):
     cells = json.loads((ROOT / "notebooks/tour.ipynb").read_text())["cells"]
     code = "".join(f"{''.join(cell['source'])}\n" for cell in cells if cell["cell_type"] == "code")
     code = code.replace("%matplotlib inline", "")
     result = subprocess.run(
-        [sys.executable, "-c", code], cwd=project.folder, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=again.folder, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr

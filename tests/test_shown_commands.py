@@ -14,14 +14,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, chdir, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, chdir, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from unittest.mock import patch
 
 import pytest
 import yaml
 from click.testing import CliRunner
-from projects import ROOT, Project
+from projects import ROOT, Project, without_figures
 from published import write_biomedclip, write_text_tower
 from shown import commands
 
@@ -125,12 +125,6 @@ def study(tmp_path_factory) -> Project:
     return study
 
 
-def save_nothing(figure: object, file: str | IO[bytes], **_: object) -> None:
-    """In place of a figure, whose drawing is half of the time of a report."""
-    with nullcontext(file) if hasattr(file, "write") else open(file, "wb") as stream:
-        stream.write(b"figure")
-
-
 @pytest.fixture(scope="module")
 def run(study, hub) -> Iterator[Callable[[str], subprocess.CompletedProcess]]:
     """What a shown command prints and returns, in the project or the folder that it is in."""
@@ -151,9 +145,7 @@ def run(study, hub) -> Iterator[Callable[[str], subprocess.CompletedProcess]]:
             result = CliRunner().invoke(command_line, words)
         return subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
-        patched.setattr("matplotlib.figure.Figure.savefig", save_nothing)  # the first run has drawn all figures
+    with patch("huggingface_hub.constants.HF_HUB_CACHE", str(hub)), without_figures():  # the first run has drawn all
         yield ended
 
 

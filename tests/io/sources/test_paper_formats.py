@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 from medmnist import INFO
-from projects import ROOT, Project
+from projects import ROOT, Project, without_figures
 from released_collections import medmnist_arrays, write_medimeta
 
 pytestmark = pytest.mark.slow
@@ -99,7 +99,8 @@ def project(tmp_path_factory, plan) -> Project:
 
 @pytest.fixture(scope="module")
 def result(project) -> subprocess.CompletedProcess:
-    result = project.run("--env", "paper", "--pipeline", "benchmark")
+    with without_figures():
+        result = project.run("--env", "paper", "--pipeline", "benchmark")
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-5000:]
     return result
 
