@@ -43,7 +43,7 @@ CLASSES = ["dark square", "bright square"]
 
 @event.listens_for(Engine, "connect")
 def wait_for_no_disk(connection: Connection, _: object) -> None:
-    """MLflow commits after every value, and each commit waits for the disk: for what a loss of power would leave."""
+    """MLflow commits after every value, and SQLite waits for the disk each time, for the case that power fails."""
     connection.execute("PRAGMA synchronous = OFF")
 
 
@@ -54,7 +54,7 @@ def save_nothing(figure: object, file: str | IO[bytes], **_: object) -> None:
 
 
 def without_figures() -> AbstractContextManager:
-    """Runs in this process lay their figures out and draw none: half of the time of a report."""
+    """Runs in this process make their figures and draw none, which is up to half of the time of a report."""
     return patch("matplotlib.figure.Figure.savefig", save_nothing)
 
 

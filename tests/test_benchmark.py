@@ -256,7 +256,5 @@ def test_the_tour_runs_top_to_bottom(again):
     cells = json.loads((ROOT / "notebooks/tour.ipynb").read_text())["cells"]
     code = "".join(f"{''.join(cell['source'])}\n" for cell in cells if cell["cell_type"] == "code")
     code = code.replace("%matplotlib inline", "")
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=again.folder, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=again.folder, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

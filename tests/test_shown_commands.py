@@ -128,7 +128,8 @@ def study(tmp_path_factory) -> Project:
 @pytest.fixture(scope="module")
 def run(study, hub) -> Iterator[Callable[[str], subprocess.CompletedProcess]]:
     """What a shown command prints and returns, in the project or the folder that it is in."""
-    first = study.run("--pipeline", "benchmark")
+    with without_figures():
+        first = study.run("--pipeline", "benchmark")
     assert first.returncode == 0, first.stdout[-3000:] + first.stderr[-3000:]
     (study.folder.parent / "empty").mkdir()
     shutil.copytree(study.folder / "data/08_reporting", study.folder.parent / "their-study/data/08_reporting")
@@ -145,7 +146,7 @@ def run(study, hub) -> Iterator[Callable[[str], subprocess.CompletedProcess]]:
             result = CliRunner().invoke(command_line, words)
         return subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
 
-    with patch("huggingface_hub.constants.HF_HUB_CACHE", str(hub)), without_figures():  # the first run has drawn all
+    with patch("huggingface_hub.constants.HF_HUB_CACHE", str(hub)), without_figures():
         yield ended
 
 

@@ -1,5 +1,7 @@
 """A training that was killed goes on after its last finished epoch, to the same bytes."""
 
+import shutil
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -29,9 +31,11 @@ class Killed(BaseException):
     pass
 
 
-@pytest.fixture(autouse=True)
-def every_epoch_is_kept(monkeypatch):
-    monkeypatch.setattr(robustmedclip.io.checkpoint, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
+@pytest.fixture(scope="module", autouse=True)
+def every_epoch_is_kept() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(robustmedclip.io.checkpoint, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
+        yield
 
 
 @pytest.fixture(scope="module", params=["phantom_vit", "phantom_resnet"])
@@ -94,13 +98,20 @@ def test_a_killed_training_ends_in_the_same_bytes(model, task, settings, tmp_pat
     assert all(adapter.weights[name].tobytes() == array.tobytes() for name, array in expected.weights.items())
 
 
-@pytest.fixture
-def killed(model, task, tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def left(model, task, tmp_path_factory) -> Path:
+    """What a training leaves that is killed in its second epoch."""
+    folder = tmp_path_factory.mktemp("left")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         kill_in_epoch(2, patch)
-        run(model, task, LOW_RANK, tmp_path)
-    assert len(checkpoints(tmp_path)) == 1
-    return tmp_path
+        run(model, task, LOW_RANK, folder)
+    assert len(checkpoints(folder)) == 1
+    return folder
+
+
+@pytest.fixture
+def killed(left, tmp_path) -> Path:
+    return shutil.copytree(left, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize("change", ["settings", "seed", "images", "preprocessing", "logit scale"])
@@ -114,8 +125,10 @@ def test_a_checkpoint_of_another_training_is_ignored(model, task, killed, change
     if change == "logit scale":
         model = apply_study_quirks(model, ["no_logit_scale"])
     trained = epochs_trained(monkeypatch)
-    run(model, task, settings, killed, seed=int(change == "seed"))
-    assert trained[0] == 1
+    kill_in_epoch(1, monkeypatch)
+    with pytest.raises(Killed):  # in the first epoch that it trains, whichever it is
+        run(model, task, settings, killed, seed=int(change == "seed"))
+    assert trained == [1]
 
 
 def test_a_damaged_checkpoint_is_ignored(model, task, killed, monkeypatch):
