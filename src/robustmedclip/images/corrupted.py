@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from robustmedclip.images.conditions import CLEAN, Condition
-from robustmedclip.images.pixels import Images, batches
+from robustmedclip.images.pixels import Images, batches, rows_of
 from robustmedclip.images.sets import ImageSet
 
 
@@ -65,6 +65,24 @@ class CorruptedSet:
         On others than the CPU, some grey levels differ by one.
         """
         return replace(self, corrupted=self.corrupted.on(device))
+
+    def subset(self, rows: np.ndarray) -> "CorruptedSet":
+        """The images at `rows`, int64 ``(n,)``, ascending, under every condition."""
+        return replace(self, clean=self.clean.subset(rows), corrupted=_Some(self.corrupted, rows))
+
+
+@dataclass(frozen=True)
+class _Some(CorruptedImages):
+    """Some rows of corrupted images."""
+
+    whole: CorruptedImages
+    rows: np.ndarray
+
+    def batches(self, condition: Condition, batch_size: int) -> Iterator[np.ndarray]:
+        return rows_of(self.whole.batches(condition, batch_size), self.rows)
+
+    def on(self, device: str) -> "_Some":
+        return replace(self, whole=self.whole.on(device))
 
 
 class _Nothing(CorruptedImages):

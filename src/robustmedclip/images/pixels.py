@@ -82,6 +82,16 @@ def batches(images: Images, size: int) -> Iterator[np.ndarray]:
             images._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
+def rows_of(parts: Iterable[np.ndarray], rows: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows at `rows`, int64 ``(n,)``, ascending, of a stream, as they come."""
+    start = 0
+    for part in parts:
+        inside = rows[(rows >= start) & (rows < start + len(part))] - start
+        start += len(part)
+        if len(inside):
+            yield part[inside]
+
+
 def rebatched(parts: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """The rows of all parts, in order, in arrays of `size` rows; the last one may have fewer."""
     pending, count = [], 0

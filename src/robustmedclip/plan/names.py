@@ -86,6 +86,16 @@ def features(model: str, data_set: str) -> str:
     return f"features-{model}-{data_set}"
 
 
+def float32_features(model: str, data_set: str) -> str:
+    """Image features of a zero-shot model in float32, of some images, to compare with those of another precision."""
+    return f"float32_features-{model}-{data_set}"
+
+
+def precision(cell: str, data_set: str) -> str:
+    """What the precision of a run changes of a model's decisions on a data set."""
+    return f"precision-{cell}-{data_set}"
+
+
 def logits(cell: str, data_set: str) -> str:
     """Scores of a model on a data set under every condition."""
     return f"logits-{cell}-{data_set}"

@@ -4,7 +4,7 @@ The plan alone decides the fan-out. :func:`robustmedclip.plan.reading.read_plan`
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise, starmap
@@ -178,6 +178,8 @@ class Plan:
     tolerated_points : float
         By how many percentage points the error may rise before a model no longer holds, in the report's table of the
         severities up to which models hold.
+    compares_precisions : bool
+        Whether models are compared with themselves in float32: the device chooses the precision that they run in.
     """
 
     data_sets: tuple[DataSet, ...]
@@ -194,6 +196,7 @@ class Plan:
     mce_on: Metric = ERROR
     vision_only: tuple[str, ...] = ()
     tolerated_points: float = 5.0
+    compares_precisions: bool = False
 
     @property
     def training_sets(self) -> tuple[DataSet, ...]:
@@ -334,18 +337,3 @@ def labelled_fraction(label: str) -> float | None:
 def shots_label(shots: int) -> str:
     """Name of a number of labelled images of each class: 4 is ``4shot``."""
     return f"{shots}shot"
-
-
-def collisions(plan: Plan) -> Iterator[str]:
-    """Names that would stand for several things in the tables or in the catalog, a line each."""
-    owners: dict[str, set[str]] = {}
-    for model in plan.evaluated_models:
-        place = f"adaptations.{model.adaptation.name} of {model.base}" if model.adaptation else f"models.{model.base}"
-        for name in (model.name, model.cell):
-            owners.setdefault(name, set()).add(place if model.fraction is None else f"{place} at {model.fraction}")
-    for name, places in owners.items():
-        if len(places) > 1:
-            yield f"{' and '.join(sorted(places))} would both be called '{name}': rename one of them"
-    for first, second in pairwise(plan.fractions):
-        if (label := fraction_label(first)) == fraction_label(second):
-            yield f"adaptations: the fractions {first} and {second} would both be called '{label}': keep one"

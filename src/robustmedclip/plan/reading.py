@@ -12,10 +12,11 @@ from robustmedclip.io.sources import SOURCES
 from robustmedclip.metrics import METRICS, Metric, metrics_named
 from robustmedclip.models.formats import FORMATS
 from robustmedclip.models.study_switches import STUDY_SWITCHES
+from robustmedclip.plan.collisions import collisions
 from robustmedclip.plan.findings import chosen_mce, finding_problems
 from robustmedclip.plan.held_out import holding_out
 from robustmedclip.plan.methods import method_of, under_protocol
-from robustmedclip.plan.plan import Adaptation, DataSet, Plan, collisions, scored_families
+from robustmedclip.plan.plan import Adaptation, DataSet, Plan, scored_families
 from robustmedclip.plan.problems import parsed, refuse, shown, unknown
 from robustmedclip.plan.prompts import template_problems
 from robustmedclip.plan.schema import (
@@ -102,6 +103,7 @@ def read_plan(parameters: Mapping[str, Any]) -> Plan:
         metrics=metrics,
         mce_on=mce_on,
         vision_only=vision_only,
+        compares_precisions=parameters.get("evaluation", {}).get("precision") == "auto",
     )
     refuse([*collisions(plan), *vision_only_problems(plan)])
     return plan

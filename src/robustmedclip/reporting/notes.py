@@ -10,6 +10,7 @@ from robustmedclip.reporting.levels import level_notes
 from robustmedclip.reporting.missing import spoken_cells
 from robustmedclip.reporting.note import Note
 from robustmedclip.reporting.patients import patient_notes
+from robustmedclip.reporting.precisions import precision_notes
 from robustmedclip.reporting.recalibration import recalibration_notes
 from robustmedclip.reporting.results import Results, Setting
 from robustmedclip.reporting.site_shift import shift_notes
@@ -24,6 +25,7 @@ def report_notes(results: Results, setting: Setting) -> list[Note]:
         *_missing(results.missing_cells),
         *_warnings(synthetic, setting),
         *_introduction(results.leaderboard, of_data_sets["data_set"].nunique(), setting, results.precision),
+        *(precision_notes(results.precisions) if results.precisions is not None and len(results.precisions) else ()),
         *mce_notes(results.findings, setting),
         *(finding_notes(setting) if results.findings is not None else ()),
         *patient_notes(of_data_sets),

@@ -93,6 +93,9 @@ class Results:
         As of :func:`robustmedclip.metrics.subgroups.subgroup_errors`, where some data set has subgroups.
     findings : DataFrame, optional
         As of :func:`robustmedclip.metrics.findings.finding_scores`, where images of some data set have several.
+    precisions : DataFrame, optional
+        As of :func:`robustmedclip.metrics.precisions.precision_changes`, where the device chose the precision; without
+        a row if that is float32.
     """
 
     metrics: pd.DataFrame
@@ -109,3 +112,4 @@ class Results:
     shifts: pd.DataFrame | None = None
     subgroups: pd.DataFrame | None = None
     findings: pd.DataFrame | None = None
+    precisions: pd.DataFrame | None = None

@@ -19,6 +19,8 @@ _SECONDS = {
     "encode": 2.5,
     "encode_with_each": 5.0,
     "encode_and_score": 2.5,
+    "encode_in_float32": 0.2,
+    "encode_and_compare": 0.4,
     "fit_temperatures": 0.7,
     "pretrain_model": 600.0,
     "compute_metrics": 3.0,

@@ -107,6 +107,8 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str, outputs: Collectio
             steps = [Value("error_by_severity", error, step) for step, error in error_by_severity(rows).items()]
             if "recalibration" in outputs and validation_shots(plan, model):
                 steps += _confidence_by_severity(catalog.load("recalibration"), model)
+            if "precisions" in outputs:
+                steps += _changed_decisions(catalog.load("precisions"), model)
             values = summary(rows, plan.metrics) | _over_seeds(*scores, model, plan)
             values |= mean_of_findings(rows, plan.with_findings)
             log_values(child, [*(Value(name, value) for name, value in values.items()), *steps])
@@ -144,6 +146,13 @@ def _sizes(rows: pd.DataFrame) -> dict[str, int]:
     """How many test images the averages of a model are of, and of how many patients, if that is known."""
     sizes = {f"test_{name}": rows[column].max() for name, column in _COUNTS.items() if column in rows}
     return {name: int(count) for name, count in sizes.items() if pd.notna(count)}
+
+
+def _changed_decisions(precisions: pd.DataFrame, model: EvaluatedModel) -> list[Value]:
+    """The largest percentage of decisions that float32 would change, over data sets; none if images are in float32."""
+    of_seed = precisions["seed"].isna() if model.seed is None else precisions["seed"] == model.seed
+    rows = precisions[(precisions["model"] == model.name) & of_seed]
+    return [] if rows.empty else [Value("changed_by_precision_percent", rows["changed_percent"].max())]
 
 
 def _confidence_by_severity(recalibration: pd.DataFrame, model: EvaluatedModel) -> list[Value]:

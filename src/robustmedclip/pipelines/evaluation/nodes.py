@@ -10,6 +10,7 @@ from robustmedclip.adaptation.artefacts import Adapter, Head
 from robustmedclip.adaptation.methods import Method
 from robustmedclip.errors import InputError
 from robustmedclip.images.corrupted import CorruptedSet
+from robustmedclip.images.pixels import rows_of
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.models.features import Features, collected
 from robustmedclip.parallel import in_one_thread
@@ -100,17 +101,8 @@ def _features_by_condition(model: Any, corrupted: CorruptedSet, precision: Any, 
 
     rows, size = statistics_rows(len(corrupted.clean)), batch_size(model)
     for condition in track(corrupted.conditions, f"{name} on {corrupted.clean.name}"):
-        adapted = with_statistics_of(model, _rows(corrupted.read(condition, size), rows))
+        adapted = with_statistics_of(model, np.concatenate(list(rows_of(corrupted.read(condition, size), rows))))
         yield from image_features(adapted, corrupted.read(condition, size), precision)
-
-
-def _rows(parts: Iterable[np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """The images at `rows`, ascending, of a stream."""
-    taken, start = [], 0
-    for part in parts:
-        taken.append(part[rows[(rows >= start) & (rows < start + len(part))] - start])
-        start += len(part)
-    return np.concatenate(taken)
 
 
 def _images(corrupted: CorruptedSet, name: str, size: int) -> Iterator[np.ndarray]:
@@ -223,6 +215,11 @@ def encode_and_score(
     adapted = method.adapted(model, artefact, tuned_on or corrupted.clean.name)
     features = encode(adapted, corrupted, parameters, name=name, shard=shard)
     facts |= {"method": method, "name": name, "place": _place(corrupted, shard, BATCH_SIZE), "tuned_on": tuned_on}
+    return score_adapted(features, model, adapted, artefact, **facts)
+
+
+def score_adapted(features: Features, model: Any, adapted: Any, artefact: Adapter | Head, **facts: Any) -> Logits:
+    """Logits of the features of a model with its adapter or head, as :func:`score`; `model` is without them."""
     if isinstance(artefact, Head):
         return score(features, adapted, artefact, **facts)
     base = model.content_hash() if artefact.head else None

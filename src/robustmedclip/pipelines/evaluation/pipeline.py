@@ -1,6 +1,6 @@
 """Connects the evaluation nodes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain, product, starmap
 from typing import Any
@@ -19,6 +19,7 @@ from robustmedclip.pipelines.evaluation.nodes import (
     join_logits,
     score,
 )
+from robustmedclip.pipelines.evaluation.precisions import compare_precisions, encode_and_compare, encode_in_float32
 from robustmedclip.pipelines.evaluation.temperatures import fit_temperatures
 from robustmedclip.pipelines.tuning.pipeline import pools, prompts
 from robustmedclip.plan import names
@@ -33,7 +34,8 @@ def create_pipeline(plan: Plan) -> Pipeline:
     """For each data set, a node per model that scores, and one per zero-shot model, or for all, that encodes.
 
     Other prompts and heads are scored on the features of their base: they encode no image again. A node that encodes
-    is split into the shards of its data set, and one that joins what they make.
+    is split into the shards of its data set, and one that joins what they make. Where the plan leaves the precision to
+    the device, each model is compared with itself in float32.
     """
     scored = {model.base for model in plan.evaluated_models if (model.method or ZERO_SHOT).scores_features}
     models = [model for model in plan.models if model in scored]
@@ -44,7 +46,8 @@ def create_pipeline(plan: Plan) -> Pipeline:
     scoring = starmap(_scoring, product(plan.evaluated_models, plan.data_sets))
     shots = {model: validation_shots(plan, model) for model in plan.evaluated_models}
     scaling = [_scaling(plan, model, entry) for model, entry in shots.items() if entry]
-    return Pipeline([*chain(*encoding), *chain(*scoring), *scaling])
+    comparing = _comparing_precisions(plan, models) if plan.compares_precisions else []
+    return Pipeline([*chain(*encoding), *chain(*scoring), *scaling, *comparing])
 
 
 def _encoding(model: str, data_set: DataSet) -> list[Node]:
@@ -78,24 +81,13 @@ def _encoding_with_each(models: tuple[str, ...], data_set: DataSet) -> list[Node
 
 
 def _scoring(model: EvaluatedModel, data_set: DataSet) -> list[Node]:
-    method, base = model.method or ZERO_SHOT, names.model(model.base)
-    function: Callable[..., Logits]
-    if not method.scores_features:
-        function = encode_and_score
-        inputs = {"model": base, "corrupted": names.corrupted(data_set.name), "parameters": "params:evaluation"}
-    else:
-        function = score
-        inputs = {"features": names.features(model.base, data_set.name)}
-        inputs |= {} if method.artefact_kind == "head" else {"model": base}
-    if model.artefact and method.artefact_kind:
-        inputs["head" if method.scores_features else "artefact"] = model.artefact
-    facts: dict[str, Any] = {"name": model.name, "attributes": model.attributes}
-    facts |= {"tuned_on": data_set.tuned_on} if data_set.tuned_on else {}
-    facts |= {"scoring": data_set.scoring} if data_set.scoring else {}
+    method = model.method or ZERO_SHOT
+    function: Callable[..., Logits] = score if method.scores_features else encode_and_score
+    inputs = _scored(model, data_set)
 
     def node(number: str = "", output: Callable[[str], str] = str, **shard: slice) -> Node:
         return Node(
-            bind(function, method=method, **facts, templates=data_set.templates, synonyms=data_set.synonyms, **shard),
+            bind(function, **_facts(model, data_set), **shard),
             inputs,
             outputs=output(names.logits(model.cell, data_set.name)),
             name=f"score{number}",
@@ -104,6 +96,64 @@ def _scoring(model: EvaluatedModel, data_set: DataSet) -> list[Node]:
         )
 
     return [node()] if method.scores_features else _in_shards(node, data_set, join_logits)
+
+
+def _scored(model: EvaluatedModel, data_set: DataSet) -> dict[str, str]:
+    """What the logits of a model on a data set are made of: argument to entry."""
+    method, base = model.method or ZERO_SHOT, names.model(model.base)
+    if not method.scores_features:
+        inputs = {"model": base, "corrupted": names.corrupted(data_set.name), "parameters": "params:evaluation"}
+    else:
+        inputs = {"features": names.features(model.base, data_set.name)}
+        inputs |= {} if method.artefact_kind == "head" else {"model": base}
+    if model.artefact and method.artefact_kind:
+        inputs["head" if method.scores_features else "artefact"] = model.artefact
+    return inputs
+
+
+def _facts(model: EvaluatedModel, data_set: DataSet) -> dict[str, Any]:
+    """What :func:`score` has to know of a model and a data set."""
+    facts: dict[str, Any] = {"method": model.method or ZERO_SHOT, "name": model.name, "attributes": model.attributes}
+    facts |= {"tuned_on": data_set.tuned_on} if data_set.tuned_on else {}
+    facts |= {"scoring": data_set.scoring} if data_set.scoring else {}
+    return facts | {"templates": data_set.templates, "synonyms": data_set.synonyms}
+
+
+def _comparing_precisions(plan: Plan, models: Sequence[str]) -> list[Node]:
+    """For each data set, a node per model that encodes some images in float32, and one per scored model."""
+
+    def encoding(model: str, data_set: DataSet) -> Node:
+        scope = "all" if plan.reads_with_others(model) else model
+        return Node(
+            bind(encode_in_float32, name=model),
+            {
+                "features": names.features(model, data_set.name),
+                "model": names.model(model),
+                "corrupted": names.corrupted(data_set.name),
+            },
+            names.float32_features(model, data_set.name),
+            name=f"encode_in_float32-{model}",
+            namespace=f"evaluation.{scope}.{data_set.name}",
+            tags=RUNS_NETWORK,
+        )
+
+    def comparing(model: EvaluatedModel, data_set: DataSet) -> Node:
+        inputs = _scored(model, data_set)
+        if "features" in inputs:
+            inputs["float32_features"] = names.float32_features(model.base, data_set.name)
+        return Node(
+            bind(compare_precisions if "features" in inputs else encode_and_compare, **_facts(model, data_set)),
+            inputs,
+            names.precision(model.cell, data_set.name),
+            name="compare_precisions",
+            namespace=f"evaluation.{model.cell}.{data_set.name}",
+            tags=RUNS_NETWORK if "model" in inputs else None,
+        )
+
+    return [
+        *starmap(encoding, product(models, plan.data_sets)),
+        *starmap(comparing, product(plan.evaluated_models, plan.data_sets)),
+    ]
 
 
 def _scaling(plan: Plan, model: EvaluatedModel, shots: str) -> Node:

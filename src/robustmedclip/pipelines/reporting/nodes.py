@@ -18,6 +18,7 @@ from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.completeness import Cell, comparable, missing
 from robustmedclip.metrics.findings import finding_scores
 from robustmedclip.metrics.logits import Logits
+from robustmedclip.metrics.precisions import COLUMNS, no_changes
 from robustmedclip.metrics.recalibration import Temperature, recalibration
 from robustmedclip.metrics.site_shift import site_shifts
 from robustmedclip.metrics.subgroups import subgroup_errors
@@ -29,7 +30,7 @@ from robustmedclip.reporting.results import Results, Setting
 from robustmedclip.reporting.tables import report_tables
 
 #: What is there if a plan asks for it.
-_PARTS = ("recalibration", "shifts", "subgroups", "findings")
+_PARTS = ("recalibration", "shifts", "subgroups", "findings", "precisions")
 
 
 def compute_metrics(
@@ -102,6 +103,14 @@ def compare_findings(*, baseline: str, mce_on: Metric, **entries: Any) -> pd.Dat
     kinds = _by_kind(entries)
     logits, whose = comparable(_cells(kinds["logits"]), baseline), _patients(kinds["test"])
     return finding_scores(logits, baseline, mce_on=mce_on, extreme=_extreme(entries), patients=whose)
+
+
+def collect_precisions(**entries: pd.DataFrame | None) -> pd.DataFrame:
+    """What the precision of the run changes: the tables of all models and data sets, None for those that are missing.
+
+    There is no row where images were encoded in float32.
+    """
+    return pd.concat([no_changes(), *(rows for rows in entries.values() if rows is not None)]).astype(COLUMNS)
 
 
 def compare_subgroups(**entries: Any) -> pd.DataFrame:

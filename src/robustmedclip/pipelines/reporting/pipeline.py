@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from itertools import product
+from itertools import product, starmap
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline
@@ -11,6 +11,7 @@ from robustmedclip.corruptions import suite
 from robustmedclip.metrics import compare_pairs
 from robustmedclip.pipelines.bind import bind, without
 from robustmedclip.pipelines.reporting.nodes import (
+    collect_precisions,
     compare_findings,
     compare_sites,
     compare_subgroups,
@@ -60,7 +61,7 @@ def _measuring(plan: Plan) -> list[Node]:
 
 
 def _comparing_parts(plan: Plan) -> list[Node]:
-    """Confidence where labelled images tell a temperature; sites, subgroups and findings, if the plan has any."""
+    """Confidence where labelled images tell a temperature; sites, subgroups, findings and precisions, if there are."""
 
     def node(function: Callable[..., Any], data_sets: Collection[str], output: str, *further: str) -> Node:
         scored = [entry for entry in _logits(plan) if names.parts(entry)[1].rpartition("-")[2] in data_sets]
@@ -77,6 +78,13 @@ def _comparing_parts(plan: Plan) -> list[Node]:
         name="rescale_confidence",
         tags=without("logits", "temperatures"),
     )
+    precisions = _node(
+        collect_precisions,
+        _by_name(starmap(names.precision, _cells(plan))),
+        "precisions",
+        name="collect_precisions",
+        tags=without("precision"),
+    )
     of_sites = bind(compare_sites, baseline=plan.baseline, homes=plan.shifts)
     of_findings = bind(compare_findings, baseline=plan.baseline, mce_on=plan.mce_on)
     groups, levels = map(names.groups, plan.divided), ["levels"] if plan.has_bands else []
@@ -85,6 +93,7 @@ def _comparing_parts(plan: Plan) -> list[Node]:
         *([node(of_sites, sites, "shifts")] if sites else []),
         *([node(compare_subgroups, plan.divided, "subgroups", *groups)] if plan.divided else []),
         *([node(of_findings, plan.with_findings, "findings", *levels)] if plan.with_findings else []),
+        *([precisions] if plan.compares_precisions else []),
     ]
 
 
@@ -138,7 +147,12 @@ def _telling(plan: Plan) -> list[Node]:
 
 def _logits(plan: Plan) -> list[str]:
     """The logits of all models on all data sets."""
-    return [names.logits(model.cell, of.name) for model, of in product(plan.evaluated_models, plan.data_sets)]
+    return list(starmap(names.logits, _cells(plan)))
+
+
+def _cells(plan: Plan) -> list[tuple[str, str]]:
+    """Every model, and seed of it, with every data set."""
+    return [(model.cell, of.name) for model, of in product(plan.evaluated_models, plan.data_sets)]
 
 
 def _of_data_sets(plan: Plan, entry: Callable[[str], str]) -> list[str]:
