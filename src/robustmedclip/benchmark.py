@@ -221,7 +221,7 @@ def _scored(logits: tuple[Logits, ...], images: CorruptedSet, setting: Setting, 
     chosen: dict[str, Any] = {"mce_on": setting.mce_on, "patients": whose, "resamples": resamples}
     table = score_benchmark(logits, baseline, metrics=metrics, **chosen)
     pairs = compare_pairs(table.metrics, table.mce_resamples)
-    labelled = labelled_images(table.metrics, {}, ())
+    labelled = labelled_images(table.metrics, {}, {})
     board = leaderboard(table.metrics, places(table.mce_resamples, pairs), labelled, metrics)
     divided = images.clean.columns.keys() - {PATIENT}
     groups = subgroup_errors(logits, {images.clean.name: images.clean}, resamples) if divided else None

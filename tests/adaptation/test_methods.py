@@ -4,11 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from robustmedclip.adaptation.methods import METHODS, Method
 from robustmedclip.plugins import plugged_in
+from robustmedclip.reporting.leaderboard import labelled_images
 
 ENTRIES = yaml.safe_load((Path(__file__).parents[2] / "conf/base/parameters/methods.yml").read_text())["methods"]
 
@@ -46,3 +48,25 @@ def test_a_method_that_changes_nothing_is_zero_shot():
 def test_the_test_images_choose_where_the_study_lets_them():
     method = plugged_in("lora", METHODS, "method")(**ENTRIES["lora"]["authors"])
     assert method.needs_test_images and not method.needs_validation
+
+
+def test_a_method_that_chooses_nothing_by_validation_images_may_learn_from_them_and_tables_count_them_so():
+    roles = ["training"] * 5 + ["validation"] * 3
+    rows = [(f"vit_{adaptation}", adaptation) for adaptation in ("probe", "robust", "half", "clap")]
+    methods = {
+        "probe": plugged_in("linear_probe", METHODS, "method")(),
+        "robust": plugged_in("robust_ensemble", METHODS, "method")(),
+        "half": plugged_in("robust_probe", METHODS, "method")(validation="unused"),
+        "clap": plugged_in("clap", METHODS, "method")(),
+    }
+    counts = labelled_images(
+        pd.DataFrame(rows, columns=["model", "adaptation"]),
+        {model: pd.DataFrame({"role": roles}) for model, _ in rows},
+        {name: method.labelled_roles for name, method in methods.items()},
+    )
+    assert counts.set_index("model").T.to_dict("list") == {
+        "vit_probe": [5, 3],
+        "vit_robust": [8, 0],
+        "vit_half": [5, 0],
+        "vit_clap": [5, 0],
+    }

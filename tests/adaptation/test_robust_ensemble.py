@@ -68,11 +68,23 @@ def test_it_is_the_mean_of_the_probabilities_of_two_probes(tmp_path, model, arte
     assert artefact.metadata["scale"] == 0.5 and not np.allclose(*np.split(both, 2, axis=1), atol=1e-3)
 
 
-def test_its_first_probe_is_zero_shot_where_the_images_say_nothing_better(model, tasks, artefact):
-    """Of an image or two of each class, the probe that leaves one out is worse than the prompts that were learnt."""
+def test_with_a_single_image_of_a_class_that_says_nothing_better_it_is_zero_shot_without_a_guard(
+    model, tasks, artefact
+):
+    images = phantoms("oct", 2).images
+    both = features(METHOD.adapted(model, artefact, "oct"), images)
+    (logits,) = METHOD.logits(artefact.head.classifiers["oct"], [both])
+    expected = model.logit_scale * features(model, images) @ class_vectors(model, tasks[0]).numpy().T
+    np.testing.assert_allclose(np.exp(logits), softmax(expected, axis=1), atol=1e-5)
+    assert artefact.metadata["guards"].keys() == {"blood"}
+
+
+def test_with_two_images_of_each_class_zero_shot_is_one_of_the_two_probes(model, tasks):
+    two = replace(tasks[0], training=phantoms("oct", 1, 8))
+    artefact, _ = fitted(model, [two])
     classifier = artefact.head.classifiers["oct"]
-    np.testing.assert_allclose(classifier["weight"], model.logit_scale * class_vectors(model, tasks[0]), rtol=1e-6)
-    np.testing.assert_array_equal(classifier["bias"], 0)
+    np.testing.assert_allclose(classifier["weight"], model.logit_scale * class_vectors(model, two), rtol=1e-6)
+    assert classifier["tuned_fraction"] == 0.5 and artefact.metadata["guards"].keys() == {"oct"}
 
 
 def test_it_needs_no_validation_images_and_the_same_seed_gives_the_same_bytes(model, tasks, artefact):
@@ -93,6 +105,6 @@ def test_more_labelled_images_keep_more_of_the_update_from_a_half_to_all_of_it()
 
 def test_a_whole_update_counts_twice_as_much_as_the_untuned_encoder(model, tasks):
     whole = METHOD.model_copy(update={"scales": (1.0,), "epochs": 1})
-    adapter, _ = whole.fit(model, tasks[:1], seed=0, precision=torch.float32, checkpoint=Checkpoint())
+    adapter, _ = whole.fit(model, tasks[1:], seed=0, precision=torch.float32, checkpoint=Checkpoint())
     assert adapter.metadata["scale"] == 1.0
-    np.testing.assert_allclose(adapter.head.classifiers["oct"]["tuned_fraction"], 2 / 3, rtol=1e-6)
+    np.testing.assert_allclose(adapter.head.classifiers["blood"]["tuned_fraction"], 2 / 3, rtol=1e-6)

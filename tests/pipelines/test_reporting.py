@@ -117,7 +117,10 @@ class Report:
                 for run in runs
                 if run.attributes.get("fraction") in (shots or [0.1])
             },
-            validating=["lora"],
+            roles={
+                "lora": {"training_images": ["training"], "validation_images": ["validation"]},
+                **dict.fromkeys(("longer", "probe"), {"training_images": ["training"], "validation_images": []}),
+            },
             **compared | {"mce_resamples": resamples} | drawn,
         )
         tables = compared | {"leaderboard": self.leaderboard, "missing_cells": missing}

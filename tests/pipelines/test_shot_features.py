@@ -80,15 +80,18 @@ def test_heads_have_the_bytes_of_images_that_are_encoded_for_each(tmp_path, plan
         if entry.startswith("shot_features"):
             catalog[entry] = ShotFeaturesDataset(filepath=str(tmp_path / entry))
     SequentialRunner().run(nodes, catalog)
-    parts = (chosen(pool, few_shots, role) for role in ("training", "validation"))
-    task = Task(*parts, templates=("{class_name}",), synonyms={})
     compared = ("zs_lp", "augmented", "robust", "ensemble")
     for evaluated in (tuned for tuned in plan.tuned_models if tuned.adaptation.name in compared):
+        learnt = evaluated.method.learnt_roles
+        parts = chosen(pool, few_shots, *learnt), chosen(pool, few_shots, *({"validation"} - set(learnt)))
+        task = Task(*parts, templates=("{class_name}",), synonyms={})
         artefact, search = evaluated.method.fit(
             model, [task], seed=3, precision=model.network.visual.proj.dtype, checkpoint=Checkpoint()
         )
         stored = catalog.load(evaluated.artefact)
         heads = [getattr(part, "head", part) for part in (stored, artefact)]
         assert heads[0].content_hash() == heads[1].content_hash() and stored.metadata == artefact.metadata
+        seen = len(few_shots) if evaluated.adaptation.name in ("robust", "ensemble") else len(few_shots) // 2
+        assert stored.metadata["training_images"] == seen
         history = catalog.load(f"history-{evaluated.cell}")
         np.testing.assert_array_equal(history.columns, list(search[0]))

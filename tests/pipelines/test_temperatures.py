@@ -88,7 +88,7 @@ def plan(**adaptations):
             "corruptions": {"suite": "medimeta-c", "names": "all"},
             "templates": ["{class_name}"],
             "models": {"vit": {"source": {"type": "open_clip", "path": FOLDER}}},
-            "methods": {"temperature": {"type": "temperature"}},
+            "methods": {"temperature": {"type": "temperature"}, "robust": {"type": "robust_probe"}},
             "adaptations": adaptations,
             "seeds": [3, 4],
             "baseline": "vit",
@@ -96,10 +96,12 @@ def plan(**adaptations):
     )
 
 
-def test_a_tuned_model_has_its_own_images_and_others_those_of_the_largest_sample_that_leaves_some():
+def test_a_tuned_model_has_its_own_images_unless_it_learnt_them_and_others_those_of_the_largest_sample():
     tuned = plan(scaled={"method": "temperature", "models": "all", "fractions": [0.05, 0.1, 1.0]})
     shots = {model.cell: validation_shots(tuned, model) for model in tuned.evaluated_models}
     assert shots["vit"] == "few_shots-k10_s3" and shots["vit_scaled_k5_s4"] == "few_shots-k5_s4"
+    learnt = plan(probe={"method": "robust", "models": "all", "fractions": [0.1]})
+    assert not any(validation_shots(learnt, model) for model in learnt.tuned_models)
     untuned = plan()
     assert not any(validation_shots(untuned, model) for model in untuned.evaluated_models)
 

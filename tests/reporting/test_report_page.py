@@ -105,7 +105,7 @@ def written(
     leaderboard = rank_models(
         scores=setting.metrics,
         cells={run.model: "k10_s0" for run in logits if run.attributes.get("fraction")},
-        validating=["lora"],
+        roles={"lora": {"training_images": ["training"], "validation_images": ["validation"]}},
         **{"metrics": metrics, "mce_resamples": resamples, "comparisons": comparisons, "few_shots-k10_s0": few_shots},
     )
     sources = {

@@ -34,12 +34,15 @@ class ShotView:
         Corrupted copies of each training image; 0 without corruptions.
     validated : bool
         Whether the validation images are encoded, too.
+    roles : tuple of str
+        Few-shot images that are learnt from, which the task has for training.
     """
 
     guard: float | None
     corruptions: RandomCorruption | None
     copies: int
     validated: bool
+    roles: tuple[str, ...]
 
     @property
     def key(self) -> str:

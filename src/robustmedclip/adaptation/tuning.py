@@ -220,9 +220,8 @@ def _key(
 
 def guarded(model: VisionLanguageModel, adapter: Adapter, data_set: str) -> VisionLanguageModel:
     """The model behind the input guard of a data set, if the adapter was tuned behind guards."""
-    guards = adapter.metadata.get("guards")
-    guard = as_guard(guards[data_set]) if guards else None
-    return with_guard(model, guard)
+    guard = adapter.metadata.get("guards", {}).get(data_set)
+    return with_guard(model, as_guard(guard) if guard else None)
 
 
 def with_all_weights(

@@ -303,14 +303,9 @@ class Plan:
         """Every number of labelled images of each class that some adaptation needs, ascending."""
         return tuple(sorted({shots for a in self.adaptations for shots in a.shots}))
 
-    @property
-    def validating(self) -> tuple[str, ...]:
-        """Adaptations that choose by validation images."""
-        return tuple(a.name for a in self.adaptations if a.method.needs_validation)
-
     def validates(self, amount: float) -> bool:
         """Whether an adaptation at a few-shot fraction, or at so many shots, chooses by validation images."""
-        return any(a.name in self.validating for a in self.adaptations if amount in (*a.fractions, *a.shots))
+        return any(a.method.needs_validation for a in self.adaptations if amount in (*a.fractions, *a.shots))
 
 
 def scored_families(data_sets: Iterable[DataSet]) -> dict[str, str]:

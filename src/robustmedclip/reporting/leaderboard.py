@@ -51,7 +51,7 @@ _CONDITIONS = {"clean": ("", CLEAN.corruption), "corrupted": ("corrupted_", ALL)
 
 
 def labelled_images(
-    metrics: pd.DataFrame, few_shots: Mapping[str, pd.DataFrame], validating: Collection[str]
+    metrics: pd.DataFrame, few_shots: Mapping[str, pd.DataFrame], roles: Mapping[str, Mapping[str, Collection[str]]]
 ) -> pd.DataFrame:
     """How many labelled images each tuned model has seen, of all data sets: what its adaptation costs in labels.
 
@@ -61,25 +61,22 @@ def labelled_images(
         As of :func:`robustmedclip.metrics.score_benchmark`.
     few_shots : mapping
         Tuned model to its few-shot images, with their ``role``: ``training`` or ``validation``.
-    validating : collection of str
-        Adaptations that choose by validation images.
+    roles : mapping
+        Adaptation to the roles of the ``training_images``, which it learns from, and of the ``validation_images``,
+        which it chooses by.
 
     Returns
     -------
     DataFrame
         ``model``, ``training_images`` and ``validation_images``, int.
     """
-    counts = {model: images["role"].value_counts() for model, images in few_shots.items()}
-    tuned = metrics[metrics["model"].isin(counts)].drop_duplicates("model")
+    columns = ["training_images", "validation_images"]
+    tuned = metrics[metrics["model"].isin(few_shots)].drop_duplicates("model")
     rows = [
-        (
-            row.model,
-            counts[row.model].get("training", 0),
-            counts[row.model].get("validation", 0) if row.adaptation in validating else 0,
-        )
+        (row.model, *(few_shots[row.model]["role"].isin(roles[row.adaptation][column]).sum() for column in columns))
         for row in tuned.itertuples()
     ]
-    return pd.DataFrame(rows, columns=["model", "training_images", "validation_images"])
+    return pd.DataFrame(rows, columns=["model", *columns])
 
 
 def leaderboard(

@@ -121,9 +121,8 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str, outputs: Collectio
 def _labelled(roles: pd.Series, model: EvaluatedModel) -> dict[str, int]:
     """How many labelled images a tuned model has seen, from the roles of its few-shot images, and what for."""
     assert model.method is not None
-    training, validation = (roles == "training").sum(), model.method.needs_validation * (roles == "validation").sum()
-    counts = {"training_images": training, "validation_images": validation, "labelled_images": training + validation}
-    return {name: int(count) for name, count in counts.items()}
+    counts = {name: int(roles.isin(seen).sum()) for name, seen in model.method.labelled_roles.items()}
+    return {**counts, "labelled_images": sum(counts.values())}
 
 
 def _over_seeds(

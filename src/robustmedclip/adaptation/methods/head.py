@@ -46,7 +46,8 @@ class HeadMethod(AugmentedMethod):
     @property
     def view(self) -> ShotView:
         """How it looks at few-shot images."""
-        return ShotView(self.guard, self.corruptions, self.copies if self.corruptions else 0, self.needs_validation)
+        copies = self.copies if self.corruptions else 0
+        return ShotView(self.guard, self.corruptions, copies, self.needs_validation, self.learnt_roles)
 
     @property
     def scores_features(self) -> bool:
@@ -150,5 +151,5 @@ class HeadMethod(AugmentedMethod):
 
     def adapted(self, model: VisionLanguageModel, artefact: Adapter | Head, data_set: str) -> VisionLanguageModel:
         """The model behind the input guard of a data set."""
-        guards = artefact.metadata.get("guards")
-        return with_guard(model, as_guard(guards[data_set]) if guards else None)
+        guard = artefact.metadata.get("guards", {}).get(data_set)
+        return with_guard(model, as_guard(guard) if guard else None)

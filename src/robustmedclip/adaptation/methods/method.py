@@ -85,6 +85,19 @@ class Method(BaseModel):
         return self.needs_labels and self.uses_validation and not self.needs_test_images
 
     @property
+    def learnt_roles(self) -> tuple[str, ...]:
+        """Few-shot images that it learns from: those for ``training``, and perhaps those for ``validation``, too."""
+        return ("training",)
+
+    @property
+    def labelled_roles(self) -> Mapping[str, tuple[str, ...]]:
+        """Few-shot images that it learns from, and other ones that it chooses by, as tables count them."""
+        return {
+            "training_images": self.learnt_roles,
+            "validation_images": ("validation",) if self.needs_validation else (),
+        }
+
+    @property
     def needs_test_images(self) -> bool:
         """Whether it chooses by the test images, as the study's code does."""
         return False

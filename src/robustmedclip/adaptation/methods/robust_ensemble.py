@@ -13,7 +13,12 @@ from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.methods.encoder import PartialUpdate
 from robustmedclip.adaptation.methods.lora import Dropout, Lora
-from robustmedclip.adaptation.methods.robust_probe import RobustProbe
+from robustmedclip.adaptation.methods.robust_probe import (
+    LearnsFromAllLabels,
+    RobustProbe,
+    stays_zero_shot,
+    without_guards,
+)
 from robustmedclip.adaptation.methods.settings import Count, Expression, Fractions, NotNegative, PositiveGrid
 from robustmedclip.adaptation.shot_features import ShotFeatures, ShotView, shot_features
 from robustmedclip.adaptation.task import Task
@@ -32,15 +37,17 @@ _UNTUNED = 0.5
 _LOG_ODDS = "log_odds"
 
 
-class RobustEnsemble(PartialUpdate, Lora):
+class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
     """The mean of the probabilities of two robust probes: on the untuned encoder, and on one with part of an update.
 
     Both are :class:`~robustmedclip.adaptation.methods.robust_probe.RobustProbe`, learnt from the images and their
     corrupted copies, behind the same input guard. The low-rank update is trained as the settings of
     :class:`~robustmedclip.adaptation.methods.lora.Lora` say, and scaled by :func:`kept_fraction`. In the mean, the
-    untuned encoder counts as half an update, and the tuned one as what is kept of its. No validation image is needed.
-    Where the probe on the untuned encoder finds nothing better than zero-shot on images that were left out, it is
-    zero-shot, which the other one is averaged with.
+    untuned encoder counts as half an update, and the tuned one as what is kept of its. No validation image is needed;
+    where there are some, they are learnt, too. Where the probe on the untuned encoder finds nothing better than
+    zero-shot on images that were left out, it is zero-shot, which the other one is averaged with; if a class has a
+    single image, it is zero-shot alone, without a guard (see
+    :func:`~robustmedclip.adaptation.methods.robust_probe.stays_zero_shot`).
 
     Attributes
     ----------
@@ -61,7 +68,6 @@ class RobustEnsemble(PartialUpdate, Lora):
     parts: Count = _PROBE.parts
 
     needs_text: ClassVar[bool] = True
-    uses_validation: ClassVar[bool] = False
 
     @property
     def can_be_served(self) -> bool:
@@ -71,7 +77,9 @@ class RobustEnsemble(PartialUpdate, Lora):
     def view(self) -> ShotView:
         """How the probes look at few-shot images: with as many corrupted copies, all of which are corrupted."""
         corruptions = replace(self.corruptions, probability=1.0) if self.corruptions else None
-        return ShotView(self.guard, corruptions, self.copies if corruptions else 0, validated=False)
+        return ShotView(
+            self.guard, corruptions, self.copies if corruptions else 0, validated=False, roles=self.learnt_roles
+        )
 
     def fit(
         self,
@@ -103,19 +111,22 @@ class RobustEnsemble(PartialUpdate, Lora):
         scaled = self.model_copy(update={"scales": (kept,)})
         adapter, history = Lora.fit(scaled, model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
         tuned = shot_features(merge_adapter(model, adapter), tasks, self.view, seed, precision)
-        probe, classifiers = RobustProbe(strengths=self.strengths, parts=self.parts), {}
+        probe, classifiers, untouched = RobustProbe(strengths=self.strengths, parts=self.parts), {}, set()
         for task in tasks:
             classifiers[task.name] = {
                 prefix + name: np.asarray(array, np.float32)
                 for prefix, shots in (("", features[task.name]), ("tuned_", tuned[task.name]))
                 for name, array in probe.classifier_of(model, task, shots.training, shots.validation)[0].items()
             }
-            classifiers[task.name]["tuned_fraction"] = np.asarray(kept / (_UNTUNED + kept), np.float32)
+            if stays_zero_shot(task, classifiers[task.name]):
+                untouched.add(task.name)
+            fraction = 0 if task.name in untouched else kept / (_UNTUNED + kept)
+            classifiers[task.name]["tuned_fraction"] = np.asarray(fraction, np.float32)
             if task.scoring:
                 classifiers[task.name][_LOG_ODDS] = np.ones((), np.float32)
         names = {task.name: list(task.class_names) for task in tasks}
         head = Head(classifiers, {"base_model_hash": adapter.metadata["base_model_hash"], "class_names": names})
-        return replace(adapter, head=head), history
+        return replace(adapter, head=head, metadata=without_guards(adapter.metadata, untouched)), history
 
     def adapted(self, model: VisionLanguageModel, artefact: Adapter | Head, data_set: str) -> VisionLanguageModel:
         """Both encoders side by side."""
@@ -129,7 +140,8 @@ class RobustEnsemble(PartialUpdate, Lora):
 
         arrays = {name: array.astype(np.float64) for name, array in classifier.items()}
         fraction = arrays["tuned_fraction"]
-        weights = np.log([1 - fraction, fraction])[:, None, None]
+        with np.errstate(divide="ignore"):  # of zero-shot alone, the other's weight is none
+            weights = np.log([1 - fraction, fraction])[:, None, None]
 
         def of_both(batch: np.ndarray) -> np.ndarray:
             halves = np.split(np.sqrt(2) * batch.astype(np.float64), 2, axis=1)

@@ -73,9 +73,9 @@ def draw_few_shots(
     return table.drop_duplicates(["data_set", "role", "sample_id"], ignore_index=True)
 
 
-def chosen(pool: ImageSet, few_shots: pd.DataFrame, role: str) -> ImageSet:
-    """The images of `pool` that `few_shots` lists in a role."""
-    sample_ids = few_shots[(few_shots["data_set"] == pool.name) & (few_shots["role"] == role)]["sample_id"]
+def chosen(pool: ImageSet, few_shots: pd.DataFrame, *roles: str) -> ImageSet:
+    """The images of `pool` that `few_shots` lists in some roles."""
+    sample_ids = few_shots[(few_shots["data_set"] == pool.name) & few_shots["role"].isin(roles)]["sample_id"]
     return pool.subset(np.flatnonzero(np.isin(pool.sample_ids, sample_ids.to_numpy(np.str_))))
 
 

@@ -72,15 +72,18 @@ def compute_metrics(
 
 
 def rank_models(
-    *, scores: Sequence[Metric], cells: Mapping[str, str], validating: Sequence[str], **entries: Any
+    *,
+    scores: Sequence[Metric],
+    cells: Mapping[str, str],
+    roles: Mapping[str, Mapping[str, Sequence[str]]],
+    **entries: Any,
 ) -> pd.DataFrame:
     """The leaderboard.
 
-    `cells` maps tuned models to the few-shot entries that they see; `validating` are the adaptations that choose by
-    validation images.
+    `cells` maps tuned models to the few-shot entries that they see; `roles` adaptations to what they see of these.
     """
     metrics, few_shots = entries["metrics"], _by_kind(entries)["few_shots"]
-    labelled = boards.labelled_images(metrics, {name: few_shots[cell] for name, cell in cells.items()}, validating)
+    labelled = boards.labelled_images(metrics, {name: few_shots[cell] for name, cell in cells.items()}, roles)
     return boards.leaderboard(metrics, places(entries["mce_resamples"], entries["comparisons"]), labelled, scores)
 
 

@@ -42,6 +42,7 @@ def _measuring(plan: Plan) -> list[Node]:
     levels = ["levels"] if plan.has_bands else []
     # Every seed draws as many images: those of the first one stand for all.
     cells = {model.name: f"{model.amount}_s{model.seed}" for model in plan.tuned_models if model.seed == plan.seeds[0]}
+    roles = {adaptation.name: adaptation.method.labelled_roles for adaptation in plan.adaptations}
     return [
         _node(
             bind(compute_metrics, **_scoring(plan)),
@@ -52,7 +53,7 @@ def _measuring(plan: Plan) -> list[Node]:
         ),
         _node(compare_pairs, ["metrics", "mce_resamples"], "comparisons", name="compare_pairs"),
         _node(
-            bind(rank_models, scores=plan.metrics, cells=cells, validating=plan.validating),
+            bind(rank_models, scores=plan.metrics, cells=cells, roles=roles),
             _by_name(["metrics", "mce_resamples", "comparisons", *map(names.few_shots, _few_shot_labels(plan))]),
             "leaderboard",
             name="rank_models",

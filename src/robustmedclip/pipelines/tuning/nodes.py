@@ -52,7 +52,7 @@ def fit(
     from robustmedclip.models.inference import move_to_device
 
     precision = move_to_device(model, parameters["precision"])
-    tasks = _tasks(few_shots, image_sets, templates, synonyms, scorings)
+    tasks = _tasks(few_shots, method.learnt_roles, image_sets, templates, synonyms, scorings)
     with in_one_thread():
         artefact, history = method.fit(model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
     return artefact, pd.DataFrame(history)
@@ -72,7 +72,7 @@ def encode_shots(
 
     precision = move_to_device(model, parameters["precision"])
     with in_one_thread():
-        return shot_features(model, _tasks(few_shots, pools, **prompts), view, seed, precision)
+        return shot_features(model, _tasks(few_shots, view.roles, pools, **prompts), view, seed, precision)
 
 
 def fit_with_features(
@@ -90,7 +90,7 @@ def fit_with_features(
     from robustmedclip.models.inference import move_to_device
 
     precision = move_to_device(model, parameters["precision"])
-    tasks = _tasks(few_shots, pools, **prompts)
+    tasks = _tasks(few_shots, method.learnt_roles, pools, **prompts)
     with in_one_thread():
         artefact, history = method.fit_to(features, model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
     return artefact, pd.DataFrame(history)
@@ -108,7 +108,7 @@ def fit_head(
     """As :func:`fit`, of a method that is fitted to features, which are encoded already, and encodes no image."""
     import torch
 
-    tasks = _tasks(few_shots, pools, **prompts)
+    tasks = _tasks(few_shots, method.learnt_roles, pools, **prompts)
     with in_one_thread():
         head, search = method.fit_to(
             features, model, tasks, seed=seed, precision=torch.float32, checkpoint=Checkpoint()
@@ -118,17 +118,22 @@ def fit_head(
 
 def _tasks(
     few_shots: pd.DataFrame,
+    learnt: Sequence[str],
     image_sets: Sequence[ImageSet],
     templates: Mapping[str, Sequence[str]],
     synonyms: Mapping[str, Mapping[str, Sequence[str]]],
     scorings: Mapping[str, str] | None = None,
 ) -> list[Task]:
-    """What is adapted to: a task of each pool, with its test set for validation, if those follow the pools."""
+    """What is adapted to: a task of each pool, with its test set for validation, if those follow the pools.
+
+    The images of the `learnt` roles are those for training; those for validation, if they aren't among these.
+    """
+    left = {"validation"} - set(learnt)
     pools, tests = image_sets[: len(templates)], image_sets[len(templates) :]
     return [
         Task(
-            training=chosen(pool, few_shots, "training"),
-            validation=test or chosen(pool, few_shots, "validation"),
+            training=chosen(pool, few_shots, *learnt),
+            validation=test or chosen(pool, few_shots, *left),
             templates=templates[pool.name],
             synonyms=synonyms[pool.name],
             scoring=(scorings or {}).get(pool.name),
