@@ -1,4 +1,4 @@
-"""Kedro's command line in the project: ``kedro run`` knows our runner, and names one that there is not."""
+"""Kedro's command line in the project: ``kedro run`` has a runner of ours, and names one that there is not."""
 
 from inspect import signature
 from typing import Any
@@ -16,6 +16,7 @@ RUNNERS = {
     "ThreadRunner": "kedro.runner.ThreadRunner",
     "ParallelRunner": "kedro.runner.ParallelRunner",
     "DaskRunner": "robustmedclip.run.DaskRunner",
+    "TwoNodesRunner": "robustmedclip.run.two_nodes_runner.TwoNodesRunner",
 }
 
 
@@ -28,7 +29,7 @@ def cli() -> None:
 @click.pass_context
 def run(context: click.Context, /, **options: Any) -> Any:
     """As Kedro's, where there is such a runner."""
-    name = options["runner"] or "SequentialRunner"
+    name = options["runner"] or "TwoNodesRunner"
     runner = plugged_in(name, RUNNERS, "runner")
     if not (isinstance(runner, type) and issubclass(runner, AbstractRunner)):
         raise InputError(f"{name} is no runner")

@@ -1,4 +1,4 @@
-"""What surrounds a run: configuration, catalog, fingerprints, preflight, progress, tracking, and the runner on Dask."""
+"""What surrounds a run: configuration, catalog, fingerprints, preflight, progress, tracking, and two runners."""
 
 from typing import TYPE_CHECKING, Any
 

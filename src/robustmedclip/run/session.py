@@ -18,7 +18,7 @@ class SelectionError(InputError):
 class BenchmarkSession(KedroSession):
     """Kedro's session, which compares the options of a run with the pipelines of the plan before Kedro filters them.
 
-    A runner that has a method ``prepare`` is given the context by it, before anything else happens.
+    A runner may have hooks, and a method ``prepare``, which is given the context before anything else happens.
     """
 
     _options: dict[str, Any] | None = None
@@ -32,6 +32,8 @@ class BenchmarkSession(KedroSession):
             If there is no such pipeline, node, namespace, tag or entry, or nothing is left to run.
         """
         self._options = signature(super().run).bind(*args, **kwargs).arguments
+        if runner := self._options.get("runner"):
+            self._hook_manager.register(runner)
         return super().run(*args, **kwargs)
 
     def load_context(self) -> KedroContext:

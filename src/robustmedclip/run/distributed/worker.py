@@ -17,6 +17,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.pipeline.node import Node
 from kedro.runner.task import Task
 from kedro.utils import find_kedro_project
+from pluggy import PluginManager
 
 from robustmedclip.errors import InputError
 from robustmedclip.parallel import cores
@@ -68,8 +69,10 @@ def _keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_MMAP_THRESHOLD)
 
 
-def run_node(node: Node, catalog: FingerprintedCatalog, run_id: str | None) -> str | None:
-    """Load the inputs of a node, run it, and save its outputs; no hook is called, and nothing is tracked.
+def run_node(
+    node: Node, catalog: FingerprintedCatalog, run_id: str | None, hooks: PluginManager | None = None
+) -> str | None:
+    """Load the inputs of a node, run it, and save its outputs; no hook but those given is called, nothing is tracked.
 
     What a worker has saved that died right after is not made again.
 
@@ -85,7 +88,7 @@ def run_node(node: Node, catalog: FingerprintedCatalog, run_id: str | None) -> s
     if all(map(catalog.is_saved, node.outputs)):
         return None
     try:
-        Task(node, catalog, is_async=False, hook_manager=_NullPluginManager(), run_id=run_id).execute()
+        Task(node, catalog, is_async=False, hook_manager=hooks or _NullPluginManager(), run_id=run_id).execute()
     except InputError as error:
         return error.message
     return None

@@ -1,0 +1,143 @@
+"""Processes of this machine that run nodes, beside the one that the run was started in."""
+
+import logging
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from logging.handlers import QueueHandler
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.framework.hooks.manager import _create_hook_manager
+from kedro.framework.project import configure_project
+from kedro.framework.startup import bootstrap_project
+from kedro.pipeline.node import Node
+from pluggy import PluginManager
+
+from robustmedclip.errors import InputError
+from robustmedclip.io.checkpoint import TrainingCheckpoint
+from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.distributed.worker import run_node
+
+#: What nodes import that takes seconds: the processes begin with it.
+_IMPORTED = [
+    f"robustmedclip.{module}" for module in ("settings", "pipeline_registry", "models.open_clip", "adaptation.tuning")
+]
+#: How long a process may take to end that waits for a node.
+_SECONDS_TO_END = 2
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def prepare_processes() -> None:
+    """Import what nodes need, in a process of its own, from which :func:`processes` start without waiting for it."""
+    if _METHOD == "forkserver":
+        forkserver.set_forkserver_preload(_IMPORTED)
+        forkserver.ensure_running()
+
+
+@contextmanager
+def processes(count: int, project: Path, threads: int) -> Iterator[list[Connection]]:
+    """Connections to processes that run nodes, which end with the context.
+
+    Each takes a node, its part of the catalog and the id of the run. It sends records of the log and rows of the curves
+    of a training, and at last the error that the node has failed by, or None.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    project : Path
+        Folder of the project that they are to know.
+    threads : int
+        Cores that each uses.
+    """
+    context: Any = multiprocessing.get_context(_METHOD)
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(count):
+            here, there = context.Pipe()
+            process = context.Process(target=_work, args=(there, project, threads), daemon=True)
+            process.start()
+            stack.push(partial(_end, process, here))
+            there.close()
+            connections.append(here)
+        yield connections
+
+
+def _end(process: BaseProcess, connection: Connection, error: type[BaseException] | None, *_: object) -> None:
+    """End a process: by itself after the last node, at once after an error."""
+    connection.close()
+    process.join(0 if error else _SECONDS_TO_END)
+    process.kill()
+    process.join()
+
+
+def _work(connection: Connection, project: Path, threads: int) -> None:
+    """Run nodes until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends its processes itself
+    threading.Thread(target=_end_with_run, daemon=True).start()
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    configure_project(bootstrap_project(project).package_name)
+    logging.getLogger().handlers = [_LogToRun(connection)]
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(threads)
+    hooks = _create_hook_manager()
+    hooks.register(_RowsToRun(connection))
+    with threadpool_limits(threads), suppress(EOFError, BrokenPipeError):
+        while True:
+            node, catalog, run_id = connection.recv()
+            connection.send(_error(node, catalog, run_id, hooks))
+
+
+def _end_with_run() -> None:
+    run = multiprocessing.parent_process()
+    assert run is not None
+    run.join()
+    os._exit(1)
+
+
+class _LogToRun(QueueHandler):
+    """Sends records of the log to the process that the run was started in."""
+
+    def __init__(self, connection: Connection):
+        super().__init__(queue.SimpleQueue())  # where a QueueHandler would put them
+        self._connection = connection
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Send a record."""
+        self._connection.send(record)
+
+
+class _RowsToRun:
+    """Sends rows of the curves of a training to the process that the run was started in."""
+
+    def __init__(self, connection: Connection):
+        self._connection = connection
+
+    @hook_impl
+    def before_node_run(self, inputs: dict[str, Any]) -> None:
+        """Listen to a training that begins."""
+        for checkpoint in inputs.values():
+            if isinstance(checkpoint, TrainingCheckpoint):
+                checkpoint.listeners.append(self._connection.send)
+
+
+def _error(node: Node, catalog: FingerprintedCatalog, run_id: str | None, hooks: PluginManager) -> Exception | None:
+    """What a node has failed by, None if it didn't."""
+    try:
+        mendable = run_node(node, catalog, run_id, hooks)
+    except Exception as error:
+        return RuntimeError(f"{node.name} has failed:\n{''.join(traceback.format_exception(error))}")
+    return None if mendable is None else InputError(mendable)

@@ -1,0 +1,159 @@
+"""The runner of ``kedro run``: of a long run on several cores, two nodes at a time."""
+
+import pickle
+from collections.abc import Mapping
+from logging import LogRecord, getLogger
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol, DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from kedro.runner import SequentialRunner
+
+from robustmedclip.errors import InputError
+from robustmedclip.io.checkpoint import TrainingCheckpoint
+from robustmedclip.io.versioned import is_versioned
+from robustmedclip.parallel import cores
+from robustmedclip.plan import names
+from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.distributed.schedule import Schedule
+from robustmedclip.run.estimates import estimated_seconds
+from robustmedclip.run.processes import prepare_processes, processes
+
+if TYPE_CHECKING:
+    from pluggy import PluginManager
+
+#: Processes that run nodes: a training uses one core, and the encoding of images hardly more than two well.
+_PROCESSES = 2
+#: Estimated seconds of processor time from which on a run is worth their start.
+_LONG = 120
+_DIED = (
+    "A process that ran {node} died: is there too little memory for two nodes at a time? Go on with "
+    "--only-missing-outputs and --runner SequentialRunner, which runs one at a time"
+)
+
+
+class TwoNodesRunner(SequentialRunner):
+    """Runs two nodes at a time, each in a process, where a run is long, has several cores, and there is no GPU.
+
+    Otherwise it is Kedro's ``SequentialRunner``. Hooks are called in this process alone: ``before_node_run`` with the
+    parameters and the checkpoint among a node's inputs, ``after_node_run`` without outputs, when they are saved.
+    """
+
+    def __repr__(self) -> str:
+        """As Kedro's: Kedro-Viz shows the run if hooks are called as of a SequentialRunner, and looks for its name."""
+        return f"<{SequentialRunner.__module__}.{SequentialRunner.__name__} object at {id(self):#x}>"
+
+    def prepare(self, context: KedroContext) -> None:
+        """Take the folder of the session that begins."""
+        self._project: Path = context.project_path
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Let the processes of a long run start while it is checked."""
+        is_long = sum(estimated_seconds(pipeline.nodes, catalog).values()) >= _LONG
+        if is_long and cores() >= _PROCESSES and not run_params["only_missing_outputs"]:
+            prepare_processes()
+
+    def _run(
+        self,
+        pipeline: Pipeline,
+        catalog: CatalogProtocol[Any, Any],
+        hook_manager: "PluginManager | None" = None,
+        run_id: str | None = None,
+    ) -> None:
+        assert isinstance(catalog, FingerprintedCatalog) and hook_manager is not None
+        seconds = estimated_seconds(pipeline.nodes, catalog)
+        if sum(seconds.values()) < _LONG or not _can_run_apart(pipeline, catalog):
+            super()._run(pipeline, catalog, hook_manager, run_id)
+            return
+        with processes(_PROCESSES, self._project, cores() // _PROCESSES) as idle:
+            self._run_apart(Schedule(pipeline, seconds), idle, catalog, hook_manager.hook, run_id)
+
+    def _run_apart(
+        self, schedule: Schedule, idle: list[Connection], catalog: FingerprintedCatalog, hook: Any, run_id: str | None
+    ) -> None:
+        """Run the nodes of a schedule in the processes of connections, the most urgent first."""
+        waiting: list[Node] = []
+        running: dict[Connection, tuple[Node, dict[str, Any]]] = {}
+        while True:
+            waiting = sorted([*waiting, *schedule.ready()], key=lambda node: -schedule.priorities[node])
+            while waiting and idle:
+                node, connection = waiting.pop(0), idle.pop()
+                facts: dict[str, Any] = {"node": node, "catalog": catalog, "is_async": False, "run_id": run_id}
+                facts["inputs"] = {name: catalog.load(name) for name in node.inputs if _is_for_hooks(name)}
+                hook.before_node_run(**facts)
+                connection.send((node, _part_for(node, catalog), run_id))
+                running[connection] = node, facts
+            if not running:
+                return
+            ready: list[Any] = wait(list(running))
+            for connection in ready:
+                node, facts = running[connection]
+                message = _message(connection, node)
+                if isinstance(message, LogRecord):
+                    getLogger(message.name).handle(message)
+                    continue
+                if isinstance(message, Mapping):
+                    _tell_listeners(message, facts["inputs"])
+                    continue
+                if message is not None:
+                    hook.on_node_error(error=message, **facts)
+                    raise message
+                del running[connection]
+                _forget_versions(node.outputs, catalog)
+                schedule.finished(node)
+                hook.after_node_run(outputs={}, **facts)
+                idle.append(connection)
+
+
+def _can_run_apart(pipeline: Pipeline, catalog: FingerprintedCatalog) -> bool:
+    """Whether this machine has cores for two nodes, and no GPU, and nodes and what they make can leave this process."""
+    import torch
+
+    if cores() < _PROCESSES or torch.cuda.is_available():
+        return False
+    if any(isinstance(catalog.get(name), MemoryDataset) for name in pipeline.all_outputs()):
+        return False
+    try:
+        pickle.dumps(pipeline.nodes)
+    except Exception:  # of whatever a node's function holds
+        return False
+    return True
+
+
+def _is_for_hooks(name: str) -> bool:
+    """Whether an input is a parameter, or a checkpoint, to which hooks listen."""
+    return name == "parameters" or name.startswith("params:") or names.parts(name)[0] == "checkpoint"
+
+
+def _tell_listeners(row: Mapping[str, float], inputs: Mapping[str, Any]) -> None:
+    """Tell those who listen to a training of a row of its curves."""
+    for checkpoint in inputs.values():
+        if isinstance(checkpoint, TrainingCheckpoint):
+            checkpoint.record(row)
+
+
+def _part_for(node: Node, catalog: FingerprintedCatalog) -> FingerprintedCatalog:
+    """The entries of a node, without what this process believes of their versions."""
+    _forget_versions([*node.inputs, *node.outputs], catalog)
+    return catalog.part([*node.inputs, *node.outputs])
+
+
+def _forget_versions(entries: list[str], catalog: FingerprintedCatalog) -> None:
+    for name in entries:
+        if is_versioned(catalog.get(name)):
+            catalog.release(name)
+
+
+def _message(connection: Connection, node: Node) -> LogRecord | Mapping[str, float] | Exception | None:
+    """What the process that runs a node says next."""
+    try:
+        message: LogRecord | Mapping[str, float] | Exception | None = connection.recv()
+    except EOFError:
+        return InputError(_DIED.format(node=node.name))
+    return message
