@@ -11,6 +11,9 @@ from robustmedclip.models.interface import VisionLanguageModel
 #: depend on how many images are scored.
 BATCH_SIZE = 50
 
+#: Of those, images that a transformer takes at a time: what layers make of more leaves the cache of a core.
+_OF_TOKENS = 17
+
 #: Most images per pass on a GPU: more keep it no busier.
 _MOST = 512
 #: Part of a GPU's memory that passes may take; the rest is for weights, and for what else there is.
@@ -24,6 +27,16 @@ def batch_size(model: VisionLanguageModel) -> int:
     if model.device.type != "cuda":
         return BATCH_SIZE
     return images_per_pass(torch.cuda.get_device_properties(model.device).total_memory, largest_output(model))
+
+
+def images_at_a_time(model: VisionLanguageModel) -> int:
+    """Images of a pass that a model takes at a time; their features have the same bytes as all in one.
+
+    Where a single convolution makes tokens of an image, as in ViTs, fewer are faster on a CPU.
+    """
+    visual = model.network.get_submodule("visual")
+    has_tokens = sum(isinstance(layer, torch.nn.Conv2d) for layer in visual.modules()) == 1
+    return _OF_TOKENS if has_tokens and model.device.type == "cpu" else batch_size(model)
 
 
 def images_per_pass(memory: int, largest: int) -> int:
