@@ -67,8 +67,21 @@ def test_other_classes_are_refused():
 def test_the_table_has_n_and_intervals():
     logits = [run("home", [0.1] * 6), run("away", [0.3] * 6, images=200)]
     patients = {"away": np.repeat(np.arange(50), 4).astype(str)}
-    text = shift_table(site_shifts(logits, {"away": "home"}, patients, resamples=100), NOTHING_MISSING).markdown()
-    assert "home (n = 400)" in text and "away (n = 200 images of 50 patients)" in text and "20.0 [" in text
+    table = shift_table(site_shifts(logits, {"away": "home"}, patients, resamples=100), NOTHING_MISSING, ["vit"])
+    assert "home (n = 400) is at home, away (n = 200 images of 50 patients) the other site" in table.caption
+    assert "20.0 [" in table.markdown() and "n = " not in table.markdown()
+
+
+def test_the_table_says_of_each_row_which_sites_it_is_about_where_there_are_several():
+    logits = [run("home", [0.1] * 6), run("away", [0.3] * 6, images=200), run("far", [0.2] * 6)]
+    table = shift_table(site_shifts(logits, {"away": "home", "far": "home"}, resamples=10), NOTHING_MISSING, ["vit"])
+    assert table.text["other site"].tolist() == ["away (n = 200)", "far (n = 400)"]
+
+
+def test_the_rows_of_the_table_have_the_order_of_the_leaderboard():
+    logits = [replace(run(site, [0.1] * 6), model=model) for model in ("a", "b") for site in ("home", "away")]
+    table = shift_table(site_shifts(logits, {"away": "home"}, resamples=10), NOTHING_MISSING, ["b", "a"])
+    assert table.text["model"].tolist() == ["b", "a"]
 
 
 def cells(**models: list[tuple[str, Logits | None]]) -> dict[str, Logits | None]:
@@ -82,7 +95,7 @@ def test_a_model_that_lacks_a_site_is_named_and_has_no_row():
     shifts = compare_sites(baseline="clip", homes={"away": "home"}, **entries)
     assert shifts["model"].tolist() == ["clip"]
     missing = pd.DataFrame({"model": ["vit", "vit"], "data_set": ["away", "chest"]})
-    assert shift_table(shifts, missing).caption.endswith("Incomplete: there is no result of vit on away")
+    assert shift_table(shifts, missing, []).caption.endswith("Incomplete: there is no result of vit on away")
 
 
 def test_a_seed_that_lacks_a_site_is_in_no_average():
@@ -94,4 +107,4 @@ def test_a_seed_that_lacks_a_site_is_in_no_average():
 
 def test_where_a_site_is_missing_for_all_models_the_table_is_empty():
     shifts = compare_sites(baseline="vit", homes={"away": "home"}, **cells(vit=[("home", None), ("away", None)]))
-    assert shifts.empty and shift_table(shifts, NOTHING_MISSING).text.empty
+    assert shifts.empty and shift_table(shifts, NOTHING_MISSING, []).text.empty

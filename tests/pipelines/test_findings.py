@@ -95,7 +95,7 @@ def test_the_report_has_findings_by_corruption_and_says_what_mce_is_made_of(proj
     numbers = pd.read_csv(tables / "findings_auroc.csv")
     assert {*FINDINGS, "all"} == set(numbers["finding"])
     page = project.newest("data/08_reporting/report.html/*/report.html").read_text()
-    assert "AUROC, of findings" in page and "The lowest mCE (of 1 - AUROC) first" in page
+    assert "AUROC, of findings" in page and "In mCE (of 1 - AUROC), " in page
 
 
 def test_mlflow_has_the_means_over_findings(project):

@@ -149,7 +149,16 @@ def without_plotly(page: str) -> str:
 
 
 def test_the_page_shows_every_model_data_set_class_and_corruption(page):
-    for name in ("clip_lora_k10", "other", "cells", "scans", "a &amp; b", "contrast", "pixelate", "modality of scans"):
+    for name in (
+        "clip + lora (10 %)",
+        "other",
+        "cells",
+        "scans",
+        "a &amp; b",
+        "contrast",
+        "pixelate",
+        "modality of scans",
+    ):
         assert name in without_plotly(page), name
     assert "Synthetic phantoms, not patients" in page
     assert page.count("weights of clip ") == 2 + 1  # zero-shot, tuned, and in the settings
@@ -200,9 +209,9 @@ def test_a_metric_of_a_users_own_has_a_table():
         values=lambda logits, labels, clean: (softmax(logits).max(-1) < 0.6).astype(float),
     )
     page = without_plotly(written([image_set("cells", ("round", "long"))], ["clip"], metrics=metrics_named([unsure])))
-    assert (
-        "unsure predictions, corrupted, % (n = 24)" in page.split("<summary>Further metrics")[1].split("</details>")[0]
-    )
+    table = page.split("<summary>Further metrics")[1].split("</details>")[0]
+    assert "unsure predictions, corrupted, %</button>" in table
+    assert "n = 24</span></caption>" in table and "n = 24" not in table.partition("<thead>")[2]
     assert "confidence below 0.6" in page
 
 
@@ -361,7 +370,7 @@ def test_severity_opens_on_the_mean_then_has_a_panel_for_each_corruption_with_a_
 def test_menus_are_those_of_the_browser_and_say_what_each_view_shows(page):
     own = without_plotly(page)
     views = re.findall(r'<option data-shown="([^"]*)" data-description="([^"]+)">([^<]+)<', own)
-    assert {label for *_, label in views} >= {"CE", "points lost", "mCE", "clip_lora_k10"}
+    assert {label for *_, label in views} >= {"CE", "points lost", "mCE", "clip + lora (10 %)"}
     assert all(any(json.loads(shown)) for shown, *_ in views) and "updatemenus" not in own
 
 

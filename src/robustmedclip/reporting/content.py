@@ -10,6 +10,7 @@ from robustmedclip.metrics.runs import ALL
 from robustmedclip.metrics.table import PATIENTS
 from robustmedclip.reporting.headline import headline
 from robustmedclip.reporting.levels import level_table
+from robustmedclip.reporting.model_names import with_names_for_people
 from robustmedclip.reporting.note import Note
 from robustmedclip.reporting.notes import report_notes
 from robustmedclip.reporting.results import Results, Setting
@@ -57,7 +58,8 @@ class Content:
 
 
 def content(results: Results, setting: Setting) -> Content:
-    """Put into words and tables what came out of a run."""
+    """Put into words and tables what came out of a run; models have names for people."""
+    results = with_names_for_people(results)
     metrics, board = results.metrics, results.leaderboard
     of_data_sets = metrics[metrics["data_set"] != ALL]
     counts = [name for name in ("n", PATIENTS) if name in of_data_sets]
@@ -95,7 +97,7 @@ def shown_tables(told: Content) -> dict[str, Table]:
     tables = dict(told.tables)
     if "comparisons" in tables:
         first = tables["leaderboard"].numbers["model"].iloc[0]
-        tables["comparisons"] = comparison_table(tables["comparisons"].numbers, of=first)
+        tables["comparisons"] = comparison_table(tables["comparisons"].numbers, of=first).with_common_n()
     return tables
 
 

@@ -23,7 +23,7 @@ def further_tables(models: Sequence[str], results: Results, setting: Setting) ->
     return {
         **({} if temperatures is None else recalibration_tables(temperatures, models)),
         **({} if findings is None else finding_tables(findings, models, setting)),
-        **({} if shifts is None or shifts.empty else {"shifts": shift_table(shifts, results.missing_cells)}),
+        **({} if shifts is None or shifts.empty else {"shifts": shift_table(shifts, results.missing_cells, models)}),
         **({} if subgroups is None else subgroup_tables(subgroups, models)),
         **({} if precisions is None or precisions.empty else {"precisions": precision_table(precisions, models)}),
     }

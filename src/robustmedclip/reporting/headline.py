@@ -22,6 +22,15 @@ class _Value(NamedTuple):
         bounds = "" if pd.isna(self.low) else f" [{self.low:.1f}, {self.high:.1f}]"
         return f"{self.value:.1f}{f' {unit}' if unit else ''}{bounds}"
 
+    def __neg__(self) -> "_Value":
+        return _Value(-self.value, -self.high, -self.low)
+
+    @property
+    def sign(self) -> int:
+        """1 if it is above 0 and -1 if it is below, by its interval if there is one; 0 if that may be chance."""
+        low, high = (self.value if pd.isna(bound) else bound for bound in (self.low, self.high))
+        return int(low > 0) - int(high < 0)
+
 
 def headline(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> list[str]:
     """Which model breaks most, under what, and how much of it labels win back.
@@ -55,14 +64,33 @@ def headline(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> list[str]:
 def _breaks_most(rows: pd.DataFrame, models: list[str]) -> str:
     first, *others = models
     clean, corrupted, lost = _errors(rows, first)
+    images = f"{clean:%} on clean images {{}} {corrupted:%} on corrupted ones"
+    breaks = "breaks most" if others else "breaks"
     sentence = (
-        f"Zero-shot, that is without tuning, {first} breaks{' most' if others else ''}: its errors rise from "
-        f"{clean:%} on clean images to {corrupted:%} on corrupted ones, by {lost} points"
+        "Zero-shot, that is without tuning, "
+        + {
+            1: f"{first} {breaks}: its errors rise from {images.format('to')}, by {lost} points",
+            0: f"no model surely breaks: the errors of {first} are {images.format('and')}, {_perhaps(lost)}",
+            -1: f"no model breaks: the errors of {first} fall from {images.format('to')}, by {-lost} points",
+        }[lost.sign]
     )
     if others:
-        clean, corrupted, lost = _errors(rows, others[-1])
-        sentence += f"; those of {others[-1]} rise least, by {lost}, from {clean.value:.1f} to {corrupted.value:.1f} %"
+        clean, corrupted, least = _errors(rows, others[-1])
+        extent = "least" if f"{least.value:.1f}" != f"{lost.value:.1f}" else "as much"
+        sentence += (
+            f"; those of {others[-1]} "
+            + {
+                1: f"rise {extent}, by {least}, from {clean.value:.1f} to {corrupted.value:.1f} %",
+                0: f"are {clean.value:.1f} and {corrupted.value:.1f} %, {_perhaps(least)}",
+                -1: f"fall, by {-least}, from {clean.value:.1f} to {corrupted.value:.1f} %",
+            }[least.sign]
+        )
     return f"{sentence}."
+
+
+def _perhaps(lost: _Value) -> str:
+    """What may be lost, or gained."""
+    return (f"{lost} points more" if lost.value >= 0 else f"{-lost} points fewer") + ", which may be chance"
 
 
 def _errors(rows: pd.DataFrame, model: str) -> tuple[_Value, _Value, _Value]:
@@ -77,7 +105,20 @@ def _worst_corruption(rows: pd.DataFrame, model: str) -> str:
         (str(name).replace("_", " "), _value(rows, model, derived.POINTS_LOST, name))
         for name in (lost.idxmax(), lost.idxmin())
     )
-    return f"{model} breaks most under {worst}, by {most} points, and least under {mildest}, by {least}."
+    if most.sign == 0:
+        return f"Under no corruption {model} surely breaks; under {worst} its errors are {_perhaps(most)}."
+    if most.sign < 0:
+        return f"Under no corruption {model} breaks; under {worst} its errors fall least, by {-most} points."
+    if f"{most.value:.1f}" == f"{least.value:.1f}":
+        return f"{model} breaks under {worst}{'' if len(lost) == 1 else ' and all others alike'}, by {most} points."
+    return (
+        f"{model} breaks most under {worst}, by {most} points"
+        + {
+            1: f", and least under {mildest}, by {least}.",
+            0: f"; under {mildest} its errors are {_perhaps(least)}.",
+            -1: f"; under {mildest} its errors fall, by {-least}.",
+        }[least.sign]
+    )
 
 
 def _won_back(rows: pd.DataFrame, base: str, adapted: pd.DataFrame) -> list[str]:
@@ -89,19 +130,24 @@ def _won_back(rows: pd.DataFrame, base: str, adapted: pd.DataFrame) -> list[str]
     best = adapted.sort_values(order, kind="stable").iloc[0]
     fewest = adapted[images == images.min()].sort_values(order, kind="stable").iloc[0]
     (*_, lost), (clean, corrupted, _) = _errors(rows, base), _errors(rows, best["model"])
-    more = ", more than" if best[derived.POINTS_WON_BACK] > lost.value else " of"
-    first = (
-        f"{_winner(rows, best, images)}{more} the {lost.value:.1f} points: its errors are {corrupted:%} on corrupted "
-        f"images and {clean:%} on clean ones."
-    )
-    return [first] if fewest.name == best.name else [first, f"{_winner(rows, fewest, images)}."]
+    errors = f"its errors are {corrupted:%} on corrupted images and {clean:%} on clean ones"
+    first = f"{_winner(rows, best, images, lost, of_all=True)}: {errors}."
+    return [first] if fewest.name == best.name else [first, f"{_winner(rows, fewest, images, lost)}."]
 
 
-def _winner(rows: pd.DataFrame, adapted: pd.Series, images: pd.Series) -> str:
+def _winner(rows: pd.DataFrame, adapted: pd.Series, images: pd.Series, lost: _Value, of_all: bool = False) -> str:
+    """What an adaptation wins back; if it is wanted, of all the points that its base has lost."""
     won = _value(rows, adapted["model"], derived.POINTS_WON_BACK, ALL)
     labels = int(images[adapted.name])
-    chance = "" if won.low > 0 else " (which may be chance)"
-    return f"With {f'{labels} labelled images' if labels else 'no label'}, {adapted['model']} wins back {won}{chance}"
+    chance = "" if won.sign else " (which may be chance)"
+    if won.value < 0:
+        what = f"loses another {-won} points{chance}"
+    elif lost.sign <= 0:
+        what = f"makes {won} points fewer errors on corrupted images{chance}"
+    else:
+        more = ", more than" if won.value > lost.value else " of"
+        what = f"wins back {won}" + (f"{more} the {lost.value:.1f} points" if of_all else "") + chance
+    return f"With {f'{labels} labelled images' if labels else 'no label'}, {adapted['model']} {what}"
 
 
 def _value(rows: pd.DataFrame, model: str, metric: str, corruption: Any) -> _Value:

@@ -40,6 +40,9 @@ from robustmedclip.reporting.figure_data import (
 )
 from robustmedclip.reporting.palette import HEAT, MARKERS, colour_of, marker_of
 
+#: The part of the horizontal axis that two words above a line take.
+_ROOM = 0.2
+
 
 def dumbbell_chart(leaderboard: pd.DataFrame, metrics: pd.DataFrame, chance: float) -> go.Figure:
     """Clean (filled) and corrupted error (open) of every model, the first of the leaderboard on top."""
@@ -68,22 +71,28 @@ def dumbbell_chart(leaderboard: pd.DataFrame, metrics: pd.DataFrame, chance: flo
         for y, name in enumerate(names)
     ]
     guess = {"text": "guess", "x": chance, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False}
-    ends = [
-        {"text": text, "x": x, "y": 0, "yshift": 14, "showarrow": False}
-        for text, x in zip(("clean", "corrupted"), lines[0].x.tolist(), strict=True)
-    ]
-    wide = {"yaxis.showticklabels": True, "annotations": [guess, *ends], "margin.l": 55}
+    span = _range(lines, chance)
+    clean, corrupted = lines[0].x.tolist()
+    wide = {"yaxis.showticklabels": True, "annotations": [guess, *_ends(clean, corrupted, span)], "margin.l": 55}
     narrow = {"yaxis.showticklabels": False, "annotations": [guess, *above], "margin.l": 5}
     sizes = {
         "wide": wide | {"height": 110 + 28 * len(lines)},
         "narrow": narrow | {"height": 110 + 44 * len(lines)},
     }
-    figure.update_layout(
-        margin_t=20, margin_b=45, meta=sizes, annotations=wide["annotations"], xaxis_range=_range(lines, chance)
-    )
+    figure.update_layout(margin_t=20, margin_b=45, meta=sizes, annotations=wide["annotations"], xaxis_range=span)
     return figure.update_yaxes(
         tickvals=[*range(len(lines))], ticktext=names, autorange="reversed", automargin=True, zeroline=False
     )
+
+
+def _ends(clean: float, corrupted: float, span: Sequence[float]) -> list[dict[str, Any]]:
+    """What the ends of the first line are, above it; beside each other where it is too short for both."""
+    beside = abs(corrupted - clean) < _ROOM * (span[1] - span[0])
+    anchors = ("right", "left") if beside else ("center", "center")
+    return [
+        {"text": text, "x": x, "y": 0, "yshift": 14, "showarrow": False, "xanchor": anchor}
+        for (x, text), anchor in zip(sorted([(clean, "clean"), (corrupted, "corrupted")]), anchors, strict=True)
+    ]
 
 
 def _range(lines: Sequence[Line], chance: float) -> list[float]:

@@ -63,7 +63,7 @@ def latex(caption: str, text: pd.DataFrame, name: str, bold: Collection[tuple[in
     bold : collection of (int, str)
         Row, from 0, and column of cells that are bold, but for their interval.
     """
-    caption, heads = _with_common_n(caption, [str(column) for column in text.columns])
+    caption, heads = with_common_n(caption, [str(column) for column in text.columns])
     cells = text.map(lambda cell: _MINUS.sub("\u2212", str(cell))).set_axis(heads, axis=1)
     bold = {(row, heads[text.columns.get_loc(column)]) for row, column in bold}
     tables = []
@@ -114,7 +114,7 @@ def _text_width(text: str) -> float:
     return _SIZE * sum(_WIDTHS.get(letter, _WIDEST) for letter in text)
 
 
-def _with_common_n(caption: str, heads: Sequence[str]) -> tuple[str, list[str]]:
+def with_common_n(caption: str, heads: Sequence[str]) -> tuple[str, list[str]]:
     """The number of images goes from the heads to the caption if it is the same in all heads that have one."""
     parts = [head.partition(" (n = ") for head in heads]
     counts = {count for *_, count in parts if count}

@@ -22,7 +22,7 @@ from robustmedclip.metrics.logits import Logits
 from robustmedclip.reporting.content import Content
 from robustmedclip.reporting.drawing import Chart
 from robustmedclip.reporting.examples import ShownImage
-from robustmedclip.reporting.leaderboard import FIRST_COLUMNS, made_of
+from robustmedclip.reporting.leaderboard import FIRST_COLUMNS
 from robustmedclip.reporting.results import Setting
 from robustmedclip.reporting.table import Table
 
@@ -36,6 +36,12 @@ _CHART = {
     "showSendToCloud": False,
     "plotlyServerURL": "",
 }
+#: In the montage: where Matplotlib has its style, and what is said there of its words and its white ground.
+_STYLE = b'<style type="text/css">'
+_IN_THE_DARK = (
+    b"@media screen and (prefers-color-scheme: dark) "
+    b"{text {fill: #e6edf3} #figure_1 > #patch_1 > path {fill: none !important}}"
+)
 _ORIGIN = ("url", "size", "licence", "citation")
 
 
@@ -101,20 +107,21 @@ def page(
     folder = files("robustmedclip.reporting")
     template = environment.from_string(folder.joinpath("report.html.jinja").read_text())
     tables = dict(content.tables)
+    leaderboard = tables.pop("leaderboard")
     return template.render(
         plotly_js=get_plotlyjs(),
         style=folder.joinpath("report.css").read_text(),
         script=folder.joinpath("report.js").read_text(),
         content=content,
         protocol=setting.protocol,
-        mce_of=made_of(setting.mce_on),
         chance=chance,
-        leaderboard=_cells(tables.pop("leaderboard")),
+        leaderboard=_cells(leaderboard),
+        leaderboard_caption=leaderboard.caption,
         operating_range=tables.pop("operating_range", None),
         first_columns=FIRST_COLUMNS,
         tables={table.caption: _cells(table) for table in tables.values()},
         charts=[(chart, _chart(chart.figure, f"chart-{i}")) for i, chart in enumerate(pictures.charts)],
-        montage=_data_url(pictures.montage, "svg+xml"),
+        montage=_data_url(pictures.montage.replace(_STYLE, _STYLE + _IN_THE_DARK, 1), "svg+xml"),
         flips=_thumbnails(pictures.flips),
         won_back=_thumbnails(pictures.won_back),
         flipped_model=pictures.flipped_model,

@@ -83,7 +83,7 @@ if (part("set").value) view();
 addEventListener("beforeprint", () => {
   document.querySelectorAll("details:not(.screen, .models)").forEach(part => part.open = true);
   if (dark.matches) colour(false);
-  charts.forEach(chart => Plotly.relayout(chart, { autosize: false, width: 1000 }));
+  charts.forEach(chart => Plotly.relayout(chart, { autosize: false, width: chart.closest(".first") ? 600 : 1000 }));
 });
 addEventListener("afterprint", () => {
   if (dark.matches) colour(true);

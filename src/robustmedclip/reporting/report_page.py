@@ -1,6 +1,7 @@
 """From results to the page: its charts, its examples and its cards."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +13,7 @@ from robustmedclip.reporting.content import content
 from robustmedclip.reporting.examples import flips_of, shown_images, won_back
 from robustmedclip.reporting.figure_data import chance_errors
 from robustmedclip.reporting.gallery import gallery
+from robustmedclip.reporting.model_names import model_names, with_names_for_people
 from robustmedclip.reporting.page import Pictures, page, shown_card, weights_table
 from robustmedclip.reporting.results import Results, Setting
 
@@ -24,7 +26,7 @@ def report_page(
     montage: bytes,
     parameters: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
-    """The report as one HTML page.
+    """The report as one HTML page, in which models have names for people.
 
     Parameters
     ----------
@@ -41,6 +43,8 @@ def report_page(
     parameters : mapping
         Everything that the run was set to; ``data_sets`` and ``models`` may say where they are from, by ``origin``.
     """
+    names, results = model_names(results.metrics), with_names_for_people(results)
+    logits = [replace(run, model=names.get(run.model, run.model)) for run in logits]
     board, sets = results.leaderboard, {images.clean.name: images for images in corrupted}
     of_classes = [run for run in logits if run.labels.ndim == 1]  # an image of findings is rarely right as a whole
     patients = {name: images.clean.patients for name, images in sets.items()}

@@ -1,5 +1,7 @@
 """What the report says of another site."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from robustmedclip.metrics.table import PATIENTS
@@ -23,29 +25,33 @@ def shift_notes(shifts: pd.DataFrame) -> list[Note]:
     return [Note("Other sites:", f"not tuned on: {replaced}. They count in averages as all other data sets do.")]
 
 
-def shift_table(shifts: pd.DataFrame, missing_cells: pd.DataFrame) -> Table:
+def shift_table(shifts: pd.DataFrame, missing_cells: pd.DataFrame, models: Sequence[str]) -> Table:
     """A row per model and other site, as of :func:`robustmedclip.metrics.site_shift.site_shifts`.
 
-    The caption names the `missing_cells` of these sites.
+    Rows are by `models`. The caption names the `missing_cells` of these sites.
     """
+    shifts = shifts.sort_values(
+        "model",
+        key=lambda names: names.map({name: place for place, name in enumerate(models)}),
+        kind="stable",
+        ignore_index=True,
+    )
     lacking = missing_cells[missing_cells["data_set"].isin({*shifts["home"], *shifts["away"]})]
-    text = {
-        "model": shifts["model"],
-        "at home": _sites(shifts, "home"),
-        "other site": _sites(shifts, "away"),
-        **{
-            title: [
-                with_interval(value, low, high, 1)
-                for value, low, high in zip(shifts[name], shifts[f"{name}_low"], shifts[f"{name}_high"], strict=True)
-            ]
-            for name, title in _TITLES.items()
-        },
+    sites = {"at home": _sites(shifts, "home"), "other site": _sites(shifts, "away")}
+    figures = {
+        title: [
+            with_interval(value, low, high, 1)
+            for value, low, high in zip(shifts[name], shifts[f"{name}_low"], shifts[f"{name}_high"], strict=True)
+        ]
+        for name, title in _TITLES.items()
     }
     caption = (
         "Corruption beside another site: points added to the error on clean images at home, where models are tuned"
-        f"{without(lacking)}"
     )
-    return Table(caption, shifts, pd.DataFrame(text))
+    if len(pairs := set(zip(*sites.values(), strict=True))) == 1:
+        caption += "; {} is at home, {} the other site".format(*pairs.pop())
+        sites = {}
+    return Table(f"{caption}{without(lacking)}", shifts, pd.DataFrame({"model": shifts["model"], **sites, **figures}))
 
 
 def _sites(shifts: pd.DataFrame, which: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from robustmedclip.metrics.table import PATIENTS
-from robustmedclip.reporting.latex import latex
+from robustmedclip.reporting.latex import latex, with_common_n
 
 
 class Table(NamedTuple):
@@ -15,6 +15,11 @@ class Table(NamedTuple):
     caption: str
     numbers: pd.DataFrame
     text: pd.DataFrame
+
+    def with_common_n(self) -> "Table":
+        """The table whose caption has the number of test images, if all heads that have one have the same."""
+        caption, heads = with_common_n(self.caption, [str(head) for head in self.text.columns])
+        return Table(caption, self.numbers, self.text.set_axis(heads, axis=1))
 
     def markdown(self) -> str:
         """The text in Markdown, without the caption."""

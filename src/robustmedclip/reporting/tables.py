@@ -63,7 +63,7 @@ def report_tables(results: Results, setting: Setting) -> dict[str, Table]:
         **_balanced_error_tables(metrics, models),
         **further_tables(models, results, setting),
     }
-    return {name: table for name, table in tables.items() if len(table.numbers)}
+    return {name: table.with_common_n() for name, table in tables.items() if len(table.numbers)}
 
 
 def comparison_table(comparisons: pd.DataFrame, of: str | None = None) -> Table:

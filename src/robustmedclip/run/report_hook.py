@@ -49,8 +49,11 @@ class ReportHook:
         from robustmedclip.reporting.facts import facts_of_run
         from robustmedclip.reporting.headline import headline
         from robustmedclip.reporting.leaderboard import first_rows
+        from robustmedclip.reporting.model_names import model_names, renamed
 
         metrics, leaderboard = catalog.load("metrics"), catalog.load("leaderboard")
+        names = model_names(metrics)
+        metrics, leaderboard = renamed(metrics, names), renamed(leaderboard, names)
         for sentence in headline(metrics, leaderboard):
             logger.info(sentence)
         logger.info("%s", first_rows(leaderboard, _ROWS))
