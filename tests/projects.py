@@ -21,7 +21,6 @@ import click
 import mlflow
 import numpy as np
 import pandas as pd
-import pytest
 import yaml
 from kedro.framework.cli.cli import KedroCLI
 from kedro.framework.project import configure_project
@@ -33,9 +32,6 @@ from sqlalchemy.engine import Engine
 
 from robustmedclip.commands import commands
 from robustmedclip.run.tracking_database import create_database
-
-#: For tests of what Windows has not: named pipes, signals that kill, limits of a shell.
-posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such thing")
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["dark square", "bright square"]

@@ -14,7 +14,8 @@ import pytest
 from kedro.io.core import Version
 from model_sources import model_dataset
 from object_store import object_store
-from projects import Project, posix_only
+from platforms import posix_only
+from projects import Project
 from published import write_clip, write_text_tower, write_transformers, write_unimedclip
 
 import robustmedclip.models

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from projects import ROOT, posix_only
+from platforms import posix_only
+from projects import ROOT
 
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = SETTINGS["project"]["optional-dependencies"]

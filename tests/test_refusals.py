@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from projects import Project, posix_only
+from platforms import posix_only
+from projects import Project
 from safetensors.torch import load_file, save_file
 from small_benchmark import PHANTOM, PLAN, new_project
 

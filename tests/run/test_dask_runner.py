@@ -17,7 +17,7 @@ from kedro.io import MemoryDataset
 from kedro.io.core import Version
 from kedro.pipeline import Node, Pipeline
 from kedro_datasets.json import JSONDataset
-from projects import posix_only
+from platforms import posix_only
 
 from robustmedclip.errors import InputError
 from robustmedclip.io import TrainingCheckpointDataset

@@ -28,7 +28,8 @@ from kedro.pipeline import Node, Pipeline
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from PIL import Image
-from projects import ROOT, Project, posix_only
+from platforms import posix_only
+from projects import ROOT, Project
 from published import write_transformers
 
 import robustmedclip.models

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from kedro.io import DatasetError
 from PIL import Image
-from projects import posix_only
+from platforms import posix_only
 
 from robustmedclip.io import FolderDataset, MedIMetaDataset, NpzDataset
 
