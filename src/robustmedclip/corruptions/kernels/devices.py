@@ -35,9 +35,10 @@ def check_device(device: str) -> None:
     import torch
 
     known = ["cpu"]
-    accelerator, count = torch.accelerator.current_accelerator(), torch.accelerator.device_count()
-    if accelerator and count:
-        known += [accelerator.type, *(f"{accelerator.type}:{index}" for index in range(count))]
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator and torch.accelerator.is_available():
+        numbers = range(torch.accelerator.device_count())
+        known += [accelerator.type, *(f"{accelerator.type}:{index}" for index in numbers)]
     if device not in known:
         raise ValueError(f"torch has no device {device!r} on this machine: choose {' or '.join(known)}")
 
