@@ -1,5 +1,6 @@
 """The pipelines as a whole: what is registered, and that nothing is lost in memory."""
 
+import os
 import re
 import subprocess
 import sys
@@ -108,6 +109,21 @@ def test_one_key_moves_whatever_is_made():
     for file in (ROOT / "conf/base/catalog").iterdir():
         places = re.findall(r"filepath: (\S+)", file.read_text())
         assert places and all(place.startswith(("${globals:data}/", "data/01_raw/")) for place in places), file
+
+
+def test_a_report_is_written_and_read_where_the_system_encodes_text_in_another_way_as_windows_does(context, tmp_path):
+    file = {"filepath": str(tmp_path / "report.html"), "versioned": False}
+    settings = context.config_loader["catalog"]["report_page"] | file
+    code = f"""
+from kedro.io import AbstractDataset
+dataset = AbstractDataset.from_config("report", {settings!r})
+dataset.save(chr(0xFFFD))
+assert dataset.load() == chr(0xFFFD)
+"""
+    ascii_alone = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=ascii_alone, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == "\ufffd"
 
 
 def test_the_paper_environment_has_a_graph_of_its_own(pipelines):

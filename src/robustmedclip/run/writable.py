@@ -1,6 +1,7 @@
 """Whether what a run writes can be written where it is to lie."""
 
 import os
+import posixpath
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -77,7 +78,7 @@ def store_problems(entries: Collection[str], catalog: DataCatalog) -> list[str]:
     for dataset in map(catalog.get, entries):
         if is_versioned(dataset) and not is_local(dataset):
             places.setdefault(filesystem_of(dataset), []).append(entry_path(dataset))
-    tried = (_problem_with_store(filesystem, os.path.commonpath(paths)) for filesystem, paths in places.items())
+    tried = (_problem_with_store(filesystem, posixpath.commonpath(paths)) for filesystem, paths in places.items())
     return [problem for problem in tried if problem]
 
 
