@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64decode
 from dataclasses import replace
 from html import escape
 
@@ -228,6 +229,19 @@ def test_the_licences_of_the_weights_and_the_encoders_without_text_are_named():
     assert (
         "Image encoders without text:</strong> other: there is no zero-shot row of them, and no part in cache" in page
     )
+
+
+def test_the_montage_has_light_words_and_no_white_ground_on_a_dark_screen(page):
+    (montage,) = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", page)
+    drawing = b64decode(montage).decode()
+    assert "prefers-color-scheme: dark) {text {fill: #e6edf3}" in drawing and 'id="patch_1"' in drawing
+
+
+def test_a_phone_shows_the_first_columns_without_intervals_and_print_the_first_screen_on_one_page(page):
+    style = page.split("<style>")[1].split("</style>")[0]
+    assert "#board .interval, #board :is(th, td):nth-child(2) { display: none; }" in style
+    assert '<span class="narrow">; labelled images and intervals on a wider screen</span>' in page
+    assert "@media print, screen and (min-width: 64rem) { .first { display: grid;" in style
 
 
 def test_real_images_are_not_called_phantoms():

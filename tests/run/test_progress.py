@@ -32,7 +32,10 @@ def node(function, model: str, name: str, stage: str = "evaluation") -> Node:
 @pytest.fixture
 def hook():
     hook, loader = ProgressHook(), SimpleNamespace(plan=SimpleNamespace(evaluated_models=[]))
-    loader.plan.evaluated_models = [SimpleNamespace(cell=f"{name}_s0", name=name) for name in ("vit", "resnet")]
+    loader.plan.evaluated_models = [
+        SimpleNamespace(cell=f"{base}_s0", name=base, attributes={"adaptation": "zero-shot"})
+        for base in ("vit", "resnet")
+    ]
     hook.after_context_created(SimpleNamespace(config_loader=loader))
     return hook
 

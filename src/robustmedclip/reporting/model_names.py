@@ -19,20 +19,23 @@ def model_names(metrics: pd.DataFrame) -> dict[str, str]:
 
     `metrics` are as of :func:`robustmedclip.metrics.score_benchmark`. Models that would have one name keep theirs.
     """
-    names = {row["model"]: _name(row) for row in metrics.drop_duplicates("model").to_dict("records")}
+    names = {
+        row["model"]: name_for_people(row["model"], row) for row in metrics.drop_duplicates("model").to_dict("records")
+    }
     models = Counter(names.values())
     return {model: name if models[name] == 1 else model for model, name in names.items()}
 
 
-def _name(row: Mapping[str, Any]) -> str:
-    if row["adaptation"] == ZERO_SHOT:
-        return str(row["model"])
+def name_for_people(model: str, attributes: Mapping[str, Any]) -> str:
+    """The name for people of a model, by its ``base``, ``adaptation``, ``fraction`` and ``shots``."""
+    if attributes["adaptation"] == ZERO_SHOT:
+        return model
     amount = ""
-    if not pd.isna(row["fraction"]):
-        amount = f" ({100 * row['fraction']:g} %)"
-    elif not pd.isna(row["shots"]):
-        amount = f" ({row['shots']:.0f} of each class)"
-    return f"{row['base']} + {row['adaptation']}{amount}"
+    if not pd.isna(attributes["fraction"]):
+        amount = f" ({100 * attributes['fraction']:g} %)"
+    elif not pd.isna(attributes["shots"]):
+        amount = f" ({attributes['shots']:.0f} of each class)"
+    return f"{attributes['base']} + {attributes['adaptation']}{amount}"
 
 
 def renamed(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

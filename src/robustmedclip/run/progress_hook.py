@@ -35,9 +35,11 @@ class ProgressHook:
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Show the log as it can be read where it goes, and take the names of the models."""
+        from robustmedclip.reporting.model_names import name_for_people
+
         show_log()
         plan = cast(BenchmarkConfigLoader, context.config_loader).plan
-        self._models = {model.cell: model.name for model in plan.evaluated_models}
+        self._models = {model.cell: name_for_people(model.name, model.attributes) for model in plan.evaluated_models}
 
     def _begin(self, estimated: Mapping[Node, float]) -> None:
         """Forget the run before, and count what this one does."""
@@ -129,7 +131,7 @@ class ProgressHook:
             self._bar = None
 
     def _part_of(self, node: Node) -> str:
-        """The stage of a node, and the model that it is about: ``evaluation · clip_lora_k10``."""
+        """The stage of a node, and the model that it is about: ``evaluation · clip + lora (10 %)``."""
         stage, *cell = (node.namespace or node.name).split(".")
         model = self._models.get(cell[0]) if cell else None
         return f"{stage} · {model}" if model else stage
