@@ -10,6 +10,9 @@ from types import SimpleNamespace
 import pytest
 from kedro.framework.hooks import hook_impl
 from kedro.framework.hooks.manager import _create_hook_manager
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
 from kedro.io import MemoryDataset
 from kedro.io.core import Version
 from kedro.pipeline import Node, Pipeline
@@ -19,6 +22,7 @@ from robustmedclip.errors import InputError
 from robustmedclip.io import TrainingCheckpointDataset
 from robustmedclip.run import two_nodes_runner
 from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.estimates import estimated_seconds
 from robustmedclip.run.processes import prepare_processes
 from robustmedclip.run.two_nodes_runner import TwoNodesRunner
 
@@ -156,5 +160,13 @@ def test_a_node_that_fails_ends_the_run_with_its_error_and_the_other_process_at_
 
 def test_a_short_run_and_one_whose_nodes_cannot_leave_this_process_have_no_other(run, monkeypatch):
     assert run(Node(lambda plan: os.getpid(), "params:plan", "a", name="a")).load("a") == os.getpid()
-    monkeypatch.setattr(two_nodes_runner, "_LONG", 120)
+    monkeypatch.setattr(two_nodes_runner, "_LONG", 90)
     assert run(node(who_and_when, "params:plan", "b")).load("b")[0] == os.getpid()
+
+
+def test_the_default_benchmark_is_a_long_run():
+    bootstrap_project(ROOT)
+    with KedroSession.create(ROOT) as session:
+        catalog = session.load_context().catalog
+        seconds = estimated_seconds(pipelines["benchmark"].nodes, catalog)
+    assert sum(seconds.values()) > two_nodes_runner._LONG

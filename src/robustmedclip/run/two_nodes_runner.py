@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Processes that run nodes: a training uses one core, and the encoding of images hardly more than two well.
 _PROCESSES = 2
 #: Estimated seconds of processor time from which on a run is worth their start.
-_LONG = 120
+_LONG = 90
 _DIED = (
     "A process that ran {node} died: is there too little memory for two nodes at a time? Go on with "
     "--only-missing-outputs and --runner SequentialRunner, which runs one at a time"
