@@ -2,8 +2,11 @@
 
 import copy
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import peft
 import pytest
@@ -14,7 +17,9 @@ from torch.nn import functional as F
 
 from robustmedclip.adaptation.objective import Objective
 from robustmedclip.adaptation.samples import Samples
-from robustmedclip.adaptation.training import _epoch
+from robustmedclip.adaptation.training import _augmenting, _epoch, _with_views
+from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
+from robustmedclip.parallel import map_ahead
 from robustmedclip.plan.methods import method_of
 
 #: Processor time, so that other work on the machine counts for little.
@@ -76,3 +81,23 @@ def test_an_epoch(benchmark, name, model, samples, method, side):
     benchmark.group = f"{steps} steps of {batch_size} images, {method} of {name}"
     rounds, warmup_rounds = (2, 0) if name == "ViT-B-16" else (5, 1)
     benchmark.pedantic(ours if side == "ours" else reference, rounds=rounds, warmup_rounds=warmup_rounds)
+
+
+@pytest.mark.benchmark(group="preparation for robust-lora, 512 images of 224 px", timer=time.perf_counter)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_preparation_uses_two_cores(benchmark, workers):
+    """All that the CPU does of it for a GPU: views, corruption and guard; needs two cores that nothing else uses."""
+    recipe = {key: value for key, value in METHODS["robust-lora"].items() if key != "authors"}
+    settings, size = method_of("robust-lora", recipe, []), 64
+    preprocess = Preprocessing(size=(224, 224), mean=CLIP_MEAN, std=CLIP_STD)
+    pool = noise(224, 8 * size, CLASSES)
+    blurred = np.stack([cv2.GaussianBlur(image, (0, 0), 3) for image in pool.images])
+    samples = Samples([replace(pool, images=blurred)], preprocess).guarded(settings.guard)[0]
+    order = np.arange(len(samples))
+    elsewhere = SimpleNamespace(device=torch.device("meta"))  # takes no images, so that the CPU need not scale them
+    prepare = _augmenting(elsewhere, samples, settings, order, 0, 1)
+    starts = range(0, len(order), size)
+    parts = list(
+        _with_views(samples, settings, starts, [order[s : s + size] for s in starts], np.random.default_rng(0))
+    )
+    benchmark.pedantic(lambda: list(map_ahead(prepare, parts, workers)), rounds=5, warmup_rounds=1)

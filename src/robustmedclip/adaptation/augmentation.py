@@ -51,12 +51,13 @@ def viewed(images: np.ndarray, views: Iterable[View]) -> np.ndarray:
     result = np.empty_like(images)
     height, width = images.shape[1:3]
     for image, target, (part, mirrored) in zip(images, result, views, strict=True):
-        target[:] = image
-        if part is not None:
+        if part is None:
+            target[:] = image
+        else:
             crop = np.ascontiguousarray(image[part])
-            target[:] = cv2.resize(crop, (width, height), interpolation=cv2.INTER_CUBIC).reshape(image.shape)
+            cv2.resize(crop, (width, height), dst=target, interpolation=cv2.INTER_CUBIC)
         if mirrored:
-            target[:] = target[:, ::-1].copy()
+            cv2.flip(target, 1, dst=target)
     return result
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 #: Most passes of the median filter.
 _PASSES = 3
-#: Difference of two Laplacians.
-_DIFFERENCE = np.outer([1, -2, 1], [1, -2, 1]).astype(np.float32)
+#: Along rows and along columns, the difference of two Laplacians.
+_SECOND_DIFFERENCE = np.array([1, -2, 1], np.float32)
 _VALUES = np.arange(256.0)[:, None]
 #: Least standard deviation of a channel in grey levels, where an image has none.
 _FLAT = 0.5
@@ -46,19 +46,17 @@ class Guard:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Bring uint8 images ``(N, H, W, C)`` into the range, each by itself, as a new array."""
-        result = np.array(images)
+        result = np.array(images, order="C")
         for image in result:
             for _ in range(_PASSES):
                 if _noise(image) <= self.noise:
                     break
-                image[:] = cv2.medianBlur(image, 3).reshape(image.shape)
-            present = _tone(image)
-            target = np.clip(present, self.low, self.high)
-            if (target != present).any():
-                (mean, spread), (new_mean, new_spread) = present, target
-                table = (_VALUES - mean) * np.exp(new_spread - spread) + new_mean
-                table = np.clip(np.rint(table), 0, 255).astype(np.uint8)
-                image[:] = cv2.LUT(image, table[:, None]).reshape(image.shape)
+                cv2.medianBlur(image, 3, dst=image)
+        present = tone(result)
+        target = np.clip(present, self.low, self.high)
+        moved = np.flatnonzero((target != present).any((1, 2)))
+        for row, table in zip(moved, _tables(present[moved], target[moved]), strict=True):
+            cv2.LUT(result[row], table, dst=result[row])
         return result
 
 
@@ -95,6 +93,14 @@ def as_guard(values: Mapping[str, Any]) -> Guard:
     return Guard(noise=values["noise"], low=_pair(values["low"]), high=_pair(values["high"]))
 
 
+def _tables(present: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The new of every grey level, which turns tones ``(N, 2, C)`` into others, uint8 ``(N, 256, 1, C)``."""
+    mean, spread = present[:, :1], present[:, 1:]
+    levels = (_VALUES - mean) * np.exp(target[:, 1:] - spread) + target[:, :1]
+    tables: np.ndarray = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return tables[:, :, None]
+
+
 def _pair(values: Iterable[Iterable[float]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     means, spreads = values
     return tuple(means), tuple(spreads)
@@ -112,14 +118,12 @@ def noise_level(images: np.ndarray) -> np.ndarray:
 
 def tone(images: np.ndarray) -> np.ndarray:
     """Mean and logarithm of the standard deviation of each channel of uint8 ``(N, H, W, C)``, float64 ``(N, 2, C)``."""
-    return np.stack([_tone(np.ascontiguousarray(image)) for image in images])
+    statistics = [cv2.meanStdDev(np.ascontiguousarray(image)) for image in images]
+    tones: np.ndarray = np.array(statistics).reshape(len(images), 2, images.shape[-1])
+    tones[:, 1] = np.log(np.maximum(tones[:, 1], _FLAT))
+    return tones
 
 
 def _noise(image: np.ndarray) -> float:
-    inside = cv2.filter2D(image, cv2.CV_16S, _DIFFERENCE)[1:-1, 1:-1]
+    inside = cv2.sepFilter2D(image, cv2.CV_16S, _SECOND_DIFFERENCE, _SECOND_DIFFERENCE)[1:-1, 1:-1]
     return float(np.sqrt(np.pi / 2) / 6 * cv2.norm(inside, cv2.NORM_L1) / inside.size)
-
-
-def _tone(image: np.ndarray) -> np.ndarray:
-    mean, deviation = cv2.meanStdDev(image)
-    return np.stack([mean[:, 0], np.log(np.maximum(deviation[:, 0], _FLAT))])

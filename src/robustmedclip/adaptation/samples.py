@@ -101,13 +101,17 @@ class Samples:
 
         `augment` turns images of one data set, uint8 ``(n, H, W, C)``, and their places in `indices` into others.
         """
-        shape = (len(indices), 3, *self._size)
-        batch = torch.empty(shape, device=device, memory_format=torch.channels_last)
-        for position, places in self._by_data_set(indices):
+
+        def part(position: int, places: np.ndarray) -> torch.Tensor:
             images = self._sets[position].images[self._row[indices[places]]]
-            if augment is not None:
-                images = augment(images, places)
-            batch[to_device(places, device)] = self._preprocess[position](images, device)
+            return self._preprocess[position](augment(images, places) if augment else images, device)
+
+        parts = list(self._by_data_set(indices))
+        if len(parts) == 1:  # without a copy, whose pages cost as much as to fill them
+            return part(*parts[0])
+        batch = torch.empty((len(indices), 3, *self._size), device=device, memory_format=torch.channels_last)
+        for position, places in parts:
+            batch[to_device(places, device)] = part(position, places)
         return batch
 
     def by_size(self, indices: np.ndarray) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
