@@ -2,8 +2,11 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from published import (
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, unset_fake_temporarily
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 import robustmedclip.models
 from robustmedclip.adaptation.objective import Objective
@@ -123,7 +127,9 @@ def evaluate(model: VisionLanguageModel, precision: torch.dtype) -> np.ndarray:
     return np.concatenate(list(class_logits(features, classifier, model.logit_scale)))
 
 
-def train(model: VisionLanguageModel, method: str, precision: torch.dtype) -> None:
+def train(
+    model: VisionLanguageModel, method: str, precision: torch.dtype, inside: AbstractContextManager = nullcontext()
+) -> None:
     """One epoch of one step."""
     recipe = {"type": "full", "batch_norm": "batch"} if method == "full" else {"type": "lora", "dropout": 0.1}
     if method == "robust-lora":
@@ -146,7 +152,7 @@ def train(model: VisionLanguageModel, method: str, precision: torch.dtype) -> No
     tuned, _ = settings.prepared(replace(model, network=copy.deepcopy(model.network)), {})
     width = model.encode_image(torch.zeros(1, 3, *model.preprocess.size)).shape[1]
     classifier = torch.eye(2, width)
-    with fake_gpu() as gpu:
+    with fake_gpu() as gpu, inside:
         tuned = gpu.put(tuned)
         weights = [weight for weight in tuned.network.parameters() if weight.requires_grad]
         optimiser = torch.optim.AdamW(weights, lr=settings.learning_rate)
@@ -165,6 +171,65 @@ def on_gpu(gpu: FakeGPU, model: VisionLanguageModel) -> VisionLanguageModel:
 def test_every_layout_is_evaluated_on_a_gpu(model):
     with fake_gpu() as gpu:
         assert evaluate(on_gpu(gpu, model), torch.bfloat16).shape == (5, 1)
+
+
+class Watched(TorchFunctionMode):
+    """Notes what keeps a GPU from its speed: images or weights of another layout, attention by products, waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels_first, self.by_products, self.waited_for = list[tuple](), list[tuple](), list[tuple]()
+        self.pinned = list[torch.Tensor]()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        tensors = [each for each in args if isinstance(each, torch.Tensor)]
+        if name == "conv2d" and len(tensors[0]) > 1:
+            # What comes out of a convolution has the layout of what goes in, but not on this GPU.
+            watched = [*(tensors[:1] if tensors[0].shape[1] == 3 else ()), *(w for w in tensors[1:2] if w.is_leaf)]
+            frozen = [each for each in watched if not each.requires_grad]
+            self.channels_first += [
+                tuple(each.shape) for each in frozen if not each.is_contiguous(memory_format=torch.channels_last)
+            ]
+        if name == "softmax" and tensors[0].ndim >= 4 and tensors[0].shape[-2] > 1:
+            self.by_products.append(tuple(tensors[0].shape))
+        if name == "pin_memory":
+            self.pinned.append(tensors[0])
+        if name == "to" and tensors[0].dtype == torch.uint8 and "cuda" in " ".join(map(str, args[1:])):
+            if not kwargs.get("non_blocking") or not any(tensors[0] is pinned for pinned in self.pinned):
+                self.waited_for.append(tuple(tensors[0].shape))
+        return func(*args, **kwargs)
+
+
+@pytest.mark.parametrize("work", ["evaluation", "training"])
+def test_every_layout_has_channels_last_fused_attention_and_pinned_images(request, model, work):
+    watched = Watched()
+    if work == "training":
+        train(model, "robust-lora", torch.bfloat16, watched)
+    else:
+        with fake_gpu() as gpu, watched:
+            evaluate(on_gpu(gpu, model), torch.bfloat16)
+    assert watched.pinned and (watched.channels_first, watched.waited_for) == ([], [])
+    # Transformers' Swin has attention by products alone.
+    assert bool(watched.by_products) == ("medclip_vit" in request.node.name)
+
+
+def test_two_threads_with_a_stream_each_encode_on_a_gpu(monkeypatch):
+    model, streams, threads = shipped(Path(), "phantom_vit"), [], []
+
+    def map_ahead(function, items, workers, begin):
+        threads.append(workers)
+        begin()
+        return map(function, items)
+
+    with fake_gpu() as gpu:
+        monkeypatch.setattr("torch.cuda.Stream", lambda device: MagicMock(device=device))
+        monkeypatch.setattr("torch.cuda.default_stream", lambda device: "where weights may be changed")
+        monkeypatch.setattr("torch.cuda.set_stream", streams.append)
+        monkeypatch.setattr("robustmedclip.models.inference.map_ahead", map_ahead)
+        list(image_features(gpu.put(model), [images(3)], torch.bfloat16))
+    assert threads == [2] and [str(stream.device) for stream in streams] == ["cuda:0"]
+    streams[0].wait_stream.assert_called_once_with("where weights may be changed")
 
 
 def test_images_pass_a_guard_before_they_go_to_a_gpu():
