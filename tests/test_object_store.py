@@ -209,13 +209,16 @@ def test_a_model_that_is_not_on_the_object_store_is_named_by_its_url(bucket):
 
 
 @pytest.mark.full
-def test_the_default_benchmark_on_an_object_store_and_two_workers_gives_the_bytes_of_one_process(tmp_path, bucket):
+def test_the_default_benchmark_by_two_workers_or_two_nodes_at_a_time_gives_the_bytes_of_one_process(tmp_path, bucket):
     remote = project_at(tmp_path / "remote", f"{bucket}/default", {})
-    local = project_at(tmp_path / "local", "data", {})
+    local, spread = (project_at(tmp_path / name, "data", {}) for name in ("local", "spread"))
     workers = ["--runner", "robustmedclip.run.DaskRunner", "--runner-params=cluster.workers=2,cluster.threads=1"]
-    for result in (remote.run_apart("--pipeline", "benchmark", *workers), local.run_apart("--pipeline", "benchmark")):
+    sequential = ["--runner", "SequentialRunner"]
+    for project, runner in ((remote, workers), (local, sequential), (spread, [])):
+        result = project.run_apart("--pipeline", "benchmark", *runner)
         assert result.returncode == 0, result.stdout + result.stderr
     assert not [path for path in remote.folder.glob("data/*/**/*") if ".checksums" not in path.parts]
-    files, expected = stored(f"{bucket}/default"), stored(str(local.folder / "data"))
-    assert files.keys() == expected.keys()
-    assert [name for name in expected if files[name] != expected[name]] == []
+    expected = stored(str(local.folder / "data"))
+    for files in (stored(f"{bucket}/default"), stored(str(spread.folder / "data"))):
+        assert files.keys() == expected.keys()
+        assert [name for name in expected if files[name] != expected[name]] == []
