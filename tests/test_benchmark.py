@@ -168,14 +168,15 @@ def test_mlflow_has_a_child_run_per_evaluated_model(project, first_run):
     assert child.info.run_name == "lora 10 % · phantom_vit · seed 0" and int(child.data.params["labelled_images"]) > 0
     assert all(run.info.end_time > run.info.start_time for run in children.values())
     assert all("clean_error_low" in run.data.metrics for run in (child, children["phantom_vit"]))
-    for metric in ("mce", "clean_error", "corrupted_error", "points_lost", "points_won_back", "clean_auroc"):
+    for metric in ("mce", "clean_error", "corrupted_error", "points_lost", "points_won_back"):
         assert metric in child.data.metrics
     rows = mlflow.artifacts.load_text(f"{child.info.artifact_uri}/metrics.csv")
-    assert "pixelate,,ce," in rows and "squares" in rows
+    assert "pixelate,,ce," in rows and "squares" in rows and "all,clean,,auroc," in rows
     assert [point.step for point in client.get_metric_history(child.info.run_id, "training_loss")] == [1, 2]
-    for metric in ("ece_by_severity", "overconfidence_with_temperature_by_severity"):
-        points = client.get_metric_history(child.info.run_id, metric)
-        assert [point.step for point in points] == [0, 1, 2, 3, 4, 5]
+    points = client.get_metric_history(child.info.run_id, "error_by_severity")
+    assert [point.step for point in points] == [0, 1, 2, 3, 4, 5]
+    rows = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"{child.info.artifact_uri}/recalibration.csv")))
+    assert {*rows["metric"]} == {"ece", "overconfidence"} and {*rows["severity"]} == {0, 1, 2, 3, 4, 5}
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     table = pd.read_csv(project.newest("data/08_reporting/leaderboard.csv/*/leaderboard.csv"))
     assert parent.data.tags["best_model"] == table["model"][0]
@@ -233,7 +234,7 @@ def test_two_runs_in_two_processes_give_the_same_bytes(again):
 
 def test_one_stage_and_one_cell_run_alone(again):
     before = again.versions()
-    assert again.run("--namespaces", "evaluation.phantom_vit.squares").returncode == 0
+    assert again.run("--namespaces", "evaluation.phantom_vit.zero-shot.squares").returncode == 0
     made = {path.split("/202")[0] for path in again.versions() - before}
     assert made == {
         "data/04_feature/features/phantom_vit/squares.npz",
@@ -245,7 +246,7 @@ def test_one_stage_and_one_cell_run_alone(again):
 def test_corrupting_on_the_fly_gives_the_same_logits(again):
     expected = logits_of(again)
     again.configure({**PLAN, "corruptions": {**PLAN["corruptions"], "storage": "on_the_fly"}})
-    result = again.run("--namespaces", "corruption.squares,evaluation.phantom_vit.squares")
+    result = again.run("--namespaces", "corruption.squares,evaluation.phantom_vit.zero-shot.squares")
     assert result.returncode == 0, result.stdout + result.stderr
     stored = again.newest("data/03_primary/corrupted/squares/*/squares")
     assert [file.name for file in stored.rglob("*.npz")] == ["clean.npz"]

@@ -1,6 +1,6 @@
 """The project's pipelines, built from the plan of the environment in use."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Set
 
 from kedro.framework.project import settings
 from kedro.pipeline import Node, Pipeline
@@ -30,7 +30,7 @@ STAGES = {
 
 
 def pipelines_of(plan: Plan, pretrained_models: Iterable[str]) -> dict[str, Pipeline]:
-    """The six stages, ``calibration``, ``benchmark`` (all stages), ``overview`` and ``pretraining``.
+    """``overview``, the six stages, ``calibration``, ``benchmark`` (all stages) and ``pretraining``.
 
     ``overview`` is the benchmark in six nodes, for Kedro-Viz; ``pretraining`` makes the models that ship.
 
@@ -43,25 +43,24 @@ def pipelines_of(plan: Plan, pretrained_models: Iterable[str]) -> dict[str, Pipe
     nodes = [node for stage in stages.values() for node in stage.nodes]
     benchmark = Pipeline([*nodes, *(levels.nodes if plan.has_bands else ())])
     return {
+        "overview": overview.create_pipeline(),
         **stages,
         "calibration": Pipeline([*stages["ingestion"].nodes, *levels.nodes]),
         "corruption": Pipeline([*stages["ingestion"].nodes, *stages["corruption"].nodes]),
         "benchmark": benchmark,
-        "overview": overview.create_pipeline(),
         "pretraining": pretraining.create_pipeline(pretrained_models),
         "__default__": benchmark,
     }
 
 
 def _tagged(stage: Pipeline, plan: Plan) -> Pipeline:
-    tags = {name: name for name in (*plan.models, *(data_set.name for data_set in plan.data_sets))}
-    tags |= {model.cell: model.base for model in plan.evaluated_models}
-    return Pipeline([node.tag(_tags(node, tags)) for node in stage.nodes])
+    about = {*plan.models, *(data_set.name for data_set in plan.data_sets)}
+    return Pipeline([node.tag(_tags(node, about)) for node in stage.nodes])
 
 
-def _tags(node: Node, tags: Mapping[str, str]) -> set[str]:
+def _tags(node: Node, about: Set[str]) -> set[str]:
     stage, *parts = str(node.namespace).split(".")
-    return {stage, *(tags[part] for part in parts if part in tags)}
+    return {stage, *(about & set(parts))}
 
 
 def register_pipelines() -> dict[str, Pipeline]:

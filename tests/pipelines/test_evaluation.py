@@ -265,7 +265,7 @@ def test_the_plan_gives_the_same_files_however_its_models_read(tmp_path, corrupt
         assert {node.name for node in pipeline.nodes if "encode" in node.name} == (
             {"evaluation.all.oct.encode"}
             if read_together
-            else {"evaluation.vit.oct.encode", "evaluation.resnet.oct.encode"}
+            else {"evaluation.vit.zero-shot.oct.encode", "evaluation.resnet.zero-shot.oct.encode"}
         )
         SequentialRunner().run(pipeline, catalog)
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.npz")}
@@ -304,7 +304,7 @@ def test_batch_statistics_are_those_of_a_sample_of_many_images(resnet, corrupted
 def test_a_model_with_batch_statistics_reads_by_itself():
     plan = replace(plan_of("vit", "resnet", read_together=True), switches={"resnet": ("batch_statistics",)})
     nodes = {node.name for node in create_pipeline(plan).nodes if "encode" in node.name}
-    assert nodes == {"evaluation.all.oct.encode", "evaluation.resnet.oct.encode"}
+    assert nodes == {"evaluation.all.oct.encode", "evaluation.resnet.zero-shot.oct.encode"}
 
 
 def test_images_that_are_too_small_to_be_corrupted_are_named_first():

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.framework.session import KedroSession
@@ -15,6 +16,7 @@ from kedro.pipeline import Node, Pipeline
 from model_sources import open_clip_dataset
 
 from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.io import MarkdownDataset, TableDataset
 from robustmedclip.pipeline_registry import pipelines_of
 from robustmedclip.pipelines import evaluation
 from robustmedclip.run.catalog import FingerprintedCatalog
@@ -69,10 +71,48 @@ def test_nodes_are_found_by_the_tags_of_their_stage_data_set_and_base_model(pipe
     benchmark = pipelines["benchmark"]
     of_cell = benchmark.only_nodes_with_tags("phantom_vit").only_nodes_with_tags("phantom_oct")
     names = {node.namespace for node in of_cell.nodes}
-    assert names >= {f"evaluation.phantom_vit{cell}.phantom_oct" for cell in ("", "_robust_lora_k10_s0")}
+    assert names >= {f"evaluation.phantom_vit.{how}.phantom_oct" for how in ("zero-shot", "robust_lora_k10_s0")}
     assert not any("resnet" in name for name in names)
     assert len(benchmark.only_nodes_with_tags("tuning").nodes) == 8
     assert len(benchmark.only_nodes_with_tags("ingestion").only_nodes_with_tags("phantom_oct").nodes) == 2
+
+
+def test_a_node_that_works_for_several_models_is_found_by_the_tag_of_each(context):
+    together = replace(context.config_loader.plan, read_together=True)
+    nodes = pipelines_of(together, [])["evaluation"].only_nodes_with_namespaces(["evaluation.all"]).nodes
+    assert nodes and all(node.tags >= {"phantom_vit", "phantom_resnet"} for node in nodes)
+
+
+def test_whatever_belongs_to_a_model_is_in_its_namespace_of_the_stage(pipelines):
+    for stage in ("tuning", "evaluation"):
+        for model in ("phantom_vit", "phantom_resnet"):
+            tagged = pipelines[stage].only_nodes_with_tags(model).nodes
+            assert set(tagged) == set(pipelines[stage].only_nodes_with_namespaces([f"{stage}.{model}"]).nodes)
+    parts = {tuple(node.namespace.split(".")[2:]) for node in pipelines["tuning"].nodes}
+    assert parts == {(f"robust_lora_k{percent}_s0",) for percent in (1, 3, 7, 10)}
+
+
+def test_the_overview_comes_first_and_has_a_node_per_stage(pipelines):
+    assert next(iter(pipelines)) == "overview"
+    assert {node.name: set(node.tags) for node in pipelines["overview"].nodes} == {stage: {stage} for stage in STAGES}
+
+
+def test_kedro_viz_shows_the_mce_first_and_the_report_as_it_reads(context, tmp_path):
+    first = context.catalog.get("leaderboard").metadata["kedro-viz"]["preview_args"]["first"]
+    board = TableDataset(filepath=str(tmp_path / "board.csv"), save_args={"index": False})
+    board.save(pd.DataFrame({"place": [1, 2], "model": ["a", "b"], "clean_error": [3, 4], "mce": [50, 60]}))
+    assert board.preview(nrows=1, first=first) == {
+        "index": [0],
+        "columns": ["model", "mce", "clean_error", "place"],
+        "data": [["a", 50, 3, 1]],
+    }
+    report = context.catalog.get("report")
+    assert isinstance(report, MarkdownDataset)
+    text = MarkdownDataset(filepath=str(tmp_path / "report.md"))
+    text.save("# Report\n\nof phantom_vit and phantom_resnet\n\n| model |\n| --- |\n| <b> |\n")
+    html = text.preview()
+    assert "<h1>Report</h1>" in html and "<td>&lt;b&gt;</td>" in html and "\n" not in html
+    assert not re.search("_[^\u2028]*_", html)  # which Kedro-Viz would show in italics
 
 
 def test_the_default_benchmark_has_one_node_per_cell_and_two_where_features_are_kept(pipelines):

@@ -136,11 +136,11 @@ def test_a_shard_reads_its_conditions_alone(inputs, monkeypatch):
 
 def test_one_shard_is_the_graph_without_shards_and_a_namespace_is_the_whole_cell():
     plan = replace(plan_of(3), read_together=False)
-    for cell, nodes in {
-        "other": ["encode_1", "encode_2", "encode_3", "score"],
-        TUNED: ["score_1", "score_2", "score_3"],
-    }.items():
-        namespace = f"evaluation.{cell}.oct"
+    for cell, place, nodes in (
+        ("other", "other.zero-shot", ["encode_1", "encode_2", "encode_3", "score"]),
+        (TUNED, "vit.tuned_k10_s0", ["score_1", "score_2", "score_3"]),
+    ):
+        namespace = f"evaluation.{place}.oct"
         chosen = create_pipeline(plan).filter(node_namespaces=[namespace])
         names = [node.name.removeprefix(f"{namespace}.") for node in chosen.nodes]
         assert sorted(name for name in names if "join" not in name) == nodes

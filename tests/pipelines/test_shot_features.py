@@ -65,9 +65,9 @@ def test_heads_that_look_at_images_alike_share_their_features(plan, nodes):
     readers = {node.namespace: [i for i in node.inputs if i.startswith("shot_features")] for node in nodes.nodes}
     shared = Counter(entry for entries in readers.values() for entry in entries)
     assert len(encoded) == len(shared) == 5 and sorted(shared.values()) == [1, 1, 2, 2, 2]
-    assert readers["tuning.vit_probe_k40_s3"] == readers["tuning.vit_cache_k40_s3"]
-    assert readers["tuning.vit_zs_lp_k40_s3"] == readers["tuning.vit_ss_text_k40_s3"]
-    assert readers["tuning.vit_robust_k40_s3"] == readers["tuning.vit_ensemble_k40_s3"]
+    assert readers["tuning.vit.probe_k40_s3"] == readers["tuning.vit.cache_k40_s3"]
+    assert readers["tuning.vit.zs_lp_k40_s3"] == readers["tuning.vit.ss_text_k40_s3"]
+    assert readers["tuning.vit.robust_k40_s3"] == readers["tuning.vit.ensemble_k40_s3"]
 
 
 def test_heads_have_the_bytes_of_images_that_are_encoded_for_each(tmp_path, plan, nodes):

@@ -12,8 +12,8 @@ import yaml
 from robustmedclip.corruptions.kernels import noise
 from robustmedclip.corruptions.suites import Corruption, Suite
 from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.plan.amounts import fraction_label
 from robustmedclip.plan.entries import catalog_entries
-from robustmedclip.plan.plan import fraction_label
 from robustmedclip.plan.problems import PlanError
 from robustmedclip.plan.reading import read_plan
 from robustmedclip.run.config import BenchmarkConfigLoader, ConfigError

@@ -89,9 +89,9 @@ def test_what_was_made_of_another_plan_is_not_read(squares):
         assert "kedro run --pipelines ingestion,corruption;" in squares.refusal("evaluation")
     squares.plan()
     squares.run_here("evaluation")
-    squares.run_here("evaluation", from_nodes=["evaluation.phantom_vit.squares.score"])
+    squares.run_here("evaluation", from_nodes=["evaluation.phantom_vit.zero-shot.squares.score"])
     squares.plan(corruption="pixelate")
-    message = squares.refusal("evaluation", from_nodes=["evaluation.phantom_vit.squares.score"])
+    message = squares.refusal("evaluation", from_nodes=["evaluation.phantom_vit.zero-shot.squares.score"])
     assert "features phantom_vit-squares: of" in message and "--pipelines corruption,evaluation;" in message
 
 
@@ -145,7 +145,7 @@ def test_what_is_stored_is_read_without_the_sources_that_it_was_made_of(squares,
     shutil.rmtree(squares.folder / "data/02_intermediate")
     squares.run_here("evaluation", namespaces=["evaluation.phantom_vit"])
     squares.plan(corruption="pixelate")
-    squares.run_here("evaluation", from_nodes=["evaluation.phantom_vit.squares.score"])
+    squares.run_here("evaluation", from_nodes=["evaluation.phantom_vit.zero-shot.squares.score"])
 
 
 def nodes(stage: str, *words: str) -> list:

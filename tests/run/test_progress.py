@@ -10,7 +10,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
 from rich.console import Console
 
-from robustmedclip.plan.plan import fraction_label, labelled_fraction
+from robustmedclip.plan.amounts import fraction_label, labelled_fraction
 from robustmedclip.run.estimates import Durations, usual_seconds
 from robustmedclip.run.live_bar import LiveBar
 from robustmedclip.run.log import show_log
@@ -26,14 +26,14 @@ def encode(*inputs):
 
 
 def node(function, model: str, name: str, stage: str = "evaluation") -> Node:
-    return Node(function, f"model-{model}", name, name=name, namespace=f"{stage}.{model}")
+    return Node(function, f"model-{model}", name, name=name, namespace=f"{stage}.{model}.zero-shot")
 
 
 @pytest.fixture
 def hook():
     hook, loader = ProgressHook(), SimpleNamespace(plan=SimpleNamespace(evaluated_models=[]))
     loader.plan.evaluated_models = [
-        SimpleNamespace(cell=f"{base}_s0", name=base, attributes={"adaptation": "zero-shot"})
+        SimpleNamespace(namespace=f"{base}.zero-shot", name=base, attributes={"adaptation": "zero-shot"})
         for base in ("vit", "resnet")
     ]
     hook.after_context_created(SimpleNamespace(config_loader=loader))
@@ -41,7 +41,7 @@ def hook():
 
 
 def test_a_log_has_a_line_per_stage_and_model_and_none_per_node(hook, caplog):
-    models = [node(encode, f"{model}_s0", f"{model}-{part}") for model in ("vit", "resnet") for part in "ab"]
+    models = [node(encode, model, f"{model}-{part}") for model in ("vit", "resnet") for part in "ab"]
     others = [Node(fit, "x", name, name=name, namespace=f"ingestion.{name}") for name in ("oct", "cells")]
     pipeline = Pipeline([*models, *others])
     with caplog.at_level(logging.INFO):
@@ -54,7 +54,7 @@ def test_a_log_has_a_line_per_stage_and_model_and_none_per_node(hook, caplog):
 
 
 def test_a_node_counts_when_its_outputs_are_saved(hook, caplog):
-    each = node(encode, "vit_s0", "logits")
+    each = node(encode, "vit", "logits")
     with caplog.at_level(logging.INFO):
         hook.before_pipeline_run({"only_missing_outputs": False}, Pipeline([each]), DataCatalog())
         hook.before_node_run(each)

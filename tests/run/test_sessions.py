@@ -20,10 +20,10 @@ def test_two_sessions_see_each_its_own_plan(tmp_path, order):
     contexts = {}
     for env in order:
         contexts[env] = sessions[env].load_context()
-        tuned = {model.cell for model in contexts[env].config_loader.plan.tuned_models}
+        tuned = {model.namespace for model in contexts[env].config_loader.plan.tuned_models}
         fitted = [node for node in pipelines["tuning"].nodes if node.short_name == "fit"]
         assert {node.namespace.partition(".")[2] for node in fitted} == tuned
-        assert any(cell.startswith("phantom_vit_linear_probe") for cell in tuned) == (env == "probes")
+        assert any(name.startswith("phantom_vit.linear_probe") for name in tuned) == (env == "probes")
     plans = {env: context.config_loader.plan for env, context in contexts.items()}
     assert plans["base"].seeds == (0,) and plans["probes"].seeds == (0, 1, 2)
     assert contexts["base"].config_loader.plan is plans["base"]

@@ -42,6 +42,7 @@ from robustmedclip.images.sets import ImageSet
 from robustmedclip.io import LogitsDataset, TrainingCheckpointDataset
 from robustmedclip.metrics import overall, score_benchmark, softmax
 from robustmedclip.metrics.logits import Logits
+from robustmedclip.metrics.ranking import AUROC
 from robustmedclip.metrics.recalibration import Temperature, recalibration
 from robustmedclip.models.interface import VisionLanguageModel, zero_shot_classifier
 from robustmedclip.models.open_clip import load_open_clip
@@ -348,7 +349,7 @@ def scored(folder: Path, plan: Plan) -> DataCatalog:
         if model.amount:
             catalog[model.few_shots] = pd.DataFrame({"role": ["training"] * 5 + ["validation"] * 3})
         runs.append(logits)
-    scores = score_benchmark(runs, plan.baseline, patients=whose, resamples=10)
+    scores = score_benchmark(runs, plan.baseline, patients=whose, metrics=plan.metrics, resamples=10)
     catalog["metrics"], catalog["seed_metrics"] = scores.metrics, scores.seed_metrics
     temperatures = [(run, Temperature(2 + (run.attributes["seed"] or 0), 20, run.data_set)) for run in runs]
     catalog["recalibration"] = recalibration(temperatures, whose, resamples=10)
@@ -377,7 +378,10 @@ def test_a_child_run_leads_back_to_the_bytes_behind_it(tmp_path, experiment):
     shown = {"model": "vit", "method": "zero-shot", "fraction": "none", "licence": "MIT"}
     shown |= {"test_images": "120", "test_patients": "60"}
     assert child.data.params.items() >= shown.items()
-    assert child.data.metrics["mce"] == 100 and len(child.data.metrics) < 20
+    bounded = ("mce", "clean_error", "corrupted_error")
+    bounds = {f"{name}_{end}" for name in bounded for end in ("low", "high")}
+    assert child.data.metrics["mce"] == 100
+    assert child.data.metrics.keys() == {*bounded, *bounds, "points_lost", "error_by_severity"}
     table = mlflow.artifacts.load_text(f"{child.info.artifact_uri}/metrics.csv")
     assert set(pd.read_csv(io.StringIO(table))["data_set"]) == {"cells", "rods", "all"}
 
@@ -396,7 +400,7 @@ def test_a_child_run_has_curves_and_a_figure(tmp_path, experiment):
     steps, errors = zip(*curves["error_by_severity"], strict=True)
     assert steps == (0, 1, 2, 3, 4, 5) and errors[0] == child.data.metrics["clean_error"]
     assert np.mean(errors[1:]) == pytest.approx(child.data.metrics["corrupted_error"])
-    _, figure = MlflowClient().list_artifacts(child.info.run_id)
+    *_, figure = MlflowClient().list_artifacts(child.info.run_id)
     with Image.open(mlflow.artifacts.download_artifacts(f"{child.info.artifact_uri}/{figure.path}")) as picture:
         assert figure.path == "summary.png" and np.ptp(np.asarray(picture)) > 0
 
@@ -412,10 +416,10 @@ def test_each_of_several_seeds_has_figures_of_its_own(tmp_path, experiment):
         logged = children[f"vit_lora_k10_s{seed}"].data.metrics
         assert logged["clean_error"] == pytest.approx(clean.mean())
         rows = catalog.load("recalibration")
-        rows = rows[(rows["model"] == "vit_lora_k10") & (rows["seed"] == seed) & (rows["data_set"] == "all")]
-        for row in rows[rows["severity"] == 5].to_dict("records"):
-            assert logged[f"{row['metric']}_by_severity"] == pytest.approx(row["as_it_is"])
-            assert logged[f"{row['metric']}_with_temperature_by_severity"] == pytest.approx(row["scaled"])
+        rows = rows[(rows["model"] == "vit_lora_k10") & (rows["seed"] == seed)]
+        table = mlflow.artifacts.load_text(f"{children[f'vit_lora_k10_s{seed}'].info.artifact_uri}/recalibration.csv")
+        scaled = pd.read_csv(io.StringIO(table))["scaled"]
+        assert scaled.to_numpy() == pytest.approx(rows["scaled"].to_numpy(), rel=1e-4, nan_ok=True)
 
 
 def test_a_tuned_model_says_what_labels_it_has_seen_and_how_sure_its_figures_are(tmp_path, experiment):
@@ -427,19 +431,30 @@ def test_a_tuned_model_says_what_labels_it_has_seen_and_how_sure_its_figures_are
     rows = overall(catalog.load("metrics").query("model == 'vit_lora_k10' and metric == 'mce'"))
     (mce,) = rows.itertuples()
     logged = child.data.metrics
-    assert [logged[f"mce{end}"] for end in ("", "_low", "_high")] == pytest.approx([mce.value, mce.low, mce.high])
-    assert all(f"{name}_error{end}" in logged for name in ("clean", "corrupted") for end in ("_low", "_high"))
+    intervals = [logged["mce_low"], logged["mce_high"]]
+    assert [logged["mce"], *intervals] == pytest.approx([mce.value, mce.low, mce.high])
+    errors = ("clean_error", "corrupted_error")
+    assert all(f"{name}_{end}" in logged for name in errors for end in ("low", "high"))
+    assert len(logged) == 12
+
+
+def test_a_metric_of_a_user_is_logged_beside_the_dozen(tmp_path, experiment):
+    plan = read_plan({**PARAMETERS, "adaptations": {}})
+    plan = replace(plan, metrics=(*plan.metrics, replace(AUROC, name="ranks", leaderboard=("clean", "corrupted"))))
+    (child,) = children_of(scored(tmp_path, plan), plan, experiment).values()
+    assert {"clean_ranks", "corrupted_ranks"} <= child.data.metrics.keys()
+    assert not any(name.endswith("auroc") for name in child.data.metrics)
 
 
 def test_of_several_seeds_intervals_are_those_of_their_average(tmp_path, experiment):
     plan = read_plan({**PARAMETERS, "adaptations": {"lora": PARAMETERS["adaptations"]["lora"]}, "seeds": [0, 1]})
     children = children_of(scored(tmp_path, plan), plan, experiment)
     first, second = (children[f"vit_lora_k10_s{seed}"].data.metrics for seed in (0, 1))
-    assert first["clean_error"] != second["clean_error"] and "clean_error_low" not in first
-    assert first["over_seeds_clean_error"] == pytest.approx((first["clean_error"] + second["clean_error"]) / 2)
-    assert (
-        first["over_seeds_clean_error_low"] <= first["over_seeds_clean_error"] <= first["over_seeds_clean_error_high"]
-    )
+    name = "corrupted_error"
+    assert first[name] != second[name] and f"{name}_low" not in first
+    assert first[f"over_seeds_{name}"] == pytest.approx((first[name] + second[name]) / 2)
+    low, average, high = (first[f"over_seeds_{name}{end}"] for end in ("_low", "", "_high"))
+    assert low <= average <= high and len(first) == 12
 
 
 def test_names_of_child_runs_begin_with_what_tells_them_apart():

@@ -9,6 +9,7 @@ from robustmedclip.io.head import HeadDataset
 from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.logits import LogitsDataset
 from robustmedclip.io.models import ModelDataset
+from robustmedclip.io.previewed import MarkdownDataset, TableDataset
 from robustmedclip.io.ratings import RatingsDataset
 from robustmedclip.io.shot_features import ShotFeaturesDataset
 from robustmedclip.io.sources.folder import FolderDataset
@@ -26,6 +27,7 @@ __all__ = [
     "HeadDataset",
     "ImageSetDataset",
     "LogitsDataset",
+    "MarkdownDataset",
     "MedIMetaDataset",
     "MedMNISTDataset",
     "ModelDataset",
@@ -34,5 +36,6 @@ __all__ = [
     "RatingsDataset",
     "ReleasedSetDataset",
     "ShotFeaturesDataset",
+    "TableDataset",
     "TrainingCheckpointDataset",
 ]

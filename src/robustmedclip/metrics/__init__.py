@@ -27,7 +27,7 @@ from robustmedclip.metrics.robustness import (
     relative_mce,
     retained_accuracy,
 )
-from robustmedclip.metrics.summary import error_by_severity, mean_of_findings, model_rows, summary
+from robustmedclip.metrics.summary import auroc_of_findings, error_by_severity, model_rows, summary
 from robustmedclip.metrics.table import COLUMNS, Scores, metrics_table, operating_range, overall, score_benchmark
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "accuracy",
     "aurc",
     "auroc",
+    "auroc_of_findings",
     "balanced_accuracy",
     "balanced_error",
     "brier_score",
@@ -54,7 +55,6 @@ __all__ = [
     "is_correct",
     "mce",
     "mean_of_defined",
-    "mean_of_findings",
     "metrics_named",
     "metrics_table",
     "model_rows",

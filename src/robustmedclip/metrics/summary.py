@@ -1,12 +1,12 @@
 """The few numbers that sum a model up, as a tracker logs them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
 from robustmedclip.images.conditions import CLEAN
 from robustmedclip.metrics import derived
-from robustmedclip.metrics.classification import BALANCED_ACCURACY, ERROR
+from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.metric import Metric
 from robustmedclip.metrics.ranking import AUROC
 from robustmedclip.metrics.runs import ALL
@@ -49,21 +49,15 @@ def summary(rows: pd.DataFrame, metrics: Sequence[Metric]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if pd.notna(value)}
 
 
-def mean_of_findings(rows: pd.DataFrame, data_sets: Sequence[str]) -> dict[str, float]:
-    """AUROC, and balanced error in percent, of data sets of findings, means over these, from :func:`model_rows`.
+def auroc_of_findings(rows: pd.DataFrame, data_sets: Collection[str]) -> dict[str, float]:
+    """AUROC, the mean over some data sets of findings, from :func:`model_rows`.
 
-    ``<data set>_clean_auroc``, ``<data set>_corrupted_auroc``, and the same of ``balanced_error``.
+    ``findings_clean_auroc`` and ``findings_corrupted_auroc``; without any value, neither.
     """
-    values = {}
-    table = rows[rows["severity"].isna() & rows["data_set"].isin(data_sets) & rows["value"].notna()]
+    table = rows[(rows["metric"] == AUROC.name) & rows["severity"].isna() & rows["data_set"].isin(data_sets)]
+    means = table.groupby("corruption")["value"].mean().dropna()
     images = {CLEAN.corruption: "clean", ALL: "corrupted"}
-    for row in table[table["corruption"].isin(images)].itertuples():
-        name = f"{row.data_set}_{images[row.corruption]}"
-        if row.metric == AUROC.name:
-            values[f"{name}_auroc"] = float(row.value)
-        elif row.metric == BALANCED_ACCURACY.name:
-            values[f"{name}_balanced_error"] = 100 - float(row.value)
-    return values
+    return {f"findings_{images[name]}_auroc": float(value) for name, value in means.items() if name in images}
 
 
 def error_by_severity(rows: pd.DataFrame) -> dict[int, float]:

@@ -9,7 +9,7 @@ from robustmedclip.errors import InputError
 
 NOT_TO_RUN = "overview is for Kedro-Viz alone; to run the benchmark: kedro run --pipeline benchmark"
 _STAGES = {
-    "ingestion": ([], ["images"]),
+    "ingestion": (["raw images"], ["images"]),
     "corruption": (["images"], ["corrupted images"]),
     "few_shot": (["images"], ["few labelled images"]),
     "tuning": (["few labelled images", "models"], ["adapters"]),
@@ -19,9 +19,9 @@ _STAGES = {
 
 
 def create_pipeline() -> Pipeline:
-    """A node per stage; the outputs of the last are entries of the catalog, with their previews."""
+    """A node per stage; the outputs of the last are the results themselves, with their previews."""
     return Pipeline(
-        [Node(_shown(stage), inputs or None, outputs, name=stage) for stage, (inputs, outputs) in _STAGES.items()]
+        [Node(_shown(stage), inputs, outputs, name=stage, tags=stage) for stage, (inputs, outputs) in _STAGES.items()]
     )
 
 

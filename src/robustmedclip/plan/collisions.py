@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from robustmedclip.plan.plan import Plan, fraction_label
+from robustmedclip.plan.amounts import fraction_label
+from robustmedclip.plan.plan import Plan
 
 
 def collisions(plan: Plan) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Which few-shot sample tells how sure a model may be."""
 
 from robustmedclip.plan import names
-from robustmedclip.plan.plan import EvaluatedModel, Plan, fraction_label, shots_label
+from robustmedclip.plan.amounts import fraction_label, shots_label
+from robustmedclip.plan.plan import EvaluatedModel, Plan
 
 
 def validation_shots(plan: Plan, model: EvaluatedModel) -> str | None:

@@ -3,7 +3,6 @@
 The plan alone decides the fan-out. :func:`robustmedclip.plan.reading.read_plan` makes it, once a session.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +18,7 @@ from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.logits import ZERO_SHOT
 from robustmedclip.models.study_switches import reads_images_twice
 from robustmedclip.plan import names
+from robustmedclip.plan.amounts import fraction_label, shots_label
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,11 @@ class EvaluatedModel:
     def cell(self) -> str:
         """Name of this very seed, e.g. ``phantom_vit_lora_k10_s0``."""
         return self.name if self.seed is None else f"{self.name}_s{self.seed}"
+
+    @property
+    def namespace(self) -> str:
+        """Where its nodes are within a stage: ``phantom_vit.lora_k10_s0``, or ``phantom_vit.zero-shot``."""
+        return f"{self.base}.{self.cell.removeprefix(f'{self.base}_') if self.adaptation else ZERO_SHOT}"
 
     @property
     def method(self) -> Method | None:
@@ -316,19 +321,3 @@ def scored_families(data_sets: Iterable[DataSet]) -> dict[str, str]:
         for condition in data_set.conditions
         if condition != CLEAN
     }
-
-
-def fraction_label(fraction: float) -> str:
-    """Name of a few-shot fraction that is safe in namespaces: 0.1 is ``k10``, 0.005 is ``k0p5``."""
-    return f"k{100 * fraction:.6g}".replace(".", "p")
-
-
-def labelled_fraction(label: str) -> float | None:
-    """The fraction that a :func:`fraction_label` names; None for any other label."""
-    match = re.fullmatch(r"k(\d+(?:p\d+)?)", label)
-    return float(match[1].replace("p", ".")) / 100 if match else None
-
-
-def shots_label(shots: int) -> str:
-    """Name of a number of labelled images of each class: 4 is ``4shot``."""
-    return f"{shots}shot"

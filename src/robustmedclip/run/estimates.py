@@ -7,7 +7,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline.node import Node
 
 from robustmedclip.plan import names
-from robustmedclip.plan.plan import labelled_fraction
+from robustmedclip.plan.amounts import labelled_fraction
 from robustmedclip.run.costs import outputs_of, test_shape
 
 #: Seconds that a node takes on one core under the default plan, by its function: what nodes weigh beside each other.

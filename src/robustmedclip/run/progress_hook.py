@@ -39,7 +39,9 @@ class ProgressHook:
 
         show_log()
         plan = cast(BenchmarkConfigLoader, context.config_loader).plan
-        self._models = {model.cell: name_for_people(model.name, model.attributes) for model in plan.evaluated_models}
+        self._models = {
+            model.namespace: name_for_people(model.name, model.attributes) for model in plan.evaluated_models
+        }
 
     def _begin(self, estimated: Mapping[Node, float]) -> None:
         """Forget the run before, and count what this one does."""
@@ -133,5 +135,5 @@ class ProgressHook:
     def _part_of(self, node: Node) -> str:
         """The stage of a node, and the model that it is about: ``evaluation · clip + lora (10 %)``."""
         stage, *cell = (node.namespace or node.name).split(".")
-        model = self._models.get(cell[0]) if cell else None
+        model = self._models.get(".".join(cell[:2]))
         return f"{stage} · {model}" if model else stage

@@ -23,8 +23,16 @@ from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from robustmedclip import serving
 from robustmedclip.io.versioned import filesystem_of, is_versioned, load_path
-from robustmedclip.metrics import derived, error_by_severity, mean_of_findings, model_rows, overall, summary
-from robustmedclip.metrics.runs import ALL
+from robustmedclip.metrics import (
+    auroc_of_findings,
+    derived,
+    error_by_severity,
+    metrics_named,
+    model_rows,
+    overall,
+    summary,
+)
+from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.table import PATIENTS
 from robustmedclip.plan import names
 from robustmedclip.plan.few_shots import validation_shots
@@ -76,13 +84,16 @@ def log_report(catalog: DataCatalog, outputs: Collection[str]) -> None:
 
 
 def log_models(catalog: DataCatalog, plan: Plan, run_id: str, outputs: Collection[str], work: WorkTimes) -> None:
-    """Log a child run per evaluated model and seed: parameters, the summary, curves, a figure and all metrics.
+    """Log a child run per evaluated model and seed: parameters, a dozen metrics, curves, a figure, and tables.
 
-    What the run has not made, of the entries `outputs`, may be of another plan and is left out.
+    The dozen are the :func:`~robustmedclip.metrics.summary` and the error by severity. Metrics that don't ship, and
+    AUROC where images may have several findings, come beside them; the tables have all. What the run has not made, of
+    the entries `outputs`, may be of another plan and is left out.
     """
     parent, scores = mlflow.active_run(), (catalog.load("metrics"), catalog.load("seed_metrics"))
     assert parent is not None
     patients = {data_set.name: catalog.load(names.test(data_set.name)).patients for data_set in plan.data_sets}
+    further = [metric for metric in plan.metrics if metric not in metrics_named()]
     for model in plan.evaluated_models:
         rows = model_rows(*scores, model.name, model.seed)
         if rows.empty:  # a cell of it is missing
@@ -106,14 +117,14 @@ def log_models(catalog: DataCatalog, plan: Plan, run_id: str, outputs: Collectio
                 mlflow.log_param("licence", licence)
             steps = [Value("error_by_severity", error, step) for step, error in error_by_severity(rows).items()]
             if "recalibration" in outputs and validation_shots(plan, model):
-                steps += _confidence_by_severity(catalog.load("recalibration"), model)
+                _log_table(_of_model(catalog.load("recalibration"), model), "recalibration.csv")
             if "precisions" in outputs:
-                steps += _changed_decisions(catalog.load("precisions"), model)
-            values = summary(rows, plan.metrics) | _over_seeds(*scores, model, plan)
-            values |= mean_of_findings(rows, plan.with_findings)
+                steps += _changed_decisions(_of_model(catalog.load("precisions"), model))
+            values = summary(rows, further) | _over_seeds(*scores, model)
+            values |= auroc_of_findings(rows, plan.with_findings)
             log_values(child, [*(Value(name, value) for name, value in values.items()), *steps])
             mlflow.log_figure(model_summary(rows, logits, patients), "summary.png")
-            mlflow.log_text(rows.to_csv(index=False, float_format="%.6g"), "metrics.csv")
+            _log_table(rows, "metrics.csv")
             if model.method and model.method.has_training_curves and catalog.exists(names.history(model.cell)):
                 log_curves(child, catalog.load(names.history(model.cell)).to_dict("records"))
 
@@ -125,20 +136,19 @@ def _labelled(roles: pd.Series, model: EvaluatedModel) -> dict[str, int]:
     return {**counts, "labelled_images": sum(counts.values())}
 
 
-def _over_seeds(
-    metrics: pd.DataFrame, seed_metrics: pd.DataFrame, model: EvaluatedModel, plan: Plan
-) -> dict[str, float]:
-    """The averages over the seeds of a tuned model that have intervals, and these.
+def _over_seeds(metrics: pd.DataFrame, seed_metrics: pd.DataFrame, model: EvaluatedModel) -> dict[str, float]:
+    """Intervals of a tuned model, which are of its average over the seeds, and this average if there are several.
 
     One seed is its own average. Of several each has values of its own, which may lie outside of the interval of the
-    average: this has the prefix ``over_seeds_``.
+    average: its mCE and error on corrupted images, and their bounds, have the prefix ``over_seeds_``.
     """
     if model.seed is None:
         return {}
-    average = summary(model_rows(metrics, seed_metrics, model.name), plan.metrics)
-    prefix = "over_seeds_" if seed_metrics.loc[seed_metrics["model"] == model.name, "seed"].nunique() > 1 else ""
-    bounded = [name for name in average if f"{name}_low" in average]
-    return {f"{prefix}{name}{end}": average[name + end] for name in bounded for end in ("", "_low", "_high")}
+    average = summary(model_rows(metrics, seed_metrics, model.name), ())
+    if seed_metrics.loc[seed_metrics["model"] == model.name, "seed"].nunique() == 1:
+        return {name: value for name, value in average.items() if name.endswith(("_low", "_high"))}
+    shown = (derived.MCE, f"corrupted_{ERROR.name}")
+    return {f"over_seeds_{name}": value for name, value in average.items() if name.startswith(shown)}
 
 
 def _sizes(rows: pd.DataFrame) -> dict[str, int]:
@@ -147,23 +157,19 @@ def _sizes(rows: pd.DataFrame) -> dict[str, int]:
     return {name: int(count) for name, count in sizes.items() if pd.notna(count)}
 
 
-def _changed_decisions(precisions: pd.DataFrame, model: EvaluatedModel) -> list[Value]:
+def _changed_decisions(precisions: pd.DataFrame) -> list[Value]:
     """The largest percentage of decisions that float32 would change, over data sets; none if images are in float32."""
-    of_seed = precisions["seed"].isna() if model.seed is None else precisions["seed"] == model.seed
-    rows = precisions[(precisions["model"] == model.name) & of_seed]
-    return [] if rows.empty else [Value("changed_by_precision_percent", rows["changed_percent"].max())]
+    return [] if precisions.empty else [Value("changed_by_precision_percent", precisions["changed_percent"].max())]
 
 
-def _confidence_by_severity(recalibration: pd.DataFrame, model: EvaluatedModel) -> list[Value]:
-    """ECE and overconfidence of a model or seed, as they are and with its temperatures, if it has some."""
-    rows = recalibration[(recalibration["model"] == model.name) & (recalibration["data_set"] == ALL)]
-    rows = rows[rows["seed"].isna() if model.seed is None else rows["seed"] == model.seed]
-    columns = {"as_it_is": "{}_by_severity", "scaled": "{}_with_temperature_by_severity"}
-    return [
-        Value(title.format(row["metric"]), row[column], int(row["severity"]))
-        for row in rows.to_dict("records")
-        for column, title in columns.items()
-    ]
+def _of_model(table: pd.DataFrame, model: EvaluatedModel) -> pd.DataFrame:
+    """The rows of a model, or of one of its seeds."""
+    rows = table[table["model"] == model.name]
+    return rows[rows["seed"].isna() if model.seed is None else rows["seed"] == model.seed]
+
+
+def _log_table(table: pd.DataFrame, name: str) -> None:
+    mlflow.log_text(table.to_csv(index=False, float_format="%.6g"), name)
 
 
 def log_headline(catalog: DataCatalog, plan: Plan) -> None:

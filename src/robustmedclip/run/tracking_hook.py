@@ -4,6 +4,7 @@ import atexit
 import logging
 import os
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
@@ -146,13 +147,20 @@ class TrackingHook:
             log_best_adapter(catalog, self._config.plan, self._work)
 
     def _address(self) -> str:
-        """Where the user interface shows the runs in its view of machine learning."""
+        """Where the user interface shows the models of this run as charts, the lowest mCE first."""
         import mlflow
 
         active, where = mlflow.active_run(), tracking_settings(self._config).get("ui", {})
         assert active is not None
         host, port = where.get("host", "127.0.0.1"), where.get("port", 5000)
-        return f"http://{host}:{port}/#/experiments/{active.info.experiment_id}?workflowType=machine_learning"
+        view = {
+            "workflowType": "machine_learning",
+            "compareRunsMode": "CHART",
+            "orderByKey": "metrics.`mce`",
+            "orderByAsc": "true",
+            "searchFilter": f"tags.mlflow.parentRunId='{active.info.run_id}'",
+        }
+        return f"http://{host}:{port}/#/experiments/{active.info.experiment_id}/runs?{urlencode(view)}"
 
     def _close_curves(self, status: str) -> None:
         if self._curves:

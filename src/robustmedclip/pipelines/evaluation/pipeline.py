@@ -57,7 +57,7 @@ def _encoding(model: str, data_set: DataSet) -> list[Node]:
             inputs=[names.model(model), names.corrupted(data_set.name), "params:evaluation"],
             outputs=output(names.features(model, data_set.name)),
             name=f"encode{number}",
-            namespace=f"evaluation.{model}.{data_set.name}",
+            namespace=f"evaluation.{EvaluatedModel(model).namespace}.{data_set.name}",
             tags=RUNS_NETWORK,
         )
 
@@ -74,7 +74,7 @@ def _encoding_with_each(models: tuple[str, ...], data_set: DataSet) -> list[Node
             outputs=[output(names.features(model, data_set.name)) for model in models],
             name=f"encode{number}",
             namespace=f"evaluation.all.{data_set.name}",
-            tags=RUNS_NETWORK,
+            tags={RUNS_NETWORK, *models},
         )
 
     return _in_shards(node, data_set, join_features)
@@ -91,7 +91,7 @@ def _scoring(model: EvaluatedModel, data_set: DataSet) -> list[Node]:
             inputs,
             outputs=output(names.logits(model.cell, data_set.name)),
             name=f"score{number}",
-            namespace=f"evaluation.{model.cell}.{data_set.name}",
+            namespace=f"evaluation.{model.namespace}.{data_set.name}",
             tags=RUNS_NETWORK if "model" in inputs else None,  # also of text, for class vectors
         )
 
@@ -123,7 +123,7 @@ def _comparing_precisions(plan: Plan, models: Sequence[str]) -> list[Node]:
     """For each data set, a node per model that encodes some images in float32, and one per scored model."""
 
     def encoding(model: str, data_set: DataSet) -> Node:
-        scope = "all" if plan.reads_with_others(model) else model
+        scope = "all" if plan.reads_with_others(model) else EvaluatedModel(model).namespace
         return Node(
             bind(encode_in_float32, name=model),
             {
@@ -134,7 +134,7 @@ def _comparing_precisions(plan: Plan, models: Sequence[str]) -> list[Node]:
             names.float32_features(model, data_set.name),
             name=f"encode_in_float32-{model}",
             namespace=f"evaluation.{scope}.{data_set.name}",
-            tags=RUNS_NETWORK,
+            tags={RUNS_NETWORK, model},
         )
 
     def comparing(model: EvaluatedModel, data_set: DataSet) -> Node:
@@ -146,7 +146,7 @@ def _comparing_precisions(plan: Plan, models: Sequence[str]) -> list[Node]:
             inputs,
             names.precision(model.cell, data_set.name),
             name="compare_precisions",
-            namespace=f"evaluation.{model.cell}.{data_set.name}",
+            namespace=f"evaluation.{model.namespace}.{data_set.name}",
             tags=RUNS_NETWORK if "model" in inputs else None,
         )
 
@@ -165,7 +165,7 @@ def _scaling(plan: Plan, model: EvaluatedModel, shots: str) -> Node:
         inputs,
         names.temperatures(model.cell),
         name="fit_temperatures",
-        namespace=f"evaluation.{model.cell}",
+        namespace=f"evaluation.{model.namespace}",
         tags=RUNS_NETWORK,
     )
 

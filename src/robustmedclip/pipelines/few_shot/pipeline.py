@@ -9,7 +9,8 @@ from robustmedclip.pipelines.bind import bind
 from robustmedclip.pipelines.few_shot.leakage import find_duplicates, hash_images
 from robustmedclip.pipelines.few_shot.nodes import draw_few_shots
 from robustmedclip.plan import names
-from robustmedclip.plan.plan import Plan, fraction_label, shots_label
+from robustmedclip.plan.amounts import fraction_label, shots_label
+from robustmedclip.plan.plan import Plan
 
 
 def create_pipeline(plan: Plan) -> Pipeline:

@@ -25,8 +25,9 @@ from robustmedclip.pipelines.reporting.nodes import (
     write_tables,
 )
 from robustmedclip.plan import names
+from robustmedclip.plan.amounts import fraction_label, shots_label
 from robustmedclip.plan.few_shots import validation_shots
-from robustmedclip.plan.plan import DataSet, Plan, fraction_label, shots_label
+from robustmedclip.plan.plan import DataSet, Plan
 from robustmedclip.reporting.results import Setting
 
 _node = partial(Node, namespace="reporting")

@@ -37,7 +37,7 @@ def _encoding(plan: Plan, model: EvaluatedModel, view: ShotView, entry: str) -> 
         inputs=[names.model(model.base), model.few_shots, "params:evaluation", *pools(plan)],
         outputs=entry,
         name=f"encode_shots_{view.key}",
-        namespace=f"tuning.{_shots(model)}",
+        namespace=f"tuning.{model.base}.{model.amount}_s{model.seed}",
         tags=RUNS_NETWORK,
     )
 
@@ -59,7 +59,7 @@ def _fitting(plan: Plan, model: EvaluatedModel, features: str) -> Node:
         inputs=inputs,
         outputs=[model.artefact, names.history(model.cell)],
         name="fit",
-        namespace=f"tuning.{model.cell}",
+        namespace=f"tuning.{model.namespace}",
         tags=None if function is fit_head else RUNS_NETWORK,  # a head is fitted to features on the CPU
     )
 

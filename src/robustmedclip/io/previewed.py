@@ -1,0 +1,45 @@
+"""Kedro's datasets of tables and texts, with the previews that Kedro-Viz shows of results."""
+
+from collections.abc import Sequence
+
+from kedro_datasets._typing import HTMLPreview, TablePreview
+from kedro_datasets.pandas import CSVDataset
+from kedro_datasets.text import TextDataset
+
+#: Kedro-Viz takes what is between two of these on a line for emphasis, and ends of lines for breaks, in HTML too.
+_FOR_VIZ = str.maketrans({"_": "_\u2028", "*": "*\u2028", "\n": " "})
+
+
+class TableDataset(CSVDataset):  # type: ignore[misc]
+    """A table as CSV; the preview begins with the columns that matter most."""
+
+    def preview(self, nrows: int = 5, first: Sequence[str] = ()) -> TablePreview:
+        """Show some rows.
+
+        Parameters
+        ----------
+        nrows : int
+            How many rows.
+        first : sequence of str
+            Names of columns; those that the table has come before the others, in this order.
+        """
+        preview = super().preview(nrows)
+        columns = preview["columns"]
+        order = sorted(range(len(columns)), key=lambda place: _rank(columns[place], first))
+        rows = [[row[place] for place in order] for row in preview["data"]]
+        return TablePreview({**preview, "columns": [columns[place] for place in order], "data": rows})
+
+
+class MarkdownDataset(TextDataset):  # type: ignore[misc]
+    """A text in Markdown; the preview is as it reads."""
+
+    def preview(self) -> HTMLPreview:
+        """Show the text as HTML."""
+        from markdown_it import MarkdownIt
+
+        html: str = MarkdownIt("commonmark", {"html": False}).enable("table").render(self.load())
+        return HTMLPreview(html.translate(_FOR_VIZ))
+
+
+def _rank(column: str, first: Sequence[str]) -> int:
+    return first.index(column) if column in first else len(first)
