@@ -103,6 +103,8 @@ def test_the_evaluation_keeps_the_gpu_busy(tmp_path, record_property, storage, l
         f"{count / ours:.0f} images/s, {reference / ours:.2f} of the bare loop, {count / ours / PEAK:.2f} of the peak",
     )
     assert reference / ours >= least
+    if storage == "materialised" and "H100" in torch.cuda.get_device_name():
+        assert count / ours >= 0.4 * PEAK
 
 
 def test_a_step_of_robust_lora_takes_little_longer_than_the_bare_loop(record_property):
