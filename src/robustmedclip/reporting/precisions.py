@@ -46,7 +46,7 @@ def precision_notes(precisions: pd.DataFrame) -> list[Note]:
     worst = precisions.loc[precisions["changed_percent"].idxmax()]
     text = (
         f"encoded in {_precision(precisions)}. On a sample of the test images, encoded in float32 too, {changed} of "
-        f"{decisions} decisions are others, over all models and data sets; most of {worst['model']} on "
+        f"{decisions} decisions are others, over all models and data sets; at worst, of {worst['model']} on "
         f"{worst['data_set']}: {with_interval(worst['changed_percent'], worst['low'], worst['high'], 2)} % of n = "
         f"{worst['n']}. A smaller difference between two models may come from the precision"
     )
