@@ -39,6 +39,7 @@ def test_the_better_model_is_first_and_the_baseline_has_100(result):
     assert result.leaderboard.set_index("model").loc["pixel", "mce"] == 100
 
 
+@pytest.mark.slow
 def test_tables_and_report_are_written(result, tmp_path):
     result.save(tmp_path / "report")
     assert pd.read_csv(tmp_path / "report/leaderboard.csv")["model"].tolist() == ["mean", "pixel"]
@@ -55,6 +56,7 @@ def test_tables_and_report_are_written(result, tmp_path):
         assert "pixelate" in (tmp_path / "report" / name).read_text()
 
 
+@pytest.mark.slow
 def test_patients_and_subgroups_give_the_numbers_of_the_tables_and_stand_in_the_report(result, tmp_path):
     models, patients = {"mean": by_brightness, "pixel": by_one_pixel}, [f"patient {i // 3}" for i in range(24)]
     scanners = ["A"] * 20 + ["B"] * 4
@@ -82,6 +84,7 @@ def test_patients_and_subgroups_give_the_numbers_of_the_tables_and_stand_in_the_
     assert pd.read_csv(tmp_path / "subgroups.csv")["group"].tolist().count("A") == 6
 
 
+@pytest.mark.slow
 def test_findings_are_labels_of_several_columns_and_logits_are_log_odds(tmp_path):
     findings = np.stack([LABELS, np.arange(24) % 3 == 0], axis=1).astype(int)
     models = {"mean": lambda images: by_brightness(images)[:, ::-1], "pixel": by_one_pixel}

@@ -16,6 +16,8 @@ from robustmedclip.corruptions import RandomCorruption
 from robustmedclip.io import AdapterDataset
 from robustmedclip.models.inference import image_features
 
+pytestmark = pytest.mark.slow
+
 CORRUPTIONS = RandomCorruption("imagenet-c", names=["saturate", "fog"], probability=0.5)
 METHOD = RobustEnsemble(epochs=2, copies=1, guard=0.68, corruptions=CORRUPTIONS)
 

@@ -20,6 +20,8 @@ from robustmedclip.images.sets import ImageSet
 from robustmedclip.models.inference import image_features
 from robustmedclip.parallel import in_one_thread
 
+pytestmark = pytest.mark.slow
+
 FINDINGS = ("pneumonia", "viral pneumonia")
 
 

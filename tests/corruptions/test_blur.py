@@ -120,6 +120,7 @@ def test_motion_blur_at_given_angles(small_picture, trail):
     assert min(np.abs(made - motion(small_picture, *other, angle)).max() for other in others) > 1
 
 
+@pytest.mark.slow
 def test_motion_blur_at_224_px_draws_its_angle_from_45_degrees_on_both_sides():
     """A bright pixel leaves a trail whose centre of mass tells the angle."""
     count, centre = 400, 112

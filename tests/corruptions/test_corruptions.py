@@ -73,6 +73,7 @@ def test_sizes_of_every_shape_work(suite, dataset, name, height, width):
             assert corrupt(batch, name, severity, suite=suite, dataset=dataset, seed=0).shape == batch.shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(1024, 1024), (600, 1024)])
 @of_every_kernel
 def test_large_images_work(suite, dataset, name, height, width):

@@ -105,6 +105,7 @@ def test_it_composes():
     assert (made.dtype, made.shape) == (torch.float32, (3, 40, 32))
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_loader_draw_different_numbers_from_one_seed():
     def epoch(seed: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)

@@ -120,6 +120,7 @@ def test_no_estimate_or_no_resamples_no_interval():
     assert np.isnan(interval(np.full((50, 2), np.nan))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("data_sets", "baseline"), [(1, 0.3), (5, 0.12)])
 def test_the_interval_of_mce_covers_the_truth_as_often_as_promised(data_sets, baseline):
     """1,000 simulated benchmarks of 100 images a data set, whose images are hard or easy for both models."""

@@ -114,6 +114,7 @@ def test_a_place_is_never_certain_where_the_corrected_p_value_is_not():
     assert table.place_low["c"] == 1, "better by 10 of a standard error of 4.2, in six pairs"
 
 
+@pytest.mark.slow
 def test_all_places_are_in_their_ranges_in_95_of_100_repetitions():
     rng, truth = np.random.default_rng(0), np.array([10.0, 11.0, 12.0, 12.0, 15.0, 20.0])
     covered = 0

@@ -13,6 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from robustmedclip.io import ImageSetDataset, LogitsDataset
 
+pytestmark = pytest.mark.slow
+
 FINDINGS = ["bright spot", "dark spot", "stripes"]
 PLAN = {
     "mce_on": "auroc",

@@ -42,6 +42,7 @@ def with_images(one: ImageSet, places: list[int], images: np.ndarray) -> ImageSe
     return replace(one, images=changed)
 
 
+@pytest.mark.slow
 def test_phantoms_share_no_image(sets):
     assert duplicates_of(sets).empty
 

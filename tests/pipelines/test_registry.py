@@ -166,6 +166,7 @@ assert dataset.load() == chr(0xFFFD)
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == "\ufffd"
 
 
+@pytest.mark.slow
 def test_the_paper_environment_has_a_graph_of_its_own(pipelines):
     with KedroSession.create(ROOT, env="paper") as session:
         config = session.load_context().config_loader
@@ -217,6 +218,7 @@ def test_missing_models_of_the_paper_are_named_all_at_once_and_where_they_are_fr
         assert f"there is no {tmp_path / name}: import it from {model['origin']['url']}" in line
 
 
+@pytest.mark.slow
 def test_building_the_pipelines_does_not_import_torch():
     code = (
         "import sys; from pathlib import Path;"

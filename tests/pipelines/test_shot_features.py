@@ -17,6 +17,8 @@ from robustmedclip.pipelines.few_shot.leakage import find_duplicates
 from robustmedclip.pipelines.few_shot.nodes import chosen, draw_few_shots
 from robustmedclip.plan.reading import read_plan
 
+pytestmark = pytest.mark.slow
+
 COPIES = {"suite": "imagenet-c", "names": ["fog"], "probability": 1.0}
 METHODS = {
     "probe": {"type": "linear_probe"},

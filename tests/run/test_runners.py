@@ -3,6 +3,8 @@
 import pytest
 from projects import Project
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("runner", ["ParallelRunner", "ThreadRunner"])
 def test_a_runner_that_loses_or_mixes_results_is_refused_by_name_before_anything_is_done(tmp_path, runner):

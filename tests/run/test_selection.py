@@ -67,6 +67,7 @@ def test_every_name_is_reported_at_once():
     assert len(selection_problems({"node_names": ["a", "b"], "to_outputs": ["c"]}, PIPELINES)) == 3
 
 
+@pytest.mark.slow
 def test_a_run_ends_in_the_message_alone(tmp_path):
     project = Project(tmp_path)
     project.configure({"data_sets": {"squares": project.draw_squares()}, "adaptations": {}})

@@ -7,6 +7,8 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from projects import Project
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("order", [("base", "probes"), ("probes", "base")])
 def test_two_sessions_see_each_its_own_plan(tmp_path, order):

@@ -60,6 +60,7 @@ def test_the_places_of_mlflow_are_those_on_this_machine(tmp_path):
     assert tracking_places({}, tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_a_read_only_project_is_named_before_mlflow_is_asked(tmp_path, read_only):
     project = Project(tmp_path)
     (tmp_path / "mlflow.db").unlink()
@@ -71,6 +72,7 @@ def test_a_read_only_project_is_named_before_mlflow_is_asked(tmp_path, read_only
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_read_only_data_folder_is_named_before_anything_is_done(tmp_path, read_only):
     project = Project(tmp_path)
     project.configure({"data_sets": {"squares": project.draw_squares()}, "adaptations": {}})
@@ -80,6 +82,7 @@ def test_a_read_only_data_folder_is_named_before_anything_is_done(tmp_path, read
         project.run_here("ingestion")
 
 
+@pytest.mark.slow
 def test_a_project_whose_path_is_a_pattern_is_refused_in_a_line(tmp_path):
     (tmp_path / "my [x] project").mkdir()
     project = Project(tmp_path / "my [x] project")
@@ -89,6 +92,7 @@ def test_a_project_whose_path_is_a_pattern_is_refused_in_a_line(tmp_path):
     assert f"the name of the folder {project.folder} has the character '['" in said
 
 
+@pytest.mark.slow
 def test_a_project_with_blanks_in_its_path_runs(tmp_path):
     (tmp_path / "my project").mkdir()
     project = Project(tmp_path / "my project")
