@@ -74,7 +74,10 @@ def catalog_of(tmp_path, version: str) -> FingerprintedCatalog:
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
-        ({"type": "robustmedclip.io.FolderDatset", "filepath": "x"}, "'FolderDatset' not found in 'robustmedclip.io'"),
+        (
+            {"type": "robustmedclip.io.FolderDatset", "filepath": "x"},
+            "no type of dataset 'robustmedclip.io.FolderDatset'; did you mean 'robustmedclip.io.FolderDataset'",
+        ),
         ({"type": "robustmedclip.io.FilesDataset", "filepath": "x", "pth": "y"}, "unexpected keyword argument 'pth'"),
         (
             {
