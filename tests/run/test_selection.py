@@ -16,7 +16,7 @@ INGESTION = Pipeline([node("ingest", f"ingestion.{name}", f"raw-{name}", f"test-
 SCORING = Pipeline(
     [node("score", f"evaluation.vit.{name}", f"test-{name}", f"logits-{name}") for name in ("oct", "cells")]
 )
-PIPELINES = {"ingestion": INGESTION, "evaluation": SCORING, "tuning": Pipeline([]), "__default__": INGESTION + SCORING}
+PIPELINES = {"ingestion": INGESTION, "evaluation": SCORING, "tuning": Pipeline([]), "benchmark": INGESTION + SCORING}
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,7 @@ def selection_problems(options: Mapping[str, Any], pipelines: Mapping[str, Pipel
         A line for each name that is not known, with the names that were probably meant; or a line that says why no node
         is left.
     """
-    names = [options["pipeline_name"]] if options.get("pipeline_name") else options.get("pipeline_names")
-    names = list(names or ["__default__"])
+    names = chosen_pipelines(options)
     if problems := list(_unknown("--pipelines", names, pipelines.keys())):
         return problems
     if "overview" in names:
@@ -59,6 +58,12 @@ def selection_problems(options: Mapping[str, Any], pipelines: Mapping[str, Pipel
     ]:
         return problems
     return _empty_intersection(options, pipeline)
+
+
+def chosen_pipelines(options: Mapping[str, Any]) -> list[str]:
+    """The pipelines that arguments of ``KedroSession.run`` ask for: the benchmark, where none is named."""
+    names = [options["pipeline_name"]] if options.get("pipeline_name") else options.get("pipeline_names")
+    return list(names or ["benchmark"])
 
 
 def _known(pipeline: Pipeline) -> dict[tuple[str, str], Collection[str]]:

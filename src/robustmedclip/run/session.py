@@ -8,7 +8,7 @@ from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 
 from robustmedclip.errors import InputError
-from robustmedclip.run.selection import selection_problems
+from robustmedclip.run.selection import chosen_pipelines, selection_problems
 
 
 class SelectionError(InputError):
@@ -24,7 +24,7 @@ class BenchmarkSession(KedroSession):
     _options: dict[str, Any] | None = None
 
     def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """As Kedro's.
+        """As Kedro's; the benchmark, if no pipeline is named.
 
         Raises
         ------
@@ -32,9 +32,10 @@ class BenchmarkSession(KedroSession):
             If there is no such pipeline, node, namespace, tag or entry, or nothing is left to run.
         """
         self._options = signature(super().run).bind(*args, **kwargs).arguments
+        self._options["pipeline_names"] = chosen_pipelines(self._options)
         if runner := self._options.get("runner"):
             self._hook_manager.register(runner)
-        return super().run(*args, **kwargs)
+        return super().run(**self._options)
 
     def load_context(self) -> KedroContext:
         """As Kedro's; raises as :meth:`run`, since here the pipelines are known and nothing has begun."""

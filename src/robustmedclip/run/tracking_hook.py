@@ -54,8 +54,7 @@ class TrackingHook:
     def leave_out_empty_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Let kedro-mlflow open no run where nothing is to do."""
         if hasattr(self._context, "mlflow") and not nodes_to_run(run_params, pipeline, catalog):
-            chosen = run_params["pipeline_names"] or ["__default__"]
-            self._context.mlflow.tracking.disable_tracking.pipelines.extend(chosen)
+            self._context.mlflow.tracking.disable_tracking.pipelines.extend(run_params["pipeline_names"])
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
