@@ -15,7 +15,7 @@ from robustmedclip.adaptation.guard import as_guard, with_guard
 from robustmedclip.adaptation.heads import LabelledFeatures, head_logits, of_finding_alone
 from robustmedclip.adaptation.methods.augmented import AugmentedMethod
 from robustmedclip.adaptation.methods.settings import Count
-from robustmedclip.adaptation.shot_features import ShotFeatures, ShotView, shot_features
+from robustmedclip.adaptation.shot_features import ShotFeatures, ShotView
 from robustmedclip.adaptation.task import Task
 from robustmedclip.errors import InputError
 
@@ -90,19 +90,6 @@ class HeadMethod(AugmentedMethod):
         """
         return head_logits(classifier, features)
 
-    def fit(
-        self,
-        model: VisionLanguageModel,
-        tasks: Sequence[Task],
-        *,
-        seed: int,
-        precision: torch.dtype,
-        checkpoint: Checkpoint,
-    ) -> tuple[Head, list[dict[str, Any]]]:
-        """A classifier for each data set, and what the search of each compared; see :meth:`Method.fit`."""
-        features = shot_features(model, tasks, self.view, seed, precision)
-        return self.fit_to(features, model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
-
     def fit_to(
         self,
         features: Mapping[str, ShotFeatures],
@@ -113,7 +100,7 @@ class HeadMethod(AugmentedMethod):
         precision: torch.dtype,
         checkpoint: Checkpoint,
     ) -> tuple[Head, list[dict[str, Any]]]:
-        """What :meth:`fit` gives, of features that are encoded already, as :attr:`view` says."""
+        """A classifier for each data set, and what the search of each compared; see :meth:`Method.fit_to`."""
         classifiers: dict[str, Mapping[str, np.ndarray]] = {}
         search: list[dict[str, Any]] = []
         for task in tasks:

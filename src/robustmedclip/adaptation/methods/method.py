@@ -135,7 +135,7 @@ class Method(BaseModel):
         precision: torch.dtype,
         checkpoint: Checkpoint,
     ) -> tuple[Adapter | Head, list[dict[str, Any]]]:
-        """Adapt a model to few-shot images.
+        """Adapt a model to few-shot images; a method with a :attr:`view` encodes them and calls :meth:`fit_to`.
 
         Parameters
         ----------
@@ -162,7 +162,12 @@ class Method(BaseModel):
         InputError
             If the images, the model or the settings don't allow it.
         """
-        raise NotImplementedError(f"{type(self).__name__} fits nothing")
+        from robustmedclip.adaptation.shot_features import shot_features
+
+        if self.view is None:
+            raise NotImplementedError(f"{type(self).__name__} fits nothing")
+        features = shot_features(model, tasks, self.view, seed, precision)
+        return self.fit_to(features, model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
 
     def fit_to(
         self,
