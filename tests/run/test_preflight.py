@@ -229,8 +229,8 @@ def test_images_per_second_are_that_of_batches_beside_each_other(monkeypatch):
     list(image_features(model, [np.zeros((1, 64, 64, 3), np.uint8)]))
     calls.clear()
     rate = images_per_second(model)
-    assert set(calls) == {BATCH_SIZE}
-    assert rate == BATCH_SIZE * len(calls) * 4 / 5 / 0.5
+    images = sum(calls)  # of a batch in a round, then of four, in passes of fewer
+    assert images % (5 * BATCH_SIZE) == 0 and rate == images * 4 / 5 / 0.5
 
 
 def test_layers_that_cannot_be_adapted_are_found_before_anything_is_done(context):
