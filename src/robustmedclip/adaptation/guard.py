@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit  # of scipy.stats.t, which is slow to import, the ppf
 
 if TYPE_CHECKING:
     from robustmedclip.models.interface import VisionLanguageModel
@@ -78,7 +78,7 @@ def fit_guard(batches: Iterable[np.ndarray], coverage: float) -> Guard:
     n = len(tones)
     width = np.full(tones.shape[1:], np.inf)
     if n > 1:
-        width = student.ppf((1 + coverage) / 2, n - 1) * np.sqrt(1 + 1 / n) * tones.std(0, ddof=1)
+        width = stdtrit(n - 1, (1 + coverage) / 2) * np.sqrt(1 + 1 / n) * tones.std(0, ddof=1)
     low, high = (_pair((tones.mean(0) + sign * width).tolist()) for sign in (-1, 1))
     return Guard(noise=float(np.concatenate(noise).max()), low=low, high=high)
 

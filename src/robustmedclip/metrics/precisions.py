@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from robustmedclip.metrics.logits import Logits
 
@@ -67,6 +66,8 @@ def no_changes() -> pd.DataFrame:
 
 def changed_percent(changed: int, images: int) -> dict[str, float]:
     """Percentage of changed decisions, with Wilson's interval of 95 % (1927, J. Am. Stat. Assoc. 22, 209)."""
+    from scipy.stats import binomtest  # slow to import, and the plan imports this module
+
     interval = binomtest(changed, images).proportion_ci(method="wilson")
     return {"changed_percent": 100 * changed / images, "low": 100 * interval.low, "high": 100 * interval.high}
 
