@@ -11,7 +11,11 @@ import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-_HAS_BOTH = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+_HAS_BOTH = (
+    torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # of torch's own compiler: it promises nothing
+)
 
 
 class OneDNNLinear(TorchFunctionMode):

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -75,8 +75,15 @@ class FingerprintedCatalog(DataCatalog):
             forget_listings(filesystem_of(dataset))
         return dataset
 
-    def part(self, names: Iterable[str]) -> "FingerprintedCatalog":
-        """A catalog of some of the entries, that can be sent to another process."""
+    def forget_versions(self, names: Iterable[str]) -> None:
+        """Look anew, when entries are used next, for versions of them that another process may have written."""
+        for name in names:
+            if is_versioned(self.get(name)):
+                self.release(name)
+
+    def part(self, names: Sequence[str]) -> "FingerprintedCatalog":
+        """A catalog of some of the entries, that can be sent to another process, which looks for versions itself."""
+        self.forget_versions(names)
         part = type(self)({name: self[name] for name in names})
         part.fingerprints = {name: self.fingerprints[name] for name in part.keys() if name in self.fingerprints}
         part.contents = self.contents

@@ -16,7 +16,6 @@ from kedro.runner import SequentialRunner
 
 from robustmedclip.errors import InputError
 from robustmedclip.io.checkpoint import TrainingCheckpoint
-from robustmedclip.io.versioned import is_versioned
 from robustmedclip.parallel import cores
 from robustmedclip.plan import names
 from robustmedclip.run.catalog import FingerprintedCatalog
@@ -87,7 +86,7 @@ class TwoNodesRunner(SequentialRunner):
                 facts: dict[str, Any] = {"node": node, "catalog": catalog, "is_async": False, "run_id": run_id}
                 facts["inputs"] = {name: catalog.load(name) for name in node.inputs if _is_for_hooks(name)}
                 hook.before_node_run(**facts)
-                connection.send((node, _part_for(node, catalog), run_id))
+                connection.send((node, catalog.part([*node.inputs, *node.outputs]), run_id))
                 running[connection] = node, facts
             if not running:
                 return
@@ -105,7 +104,7 @@ class TwoNodesRunner(SequentialRunner):
                     hook.on_node_error(error=message, **facts)
                     raise message
                 del running[connection]
-                _forget_versions(node.outputs, catalog)
+                catalog.forget_versions(node.outputs)
                 schedule.finished(node)
                 hook.after_node_run(outputs={}, **facts)
                 idle.append(connection)
@@ -136,18 +135,6 @@ def _tell_listeners(row: Mapping[str, float], inputs: Mapping[str, Any]) -> None
     for checkpoint in inputs.values():
         if isinstance(checkpoint, TrainingCheckpoint):
             checkpoint.record(row)
-
-
-def _part_for(node: Node, catalog: FingerprintedCatalog) -> FingerprintedCatalog:
-    """The entries of a node, without what this process believes of their versions."""
-    _forget_versions([*node.inputs, *node.outputs], catalog)
-    return catalog.part([*node.inputs, *node.outputs])
-
-
-def _forget_versions(entries: list[str], catalog: FingerprintedCatalog) -> None:
-    for name in entries:
-        if is_versioned(catalog.get(name)):
-            catalog.release(name)
 
 
 def _message(connection: Connection, node: Node) -> LogRecord | Mapping[str, float] | Exception | None:

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from pickle import PicklingError
@@ -20,7 +20,6 @@ from kedro.runner import AbstractRunner
 from omegaconf import OmegaConf
 
 from robustmedclip.errors import first_ten
-from robustmedclip.io.versioned import is_versioned
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.distributed.clusters import PRELOAD
 from robustmedclip.run.distributed.schedule import Schedule
@@ -183,8 +182,7 @@ class _Run:
             raise DistributedError(f"The node {node.name} can't be sent to a worker: {error}") from error
 
     def _part_for(self, node: Node) -> FingerprintedCatalog:
-        """The entries of a node, as a worker is to find them: without what this process believes of their versions."""
-        self._forget_versions([*node.inputs, *node.outputs])
+        """The entries of a node, as a worker is to find them."""
         part = self._catalog.part([*node.inputs, *node.outputs])
         part.fingerprints = {
             name: f"{fingerprint}-incomplete" if name in self._schedule.incomplete else fingerprint
@@ -193,11 +191,6 @@ class _Run:
         for name in self._schedule.lacks(node):
             part[name] = MemoryDataset(None)
         return part
-
-    def _forget_versions(self, entries: Iterable[str]) -> None:
-        for name in entries:
-            if is_versioned(self._catalog.get(name)):
-                self._catalog.release(name)
 
     def _ended_nodes(self) -> list[Node]:
         """The nodes that have ended since the last time, none if none does for a while."""
@@ -217,7 +210,7 @@ class _Run:
             return problems | {node: _failure(future) for node, future in futures.items() if node not in problems}
 
     def _finish(self, node: Node) -> None:
-        self._forget_versions(node.outputs)
+        self._catalog.forget_versions(node.outputs)
         self._schedule.finished(node)
         parameters = {name: self._catalog.load(name) for name in node.inputs if _is_parameter(name)}
         self._hooks.after_node_run(
