@@ -12,7 +12,7 @@ from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.methods.full import FullFineTuning
 from robustmedclip.adaptation.methods.prolip import ProLIP
 from robustmedclip.adaptation.methods.soup import Soup
-from robustmedclip.adaptation.probing_head import probing_head
+from robustmedclip.adaptation.probing_head import linear_probes, probing_head
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.seeds import derived_seed
 from robustmedclip.adaptation.task import Task
@@ -124,7 +124,7 @@ def test_a_soup_is_the_mean_of_its_members(model, tasks):
 
 def test_lp_ft_starts_from_the_linear_probe(tmp_path, model, tasks):
     """With a learning rate of 0 it is the probe on the untuned encoder; with another, both move."""
-    probe = probing_head(model, tasks, None, torch.float32)
+    probe = probing_head(linear_probes(model, tasks, None, torch.float32), model.device)
     still, _ = fitted(changed(FULL, classifier="probe", learning_rate=0, keep="best_epoch"), model, tasks)
     moved, history = fitted(changed(FULL, classifier="probe", scales=[1], epochs=2), model, tasks)
     weight = np.concatenate([still.head.classifiers[task.name]["weight"] for task in tasks])
@@ -139,7 +139,7 @@ def test_lp_ft_starts_from_the_linear_probe(tmp_path, model, tasks):
 def test_lp_ft_begins_with_the_loss_of_its_probe(model, tasks):
     """The logits of a head are weight f + bias, without the logit scale of the prompts."""
     samples = Samples([task.validation for task in tasks], model.preprocess)
-    head = probing_head(model, tasks, None, torch.float32)
+    head = probing_head(linear_probes(model, tasks, None, torch.float32), model.device)
     _, history = tune(
         model,
         Samples([task.training for task in tasks], model.preprocess),
@@ -148,7 +148,7 @@ def test_lp_ft_begins_with_the_loss_of_its_probe(model, tasks):
         changed(FULL, classifier="probe", label_space="joint"),
         seed=0,
         metadata={},
-        head=probing_head(model, tasks, None, torch.float32),
+        head=probing_head(linear_probes(model, tasks, None, torch.float32), model.device),
     )
     with torch.inference_mode():
         logits = head(model.encode_image(samples.pixels(np.arange(len(samples)))))

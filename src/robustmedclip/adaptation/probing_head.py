@@ -1,12 +1,12 @@
 """The head that an encoder is tuned with, where that is not prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import torch
 
-from robustmedclip.adaptation.artefacts import Head
+from robustmedclip.adaptation.artefacts import Classifier, Head
 from robustmedclip.adaptation.guard import fit_guard, with_guard
 from robustmedclip.adaptation.heads import few_shot_features
 from robustmedclip.adaptation.methods.linear_probe import LinearProbe
@@ -17,10 +17,10 @@ from robustmedclip.models.batch_size import BATCH_SIZE
 from robustmedclip.models.interface import VisionLanguageModel
 
 
-def probing_head(
+def linear_probes(
     model: VisionLanguageModel, tasks: Sequence[Task], guard: float | None, precision: torch.dtype
-) -> torch.nn.Linear:
-    """The linear probes of all tasks on the untuned model's unit features, as one layer of their joint classes.
+) -> list[Classifier]:
+    """The linear probe of each task on the untuned model's unit features.
 
     Parameters
     ----------
@@ -48,9 +48,18 @@ def probing_head(
         except InputError as error:
             raise InputError(f"Data set '{task.name}': {error.message}") from error
         probes.append(probe)
-    weight, bias = (torch.from_numpy(np.concatenate([probe[name] for probe in probes])) for name in ("weight", "bias"))
+    return probes
+
+
+def probing_head(probes: Iterable[Classifier], device: torch.device) -> torch.nn.Linear:
+    """The probes of all tasks as one layer of their joint classes, float32."""
+    arrays = list(probes)
+    weight, bias = (
+        torch.from_numpy(np.concatenate([probe[name] for probe in arrays]).astype(np.float32))
+        for name in ("weight", "bias")
+    )
     head = torch.nn.Linear(weight.shape[1], len(weight), device="meta")
-    head.weight, head.bias = (torch.nn.Parameter(values.to(model.device)) for values in (weight, bias))
+    head.weight, head.bias = (torch.nn.Parameter(values.to(device)) for values in (weight, bias))
     return head
 
 

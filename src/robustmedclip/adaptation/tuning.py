@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from robustmedclip.adaptation.artefacts import Adapter
+from robustmedclip.adaptation.artefacts import Adapter, Classifier
 from robustmedclip.adaptation.batch_norm import adapted_statistics
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.guard import Guard, as_guard, with_guard
@@ -17,7 +17,7 @@ from robustmedclip.adaptation.lora import merged_lora
 from robustmedclip.adaptation.memory import fit_into_memory
 from robustmedclip.adaptation.methods.encoder import EncoderMethod
 from robustmedclip.adaptation.objective import Objective
-from robustmedclip.adaptation.probing_head import head_of_tasks, probing_head
+from robustmedclip.adaptation.probing_head import head_of_tasks, linear_probes, probing_head
 from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.seeds import derived_seed
 from robustmedclip.adaptation.task import Task, class_vectors
@@ -37,19 +37,22 @@ def tune_on_tasks(
     seed: int,
     precision: torch.dtype,
     checkpoint: Checkpoint,
+    probes: Sequence[Classifier] | None = None,
 ) -> tuple[Adapter, list[dict[str, float]]]:
-    """Tune on the images of all tasks jointly: see :func:`tune`.
+    """Tune on the images of all tasks jointly: see :func:`tune`. On a CPU it is done in float32.
 
-    Against the class vectors of their prompts; or, without text or if asked, with a head that starts from the linear
-    probe of each task (Kumar et al. 2022, arXiv:2202.10054).
+    Against the class vectors of their prompts; or with a head that starts from `probes`, one for each task, or, without
+    text or if asked, from linear probes (Kumar et al. 2022, arXiv:2202.10054).
     """
+    precision = precision if model.device.type == "cuda" else torch.float32
     training, validation = (
         Samples(sets, model.preprocess)
         for sets in ([task.training for task in tasks], [task.validation for task in tasks])
     )
     metadata = {"data_sets": [task.name for task in tasks], "training_images": len(training)}
-    compares_prompts = model.has_text and method.classifier == "prompts"
-    head = None if compares_prompts else probing_head(model, tasks, method.guard, precision)
+    if probes is None and not (model.has_text and method.classifier == "prompts"):
+        probes = linear_probes(model, tasks, method.guard, precision)
+    head = None if probes is None else probing_head(probes, model.device)
     if head is None:
         text_model = replace(model, unit_text=True)
         classifier = torch.cat([class_vectors(text_model, task) for task in tasks])

@@ -163,11 +163,8 @@ class EncoderMethod(AugmentedMethod):
         checkpoint: Checkpoint,
     ) -> tuple[Adapter, list[dict[str, Any]]]:
         """The tuned encoder and its training curves; see :meth:`Method.fit`. On a CPU it is trained in float32."""
-        import torch
-
         from robustmedclip.adaptation.tuning import tune_on_tasks
 
-        precision = precision if model.device.type == "cuda" else torch.float32
         return tune_on_tasks(model, tasks, self, seed=seed, precision=precision, checkpoint=checkpoint)
 
     def logits(self, classifier: Classifier, features: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
