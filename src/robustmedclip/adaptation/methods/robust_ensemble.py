@@ -1,4 +1,4 @@
-"""Two probes that start from the prompts, on the untuned encoder and on one that is tuned part of the way, as one."""
+"""A probe that starts from the prompts, and the encoder tuned together with it, as one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.special import log_expit, log_softmax
 from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.methods.encoder import PartialUpdate
-from robustmedclip.adaptation.methods.lora import Dropout, Lora
+from robustmedclip.adaptation.methods.lora import Lora
 from robustmedclip.adaptation.methods.robust_probe import (
     LearnsFromAllLabels,
     RobustProbe,
@@ -29,40 +29,37 @@ if TYPE_CHECKING:
     from robustmedclip.models.interface import VisionLanguageModel
 
 _PROBE = RobustProbe()
-#: Images of a data set that keep a whole update; chosen with 470 labels and the validation images of PneumoniaMNIST.
-_ENOUGH = 200
-#: Fraction of an update that the untuned encoder counts as, in the mean of both.
-_UNTUNED = 0.5
+#: Weight of the tuned encoder in the mean.
+_TUNED = 2 / 3
 #: In a classifier, that its logits are log-odds of findings.
 _LOG_ODDS = "log_odds"
 
 
 class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
-    """The mean of the probabilities of two robust probes: on the untuned encoder, and on one with part of an update.
+    """The mean of the probabilities of a robust probe, and of what it becomes when the encoder is tuned along with it.
 
-    Both are :class:`~robustmedclip.adaptation.methods.robust_probe.RobustProbe`, learnt from the images and their
-    corrupted copies, behind the same input guard. The low-rank update is trained as the settings of
-    :class:`~robustmedclip.adaptation.methods.lora.Lora` say, and scaled by :func:`kept_fraction`. In the mean, the
-    untuned encoder counts as half an update, and the tuned one as what is kept of its. No validation image is needed;
-    where there are some, they are learnt, too. Where the probe on the untuned encoder finds nothing better than
-    zero-shot on images that were left out, it is zero-shot, which the other one is averaged with; if a class has a
-    single image, it is zero-shot alone, without a guard (see
+    The probe on the untuned encoder is :class:`~robustmedclip.adaptation.methods.robust_probe.RobustProbe`. A head that
+    starts from it is trained beside a low-rank update of the encoder, as the settings of
+    :class:`~robustmedclip.adaptation.methods.lora.Lora` say (as LP-FT, Kumar et al. 2022, arXiv:2202.10054, starts the
+    tuning of all weights from a linear probe); in the mean it counts twice as much as the probe. Both are behind the
+    same input guard. No validation image is needed; where there are some, they are learnt, too. Where the probe finds
+    nothing better than zero-shot on images that were left out, it is zero-shot, and the training starts from that; if a
+    class has a single image, all is zero-shot, without a guard (see
     :func:`~robustmedclip.adaptation.methods.robust_probe.stays_zero_shot`).
 
     Attributes
     ----------
-    scales : tuple of float
-        The least and the greatest fraction of the update that is kept.
     copies : int
-        Corrupted copies of each training image that the probes learn from beside it, where there are corruptions.
+        Corrupted copies of each training image that the probe learns from beside it, where there are corruptions.
     strengths, parts
         Of :class:`~robustmedclip.adaptation.methods.robust_probe.RobustProbe`.
     """
 
-    dropout: Dropout = 0.1
+    rank: Count = 32
     targets: Expression = "all"
     learning_rate: NotNegative = 3e-3
-    scales: Fractions = (0.5, 1.0)
+    epochs: Count = 20
+    scales: Fractions = (1.0,)
     copies: Count = _PROBE.copies
     strengths: PositiveGrid = _PROBE.strengths
     parts: Count = _PROBE.parts
@@ -75,7 +72,7 @@ class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
 
     @property
     def view(self) -> ShotView:
-        """How the probes look at few-shot images: with as many corrupted copies, all of which are corrupted."""
+        """How the probe looks at few-shot images: with as many corrupted copies, all of which are corrupted."""
         corruptions = replace(self.corruptions, probability=1.0) if self.corruptions else None
         return ShotView(
             self.guard, corruptions, self.copies if corruptions else 0, validated=False, roles=self.learnt_roles
@@ -90,7 +87,7 @@ class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
         precision: torch.dtype,
         checkpoint: Checkpoint,
     ) -> tuple[Adapter, list[dict[str, Any]]]:
-        """The update with both probes of each data set, and its training curves; see :meth:`Method.fit`."""
+        """The update with the classifiers of each data set, and its training curves; see :meth:`Method.fit`."""
         features = shot_features(model, tasks, self.view, seed, precision)
         return self.fit_to(features, model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
 
@@ -105,27 +102,23 @@ class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
         checkpoint: Checkpoint,
     ) -> tuple[Adapter, list[dict[str, Any]]]:
         """What :meth:`fit` gives, of features of the untuned encoder that are there already."""
-        from robustmedclip.adaptation.tuning import merge_adapter
+        from robustmedclip.adaptation.tuning import tune_on_tasks
 
-        kept = kept_fraction(float(np.mean([len(task.training) for task in tasks])), self.scales)
-        scaled = self.model_copy(update={"scales": (kept,)})
-        adapter, history = Lora.fit(scaled, model, tasks, seed=seed, precision=precision, checkpoint=checkpoint)
-        tuned = shot_features(merge_adapter(model, adapter), tasks, self.view, seed, precision)
-        probe, classifiers, untouched = RobustProbe(strengths=self.strengths, parts=self.parts), {}, set()
-        for task in tasks:
-            classifiers[task.name] = {
-                prefix + name: np.asarray(array, np.float32)
-                for prefix, shots in (("", features[task.name]), ("tuned_", tuned[task.name]))
-                for name, array in probe.classifier_of(model, task, shots.training, shots.validation)[0].items()
-            }
-            if stays_zero_shot(task, classifiers[task.name]):
-                untouched.add(task.name)
-            fraction = 0 if task.name in untouched else kept / (_UNTUNED + kept)
-            classifiers[task.name]["tuned_fraction"] = np.asarray(fraction, np.float32)
-            if task.scoring:
-                classifiers[task.name][_LOG_ODDS] = np.ones((), np.float32)
-        names = {task.name: list(task.class_names) for task in tasks}
-        head = Head(classifiers, {"base_model_hash": adapter.metadata["base_model_hash"], "class_names": names})
+        probe = RobustProbe(strengths=self.strengths, parts=self.parts)
+        probes = [
+            probe.classifier_of(model, task, features[task.name].training, features[task.name].validation)[0]
+            for task in tasks
+        ]
+        adapter, history = tune_on_tasks(
+            model, tasks, self, seed=seed, precision=precision, checkpoint=checkpoint, probes=probes
+        )
+        assert adapter.head is not None
+        untouched = {task.name for task, start in zip(tasks, probes, strict=True) if stays_zero_shot(task, start)}
+        classifiers = {
+            task.name: _both(task, start, adapter.head.classifiers[task.name], 0 if task.name in untouched else _TUNED)
+            for task, start in zip(tasks, probes, strict=True)
+        }
+        head = Head(classifiers, adapter.head.metadata)
         return replace(adapter, head=head, metadata=without_guards(adapter.metadata, untouched)), history
 
     def adapted(self, model: VisionLanguageModel, artefact: Adapter | Head, data_set: str) -> VisionLanguageModel:
@@ -159,16 +152,12 @@ class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
         return in_full_batches(features, of_both)
 
 
-def kept_fraction(images: float, scales: Sequence[float]) -> float:
-    """Fraction of an update that is kept: the more, the more labelled images a data set has.
-
-    It is ``images / 200``, between the lowest and the highest of `scales`.
-
-    Parameters
-    ----------
-    images : float
-        Mean number of labelled images of a data set.
-    scales : sequence of float
-        Fractions in [0, 1].
-    """
-    return float(np.clip(images / _ENOUGH, min(scales), max(scales)))
+def _both(task: Task, probe: Classifier, tuned: Classifier, fraction: float) -> Classifier:
+    """The classifier of a task: the probe's, the tuned one's, and the weight of the latter in the mean."""
+    arrays = {
+        **probe,
+        **{f"tuned_{name}": array for name, array in tuned.items()},
+        "tuned_fraction": np.asarray(fraction),
+        **({_LOG_ODDS: np.ones(())} if task.scoring else {}),
+    }
+    return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
