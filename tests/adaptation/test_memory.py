@@ -42,7 +42,8 @@ def gradients(model: VisionLanguageModel) -> list[torch.Tensor]:
             module.train()
     torch.manual_seed(1)
     pixels = torch.randn(3, 3, *model.preprocess.size)
-    model.encode_image(pixels).square().mul(torch.arange(3.0)[:, None]).sin().sum().backward()
+    features = model.network.encode_image(pixels)  # as on a GPU, where alone activations are computed anew
+    features.square().mul(torch.arange(3.0)[:, None]).sin().sum().backward()
     return [parameter.grad for parameter in model.network.parameters() if parameter.requires_grad]
 
 

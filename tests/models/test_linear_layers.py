@@ -21,10 +21,13 @@ def test_outputs_are_those_of_torch_but_for_rounding_and_the_same_with_any_numbe
     assert (outputs[0] - expected).abs().max() < 1e-5
 
 
-def test_what_is_trained_has_the_gradients_of_torch():
-    layer, x = nn.Linear(8, 4), torch.randn(3, 8)
-    layer(x).square().sum().backward()
-    expected, layer.weight.grad = layer.weight.grad, None
+@pytest.mark.parametrize("trained", ["x", "weight", "all"])
+def test_what_is_trained_has_the_gradients_of_torch_but_for_rounding(trained):
+    layer, x = nn.Linear(80, 40), torch.randn(3, 50, 80)
+    layer.requires_grad_(trained != "x")
+    x.requires_grad_(trained != "weight")
+    tensors = [tensor for tensor in (x, *layer.parameters()) if tensor.requires_grad]
+    expected = torch.autograd.grad(layer(x).square().sum(), tensors)
     with OneDNNLinear():
-        layer(x).square().sum().backward()
-    assert torch.equal(layer.weight.grad, expected)
+        output = layer(x)
+    torch.testing.assert_close(torch.autograd.grad(output.square().sum(), tensors), expected)

@@ -13,6 +13,7 @@ import peft
 import torch
 from safetensors.numpy import load_file
 
+from robustmedclip.adaptation.dropout import with_quick_dropout
 from robustmedclip.adaptation.methods.lora import Lora
 from robustmedclip.adaptation.training_state import Trainable
 from robustmedclip.errors import InputError
@@ -164,7 +165,7 @@ def _called_layers(model: VisionLanguageModel) -> list[str]:
 
 
 def _wrapped(model: VisionLanguageModel, config: peft.LoraConfig) -> VisionLanguageModel:
-    network = peft.get_peft_model(copy.deepcopy(model.network), config)
+    network = with_quick_dropout(peft.get_peft_model(copy.deepcopy(model.network), config))
     for name, parameter in network.named_parameters():
         parameter.requires_grad_("lora_" in name)  # of a layer that is saved whole, the statistics alone move
     return model.with_network(network.eval())

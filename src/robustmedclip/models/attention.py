@@ -44,7 +44,7 @@ class UnfusedAttention(nn.Module):
             self._heads(layer(x)) for layer, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
         )
         if q.shape[-2] == 1 and attn_mask is None:
-            attended = _attended_by_one(q, k, v)
+            attended = attended_by_one(q, k, v)
         else:
             attended = F.scaled_dot_product_attention(q, k, v, attn_mask)
         output = self.out_proj(attended.transpose(1, 2).flatten(2))
@@ -66,8 +66,11 @@ class UnfusedAttention(nn.Module):
         return x.view(*x.shape[:-1], self.num_heads, -1).transpose(1, 2)
 
 
-def _attended_by_one(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Attention of one query, by plain products: torch's own shares out the keys, and so sums, among threads."""
+def attended_by_one(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Attention of one query ``(N, heads, 1, D)``, by plain products.
+
+    Torch's own shares out the keys, and so sums, among threads.
+    """
     return (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1) @ v
 
 

@@ -14,6 +14,7 @@ import torch
 from robustmedclip.devices import memory_explained, to_host, use_own_stream
 from robustmedclip.images.pixels import rebatched
 from robustmedclip.models.batch_size import BATCH_SIZE, batch_size, images_at_a_time
+from robustmedclip.models.folding import with_folded_batch_norm
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.parallel import cores, map_ahead
 
@@ -122,6 +123,9 @@ def image_features_of_each(
         As :func:`image_features`.
     """
     device, sizes = models[0].device, list(map(images_at_a_time, models))
+    full = _full_batches(batches, place, max(map(batch_size, models)))
+    if device.type == "cpu":
+        models = list(map(with_folded_batch_norm, models))
 
     @torch.inference_mode()
     def encoded(part: tuple[np.ndarray, slice]) -> Callable[[], tuple[np.ndarray, ...]]:
@@ -129,7 +133,7 @@ def image_features_of_each(
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             return to_host([_features(*each, images)[rows] for each in zip(models, sizes, strict=True)])
 
-    streams, full = _streams(device), _full_batches(batches, place, max(map(batch_size, models)))
+    streams = _streams(device)
     with cores_divided(streams if device.type == "cpu" else 1), memory_explained(_ADVICE):
         for arrived in map_ahead(encoded, full, streams, partial(use_own_stream, device)):
             yield arrived()
