@@ -23,6 +23,7 @@ from robustmedclip.run.work_times import WorkTimes
 from robustmedclip.run.writable import database_file
 
 if TYPE_CHECKING:
+    from robustmedclip.run.parameter_batch import ParameterBatch
     from robustmedclip.run.tracking_children import LiveCurves
 
 
@@ -39,6 +40,7 @@ class TrackingHook:
     def __init__(self) -> None:
         self._run_params: dict[str, Any] = {}
         self._curves: LiveCurves | None = None
+        self._parameters: ParameterBatch | None = None
         self._work = WorkTimes()
         self._has_run = False
 
@@ -61,7 +63,8 @@ class TrackingHook:
         """Tag the run, and close the runs of processes that were killed."""
         import mlflow
 
-        self._run_params, self._curves, self._work, self._has_run = run_params, None, WorkTimes(), False
+        self._run_params, self._work, self._has_run = run_params, WorkTimes(), False
+        self._curves = self._parameters = None
         if (active := mlflow.active_run()) is None:
             return
         _quieten_mlflow()
@@ -78,8 +81,12 @@ class TrackingHook:
             }
         )
         mlflow.log_dict(parameters, "parameters.yml")
+        from kedro_mlflow.framework.hooks.mlflow_hook import mlflow_hook
+
+        from robustmedclip.run.parameter_batch import ParameterBatch
         from robustmedclip.run.tracking_children import LiveCurves
 
+        self._parameters = ParameterBatch(mlflow_hook)
         self._curves = LiveCurves(active, self._work)
 
     @hook_impl
@@ -87,11 +94,13 @@ class TrackingHook:
         """Take the time at which a node loads its first input."""
         self._work.begin(node)
 
-    @hook_impl
+    @hook_impl(trylast=True)
     def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
-        """Take the time at which a node starts, and listen to the rows of a training that begins."""
+        """Take the time at which a node starts, log its parameters, and listen to a training that begins."""
         self._has_run = True
         self._work.begin(node)
+        if self._parameters:
+            self._parameters.log()
         for name, checkpoint in inputs.items():
             if self._curves and isinstance(checkpoint, TrainingCheckpoint):
                 (model,) = (m for m in self._config.plan.tuned_models if names.checkpoint(m.cell) == name)
