@@ -88,3 +88,11 @@ def test_batches_are_the_same_whether_they_are_prepared_one_by_one_or_by_several
 def test_views_of_full_size_are_the_images_and_mirrored_ones_their_mirror_images():
     views = [View(None, False), View(None, True), View((slice(0, 32), slice(0, 32)), False)]
     np.testing.assert_array_equal(viewed(IMAGES[:3], views), [IMAGES[0], IMAGES[1][:, ::-1], IMAGES[2]])
+
+
+def test_pixels_outside_of_a_crop_do_not_enter_its_view():
+    part = (slice(5, 25), slice(3, 30))
+    bordered = np.full_like(IMAGES[:1], 255)
+    bordered[:, *part] = IMAGES[:1, *part]
+    views = [View(part, False)]
+    np.testing.assert_array_equal(viewed(bordered, views), viewed(IMAGES[:1], views))

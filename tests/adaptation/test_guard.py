@@ -75,6 +75,14 @@ def test_tones_end_within_the_range():
     assert (after[:, 0] > np.array(guard.low)[0] - 1).all() and (after[:, 0] < np.array(guard.high)[0] + 1).all()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("count", [0, 4])
+def test_the_tone_is_mean_and_deviation_of_each_channel(count, channels):
+    images = smooth(4, channels=channels)[:count]
+    expected = np.stack([images.mean((1, 2)), np.log(images.std((1, 2)))], 1)
+    np.testing.assert_allclose(tone(images), expected, rtol=1e-12)
+
+
 def test_of_one_image_nothing_is_known_of_the_tone():
     guard, brighter = fit_guard([IMAGES[:1]], 0.68), np.minimum(IMAGES[:1], 155) + 100
     np.testing.assert_array_equal(guard(brighter), brighter)

@@ -54,8 +54,7 @@ def viewed(images: np.ndarray, views: Iterable[View]) -> np.ndarray:
         if part is None:
             target[:] = image
         else:
-            crop = np.ascontiguousarray(image[part])
-            cv2.resize(crop, (width, height), dst=target, interpolation=cv2.INTER_CUBIC)
+            cv2.resize(image[part], (width, height), dst=target, interpolation=cv2.INTER_CUBIC)
         if mirrored:
             cv2.flip(target, 1, dst=target)
     return result

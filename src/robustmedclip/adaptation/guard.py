@@ -118,10 +118,16 @@ def noise_level(images: np.ndarray) -> np.ndarray:
 
 def tone(images: np.ndarray) -> np.ndarray:
     """Mean and logarithm of the standard deviation of each channel of uint8 ``(N, H, W, C)``, float64 ``(N, 2, C)``."""
-    statistics = [cv2.meanStdDev(np.ascontiguousarray(image)) for image in images]
-    tones: np.ndarray = np.array(statistics).reshape(len(images), 2, images.shape[-1])
+    channels = images.shape[-1]
+    statistics = [cv2.meanStdDev(_four_channels(np.ascontiguousarray(image))) for image in images]
+    tones: np.ndarray = np.array(statistics).reshape(len(images), 2, 4 if channels == 3 else channels)[..., :channels]
     tones[:, 1] = np.log(np.maximum(tones[:, 1], _FLAT))
     return tones
+
+
+def _four_channels(image: np.ndarray) -> np.ndarray:
+    """A fourth channel beside three, with which OpenCV takes the mean and deviation in a third of the time."""
+    return cv2.cvtColor(image, cv2.COLOR_RGB2RGBA) if image.shape[-1] == 3 else image
 
 
 def _noise(image: np.ndarray) -> float:

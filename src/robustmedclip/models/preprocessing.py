@@ -55,7 +55,7 @@ class Preprocessing:
     stretch : bool
         Whether the levels of each image are stretched, its darkest to 0 and its brightest to 1, before mean and std.
     guard : callable, optional
-        What turns uint8 images ``(N, H, W, C)`` into others of the same form, before anything else.
+        What turns uint8 images ``(N, H, W, C)`` into a new array of the same form, before anything else.
     """
 
     size: tuple[int, int]
@@ -90,9 +90,8 @@ class Preprocessing:
 
     def __call__(self, images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
         """Turn uint8 images ``(N, H, W, 1 or 3)`` into model input, float32 ``(N, 3, *size)``, channels last."""
-        if self.guard is not None:
-            images = self.guard(images)
-        batch = to_device(np.array(images, copy=True), device).permute(0, 3, 1, 2)
+        images = np.array(images) if self.guard is None else self.guard(images)
+        batch = to_device(images, device).permute(0, 3, 1, 2)
         if self.mode == "L" and batch.shape[1] == 3:
             batch = _luminance(batch)
         batch = self._levels(self._resized(batch).to(torch.float32)).expand(-1, 3, -1, -1)

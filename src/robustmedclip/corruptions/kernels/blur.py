@@ -217,7 +217,7 @@ def glass_blur(image: np.ndarray, draws: Draws, glass: tuple[float, int, int]) -
     delta = max(1, round(delta * scale))
     shuffled = truncated(smoothed(image, sigma * scale)).reshape(-1, image.shape[-1])
     for _ in range(passes):
-        shuffled = shuffled[_taken_from(image.shape[0], image.shape[1], delta, draws)]
+        shuffled = shuffled.take(_taken_from(image.shape[0], image.shape[1], delta, draws), 0)
     return truncated(smoothed(shuffled.reshape(image.shape), sigma * scale))
 
 
