@@ -222,22 +222,22 @@ def glass_blur(image: np.ndarray, draws: Draws, glass: tuple[float, int, int]) -
 
 
 def _taken_from(height: int, width: int, delta: int, draws: Draws) -> np.ndarray:
-    """Flat index of the pixel whose value each pixel ends up with after one pass, int32 ``(height * width,)``."""
+    """Flat index of the pixel whose value each pixel ends up with after one pass, int64 ``(height * width,)``."""
     inner = (height - 2 * delta, width - 2 * delta)
     offsets = ((draws.bits16((2, *inner)).astype(np.int32) * (2 * delta)) >> 16) - delta
     steps = np.zeros((height, width), np.int32)
     moved = (slice(delta + 1, height - delta + 1), slice(delta + 1, width - delta + 1))
     steps[moved] = offsets[0] * width + offsets[1]
-    here = np.arange(height * width, dtype=np.int32)
-    step = steps.ravel()
-    neighbour = here + step
+    step, follow = steps.ravel(), np.arange(height * width)
+    neighbour = follow + step
     # A neighbour that comes later in the image was moved before: follow it, by doubling, to where its value is from.
-    follow = np.where((step > 0) & (step[neighbour] != 0), neighbour, here)
-    while True:
-        further = follow[follow]
-        if np.array_equal(further, follow):
-            return neighbour[follow]
-        follow = further
+    later = np.flatnonzero(step > 0)
+    later = later[step.take(neighbour.take(later)) != 0]
+    reached, further = later, neighbour.take(later)
+    while not np.array_equal(reached, further):
+        follow[later] = reached = further
+        further = follow.take(reached)
+    return neighbour.take(follow)
 
 
 def smoothed(image: np.ndarray, sigma: float) -> np.ndarray:

@@ -50,8 +50,10 @@ def shot_noise(image: np.ndarray, draws: Draws, photons: float) -> np.ndarray:
     shift = np.uint32(32 - (len(levels) - 1).bit_length())
     outcome = bits >> shift
     cell = image * np.uint32(len(levels)) + outcome
-    kept = (bits & ((np.uint32(1) << shift) - np.uint32(1))) < np.take(thresholds, cell)
-    return np.where(kept, np.take(levels, outcome), np.take(aliases, cell))
+    kept = ((bits & ((np.uint32(1) << shift) - np.uint32(1))) < thresholds.take(cell)).view(np.int8)
+    # What is kept is random, so that to choose by bits takes half of the time of np.where.
+    counted, alias = levels.take(outcome), aliases.take(cell)
+    return alias ^ ((alias ^ counted) & np.negative(kept, out=kept).view(np.uint8))
 
 
 @device_form_of(shot_noise)
