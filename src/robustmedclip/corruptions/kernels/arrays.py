@@ -52,6 +52,19 @@ def tinted(colour: tuple[float, float, float], channels: int) -> np.ndarray:
     return rgb if channels == 3 else np.array([rgb @ (0.299, 0.587, 0.114)], np.float32)
 
 
+def in_channels(layer: np.ndarray, channels: int) -> np.ndarray:
+    """A layer float32 ``(H, W)`` in each of 1 or 3 channels, ``(H, W, channels)``.
+
+    With it NumPy computes several times as fast as with ``layer[..., None]``, whose last axis it goes along by itself.
+    """
+    return layer[..., None] if channels == 1 else cv2.cvtColor(layer, cv2.COLOR_GRAY2RGB)
+
+
+def painted(layer: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """A layer float32 ``(H, W)`` times a colour float32 ``(C,)``, ``(H, W, C)``."""
+    return np.asarray(cv2.merge([layer * value for value in colour])).reshape(*layer.shape, len(colour))
+
+
 def gaussian_kernel(sigma: float, reach: int) -> np.ndarray:
     """Samples of a Gaussian at -reach .. reach pixels, float32 ``(2 * reach + 1,)``, sum 1."""
     kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))

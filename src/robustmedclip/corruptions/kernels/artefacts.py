@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from robustmedclip.corruptions.draws import Draws
 from robustmedclip.corruptions.kernels import devices
-from robustmedclip.corruptions.kernels.arrays import reference_grid, resized, tinted, truncated
+from robustmedclip.corruptions.kernels.arrays import in_channels, reference_grid, resized, tinted, truncated
 from robustmedclip.corruptions.kernels.kernel import device_form_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def stain_deposit(image: np.ndarray, draws: Draws, stains: tuple[int, int]) -> n
         stain = stain_masks(side)[draws.integer(0, _STAINS - 1)]
         top, left = (draws.integer(_MARGIN, extent - side - _MARGIN) for extent in layer.shape)
         np.maximum(layer[top : top + side, left : left + side], stain, out=layer[top : top + side, left : left + side])
-    return truncated(image * (1 - resized(layer, image)[..., None]))
+    return truncated(image * in_channels(1 - resized(layer, image), image.shape[-1]))
 
 
 @lru_cache(maxsize=4)
@@ -62,7 +62,7 @@ def bubble(image: np.ndarray, draws: Draws, bubbles: tuple[int, int]) -> np.ndar
         x, y = draws.integer(radius, width - radius), draws.integer(radius, height - radius)
         for reach, alpha in ((radius + _RIM_WIDTH, _RIM), (radius, _BUBBLE)):
             pen.ellipse((x - reach, y - reach, x + reach, y + reach), fill=alpha)
-    opacity = (resized(np.asarray(layer, np.float32), image) / 255)[..., None]
+    opacity = in_channels(resized(np.asarray(layer, np.float32), image) / 255, image.shape[-1])
     return truncated(image * (1 - opacity) + 255 * opacity + 0.5)
 
 
@@ -99,6 +99,6 @@ def characters(image: np.ndarray, draws: Draws, text: tuple[int, int, float]) ->
         red, green, blue = (draws.integer(0, 255) for _ in range(3))
         colour = tinted((red, green, blue), image.shape[-1])
         layer = cv2.putText(np.zeros(shape, np.uint8), word, place, cv2.FONT_HERSHEY_DUPLEX, size, 255, 1, cv2.LINE_AA)
-        alpha = (resized(layer.astype(np.float32), image) / 255)[..., None]
+        alpha = in_channels(resized(layer.astype(np.float32), image) / 255, image.shape[-1])
         written += alpha * (colour - written)
     return truncated(written + 0.5)

@@ -51,9 +51,9 @@ def shot_noise(image: np.ndarray, draws: Draws, photons: float) -> np.ndarray:
     outcome = bits >> shift
     cell = image * np.uint32(len(levels)) + outcome
     kept = ((bits & ((np.uint32(1) << shift) - np.uint32(1))) < thresholds.take(cell)).view(np.int8)
-    # What is kept is random, so that to choose by bits takes half of the time of np.where.
+    # What is kept is random: to choose by bits takes half of the time of np.where.
     counted, alias = levels.take(outcome), aliases.take(cell)
-    return alias ^ ((alias ^ counted) & np.negative(kept, out=kept).view(np.uint8))
+    return np.asarray(alias ^ ((alias ^ counted) & np.negative(kept, out=kept).view(np.uint8)))
 
 
 @device_form_of(shot_noise)

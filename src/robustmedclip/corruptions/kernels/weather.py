@@ -7,7 +7,15 @@ import cv2
 import numpy as np
 
 from robustmedclip.corruptions.draws import Draws
-from robustmedclip.corruptions.kernels.arrays import luminance, reference_grid, resized, tinted, truncated
+from robustmedclip.corruptions.kernels.arrays import (
+    in_channels,
+    luminance,
+    painted,
+    reference_grid,
+    resized,
+    tinted,
+    truncated,
+)
 from robustmedclip.corruptions.kernels.blur import smeared, smoothed
 
 WATER = (175, 238, 238)
@@ -35,13 +43,13 @@ def snow(image: np.ndarray, draws: Draws, snow: tuple[float, ...]) -> np.ndarray
     crop = (ceil(height / size), ceil(width / size))
     seeds = draws.normal(crop) * np.float32(deviation) + np.float32(mean)
     flakes = _enlarged(seeds, size)
-    flakes[flakes < threshold] = 0
+    flakes *= flakes >= threshold
     flakes = smeared(np.clip(flakes, 0, 1), int(radius), sigma, draws.uniform(-135, -45))
     flakes = resized(np.rint(255 * flakes[:height, :width]), image)
     grey = luminance(image)
     snowed = np.float32(weight) * image
-    snowed += np.float32(1 - weight) * np.maximum(image, (1.5 * grey + 127.5)[..., None])
-    snowed += (flakes + flakes[::-1, ::-1])[..., None]
+    snowed += np.float32(1 - weight) * np.maximum(image, in_channels(1.5 * grey + 127.5, image.shape[-1]))
+    snowed += in_channels(flakes + flakes[::-1, ::-1], image.shape[-1])
     return truncated(snowed)
 
 
@@ -78,7 +86,7 @@ def fog(image: np.ndarray, draws: Draws, fog: tuple[float, float]) -> np.ndarray
     side = 1 << (max(height, width) - 1).bit_length()
     cloud = plasma(draws, side, decay)[:height, :width]
     brightest = float(image.max()) / 255
-    fogged = cloud[..., None] * np.float32(255 * strength)
+    fogged = in_channels(cloud * np.float32(255 * strength), image.shape[-1])
     fogged = (fogged + image) * np.float32(brightest / (brightest + strength))
     return truncated(fogged)
 
@@ -133,12 +141,12 @@ def spatter(image: np.ndarray, draws: Draws, spatter: tuple[float, float, float,
     channels = image.shape[-1]
     if muddy:
         mud = smoothed((liquid > threshold).astype(np.float32), last)
-        mud[mud < 0.8] = 0
-        mask = resized(mud, image)[..., None]
-        return truncated(image * (1 - mask) + mask * tinted(MUD, channels))
-    liquid[liquid < threshold] = 0
-    mask = resized(np.float32(last) * _drops(liquid), image)[..., None]
-    return truncated(image + np.clip(mask * tinted(WATER, channels), 0, 255))
+        mud *= mud >= 0.8
+        mask = resized(mud, image)
+        return truncated(image * in_channels(1 - mask, channels) + painted(mask, tinted(MUD, channels)))
+    liquid *= liquid >= threshold
+    mask = resized(np.float32(last) * _drops(liquid), image)
+    return truncated(image + np.clip(painted(mask, tinted(WATER, channels)), 0, 255))
 
 
 def _drops(liquid: np.ndarray) -> np.ndarray:
