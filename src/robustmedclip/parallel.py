@@ -1,6 +1,8 @@
-"""Work in threads: how many there are to be, and their results in order, a bounded number of steps ahead."""
+"""What work shares a machine by: threads and their results in order, a bounded number of steps ahead; and memory."""
 
+import ctypes
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,6 +37,12 @@ def in_one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+def return_freed_memory() -> None:
+    """Give the system the memory back that was freed, which glibc else keeps for what comes next."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def map_ahead(

@@ -137,6 +137,15 @@ def test_two_nodes_run_at_a_time_in_processes_of_their_own_and_what_needs_both_a
     assert "copying" in caplog.messages
 
 
+def test_a_process_goes_on_with_what_its_last_node_has_made_or_read(run):
+    catalog = run(
+        *(node(who_and_when, "params:plan", model) for model in "ab"),
+        *(node(who_and_when, model, f"{model}{number}") for number in (1, 2) for model in "ab"),
+    )
+    for model in "ab":
+        assert len({catalog.load(name)[0] for name in (model, f"{model}1", f"{model}2")}) == 1
+
+
 def test_rows_of_a_training_are_told_while_it_runs(run):
     run(node(train, "checkpoint-model", "a"))
     assert run.spy.rows == [{"epoch": 1, "training_loss": 0.5}]

@@ -58,7 +58,8 @@ class FingerprintedCatalog(DataCatalog):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._verified: set[str] = set()
+        #: Folders of versions whose files were compared with their checksums: once in a process.
+        self.verified: set[str] = set()
 
     def exists(self, ds_name: str) -> bool:
         expected = self.fingerprints.get(ds_name)
@@ -179,7 +180,7 @@ class FingerprintedCatalog(DataCatalog):
             folder = load_folder(dataset)
         except VersionNotFoundError:
             return
-        if folder in self._verified:
+        if folder in self.verified:
             return
         if damaged := damaged_files(filesystem_of(dataset), folder, _record(dataset, folder).get("blake2b", {})):
             folder = address(dataset, folder)
@@ -188,7 +189,7 @@ class FingerprintedCatalog(DataCatalog):
                 f"'{ds_name}' is damaged: {files} {'are' if len(damaged) > 1 else 'is'} not what was written. Check "
                 f"the disk, delete {folder}, and go on with --only-missing-outputs"
             )
-        self._verified.add(folder)
+        self.verified.add(folder)
 
 
 def _sentence(error: Exception) -> str:

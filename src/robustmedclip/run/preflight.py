@@ -11,6 +11,7 @@ from kedro.pipeline import Pipeline
 from robustmedclip.errors import InputError
 from robustmedclip.io.external import is_external
 from robustmedclip.io.sources.source import source_problem
+from robustmedclip.parallel import return_freed_memory
 from robustmedclip.plan import names
 from robustmedclip.plan.names import spoken
 from robustmedclip.run.catalog import FingerprintedCatalog
@@ -62,6 +63,7 @@ class PreflightHook:
         _refuse(shape_problems(nodes, catalog, plan))
         evaluation = self._config["parameters"]["evaluation"]
         _refuse(disk_problems(nodes, catalog, plan, project) or model_problems(nodes, catalog, plan, evaluation))
+        return_freed_memory()  # of models that were tried
         if plan.vision_only:
             left_out = f", and no part in {', '.join(plan.text_adaptations)}" if plan.text_adaptations else ""
             logger.info("No text encoder, and so no zero-shot row%s: %s", left_out, ", ".join(plan.vision_only))

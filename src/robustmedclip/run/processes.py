@@ -26,13 +26,11 @@ from pluggy import PluginManager
 
 from robustmedclip.errors import InputError
 from robustmedclip.io.checkpoint import TrainingCheckpoint
+from robustmedclip.parallel import return_freed_memory
+from robustmedclip.plan import names
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.distributed.worker import run_node
 
-#: What nodes import that takes seconds: the processes begin with it.
-_IMPORTED = [
-    f"robustmedclip.{module}" for module in ("settings", "pipeline_registry", "models.open_clip", "adaptation.tuning")
-]
 #: How long a process may take to end that waits for a node.
 _SECONDS_TO_END = 2
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -41,7 +39,7 @@ _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods(
 def prepare_processes() -> None:
     """Import what nodes need, in a process of its own, from which :func:`processes` start without waiting for it."""
     if _METHOD == "forkserver":
-        forkserver.set_forkserver_preload(_IMPORTED)
+        forkserver.set_forkserver_preload(["robustmedclip.run.preloaded"])
         forkserver.ensure_running()
 
 
@@ -95,9 +93,11 @@ def _work(connection: Connection, project: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     hooks = _create_hook_manager()
     hooks.register(_RowsToRun(connection))
+    verified: set[str] = set()
     with threadpool_limits(threads), suppress(EOFError, BrokenPipeError):
         while True:
             node, catalog, run_id = connection.recv()
+            catalog.verified = verified
             connection.send(_error(node, catalog, run_id, hooks))
 
 
@@ -140,4 +140,7 @@ def _error(node: Node, catalog: FingerprintedCatalog, run_id: str | None, hooks:
         mendable = run_node(node, catalog, run_id, hooks)
     except Exception as error:
         return RuntimeError(f"{node.name} has failed:\n{''.join(traceback.format_exception(error))}")
+    finally:
+        if any(names.parts(name)[0] == "checkpoint" for name in node.inputs):
+            return_freed_memory()  # the activations of a training
     return None if mendable is None else InputError(mendable)

@@ -1,7 +1,7 @@
 """The runner of ``kedro run``: of a long run on several cores, two nodes at a time."""
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from logging import LogRecord, getLogger
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -79,10 +79,13 @@ class TwoNodesRunner(SequentialRunner):
         """Run the nodes of a schedule in the processes of connections, the most urgent first."""
         waiting: list[Node] = []
         running: dict[Connection, tuple[Node, dict[str, Any]]] = {}
+        last: dict[Connection, Node] = {}
         while True:
             waiting = sorted([*waiting, *schedule.ready()], key=lambda node: -schedule.priorities[node])
             while waiting and idle:
-                node, connection = waiting.pop(0), idle.pop()
+                connection = idle.pop()
+                node = last[connection] = _next(waiting, schedule.priorities, last.get(connection))
+                waiting.remove(node)
                 facts: dict[str, Any] = {"node": node, "catalog": catalog, "is_async": False, "run_id": run_id}
                 facts["inputs"] = {name: catalog.load(name) for name in node.inputs if _is_for_hooks(name)}
                 hook.before_node_run(**facts)
@@ -108,6 +111,13 @@ class TwoNodesRunner(SequentialRunner):
                 schedule.finished(node)
                 hook.after_node_run(outputs={}, **facts)
                 idle.append(connection)
+
+
+def _next(waiting: Sequence[Node], priorities: Mapping[Node, float], last: Node | None) -> Node:
+    """Of the most urgent nodes the one with most in common with the last of a process, which has read its model."""
+    urgent = [node for node in waiting if priorities[node] == priorities[waiting[0]]]
+    known = {*last.inputs, *last.outputs} if last else set()
+    return max(urgent, key=lambda node: len(known.intersection(node.inputs)))
 
 
 def _can_run_apart(pipeline: Pipeline, catalog: FingerprintedCatalog) -> bool:
