@@ -1,6 +1,7 @@
 """A small task, and settings to tune on it."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def changed(method: EncoderMethod, **settings: Any) -> EncoderMethod:
     return type(method)(**{**method.model_dump(), **settings})
 
 
+@cache
 def phantoms(anatomy: str, seed: int, count: int = 32) -> ImageSet:
     module = ANATOMIES[anatomy]
     labels = np.arange(count) % len(module.CLASSES)

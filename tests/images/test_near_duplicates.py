@@ -1,5 +1,7 @@
 """Perceptual hashes: what counts as the same picture, and that the search misses nothing."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from robustmedclip.phantoms import ANATOMIES, DOMAINS, draw_phantoms
 pytestmark = pytest.mark.slow
 
 
+@cache
 def phantoms(anatomy: str, count: int, size: int = 64, split: str = "train") -> np.ndarray:
     labels = np.arange(count) % len(ANATOMIES[anatomy].CLASSES)
     ids = np.array([f"{split}/{index:06d}" for index in range(count)])

@@ -7,12 +7,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.io import templates
 
 from robustmedclip.reporting.figure_data import Line, Panels
 from robustmedclip.reporting.palette import MARKERS
 
+_WHITE = templates["plotly_white"].to_plotly_json()
+#: The kinds of charts and of coordinates that the page has none of.
+_ABSENT = ("coloraxis", "colorscale", "geo", "polar", "scene", "ternary")
+
 LAYOUT: dict[str, Any] = {
-    "template": "plotly_white",
+    # What the page has, of Plotly's template: each figure checks and carries the whole.
+    "template": {
+        "data": {kind: _WHITE["data"][kind] for kind in ("heatmap", "scatter")},
+        "layout": {name: value for name, value in _WHITE["layout"].items() if name not in _ABSENT},
+    },
     "font": {"family": "system-ui, sans-serif", "size": 13},
     "margin": {"l": 55, "r": 15, "t": 50, "b": 20},
     "legend": {"orientation": "h", "tracegroupgap": 0, "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
