@@ -3,12 +3,10 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pytest
 import torch
@@ -71,11 +69,8 @@ class Squares(Project):
 
 
 @pytest.fixture
-def squares(tmp_path) -> Iterator[Squares]:
-    before = mlflow.get_tracking_uri()
-    yield Squares(tmp_path)
-    mlflow.set_tracking_uri(before)
-    configure_project("robustmedclip")
+def squares(tmp_path) -> Squares:
+    return Squares(tmp_path)
 
 
 def test_what_was_made_of_another_plan_is_not_read(squares):

@@ -21,7 +21,6 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
-from kedro.framework.project import configure_project
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.io.core import Version
 from kedro.pipeline import Node, Pipeline
@@ -84,13 +83,12 @@ def experiment(address, tmp_path) -> str:
 
 
 @pytest.fixture
-def project(tmp_path, address, experiment) -> Iterator[Project]:
+def project(tmp_path, address, experiment) -> Project:
     """A project with twelve squares for data."""
     project = Project(tmp_path)
     project.configure({"data_sets": {"squares": project.draw_squares(12)}, "adaptations": {}})
     project.track(address, experiment)
-    yield project
-    configure_project("robustmedclip")
+    return project
 
 
 def test_a_run_that_has_nothing_to_do_is_not_tracked(project, experiment):
