@@ -110,3 +110,15 @@ def test_it_needs_no_validation_images_and_the_same_seed_gives_the_same_bytes(mo
 def test_held_out_families_are_unknown_to_the_update_and_to_the_probe():
     alone = METHOD.without(frozenset({"contrast"}), frozenset({"tone"}))
     assert alone.guard is None and alone.corruptions.names == ("fog",)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"scales": [0.5, 1.0]}, {"keep": "best_epoch"}, {"classifier": "prompts"}], ids=str
+)
+def test_what_would_need_images_to_choose_by_is_refused(setting):
+    with pytest.raises(ValueError, match="leave them out"):
+        RobustEnsemble(**setting)
+
+
+def test_it_is_not_served_which_would_score_prompts():
+    assert not METHOD.can_be_served

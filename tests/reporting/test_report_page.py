@@ -372,16 +372,7 @@ def test_a_model_that_is_always_right_has_no_flips():
 
 def test_an_image_is_found_in_its_batch():
     images = image_set("cells", ("round", "long"), 70)
-    made = corrupt_test_set(
-        images,
-        {"seed": 0},
-        suite="medimeta-c",
-        dataset=None,
-        grey="native",
-        storage="on_the_fly",
-        conditions=CONDITIONS,
-    )
-    np.testing.assert_array_equal(image_of(made, CLEAN, 66, batch_size=16), images.images[66])
+    np.testing.assert_array_equal(image_of(corrupted(images), CLEAN, 66, batch_size=16), images.images[66])
 
 
 def test_severity_opens_on_the_mean_then_has_a_panel_for_each_corruption_with_a_chance_line(page):

@@ -24,8 +24,10 @@ import yaml
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.io.core import Version
 from kedro.pipeline import Node, Pipeline
+from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 from PIL import Image
 from platforms import posix_only
 from projects import ROOT, Project
@@ -52,6 +54,7 @@ from robustmedclip.plan.plan import EvaluatedModel, Plan
 from robustmedclip.plan.reading import read_plan
 from robustmedclip.pretraining import train_tokenizer
 from robustmedclip.run.config import BenchmarkConfigLoader
+from robustmedclip.run.parameter_batch import ParameterBatch
 from robustmedclip.run.tracking import log_best_adapter, log_models
 from robustmedclip.run.tracking_children import LiveCurves, child_run, log_curves, run_name
 from robustmedclip.run.tracking_hook import TrackingHook
@@ -107,6 +110,23 @@ def test_a_stage_that_runs_alone_is_tracked_and_closed(project, experiment):
     project.run_here("ingestion")
     assert mlflow.active_run() is None
     assert states(experiment) == ["FINISHED"]
+
+
+def test_parameters_of_a_node_are_logged_together_those_of_another_not_again_and_long_ones_as_asked(
+    experiment, monkeypatch
+):
+    hook, commits, log_params = MlflowHook(), [], mlflow.log_params
+    hook.long_params_strategy = "truncate"
+    monkeypatch.setattr("mlflow.log_params", lambda params: commits.append(dict(params)) or log_params(params))
+    batch = ParameterBatch(hook)
+    with mlflow.start_run() as run:
+        for others in ({"seed": 0, "text": "y" * 9000}, {"rank": 8}):
+            for name, value in {"suite": "medimeta-c", **others}.items():
+                hook._log_param(name, value)
+            batch.log()
+    expected = {"suite": "medimeta-c", "seed": "0", "rank": "8", "text": "y" * MAX_PARAM_VAL_LENGTH}
+    assert mlflow.get_run(run.info.run_id).data.params == expected
+    assert commits == [{"suite": "medimeta-c", "seed": "0"}, {"rank": "8"}]
 
 
 def test_a_node_that_raises_marks_the_run_as_failed(project, experiment, monkeypatch):

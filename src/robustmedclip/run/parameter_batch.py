@@ -20,12 +20,13 @@ class ParameterBatch:
 
         self._new: dict[str, str] = {}
         self._logged: dict[str, str] = {}
-        self._longest, self._log_long = MAX_PARAM_VAL_LENGTH, type(hook)._log_param.__get__(hook)
-        hook._log_param = self._add
+        self._hook, self._longest = hook, MAX_PARAM_VAL_LENGTH
+        if hasattr(hook, "_log_param"):  # not of its public interface: without it, it logs one by one
+            hook._log_param = self._add
 
     def _add(self, name: str, value: Any) -> None:
         if len(text := str(value)) > self._longest:
-            self._log_long(name, value)
+            type(self._hook)._log_param(self._hook, name, value)
         elif self._logged.get(name) != text:
             self._new[name] = text
 

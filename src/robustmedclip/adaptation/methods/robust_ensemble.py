@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
+from pydantic import model_validator
 from scipy.special import log_expit, log_softmax
 
 from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
@@ -59,6 +60,7 @@ class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
     targets: Expression = "all"
     learning_rate: NotNegative = 3e-3
     epochs: Count = 20
+    classifier: Literal["prompts", "probe"] = "probe"
     scales: Fractions = (1.0,)
     copies: Count = _PROBE.copies
     strengths: PositiveGrid = _PROBE.strengths
@@ -66,9 +68,14 @@ class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
 
     needs_text: ClassVar[bool] = True
 
-    @property
-    def can_be_served(self) -> bool:
-        return False
+    @model_validator(mode="after")
+    def _nothing_is_chosen(self) -> Self:
+        if self.classifier != "probe" or self.keep != "scaled_update" or len(self.scales) > 1:
+            raise ValueError(
+                "classifier, keep, scales: it is trained with its probe, and no image is left to choose an epoch or a "
+                "scale by: set 'classifier: probe', 'keep: scaled_update' and one of 'scales', or leave them out"
+            )
+        return self
 
     @property
     def view(self) -> ShotView:
