@@ -64,6 +64,20 @@ def test_the_same_seed_gives_the_same_bytes(model, task, tuned):
         np.testing.assert_array_equal(adapter.weights[name], weights)
 
 
+def test_gradients_that_are_longer_than_their_limit_are_shortened_and_others_left(model, task, tuned):
+    unlimited, unmoved = (
+        tune(
+            model, *task, changed(LORA, max_gradient_norm=norm, keep="scaled_update", scales=[1.0]), seed=0, metadata={}
+        )
+        for norm in (1e6, 1e-13)
+    )
+    assert unlimited[1][-1]["training_loss"] == tuned[1][-1]["training_loss"]
+    assert unmoved[0].weights.keys() == unlimited[0].weights.keys()
+    for name, weights in unmoved[0].weights.items():
+        if "lora_B" in name:
+            assert np.abs(weights).max() < 1e-3 * np.abs(unlimited[0].weights[name]).max()
+
+
 def test_another_seed_gives_another_adapter(model, task, tuned):
     adapter, _ = tune(model, *task, LORA, seed=1, metadata={})
     assert any(not np.array_equal(adapter.weights[name], array) for name, array in tuned[0].weights.items())
@@ -82,6 +96,27 @@ def test_peft_loads_the_adapter_and_agrees_with_the_merged_model(tmp_path, model
             network.encode_image(pixels), merged.network.encode_image(pixels), atol=1e-5, rtol=1e-4
         )
         assert not torch.allclose(model.network.encode_image(pixels), merged.network.encode_image(pixels), atol=1e-4)
+
+
+def test_outputs_and_gradients_are_those_of_peft_where_weight_and_update_are_multiplied_as_one(model):
+    settings = changed(LORA, rank=16, dropout=0.0, targets="all")
+    network = with_lora(model, settings, {})[0].network
+    targets = network.peft_config["default"].target_modules
+    beside = peft.get_peft_model(
+        copy.deepcopy(model.network), peft.LoraConfig(r=16, lora_alpha=16, target_modules=targets)
+    )
+    pixels = torch.randn(2, 3, *model.preprocess.size, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for tuned in (network, beside.eval()):
+        named = {name: parameter for name, parameter in tuned.named_parameters() if "lora_" in name}
+        generator = torch.Generator().manual_seed(1)
+        for parameter in named.values():
+            parameter.data.normal_(0, 0.1, generator=generator)
+        output = tuned.encode_image(pixels)
+        output.square().sum().backward()
+        gradients.append({"output": output.detach()} | {name: p.grad for name, p in named.items()})
+    for name, expected in gradients[1].items():
+        torch.testing.assert_close(gradients[0][name], expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
 
 def test_the_layers_of_an_adapter_are_in_the_same_order_in_every_process(model, task):
@@ -114,6 +149,42 @@ def test_an_adapter_of_other_weights_is_refused(model, tuned):
 def test_targets_that_cannot_be_adapted_are_refused(model, task, targets, message):
     with pytest.raises(InputError, match=message):
         tune(model, *task, changed(LORA, targets=targets), seed=0, metadata={})
+
+
+class Depthwise(torch.nn.Module):
+    """An encoder of one convolution of each channel alone, between two layers that can be adapted."""
+
+    def __init__(self):
+        super().__init__()
+        self.visual = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 8, 3, groups=8), torch.nn.Flatten(), torch.nn.LazyLinear(96)
+        )
+
+    def encode_image(self, image: torch.Tensor) -> torch.Tensor:
+        return self.visual(image)
+
+
+@pytest.fixture
+def depthwise():
+    model = shipped("phantom_vit")
+    network = Depthwise()
+    network.encode_image(torch.zeros(1, 3, *model.preprocess.size))
+    return model.with_network(network.requires_grad_(False))
+
+
+def test_of_an_encoder_with_convolutions_in_groups_all_other_layers_are_adapted(depthwise):
+    samples = Samples([phantoms("oct", 1)], depthwise.preprocess)
+    classifier = classifier_of(shipped("phantom_vit"), [phantoms("oct", 1)])
+    adapter, _ = tune(
+        depthwise, samples, samples, classifier, changed(LORA, targets="all", epochs=1), seed=0, metadata={}
+    )
+    assert adapter.config["target_modules"] == ["visual.0", "visual.3"]
+    merge_adapter(depthwise, adapter)
+
+
+def test_convolutions_in_groups_are_refused(depthwise):
+    (problem,) = changed(LORA, targets=r"visual\.\d").check(depthwise)
+    assert "match 'visual.1' of phantom_vit, a Conv2d of 8 groups: let them match linear layers" in problem
 
 
 def test_layers_that_the_encoder_does_not_call_are_refused():

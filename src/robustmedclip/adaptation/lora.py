@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import peft
 import torch
+from peft.tuners.lora import LoraLayer
 from safetensors.numpy import load_file
+from torch.func import functional_call
 
 from robustmedclip.adaptation.dropout import with_quick_dropout
 from robustmedclip.adaptation.methods.lora import Lora
 from robustmedclip.adaptation.training_state import Trainable
 from robustmedclip.errors import InputError
 from robustmedclip.models.interface import VisionLanguageModel
-
-_ADAPTABLE = torch.nn.Linear | torch.nn.Conv2d
 
 
 def with_lora(
@@ -52,12 +52,36 @@ def with_lora(
         modules_to_save=sorted({name.rpartition(".")[0] for name in statistics}) or None,
     )
     tuned = _wrapped(model, config)
+    for layer in tuned.network.modules():
+        if isinstance(layer, LoraLayer) and not method.dropout and _is_quicker_composed(layer, method.rank):
+            _compose(layer)
     named = {name: p for name, p in tuned.network.named_parameters() if p.requires_grad}
     return tuned, Trainable(
         parameters=list(named.values()),
         scaled=[parameter for name, parameter in named.items() if "lora_B" in name],
         statistics=[(_saved_buffer(tuned.network, name), value) for name, value in statistics.items()],
     )
+
+
+def _is_quicker_composed(layer: Any, rank: int) -> bool:
+    """Whether the gradient of the whole weight takes fewer multiplications than an update beside it.
+
+    Beside the weight, the update is passed three times: forwards, for the gradient of its input, and for its own.
+    """
+    weight: torch.Tensor = layer.get_base_layer().weight
+    return weight.numel() < 3 * rank * (len(weight) + weight[0].numel())
+
+
+def _compose(layer: Any) -> None:
+    """Let a layer multiply its input once, with the sum of its weight and the update."""
+    base = layer.get_base_layer()
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        weight = base.weight + layer.get_delta_weight("default")
+        output: torch.Tensor = functional_call(base, {"weight": weight}, x)
+        return output
+
+    layer.forward = forward
 
 
 def target_problems(model: VisionLanguageModel, method: Lora) -> list[str]:
@@ -85,10 +109,11 @@ def target_problems(model: VisionLanguageModel, method: Lora) -> list[str]:
             "'targets: all'"
         ]
     for name, layer in layers.items():
-        if not isinstance(layer, _ADAPTABLE):
+        if not _is_adaptable(layer):
+            groups = f" of {layer.groups} groups" if isinstance(layer, torch.nn.Conv2d) else ""
             return [
-                f"The targets {targets!r} match '{name}' of {model.name}, a {type(layer).__name__}: let them match "
-                "linear and convolutional layers alone"
+                f"The targets {targets!r} match '{name}' of {model.name}, a {type(layer).__name__}{groups}: let them "
+                "match linear layers, and convolutional ones that are not divided into groups"
             ]
     if uncalled := sorted(layers.keys() - set(_called_layers(model))):
         return [
@@ -146,9 +171,14 @@ def _targets(model: VisionLanguageModel, targets: str | None) -> str | list[str]
     return _called_layers(model) if targets == "all" else targets or model.lora_targets
 
 
+def _is_adaptable(layer: torch.nn.Module) -> bool:
+    """Whether the layer multiplies by one matrix: of a convolution in groups peft can't merge the update."""
+    return isinstance(layer, torch.nn.Linear) or (isinstance(layer, torch.nn.Conv2d) and layer.groups == 1)
+
+
 @torch.no_grad()
 def _called_layers(model: VisionLanguageModel) -> list[str]:
-    """Linear and convolutional layers that the visual encoder calls.
+    """Layers that can be adapted and that the visual encoder calls.
 
     Of others, as in an attention pool, the weights are read.
     """
@@ -156,7 +186,7 @@ def _called_layers(model: VisionLanguageModel) -> list[str]:
     hooks = [
         layer.register_forward_pre_hook(lambda layer, _: called.add(layer))
         for layer in model.network.get_submodule("visual").modules()
-        if isinstance(layer, _ADAPTABLE)
+        if _is_adaptable(layer)
     ]
     model.encode_image(torch.zeros(1, 3, *model.preprocess.size, device=model.device))
     for hook in hooks:

@@ -169,6 +169,7 @@ def _epoch(
     steps, name = method.epochs * len(batches), f"Tuning {objective.model.name}, epoch {epoch} of {method.epochs}"
     losses: list[torch.Tensor] = []  # looked at when the epoch is over: to look at one waits for the GPU
     statistics = method.batch_norm == "batch"
+    trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     with memory_explained(_ADVICE), _training_mode(objective.model.network, batch_norm=statistics):
         for position, batch in enumerate(track(batches, name)):
             rate = _rate((epoch - 1) * len(batches) + position, steps, method.schedule)
@@ -178,6 +179,8 @@ def _epoch(
             losses.append(mean.detach())
             optimiser.zero_grad(set_to_none=True)
             (mean + pull() if pull else mean).backward()  # type: ignore[no-untyped-call]
+            if method.max_gradient_norm is not None:
+                torch.nn.utils.clip_grad_norm_(trained, method.max_gradient_norm)
             optimiser.step()
     (values,) = to_host([torch.stack(losses)])()
     for loss in values.tolist():

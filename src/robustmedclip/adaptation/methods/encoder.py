@@ -14,7 +14,7 @@ from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.heads import head_logits
 from robustmedclip.adaptation.methods.augmented import AugmentedMethod
-from robustmedclip.adaptation.methods.settings import Count, Flag, Fraction, Fractions, NotNegative
+from robustmedclip.adaptation.methods.settings import Count, Flag, Fraction, Fractions, NotNegative, PositiveOrNone
 from robustmedclip.adaptation.task import Task
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ class EncoderMethod(AugmentedMethod):
         scoring; or ``raw`` ones.
     learning_rate, weight_decay : float
         Of AdamW; the highest learning rate.
+    max_gradient_norm : float or None
+        Euclidean norm to which the gradient of all that is trained is shortened in each step, where it is longer
+        (Pascanu et al. 2013, arXiv:1211.5063, algorithm 1); None leaves it as it is.
     schedule : str
         Learning rate over the steps: ``constant``, or ``cosine``: a linear rise over the first tenth, then half
         a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5, without restarts).
@@ -79,6 +82,7 @@ class EncoderMethod(AugmentedMethod):
     features: Literal["unit", "raw"] = "unit"
     learning_rate: NotNegative = 1e-4
     weight_decay: NotNegative = 1e-4
+    max_gradient_norm: PositiveOrNone = None
     schedule: Literal["constant", "cosine"] = "constant"
     epochs: Count = 20
     batch_size: Count = 256

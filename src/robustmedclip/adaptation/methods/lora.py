@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from robustmedclip.adaptation.methods.encoder import EncoderMethod
-from robustmedclip.adaptation.methods.settings import Count, Expression, expected, is_number
+from robustmedclip.adaptation.methods.settings import Count, Expression, PositiveOrNone, expected, is_number
 
 if TYPE_CHECKING:
     import torch
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from robustmedclip.models.interface import VisionLanguageModel
 
 
-Scale = Annotated[
-    float | None,
-    expected("a number above 0, or null", lambda value: value is None or (is_number(value) and value > 0)),
-]
 Dropout = Annotated[
     float, expected("a number of 0 or more and below 1", lambda value: is_number(value) and 0 <= value < 1)
 ]
@@ -39,12 +35,12 @@ class Lora(EncoderMethod):
         Fraction of the layer's inputs that the update does not see, in [0, 1).
     targets : str or None
         Regular expression of the layers to adapt; None means the model's own ``lora_targets``, ``all`` every linear and
-        convolutional layer of the visual encoder, its first layers included. A shift of the input, such as other
-        devices, is best met in the first layers (Lee et al. 2023, arXiv:2210.11466).
+        convolutional layer of the visual encoder, its first layers included, but for convolutions in groups. A shift of
+        the input, such as other devices, is best met in the first layers (Lee et al. 2023, arXiv:2210.11466).
     """
 
     rank: Count = 8
-    alpha: Scale = None
+    alpha: PositiveOrNone = None
     dropout: Dropout = 0.0
     targets: Expression = None
 

@@ -20,7 +20,14 @@ from robustmedclip.adaptation.methods.robust_probe import (
     stays_zero_shot,
     without_guards,
 )
-from robustmedclip.adaptation.methods.settings import Count, Expression, Fractions, NotNegative, PositiveGrid
+from robustmedclip.adaptation.methods.settings import (
+    Count,
+    Expression,
+    Fractions,
+    NotNegative,
+    PositiveGrid,
+    PositiveOrNone,
+)
 from robustmedclip.adaptation.shot_features import ShotFeatures, ShotView, shot_features
 from robustmedclip.adaptation.task import Task
 
@@ -59,6 +66,7 @@ class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
     rank: Count = 32
     targets: Expression = "all"
     learning_rate: NotNegative = 3e-3
+    max_gradient_norm: PositiveOrNone = 0.3
     epochs: Count = 20
     classifier: Literal["prompts", "probe"] = "probe"
     scales: Fractions = (1.0,)

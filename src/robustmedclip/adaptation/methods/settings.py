@@ -38,6 +38,10 @@ def _is_expression(value: Any) -> bool:
 
 Count = Annotated[int, expected("an integer of 1 or more", lambda value: is_number(value, int) and value >= 1)]
 NotNegative = Annotated[float, expected("a number of 0 or more", lambda value: is_number(value) and value >= 0)]
+PositiveOrNone = Annotated[
+    float | None,
+    expected("a number above 0, or null", lambda value: value is None or (is_number(value) and value > 0)),
+]
 Flag = Annotated[bool, expected("true or false", lambda value: isinstance(value, bool))]
 #: A probability or a fraction that is not 0.
 Fraction = Annotated[float, expected("a number above 0 and up to 1", lambda value: is_number(value) and 0 < value <= 1)]
