@@ -38,7 +38,7 @@ def samples(name, model) -> Samples:
 
 
 @pytest.mark.parametrize("side", ["ours", "reference"])
-@pytest.mark.parametrize("method", ["lora", "robust-lora", "full-fine-tuning"])
+@pytest.mark.parametrize("method", ["lora", "robust-lora", "robust-ensemble", "full-fine-tuning"])
 def test_an_epoch(benchmark, name, model, samples, method, side):
     """Reading, augmentation, corruption, input guard, preprocessing and training; the reference only trains."""
     batch_size, steps = SIZES[name]
@@ -55,7 +55,7 @@ def test_an_epoch(benchmark, name, model, samples, method, side):
         _epoch(objective, guarded, settings, optimiser, seed=0, epoch=1, pull=None)
 
     bare = copy.deepcopy(model.network)
-    if recipe["type"] == "lora":
+    if recipe["type"] != "full":
         config = peft.LoraConfig(
             r=settings.rank,
             lora_alpha=settings.rank,
