@@ -132,6 +132,8 @@ def train(
 ) -> None:
     """One epoch of one step."""
     recipe = {"type": "full", "batch_norm": "batch"} if method == "full" else {"type": "lora", "dropout": 0.1}
+    if method == "robust-ensemble":
+        recipe = {"type": "lora", "targets": "all", "max_gradient_norm": 0.3}
     if method == "robust-lora":
         recipe |= {"guard": 0.95, "label_space": "data_set", "batch_norm": "adapted"}
         recipe["corruptions"] = {"suite": "imagenet-c", "names": ["saturate"], "probability": 1.0}
@@ -255,7 +257,7 @@ def test_every_layout_is_trained_on_a_gpu(model):
     train(model, "robust-lora", torch.bfloat16)
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", ["lora", "robust-ensemble", "full"])
 @pytest.mark.parametrize("name", ["phantom_vit", "phantom_resnet"])
 def test_every_method_trains_the_encoder_on_a_gpu(name, method):
     train(shipped(Path(), name), method, torch.bfloat16)
