@@ -2,11 +2,16 @@
 
 import gc
 import os
+import sys
 
 # Two processes with several threads each stall each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Where nothing else is set, as in many containers, each process that a test starts compiles the whole package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # By default Python looks for garbage after 700 new objects, for a sixth of the time of all tests.
 gc.set_threshold(50_000, 10, 10)
