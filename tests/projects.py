@@ -119,8 +119,12 @@ class Project:
 
     def call(self, *words: str) -> subprocess.CompletedProcess:
         """What a command of Kedro prints and returns, in this process: in a tenth of the time that a new one takes."""
-        group = commands if words[0] in commands.list_commands(click.Context(commands)) else KedroCLI(self.folder)
-        return self._called(lambda: group(list(words), prog_name="kedro"))
+
+        def command() -> None:
+            group = commands if words[0] in commands.list_commands(click.Context(commands)) else KedroCLI(self.folder)
+            group(list(words), prog_name="kedro")
+
+        return self._called(command)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
         """What ``kedro run`` prints and returns, in this process."""
