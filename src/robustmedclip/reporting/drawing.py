@@ -17,11 +17,11 @@ _WHITE = templates["plotly_white"].to_plotly_json()
 _ABSENT = ("coloraxis", "colorscale", "geo", "polar", "scene", "ternary")
 
 LAYOUT: dict[str, Any] = {
-    # What the page has, of Plotly's template: each figure checks and carries the whole.
-    "template": {
-        "data": {kind: _WHITE["data"][kind] for kind in ("heatmap", "scatter")},
-        "layout": {name: value for name, value in _WHITE["layout"].items() if name not in _ABSENT},
-    },
+    # What the page has, of Plotly's template: each figure carries the whole, which is checked here, once.
+    "template": go.layout.Template(
+        data={kind: _WHITE["data"][kind] for kind in ("heatmap", "scatter")},
+        layout={name: value for name, value in _WHITE["layout"].items() if name not in _ABSENT},
+    ),
     "font": {"family": "system-ui, sans-serif", "size": 13},
     "margin": {"l": 55, "r": 15, "t": 50, "b": 20},
     "legend": {"orientation": "h", "tracegroupgap": 0, "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
