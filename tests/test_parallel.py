@@ -1,11 +1,12 @@
 """Work in threads: in order, bounded, and with errors that surface."""
 
+import gc
 import threading
 import time
 
 import pytest
 
-from robustmedclip.parallel import map_ahead
+from robustmedclip.parallel import map_ahead, without_garbage_collection
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -30,3 +31,15 @@ def test_an_error_in_a_thread_reaches_the_consumer():
     assert next(results) == 1
     with pytest.raises(ValueError, match="'x'"):
         next(results)
+
+
+@pytest.mark.parametrize("was_enabled", [True, False])
+def test_garbage_is_collected_afterwards_only_where_it_was_before(was_enabled):
+    try:
+        (gc.enable if was_enabled else gc.disable)()
+        with pytest.raises(KeyError), without_garbage_collection():
+            assert not gc.isenabled()
+            raise KeyError
+        assert gc.isenabled() == was_enabled
+    finally:
+        gc.enable()

@@ -1,5 +1,7 @@
 """Kedro's command line in the project: ``kedro run`` has a runner of ours, and names one that there is not."""
 
+import atexit
+import gc
 from inspect import signature
 from typing import Any
 
@@ -37,4 +39,5 @@ def run(context: click.Context, /, **options: Any) -> Any:
         signature(runner).bind(**options["runner_params"])
     except TypeError as error:
         raise InputError(f"--runner-params: {error}, of the runner {name}") from error
+    atexit.register(gc.freeze)  # or Python looks for garbage at length, in what the end of the process frees anyway
     return context.invoke(project.run, **options | {"runner": RUNNERS.get(name, name)})

@@ -27,7 +27,7 @@ def code_hash(modules: Iterable[str]) -> str:
     packages = frozenset({_PACKAGE, *(name.partition(".")[0] for name in start)})
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(reached_modules(start, packages)):
-        digest.update(f"{name}\0{_tree_hash(name)}\0".encode())
+        digest.update(f"{name}\0{_code(name)[0]}\0".encode())
     return digest.hexdigest()
 
 
@@ -37,7 +37,7 @@ def reached_modules(start: frozenset[str], packages: frozenset[str]) -> frozense
     reached, waiting = set(), {name for name in start if _is_code_of(name, packages)}
     while waiting:
         reached.add(name := waiting.pop())
-        waiting |= {other for other in _imports(name) if _is_code_of(other, packages)} - reached
+        waiting |= {other for other in _code(name)[1] if _is_code_of(other, packages)} - reached
     return frozenset(reached)
 
 
@@ -66,7 +66,6 @@ def _file(name: str) -> Path | None:
     return None
 
 
-@cache
 def _tree(name: str) -> ast.Module:
     file = _file(name)
     assert file is not None
@@ -74,22 +73,18 @@ def _tree(name: str) -> ast.Module:
 
 
 @cache
-def _tree_hash(name: str) -> str:
-    """Hash of a module's syntax tree without docstrings; it is parsed anew, for the tree is changed."""
-    file = _file(name)
-    assert file is not None
-    tree = ast.parse(file.read_bytes())
+def _code(name: str) -> tuple[str, frozenset[str]]:
+    """Hash of a module's syntax tree without docstrings, and the modules that it imports.
+
+    Of names that a package hands on, these are the modules that define them.
+    """
+    tree = _tree(name)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if ast.get_docstring(node, clean=False) is not None:
                 del node.body[0]
-    return hashlib.blake2b(ast.dump(tree).encode(), digest_size=16).hexdigest()
-
-
-@cache
-def _imports(name: str) -> frozenset[str]:
-    """Modules that a module imports; of names that a package hands on, the modules that define them."""
-    return frozenset(_statements(_tree(name), name))
+    imports = frozenset(_statements(tree, name))
+    return hashlib.blake2b(ast.dump(tree).encode(), digest_size=16).hexdigest(), imports
 
 
 def _statements(tree: ast.AST, name: str) -> Iterator[str]:
@@ -120,11 +115,19 @@ def _defining_module(module: str, attribute: str) -> str:
     """The module that ``from module import attribute`` gets it from."""
     if _file(f"{module}.{attribute}") is not None:
         return f"{module}.{attribute}"
+    original = _handed_on(module).get(attribute)
+    return _defining_module(*original) if original else module
+
+
+@cache
+def _handed_on(module: str) -> dict[str, tuple[str, str]]:
+    """Names that a package has from other modules: name to module, and what it is called there."""
     file = _file(module)
     if file is None or file.name != "__init__.py":
-        return module
-    for node in _tree(module).body:
-        if isinstance(node, ast.ImportFrom) and any((a.asname or a.name) == attribute for a in node.names):
-            original = next(a.name for a in node.names if (a.asname or a.name) == attribute)
-            return _defining_module(_absolute(node, module), original)
-    return module
+        return {}
+    return {
+        alias.asname or alias.name: (_absolute(node, module), alias.name)
+        for node in reversed(_tree(module).body)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }

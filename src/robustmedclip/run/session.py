@@ -8,6 +8,7 @@ from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 
 from robustmedclip.errors import InputError
+from robustmedclip.parallel import without_garbage_collection
 from robustmedclip.run.selection import chosen_pipelines, selection_problems
 
 
@@ -39,7 +40,8 @@ class BenchmarkSession(KedroSession):
 
     def load_context(self) -> KedroContext:
         """As Kedro's; raises as :meth:`run`, since here the pipelines are known and nothing has begun."""
-        context = super().load_context()
+        with without_garbage_collection():  # plug-ins import what they need
+            context = super().load_context()
         if self._options is not None and (problems := selection_problems(self._options, pipelines)):
             raise SelectionError("Nothing was run:\n" + "\n".join(f"  - {problem}" for problem in problems))
         if prepare := getattr((self._options or {}).get("runner"), "prepare", None):
