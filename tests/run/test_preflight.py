@@ -27,6 +27,7 @@ from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.pipelines import evaluation
 from robustmedclip.plan.plan import Plan
 from robustmedclip.run.costs import disk_problems, model_problems
+from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.fingerprint_hook import relative_to_project
 
 pytestmark = pytest.mark.slow
@@ -150,8 +151,8 @@ def nodes(stage: str, *words: str) -> list:
 
 
 def problems_of_models(context, nodes: list, plan: Plan | None = None) -> list[str]:
-    config = context.config_loader
-    return model_problems(nodes, context.catalog, plan or config.plan, config["parameters"]["evaluation"])
+    config, catalog = context.config_loader, context._get_catalog(catalog_class=FingerprintedCatalog)
+    return model_problems(nodes, catalog, plan or config.plan, config["parameters"]["evaluation"])
 
 
 def cost(context, nodes, monkeypatch, caplog, per_second: float) -> str:

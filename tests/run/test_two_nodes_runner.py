@@ -20,10 +20,10 @@ from kedro_datasets.json import JSONDataset
 
 from robustmedclip.errors import InputError
 from robustmedclip.io import TrainingCheckpointDataset
-from robustmedclip.run import two_nodes_runner
+from robustmedclip.run import processes, two_nodes_runner
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.estimates import estimated_seconds
-from robustmedclip.run.processes import prepare_processes
+from robustmedclip.run.processes import elsewhere, prepare_processes
 from robustmedclip.run.two_nodes_runner import TwoNodesRunner
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,10 @@ class Spy:
 @pytest.fixture(scope="module", autouse=True)
 def imports():
     """The processes of these tests import torch once for all."""
-    prepare_processes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes._Prepared, "is_so", False)
+        prepare_processes()
+        yield
 
 
 @pytest.fixture
@@ -171,6 +174,31 @@ def test_a_short_run_and_one_whose_nodes_cannot_leave_this_process_have_no_other
     assert run(Node(lambda plan: os.getpid(), "params:plan", "a", name="a")).load("a") == os.getpid()
     monkeypatch.setattr(two_nodes_runner, "_LONG", 90)
     assert run(node(who_and_when, "params:plan", "b")).load("b")[0] == os.getpid()
+
+
+def warn_and_tell(word):
+    logging.getLogger("robustmedclip.test").warning("telling %s", word)
+    return word, os.getpid()
+
+
+def test_what_needs_torch_is_asked_elsewhere_with_its_log_and_its_errors(caplog):
+    word, process = elsewhere(warn_and_tell, "this")
+    assert (word, process != os.getpid()) == ("this", True)
+    assert caplog.messages == ["telling this"]
+    with pytest.raises(InputError, match="that can't be done"):
+        elsewhere(fail, "that")
+    with pytest.raises(InputError, match="that ran die died"):
+        elsewhere(die, None)
+
+
+def test_nodes_that_wait_begin_before_hooks_are_told_of_the_last(run):
+    run(node(who_and_when, "params:plan", "a"), node(who_and_when, "a", "b"))
+    assert [call[:2] for call in run.spy.calls] == [
+        ("before", "who_and_when-a"),
+        ("before", "who_and_when-b"),
+        ("after", "who_and_when-a"),
+        ("after", "who_and_when-b"),
+    ]
 
 
 def test_the_default_benchmark_is_a_long_run():

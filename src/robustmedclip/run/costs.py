@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import product
@@ -20,6 +21,8 @@ from robustmedclip.io.versioned import entry_path, is_local
 from robustmedclip.plan import names
 from robustmedclip.plan.plan import Adaptation, Plan
 from robustmedclip.progress import duration, volume
+from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.processes import elsewhere
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +82,9 @@ def _lack_of_space(what: str, needed: int, folder: Path, instead: str) -> list[s
     ]
 
 
-def model_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan, evaluation: Mapping[str, Any]) -> list[str]:
+def model_problems(
+    nodes: Sequence[Node], catalog: FingerprintedCatalog, plan: Plan, evaluation: Mapping[str, Any]
+) -> list[str]:
     """Load each model that the nodes use once, and say what is wrong with it or its adaptations.
 
     Where nothing is wrong, it is logged what encoding costs.
@@ -88,35 +93,52 @@ def model_problems(nodes: Sequence[Node], catalog: DataCatalog, plan: Plan, eval
     ----------
     nodes : sequence of Node
         Nodes that will run.
-    catalog : DataCatalog
+    catalog : FingerprintedCatalog
         Where the models and images are.
     plan : Plan
         The plan of the session.
     evaluation : mapping
         Settings of the evaluation.
     """
-    from robustmedclip.pipelines.evaluation.nodes import images_per_second
-
     outputs = outputs_of(nodes)
     cells = _encoded_cells(nodes)
     counts = _image_counts({data_set for _, data_set in cells}, outputs, catalog, plan)
-    problems, seconds, rates = [], 0.0, []
-    for model in sorted({model for node in nodes for model in _inputs(node, "model")}):
+    images = Counter[str]()
+    for model, data_set in cells:
+        images[model] += counts.get(data_set, 0)
+    models = sorted({model for node in nodes for model in _inputs(node, "model")})
+    adaptations = {model: _adaptations_of(model, outputs, plan) for model in models}
+    encoding = [model for model in models if images[model]]
+    entries = catalog.part([names.model(model) for model in models])
+    problems, rates = elsewhere(_tried_models, entries, adaptations, encoding, evaluation) if models else ([], {})
+    seconds = sum(images[model] / rate for model, rate in rates.items())
+    if not problems and seconds >= 60:
+        _log_cost(cells, counts, seconds, [f"{model} {rate:.3g} images/s" for model, rate in rates.items()])
+    return problems
+
+
+def _tried_models(
+    catalog: DataCatalog,
+    adaptations: Mapping[str, Sequence[Adaptation]],
+    encoding: Collection[str],
+    evaluation: Mapping[str, Any],
+) -> tuple[list[str], dict[str, float]]:
+    """What is wrong with models and their adaptations; and of those that encode, how many images a second they do."""
+    from robustmedclip.pipelines.evaluation.nodes import images_per_second
+
+    problems, rates = [], {}
+    for model, of_model in adaptations.items():
         try:
             loaded = catalog.load(names.model(model))
         except DatasetError as error:
             problems.append(f"model {model}: {getattr(error, 'message', error)}")
             continue
-        for adaptation in _adaptations_of(model, outputs, plan):
+        for adaptation in of_model:
             problems += [f"adaptation {adaptation.name}: {problem}" for problem in adaptation.method.check(loaded)]
-        if images := sum(counts.get(data_set, 0) for name, data_set in cells if name == model):
-            per_second = images_per_second(loaded, evaluation)
-            seconds += images / per_second
-            rates.append(f"{model} {per_second:.3g} images/s")
+        if model in encoding:
+            rates[model] = images_per_second(loaded, evaluation)
         del loaded
-    if not problems and seconds >= 60:
-        _log_cost(cells, counts, seconds, rates)
-    return problems
+    return problems, rates
 
 
 def _encoded_cells(nodes: Sequence[Node]) -> list[tuple[str, str]]:

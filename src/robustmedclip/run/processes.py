@@ -7,7 +7,9 @@ import queue
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from logging.handlers import QueueHandler
@@ -15,7 +17,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.hooks.manager import _create_hook_manager
@@ -33,14 +35,57 @@ from robustmedclip.run.distributed.worker import run_node
 
 #: How long a process may take to end that waits for a node.
 _SECONDS_TO_END = 2
+_PRELOADED = "robustmedclip.run.preloaded"
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+R = TypeVar("R")
+
+
+class _Prepared:
+    """Whether :func:`prepare_processes` was called: of the whole Python process, as what it starts."""
+
+    is_so = False
 
 
 def prepare_processes() -> None:
     """Import what nodes need, in a process of its own, from which :func:`processes` start without waiting for it."""
     if _METHOD == "forkserver":
-        forkserver.set_forkserver_preload(["robustmedclip.run.preloaded"])
+        forkserver.set_forkserver_preload([_PRELOADED])
         forkserver.ensure_running()
+        _Prepared.is_so = True
+
+
+def elsewhere(function: Callable[..., R], *args: Any) -> R:
+    """What a function returns that needs torch: from a process that then ends, if :func:`prepare_processes` was called.
+
+    So torch and models take no memory here. Where nothing is prepared, nodes run in this process, and so does the
+    function. Its log is told here; errors are raised as they are.
+
+    Raises
+    ------
+    InputError
+        If the process dies.
+    """
+    if not _Prepared.is_so:
+        return function(*args)
+    context = multiprocessing.get_context(_METHOD)
+    with ProcessPoolExecutor(1, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        try:
+            result, records = pool.submit(_with_records, function, *args).result()
+        except BrokenProcessPool as error:
+            raise InputError(f"A process that ran {function.__name__} died: is there too little memory?") from error
+    for record in records:
+        if (logger := logging.getLogger(record.name)).isEnabledFor(record.levelno):
+            logger.handle(record)
+    return result
+
+
+def _with_records(function: Callable[..., R], *args: Any) -> tuple[R, list[logging.LogRecord]]:
+    """What a function returns, and the records that it logs."""
+    records = queue.SimpleQueue[logging.LogRecord]()
+    logging.basicConfig(level=logging.INFO, handlers=[QueueHandler(records)], force=True)
+    result = function(*args)
+    return result, [records.get() for _ in range(records.qsize())]
 
 
 @contextmanager

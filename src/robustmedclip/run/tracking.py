@@ -22,6 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH
 
 from robustmedclip import serving
+from robustmedclip.adaptation.artefacts import Adapter
 from robustmedclip.io.versioned import filesystem_of, is_versioned, load_path
 from robustmedclip.metrics import (
     auroc_of_findings,
@@ -34,6 +35,7 @@ from robustmedclip.metrics import (
 )
 from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.table import PATIENTS
+from robustmedclip.models.formats import ModelFormat, format_name
 from robustmedclip.plan import names
 from robustmedclip.plan.few_shots import validation_shots
 from robustmedclip.plan.plan import DataSet, EvaluatedModel, Plan
@@ -41,6 +43,7 @@ from robustmedclip.reporting.figures import model_summary
 from robustmedclip.reporting.headline import headline
 from robustmedclip.reporting.leaderboard import FIRST, FIRST_COLUMNS, readable_leaderboard
 from robustmedclip.reporting.table import to_markdown
+from robustmedclip.run.processes import elsewhere
 from robustmedclip.run.tracking_children import CELL, child_run, log_curves
 from robustmedclip.run.work_times import WorkTimes
 
@@ -191,10 +194,6 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
     Of several seeds it is the first of the plan. Without any tuned encoder, or if its format can't be saved, nothing is
     logged.
     """
-    from robustmedclip.adaptation.tuning import merge_adapter
-    from robustmedclip.models.export import save_model
-    from robustmedclip.models.formats import format_name
-
     board = catalog.load("leaderboard")
     place = {name: place for place, name in enumerate(board["model"])}
     tuned = [m for m in plan.tuned_models if m.method and m.method.can_be_served and m.name in place]
@@ -203,10 +202,6 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
         return
     best = min(tuned, key=lambda model: place[model.name])
     adapter = catalog.load(str(best.artefact))
-    model = merge_adapter(catalog.load(names.model(best.base)), adapter)
-    if not model.format.can_be_saved():
-        logger.warning("'%s' is not logged: %s has no 'save'", best.cell, format_name(model.format))
-        return
     tests = {data_set.name: catalog.load(names.corrupted(data_set.name)).clean for data_set in plan.training_sets}
     classes = {name: list(images.class_names) for name, images in tests.items()}
     prompts = {data_set.name: _prompts(data_set, classes[data_set.name]) for data_set in plan.training_sets}
@@ -215,8 +210,10 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "model"
         folder.mkdir()
-        save_model(folder, model, dict(plan.models[best.base]), licence=None)
-        (folder / "README.md").unlink()  # the card of a model that nothing was merged into
+        kind = elsewhere(_save_merged, folder, catalog[names.model(best.base)], adapter)
+        if not kind.can_be_saved():
+            logger.warning("'%s' is not logged: %s has no 'save'", best.cell, format_name(kind))
+            return
         (folder / "prompts.json").write_text(json.dumps(prompts, indent=2))
         (folder / "guards.json").write_text(json.dumps(adapter.metadata.get("guards") or {}, indent=2))
         description = f"{best.cell}: of {len(tuned)} tuned encoders the one with the lowest mCE, its adapter merged"
@@ -228,7 +225,7 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
                 tags={CELL: best.cell, MLFLOW_RUN_NOTE: description},
                 python_model=str(Path(serving.__file__).with_name("served_model.py")),
                 artifacts={"model": str(folder)},
-                model_config={"format": format_name(model.format)},
+                model_config={"format": format_name(kind)},
                 signature=_signature(chain(*classes.values()), first),
                 input_example=(np.array(tests[first].images[:1]), {"data_set": first}),
                 pip_requirements=[f"robustmedclip=={version('robustmedclip')}"],
@@ -236,6 +233,16 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
             )
             last = [Metric(p.key, p.value, p.timestamp, p.step, model_id=logged.model_id) for p in points]
             MlflowClient().log_batch(child, last)
+
+
+def _save_merged(folder: Path, entry: Any, adapter: Adapter) -> type[ModelFormat]:
+    """Write the model of an entry, with an adapter merged, if its format can be saved; the format."""
+    from robustmedclip.adaptation.tuning import merge_adapter
+
+    model = merge_adapter(entry.load(), adapter)
+    if model.format.can_be_saved():
+        model.format.save(folder, model)
+    return model.format
 
 
 def _prompts(data_set: DataSet, class_names: Iterable[str]) -> dict[str, object]:

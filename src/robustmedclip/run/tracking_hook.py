@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: What the child runs and the headline are made of.
+_RESULTS = {"metrics", "seed_metrics", "leaderboard", "recalibration", "precisions"}
+
 
 class TrackingHook:
     """Adds to the MLflow run of kedro-mlflow: what was run, the tables and figures, a child run per model.
@@ -42,7 +45,8 @@ class TrackingHook:
         self._curves: LiveCurves | None = None
         self._parameters: ParameterBatch | None = None
         self._work = WorkTimes()
-        self._has_run = False
+        self._has_run = self._has_logged_models = False
+        self._awaited: set[str] = set()
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
@@ -59,14 +63,18 @@ class TrackingHook:
             self._context.mlflow.tracking.disable_tracking.pipelines.extend(run_params["pipeline_names"])
 
     @hook_impl(trylast=True)
-    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
         """Tag the run, and close the runs of processes that were killed."""
         import mlflow
 
-        self._run_params, self._work, self._has_run = run_params, WorkTimes(), False
+        self._run_params, self._work = run_params, WorkTimes()
+        self._has_run = self._has_logged_models = False
+        self._awaited = set()
         self._curves = self._parameters = None
         if (active := mlflow.active_run()) is None:
             return
+        self._outputs = pipeline.all_outputs()
+        self._awaited = self._outputs & _RESULTS
         _quieten_mlflow()
         atexit.register(self._close_runs, "KILLED")
         close_abandoned_runs(active.info.experiment_id)
@@ -107,9 +115,14 @@ class TrackingHook:
                 checkpoint.listeners.append(self._curves.listener(model))
 
     @hook_impl
-    def after_node_run(self, node: Node) -> None:
-        """Take the time at which a node has ended that saves its outputs elsewhere."""
+    def after_node_run(self, node: Node, outputs: dict[str, Any], catalog: DataCatalog) -> None:
+        """Take the time at which a node has ended; log results as soon as there are all, if nodes run elsewhere."""
         self._work.end(node)
+        if outputs or not self._awaited.intersection(node.outputs):
+            return
+        self._awaited -= set(node.outputs)
+        if not self._awaited:
+            self._log_models(self._outputs, catalog)
 
     @hook_impl
     def after_dataset_saved(self, node: Node) -> None:
@@ -143,16 +156,24 @@ class TrackingHook:
             atexit.unregister(self._close_runs)
 
     def _log_results(self, outputs: set[str], catalog: DataCatalog) -> None:
-        from robustmedclip.run.tracking import log_best_adapter, log_headline, log_models, log_report
+        from robustmedclip.run.tracking import log_report
 
         log_report(catalog, outputs)
+        if not self._has_logged_models:
+            self._log_models(outputs, catalog)
+
+    def _log_models(self, outputs: set[str], catalog: DataCatalog) -> None:
+        """Log the models, the headline and the best adapter, if the run makes what they are known by."""
+        from robustmedclip.run.tracking import log_best_adapter, log_headline, log_models
+
+        plan, self._has_logged_models = self._config.plan, True
         if "metrics" in outputs:
-            log_models(catalog, self._config.plan, self._run_params["run_id"], outputs, self._work)
+            log_models(catalog, plan, self._run_params["run_id"], outputs, self._work)
         if "leaderboard" in outputs:
-            log_headline(catalog, self._config.plan)
+            log_headline(catalog, plan)
             logger.info("To compare models: kedro mlflow ui, then %s", self._address())
         if "leaderboard" in outputs and self._config["parameters"]["tracking"]["log_best_adapter"]:
-            log_best_adapter(catalog, self._config.plan, self._work)
+            log_best_adapter(catalog, plan, self._work)
 
     def _address(self) -> str:
         """Where the user interface shows the models of this run as charts, the lowest mCE first."""

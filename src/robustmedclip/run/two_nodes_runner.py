@@ -21,7 +21,7 @@ from robustmedclip.plan import names
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.distributed.schedule import Schedule
 from robustmedclip.run.estimates import estimated_seconds
-from robustmedclip.run.processes import prepare_processes, processes
+from robustmedclip.run.processes import elsewhere, prepare_processes, processes
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
@@ -80,6 +80,7 @@ class TwoNodesRunner(SequentialRunner):
         waiting: list[Node] = []
         running: dict[Connection, tuple[Node, dict[str, Any]]] = {}
         last: dict[Connection, Node] = {}
+        ended: list[dict[str, Any]] = []
         while True:
             waiting = sorted([*waiting, *schedule.ready()], key=lambda node: -schedule.priorities[node])
             while waiting and idle:
@@ -91,6 +92,8 @@ class TwoNodesRunner(SequentialRunner):
                 hook.before_node_run(**facts)
                 connection.send((node, catalog.part([*node.inputs, *node.outputs]), run_id))
                 running[connection] = node, facts
+            while ended:  # after the next nodes have begun, for what hooks do takes time
+                hook.after_node_run(outputs={}, **ended.pop(0))
             if not running:
                 return
             ready: list[Any] = wait(list(running))
@@ -109,7 +112,7 @@ class TwoNodesRunner(SequentialRunner):
                 del running[connection]
                 catalog.forget_versions(node.outputs)
                 schedule.finished(node)
-                hook.after_node_run(outputs={}, **facts)
+                ended.append(facts)
                 idle.append(connection)
 
 
@@ -122,9 +125,7 @@ def _next(waiting: Sequence[Node], priorities: Mapping[Node, float], last: Node 
 
 def _can_run_apart(pipeline: Pipeline, catalog: FingerprintedCatalog) -> bool:
     """Whether this machine has cores for two nodes, and no GPU, and nodes and what they make can leave this process."""
-    import torch
-
-    if cores() < _PROCESSES or torch.cuda.is_available():
+    if cores() < _PROCESSES or elsewhere(_has_gpu):
         return False
     if any(isinstance(catalog.get(name), MemoryDataset) for name in pipeline.all_outputs()):
         return False
@@ -133,6 +134,12 @@ def _can_run_apart(pipeline: Pipeline, catalog: FingerprintedCatalog) -> bool:
     except Exception:  # of whatever a node's function holds
         return False
     return True
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _is_for_hooks(name: str) -> bool:

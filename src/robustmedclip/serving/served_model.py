@@ -17,10 +17,7 @@ from scipy.special import expit, softmax
 
 from robustmedclip.adaptation.guard import as_guard
 from robustmedclip.images.pixels import batches
-from robustmedclip.models.batch_size import BATCH_SIZE
 from robustmedclip.models.formats import load_model
-from robustmedclip.models.inference import image_logits
-from robustmedclip.models.interface import zero_shot_classifier
 
 PROMPTS, GUARDS = "prompts.json", "guards.json"
 
@@ -30,6 +27,8 @@ class TunedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
 
     def load_context(self, context: Any) -> None:
         """Load the weights."""
+        from robustmedclip.models.interface import zero_shot_classifier
+
         folder = Path(context.artifacts["model"])
         prompts = json.loads((folder / PROMPTS).read_text())
         model = load_model(folder, (context.model_config or {}).get("format"))
@@ -61,6 +60,9 @@ class TunedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         MlflowException
             If the data set is unknown, or these are no such images.
         """
+        from robustmedclip.models.batch_size import BATCH_SIZE
+        from robustmedclip.models.inference import image_logits
+
         name = (params or {}).get("data_set")
         if name not in self._classes:
             raise MlflowException.invalid_parameter_value(
