@@ -26,8 +26,8 @@ from robustmedclip.models.inference import image_features, images_per_second
 from robustmedclip.models.open_clip import load_open_clip
 from robustmedclip.pipelines import evaluation
 from robustmedclip.plan.plan import Plan
-from robustmedclip.run.costs import disk_problems, model_problems
 from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.costs import disk_problems, model_problems
 from robustmedclip.run.fingerprint_hook import relative_to_project
 
 pytestmark = pytest.mark.slow

@@ -170,7 +170,7 @@ def test_curves_are_seen_while_a_tuning_runs_and_its_run_is_closed_with_the_pipe
     mlflow.start_run()
     hook, client = TrackingHook(), mlflow.MlflowClient()
     hook.after_context_created(SimpleNamespace(config_loader=Config(parameters=PARAMETERS), project_path=ROOT))
-    hook.before_pipeline_run({"run_id": "1", "env": None})
+    hook.before_pipeline_run({"run_id": "1", "env": None}, Pipeline([]))
     checkpoint = TrainingCheckpointDataset(filepath=str(tmp_path / "vit_lora_k10_s0")).load()
     node = Node(
         lambda checkpoint: None,
@@ -237,10 +237,11 @@ import mlflow
 from robustmedclip.run.tracking_hook import TrackingHook
 mlflow.set_tracking_uri({address!r})
 mlflow.set_experiment({experiment!r})
+from kedro.pipeline import Pipeline
 mlflow.start_run()
 hook = TrackingHook()
 hook.after_context_created(SimpleNamespace(config_loader={{"parameters": {{"baseline": "clip"}}}}, project_path="."))
-hook.before_pipeline_run({{"run_id": "1", "env": None}})
+hook.before_pipeline_run({{"run_id": "1", "env": None}}, Pipeline([]))
 raise KeyboardInterrupt
 """
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode != 0

@@ -184,7 +184,7 @@ def warn_and_tell(word):
 def test_what_needs_torch_is_asked_elsewhere_with_its_log_and_its_errors(caplog):
     word, process = elsewhere(warn_and_tell, "this")
     assert (word, process != os.getpid()) == ("this", True)
-    assert caplog.messages == ["telling this"]
+    assert [record.getMessage() for record in caplog.records] == ["telling this"]
     with pytest.raises(InputError, match="that can't be done"):
         elsewhere(fail, "that")
     with pytest.raises(InputError, match="that ran die died"):

@@ -83,7 +83,8 @@ def elsewhere(function: Callable[..., R], *args: Any) -> R:
 def _with_records(function: Callable[..., R], *args: Any) -> tuple[R, list[logging.LogRecord]]:
     """What a function returns, and the records that it logs."""
     records = queue.SimpleQueue[logging.LogRecord]()
-    logging.basicConfig(level=logging.INFO, handlers=[QueueHandler(records)], force=True)
+    logging.getLogger().handlers = [QueueHandler(records)]
+    logging.getLogger().setLevel(logging.INFO)
     result = function(*args)
     return result, [records.get() for _ in range(records.qsize())]
 

@@ -4,7 +4,7 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -35,7 +35,7 @@ from robustmedclip.metrics import (
 )
 from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.table import PATIENTS
-from robustmedclip.models.formats import ModelFormat, format_name
+from robustmedclip.models.formats import format_name
 from robustmedclip.plan import names
 from robustmedclip.plan.few_shots import validation_shots
 from robustmedclip.plan.plan import DataSet, EvaluatedModel, Plan
@@ -44,7 +44,7 @@ from robustmedclip.reporting.headline import headline
 from robustmedclip.reporting.leaderboard import FIRST, FIRST_COLUMNS, readable_leaderboard
 from robustmedclip.reporting.table import to_markdown
 from robustmedclip.run.processes import elsewhere
-from robustmedclip.run.tracking_children import CELL, child_run, log_curves
+from robustmedclip.run.tracking_children import CELL, child_run, close_child, log_curves, open_child, quieten_mlflow
 from robustmedclip.run.work_times import WorkTimes
 
 logger = logging.getLogger(__name__)
@@ -207,42 +207,53 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
     prompts = {data_set.name: _prompts(data_set, classes[data_set.name]) for data_set in plan.training_sets}
     first, run = plan.training_sets[0].name, mlflow.active_run()
     assert run is not None
-    with tempfile.TemporaryDirectory() as parent:
-        folder = Path(parent) / "model"
-        folder.mkdir()
-        kind = elsewhere(_save_merged, folder, catalog[names.model(best.base)], adapter)
-        if not kind.can_be_saved():
-            logger.warning("'%s' is not logged: %s has no 'save'", best.cell, format_name(kind))
-            return
-        (folder / "prompts.json").write_text(json.dumps(prompts, indent=2))
-        (folder / "guards.json").write_text(json.dumps(adapter.metadata.get("guards") or {}, indent=2))
-        description = f"{best.cell}: of {len(tuned)} tuned encoders the one with the lowest mCE, its adapter merged"
-        with child_run(run, best, work) as child:
-            points = _last_points(child)
-            logged = mlflow.pyfunc.log_model(
-                name="best_adapter",
-                step=1 + max((p.step for p in points), default=0),  # without points, for MLflow adds those of this step
-                tags={CELL: best.cell, MLFLOW_RUN_NOTE: description},
-                python_model=str(Path(serving.__file__).with_name("served_model.py")),
-                artifacts={"model": str(folder)},
-                model_config={"format": format_name(kind)},
-                signature=_signature(chain(*classes.values()), first),
-                input_example=(np.array(tests[first].images[:1]), {"data_set": first}),
-                pip_requirements=[f"robustmedclip=={version('robustmedclip')}"],
-                metadata={"model": best.cell, "classes": classes},
-            )
-            last = [Metric(p.key, p.value, p.timestamp, p.step, model_id=logged.model_id) for p in points]
-            MlflowClient().log_batch(child, last)
+    child = open_child(run, best, work)
+    points = _last_points(child)
+    description = f"{best.cell}: of {len(tuned)} tuned encoders the one with the lowest mCE, its adapter merged"
+    facts = {
+        "step": 1 + max((p.step for p in points), default=0),  # without points, for MLflow adds those of this step
+        "tags": {CELL: best.cell, MLFLOW_RUN_NOTE: description},
+        "signature": _signature(chain(*classes.values()), first),
+        "input_example": (np.array(tests[first].images[:1]), {"data_set": first}),
+        "metadata": {"model": best.cell, "classes": classes},
+    }
+    entry, files = catalog[names.model(best.base)], {"prompts": prompts, "guards": adapter.metadata.get("guards") or {}}
+    if logged := elsewhere(_log_merged, mlflow.get_tracking_uri(), child, entry, adapter, files, facts):
+        last = [Metric(p.key, p.value, p.timestamp, p.step, model_id=logged) for p in points]
+        MlflowClient().log_batch(child, last)
+    close_child(child, work.seconds(best.cell), "FINISHED")
 
 
-def _save_merged(folder: Path, entry: Any, adapter: Adapter) -> type[ModelFormat]:
-    """Write the model of an entry, with an adapter merged, if its format can be saved; the format."""
+def _log_merged(
+    uri: str, run_id: str, entry: Any, adapter: Adapter, files: Mapping[str, Any], facts: Mapping[str, Any]
+) -> str | None:
+    """Log the model of an entry, with an adapter merged, as one of a run: its id, if its format can be saved.
+
+    MLflow tries it, which needs torch.
+    """
     from robustmedclip.adaptation.tuning import merge_adapter
 
+    quieten_mlflow()
+    mlflow.set_tracking_uri(uri)
     model = merge_adapter(entry.load(), adapter)
-    if model.format.can_be_saved():
+    if not model.format.can_be_saved():
+        logger.warning("'%s' is not logged: %s has no 'save'", facts["tags"][CELL], format_name(model.format))
+        return None
+    with tempfile.TemporaryDirectory() as parent, mlflow.start_run(run_id, nested=True):
+        folder = Path(parent) / "model"
+        folder.mkdir()
         model.format.save(folder, model)
-    return model.format
+        for name, content in files.items():
+            (folder / f"{name}.json").write_text(json.dumps(content, indent=2))
+        logged = mlflow.pyfunc.log_model(
+            name="best_adapter",
+            python_model=str(Path(serving.__file__).with_name("served_model.py")),
+            artifacts={"model": str(folder)},
+            model_config={"format": format_name(model.format)},
+            pip_requirements=[f"robustmedclip=={version('robustmedclip')}"],
+            **facts,
+        )
+    return str(logged.model_id)
 
 
 def _prompts(data_set: DataSet, class_names: Iterable[str]) -> dict[str, object]:

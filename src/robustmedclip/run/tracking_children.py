@@ -1,5 +1,7 @@
 """The child runs in MLflow: one per evaluated model and seed, some of which show a training while it runs."""
 
+import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,13 +36,14 @@ def run_name(model: EvaluatedModel) -> str:
 @contextmanager
 def child_run(parent: Run, model: EvaluatedModel, work: WorkTimes) -> Iterator[str]:
     """Make the child run of a model the active one, a new one if there is none; it lasts as long as the work did."""
-    run_id = _open_child(parent, model, work)
+    run_id = open_child(parent, model, work)
     with mlflow.start_run(run_id, nested=True):
         yield run_id
-    _close_child(run_id, work.seconds(model.cell), "FINISHED")
+    close_child(run_id, work.seconds(model.cell), "FINISHED")
 
 
-def _open_child(parent: Run, model: EvaluatedModel, work: WorkTimes) -> str:
+def open_child(parent: Run, model: EvaluatedModel, work: WorkTimes) -> str:
+    """The child run of a model: its id, a new one if there is none."""
     client, experiment, parent_id = MlflowClient(), parent.info.experiment_id, parent.info.run_id
     where = f"tags.{MLFLOW_PARENT_RUN_ID} = '{parent_id}' and tags.{CELL} = '{model.cell}'"
     if children := client.search_runs([experiment], where):
@@ -51,7 +54,8 @@ def _open_child(parent: Run, model: EvaluatedModel, work: WorkTimes) -> str:
     return str(run.info.run_id)
 
 
-def _close_child(run_id: str, seconds: float, status: str) -> None:
+def close_child(run_id: str, seconds: float, status: str) -> None:
+    """End a child run, as if it had lasted so long."""
     start = MlflowClient().get_run(run_id).info.start_time
     MlflowClient().set_terminated(run_id, status, start + int(1000 * seconds))
 
@@ -85,7 +89,7 @@ class LiveCurves:
         """Close the child runs that are open."""
         for cell, run_id in self._children.items():
             if MlflowClient().get_run(run_id).info.status == "RUNNING":
-                _close_child(run_id, self._work.seconds(cell), status)
+                close_child(run_id, self._work.seconds(cell), status)
 
     def _add(self, model: EvaluatedModel, row: Mapping[str, float]) -> None:
         cell = model.cell
@@ -93,7 +97,7 @@ class LiveCurves:
         if time.monotonic() - self._sent[cell] < _SECONDS_BETWEEN_ROWS:
             return
         if cell not in self._children:
-            self._children[cell] = _open_child(self._parent, model, self._work)
+            self._children[cell] = open_child(self._parent, model, self._work)
         log_curves(self._children[cell], self._rows.pop(cell))
         self._sent[cell] = time.monotonic()
 
@@ -107,3 +111,9 @@ def log_curves(run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
         new = [row for row in rows if pd.notna(row[name]) and row["epoch"] not in known]
         metrics += [Metric(name, float(row[name]), now, int(row["epoch"])) for row in new]
     client.log_batch(run_id, metrics)
+
+
+def quieten_mlflow() -> None:
+    """No bars for files that are copied on this machine, and no news of what goes well."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # importing MLflow has set another

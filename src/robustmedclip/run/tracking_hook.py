@@ -2,7 +2,6 @@
 
 import atexit
 import logging
-import os
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
@@ -73,9 +72,14 @@ class TrackingHook:
         self._curves = self._parameters = None
         if (active := mlflow.active_run()) is None:
             return
+        from kedro_mlflow.framework.hooks.mlflow_hook import mlflow_hook
+
+        from robustmedclip.run.parameter_batch import ParameterBatch
+        from robustmedclip.run.tracking_children import LiveCurves, quieten_mlflow
+
         self._outputs = pipeline.all_outputs()
         self._awaited = self._outputs & _RESULTS
-        _quieten_mlflow()
+        quieten_mlflow()
         atexit.register(self._close_runs, "KILLED")
         close_abandoned_runs(active.info.experiment_id)
         parameters = self._config["parameters"]
@@ -89,11 +93,6 @@ class TrackingHook:
             }
         )
         mlflow.log_dict(parameters, "parameters.yml")
-        from kedro_mlflow.framework.hooks.mlflow_hook import mlflow_hook
-
-        from robustmedclip.run.parameter_batch import ParameterBatch
-        from robustmedclip.run.tracking_children import LiveCurves
-
         self._parameters = ParameterBatch(mlflow_hook)
         self._curves = LiveCurves(active, self._work)
 
@@ -166,14 +165,14 @@ class TrackingHook:
         """Log the models, the headline and the best adapter, if the run makes what they are known by."""
         from robustmedclip.run.tracking import log_best_adapter, log_headline, log_models
 
-        plan, self._has_logged_models = self._config.plan, True
+        self._has_logged_models = True
         if "metrics" in outputs:
-            log_models(catalog, plan, self._run_params["run_id"], outputs, self._work)
+            log_models(catalog, self._config.plan, self._run_params["run_id"], outputs, self._work)
         if "leaderboard" in outputs:
-            log_headline(catalog, plan)
+            log_headline(catalog, self._config.plan)
             logger.info("To compare models: kedro mlflow ui, then %s", self._address())
         if "leaderboard" in outputs and self._config["parameters"]["tracking"]["log_best_adapter"]:
-            log_best_adapter(catalog, plan, self._work)
+            log_best_adapter(catalog, self._config.plan, self._work)
 
     def _address(self) -> str:
         """Where the user interface shows the models of this run as charts, the lowest mCE first."""
@@ -203,9 +202,3 @@ class TrackingHook:
         while mlflow.active_run() is not None:
             mlflow.end_run(status)
         self._close_curves(status)
-
-
-def _quieten_mlflow() -> None:
-    """No bars for files that are copied on this machine, and no news of what goes well."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # importing MLflow has set another

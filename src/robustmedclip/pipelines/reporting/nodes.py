@@ -1,7 +1,7 @@
 """Nodes of the reporting. Nodes of many inputs are given them by the names of their entries."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -166,33 +166,42 @@ def write_tables(*, setting: Setting, **entries: pd.DataFrame) -> dict[str, byte
     }
 
 
-def draw_figures(
-    metrics: pd.DataFrame, leaderboard: pd.DataFrame, *corrupted: CorruptedSet | None
-) -> tuple[Any, Any, Any, Any, dict[str, bytes]]:
-    """Error against severity, CE of every model, error against labels, corrupted images; and all as files for papers.
+def draw_montage(*corrupted: CorruptedSet | None) -> tuple[Any, dict[str, bytes]]:
+    """Corrupted images, as a figure of Matplotlib and as files for papers."""
+    from robustmedclip.reporting import figures
 
-    The first four are figures of Matplotlib, which is imported when they are drawn; the files are of figures that are
+    sets = [images for images in corrupted if images]
+    return _drawn("corruption_montage", partial(figures.corruption_montage, sets))
+
+
+def draw_figures(
+    metrics: pd.DataFrame, leaderboard: pd.DataFrame, montage: Mapping[str, bytes], *corrupted: CorruptedSet | None
+) -> tuple[Any, Any, Any, dict[str, bytes]]:
+    """Error against severity, CE of every model, error against labels; and these and the montage as files for papers.
+
+    The first three are figures of Matplotlib, which is imported when they are drawn; the files are of figures that are
     as wide as one and as two columns.
     """
     from robustmedclip.reporting import figures
     from robustmedclip.reporting.figure_data import chance_errors
 
-    sets = [images for images in corrupted if images]
-    clean = [images.clean for images in sets]
+    clean = [images.clean for images in corrupted if images]
     classes = {test.name: 2 if test.has_findings else len(test.class_names) for test in clean}
     chance = chance_errors(metrics, classes)
-    drawings = {
-        "severity_curves": partial(figures.severity_curves, metrics, chance),
-        "corruption_heat_map": partial(figures.corruption_heat_map, metrics),
-        "few_shot_curves": partial(figures.few_shot_curves, metrics, leaderboard, chance),
-        "corruption_montage": partial(figures.corruption_montage, sets),
-    }
-    drawn = {(name, width): draw(width) for name, draw in drawings.items() for width in figures.WIDTHS}
-    files: dict[str, bytes] = {}
-    for (name, width), figure in drawn.items():
-        files |= figures.figure_files(figure, f"{name}_{width}pt")
-    severities, heat_map, few_shots, montage = (drawn[name, figures.TWO_COLUMNS] for name in drawings)
-    return severities, heat_map, few_shots, montage, files
+    severities, severity_files = _drawn("severity_curves", partial(figures.severity_curves, metrics, chance))
+    heat_map, heat_map_files = _drawn("corruption_heat_map", partial(figures.corruption_heat_map, metrics))
+    few_shots, few_shot_files = _drawn(
+        "few_shot_curves", partial(figures.few_shot_curves, metrics, leaderboard, chance)
+    )
+    return severities, heat_map, few_shots, {**severity_files, **heat_map_files, **few_shot_files, **montage}
+
+
+def _drawn(name: str, draw: Callable[[int], Any]) -> tuple[Any, dict[str, bytes]]:
+    """A figure as wide as two columns; and as files, which are as wide as one and as two."""
+    from robustmedclip.reporting.figures import ONE_COLUMN, TWO_COLUMNS, figure_files
+
+    narrow, wide = draw(ONE_COLUMN), draw(TWO_COLUMNS)
+    return wide, figure_files(narrow, f"{name}_{ONE_COLUMN}pt") | figure_files(wide, f"{name}_{TWO_COLUMNS}pt")
 
 
 def write_report(*, setting: Setting, few_shot_labels: Mapping[str, str], **entries: Any) -> str:
@@ -211,7 +220,7 @@ def write_page(*, setting: Setting, few_shot_labels: Mapping[str, str], **entrie
         setting,
         comparable(_cells(kinds["logits"]), setting.baseline),
         [images for images in kinds["corrupted"].values() if images],
-        entries["figures"][f"corruption_montage_{TWO_COLUMNS}pt.svg"],
+        entries["montage"][f"corruption_montage_{TWO_COLUMNS}pt.svg"],
         entries["parameters"],
     )
 

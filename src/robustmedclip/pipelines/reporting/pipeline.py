@@ -17,6 +17,7 @@ from robustmedclip.pipelines.reporting.nodes import (
     compare_subgroups,
     compute_metrics,
     draw_figures,
+    draw_montage,
     rank_models,
     rescale_confidence,
     write_page,
@@ -112,7 +113,7 @@ def _telling(plan: Plan) -> list[Node]:
     levels, few_shots = ["levels"] if plan.has_bands else [], map(names.few_shots, labels)
     cards = _of_data_sets(plan, names.card)
     told = [*tables, *levels, *parts, "duplicates", "parameters", *few_shots, *cards]
-    figures = ["severity_curves", "corruption_heat_map", "few_shot_curves", "corruption_montage", "figures"]
+    figures = ["severity_curves", "corruption_heat_map", "few_shot_curves", "figures"]
     return [
         _node(
             bind(write_tables, setting=setting),
@@ -121,15 +122,22 @@ def _telling(plan: Plan) -> list[Node]:
             name="write_tables",
         ),
         _node(
+            draw_montage,
+            corrupted,
+            ["corruption_montage", "montage"],
+            name="draw_montage",
+            tags=without("corrupted"),
+        ),
+        _node(
             draw_figures,
-            ["metrics", "leaderboard", *corrupted],
+            ["metrics", "leaderboard", "montage", *corrupted],
             figures,
             name="draw_figures",
             tags=without("corrupted"),
         ),
         _node(
             bind(write_page, setting=setting, few_shot_labels=labels),
-            _by_name([*told, "figures", *corrupted, *logits]),
+            _by_name([*told, "montage", *corrupted, *logits]),
             "report_page",
             name="write_report_page",
             tags=without("corrupted", "logits"),
