@@ -149,7 +149,7 @@ def written(
                 "data_sets": origins,
                 **(extra or {}),
             },
-            "figures": montage,
+            "montage": montage,
             "few_shots-k10_s0": few_shots,
         },
     )

@@ -29,9 +29,9 @@ from pluggy import PluginManager
 from robustmedclip.errors import InputError
 from robustmedclip.io.checkpoint import TrainingCheckpoint
 from robustmedclip.parallel import return_freed_memory
-from robustmedclip.plan import names
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.distributed.worker import run_node
+from robustmedclip.run.selection import stage_of
 
 #: How long a process may take to end that waits for a node.
 _SECONDS_TO_END = 2
@@ -187,6 +187,6 @@ def _error(node: Node, catalog: FingerprintedCatalog, run_id: str | None, hooks:
     except Exception as error:
         return RuntimeError(f"{node.name} has failed:\n{''.join(traceback.format_exception(error))}")
     finally:
-        if any(names.parts(name)[0] == "checkpoint" for name in node.inputs):
-            return_freed_memory()  # the activations of a training
+        if stage_of(node) != "evaluation":  # whose nodes need again what the last has freed
+            return_freed_memory()
     return None if mendable is None else InputError(mendable)

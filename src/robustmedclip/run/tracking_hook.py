@@ -155,15 +155,17 @@ class TrackingHook:
             atexit.unregister(self._close_runs)
 
     def _log_results(self, outputs: set[str], catalog: DataCatalog) -> None:
-        from robustmedclip.run.tracking import log_report
+        from robustmedclip.run.tracking import log_best_adapter, log_report
 
         log_report(catalog, outputs)
         if not self._has_logged_models:
             self._log_models(outputs, catalog)
+        if "leaderboard" in outputs and self._config["parameters"]["tracking"]["log_best_adapter"]:
+            log_best_adapter(catalog, self._config.plan, self._work)
 
     def _log_models(self, outputs: set[str], catalog: DataCatalog) -> None:
-        """Log the models, the headline and the best adapter, if the run makes what they are known by."""
-        from robustmedclip.run.tracking import log_best_adapter, log_headline, log_models
+        """Log the models and the headline, if the run makes what they are known by."""
+        from robustmedclip.run.tracking import log_headline, log_models
 
         self._has_logged_models = True
         if "metrics" in outputs:
@@ -171,8 +173,6 @@ class TrackingHook:
         if "leaderboard" in outputs:
             log_headline(catalog, self._config.plan)
             logger.info("To compare models: kedro mlflow ui, then %s", self._address())
-        if "leaderboard" in outputs and self._config["parameters"]["tracking"]["log_best_adapter"]:
-            log_best_adapter(catalog, self._config.plan, self._work)
 
     def _address(self) -> str:
         """Where the user interface shows the models of this run as charts, the lowest mCE first."""
