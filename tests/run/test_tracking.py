@@ -158,6 +158,22 @@ def test_a_run_in_which_nothing_was_to_do_logs_no_result_again(experiment):
     assert states(experiment) == ["FINISHED"]
 
 
+def test_models_are_logged_while_nodes_that_run_elsewhere_still_write_the_report(experiment, monkeypatch):
+    logged, hook, catalog = [], TrackingHook(), DataCatalog()
+    nodes = [
+        Node(lambda: None, None, ["metrics", "seed_metrics"], name="score"),
+        Node(lambda metrics: None, "metrics", "leaderboard", name="rank"),
+        Node(lambda board: None, "leaderboard", "report", name="write"),
+    ]
+    hook.after_context_created(SimpleNamespace(config_loader=Config(parameters=PARAMETERS), project_path=ROOT))
+    monkeypatch.setattr(hook, "_log_models", lambda outputs, catalog: logged.append(outputs))
+    with mlflow.start_run():
+        hook.before_pipeline_run({"run_id": "1", "env": None}, Pipeline(nodes))
+        for node, times in zip(nodes, (0, 1, 1), strict=True):
+            hook.after_node_run(node, {}, catalog)
+            assert len(logged) == times
+
+
 @pytest.fixture
 def rows(monkeypatch) -> list[dict[str, float]]:
     """Curves of a training of two epochs; every row is sent at once."""
