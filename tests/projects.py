@@ -1,7 +1,6 @@
 """A project in a folder of a test's own, and what a user does with it."""
 
 import atexit
-import inspect
 import io
 import os
 import shlex
@@ -42,15 +41,6 @@ CLASSES = ["dark square", "bright square"]
 def wait_for_no_disk(connection: Connection, _: object) -> None:
     """MLflow commits after every value, and SQLite waits for the disk each time, for the case that power fails."""
     connection.execute("PRAGMA synchronous = OFF")
-
-
-def stack_without_source(context: int = 0) -> list[inspect.FrameInfo]:
-    """``inspect.stack``, which Kedro's settings ask for the file of the outermost caller: no source of each, for which
-    Python would go through all modules."""
-    frame, frames = inspect.currentframe(), []
-    while frame := frame.f_back:
-        frames.append(inspect.FrameInfo(frame, *inspect.getframeinfo(frame, 0)))
-    return frames
 
 
 def save_nothing(figure: object, file: str | IO[bytes], **_: object) -> None:
@@ -170,11 +160,7 @@ class Project:
         """The working directory is the project's inside; what a run leaves in a process is gone afterwards."""
         tracking, path = mlflow.get_tracking_uri(), list(sys.path)
         try:
-            with (
-                chdir(self.folder),
-                patch.dict(os.environ, COLUMNS="200"),
-                patch("inspect.stack", stack_without_source),
-            ):
+            with chdir(self.folder), patch.dict(os.environ, COLUMNS="200"):
                 yield
         finally:
             sys.path[:] = path
