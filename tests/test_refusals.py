@@ -125,9 +125,9 @@ def test_an_unreadable_image_stops_the_run_and_leaves_no_half_written_file(fresh
 @posix_only
 def test_a_full_disk_leaves_no_half_written_file(fresh_project):
     """A limit on the size of files stands in for the disk's."""
-    big = {**PHANTOM, "counts": {"train": 1000, "test": 24}}
+    big = {**PHANTOM, "counts": {"train": 400, "test": 24}}
     fresh_project.configure({**PLAN, "data_sets": {"big": {"modality": "retinal OCT", "source": big}}})
-    result = fresh_project.run_apart("--pipelines", "ingestion", prefix="ulimit -f 3000; ")
+    result = fresh_project.run_apart("--pipelines", "ingestion", prefix="ulimit -f 1200; ")
     output = " ".join((result.stdout + result.stderr).split())
     assert result.returncode != 0
     assert "No space left while writing 'pool-big'" in output
