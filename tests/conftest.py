@@ -10,12 +10,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-# Where nothing else is set, as in many containers, each process that a test starts compiles the whole package again.
+# Where it is set, as in many containers, each process that a test starts compiles the whole package again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# By default Python looks for garbage after 700 new objects, for a sixth of the time of all tests.
-gc.set_threshold(50_000, 10, 10)
+# By default Python looks for garbage after 700 new objects, for a sixth of the time of all tests. While tests are
+# collected there is none.
+gc.set_threshold(100_000, 10, 10)
+gc.disable()
 
 
 def stack_without_source(context: int = 0) -> list[inspect.FrameInfo]:
@@ -48,6 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Look for garbage among what tests make, and not among modules and tests."""
     gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish() -> None:
