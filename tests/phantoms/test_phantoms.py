@@ -41,7 +41,7 @@ def test_any_size_shows_the_same_scene(anatomy, size):
 
 @anatomies
 def test_mean_colour_does_not_tell_the_classes_apart(anatomy):
-    images, labels = draw(anatomy, 750, size=32)
+    images, labels = draw(anatomy, 750)
     probe = make_pipeline(StandardScaler(), LogisticRegression())
     right = cross_val_score(probe, images.mean((1, 2)), labels, cv=5)  # each time of 600, on the other 150
     assert right.mean() < 1 / len(ANATOMIES[anatomy].CLASSES) + 0.07

@@ -35,7 +35,6 @@ from robustmedclip.run.selection import stage_of
 
 #: How long a process may take to end that waits for a node.
 _SECONDS_TO_END = 2
-_PRELOADED = "robustmedclip.run.preloaded"
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 R = TypeVar("R")
@@ -50,7 +49,7 @@ class _Prepared:
 def prepare_processes() -> None:
     """Import what nodes need, in a process of its own, from which :func:`processes` start without waiting for it."""
     if _METHOD == "forkserver":
-        forkserver.set_forkserver_preload([_PRELOADED])
+        forkserver.set_forkserver_preload(["robustmedclip.run.preloaded"])
         forkserver.ensure_running()
         _Prepared.is_so = True
 

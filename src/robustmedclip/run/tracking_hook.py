@@ -45,6 +45,7 @@ class TrackingHook:
         self._parameters: ParameterBatch | None = None
         self._work = WorkTimes()
         self._has_run = self._has_logged_models = False
+        self._outputs: set[str] = set()
         self._awaited: set[str] = set()
 
     @hook_impl(tryfirst=True)
