@@ -96,6 +96,10 @@ def node(function, inputs, outputs):
     return Node(function, inputs, outputs, name=f"{function.__name__}-{outputs}")
 
 
+def process_of(*_):
+    return os.getpid()
+
+
 def who_and_when(*_):
     started = time.time()
     time.sleep(0.5)
@@ -147,6 +151,22 @@ def test_a_process_goes_on_with_what_its_last_node_has_made_or_read(run):
     )
     for model in "ab":
         assert len({catalog.load(name)[0] for name in (model, f"{model}1", f"{model}2")}) == 1
+
+
+def test_after_a_training_and_for_the_report_of_an_evaluation_a_process_begins_afresh(run):
+    def in_stage(stage, inputs, output):
+        return Node(process_of, inputs, output, name=output, namespace=stage)
+
+    catalog = run(
+        in_stage("evaluation", "params:plan", "a"),
+        in_stage("tuning", ["a", "checkpoint-model"], "b"),
+        in_stage("evaluation", "b", "c"),
+        in_stage("evaluation", "c", "d"),
+        in_stage("reporting", "d", "e"),
+    )
+    a, b, c, d, e = map(catalog.load, "abcde")
+    assert a == b and c == d
+    assert len({b, c, e}) == 3
 
 
 def test_rows_of_a_training_are_told_while_it_runs(run):

@@ -7,17 +7,16 @@ import queue
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
+from contextlib import suppress
 from logging.handlers import QueueHandler
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.hooks.manager import _create_hook_manager
@@ -47,7 +46,7 @@ class _Prepared:
 
 
 def prepare_processes() -> None:
-    """Import what nodes need, in a process of its own, from which :func:`processes` start without waiting for it."""
+    """Import what nodes need, in a process of its own, from which :class:`Processes` start without waiting for it."""
     if _METHOD == "forkserver":
         forkserver.set_forkserver_preload(["robustmedclip.run.preloaded"])
         forkserver.ensure_running()
@@ -88,12 +87,11 @@ def _with_records(function: Callable[..., R], *args: Any) -> tuple[R, list[loggi
     return result, [records.get() for _ in range(records.qsize())]
 
 
-@contextmanager
-def processes(count: int, project: Path, threads: int) -> Iterator[list[Connection]]:
-    """Connections to processes that run nodes, which end with the context.
+class Processes:
+    """Processes that run nodes, which end with the context.
 
-    Each takes a node, its part of the catalog and the id of the run. It sends records of the log and rows of the curves
-    of a training, and at last the error that the node has failed by, or None.
+    Each takes a node, its part of the catalog and the id of the run, by its connection. It sends records of the log and
+    rows of the curves of a training, and at last the error that the node has failed by, or None.
 
     Parameters
     ----------
@@ -104,25 +102,40 @@ def processes(count: int, project: Path, threads: int) -> Iterator[list[Connecti
     threads : int
         Cores that each uses.
     """
-    context: Any = multiprocessing.get_context(_METHOD)
-    with ExitStack() as stack:
-        connections = []
-        for _ in range(count):
-            here, there = context.Pipe()
-            process = context.Process(target=_work, args=(there, project, threads), daemon=True)
-            process.start()
-            stack.push(partial(_end, process, here))
-            there.close()
-            connections.append(here)
-        yield connections
 
+    def __init__(self, count: int, project: Path, threads: int):
+        self._count, self._project, self._threads = count, project, threads
+        self._processes: dict[Connection, BaseProcess] = {}
 
-def _end(process: BaseProcess, connection: Connection, error: type[BaseException] | None, *_: object) -> None:
-    """End a process: by itself after the last node, at once after an error."""
-    connection.close()
-    process.join(0 if error else _SECONDS_TO_END)
-    process.kill()
-    process.join()
+    def __enter__(self) -> list[Connection]:
+        """Start them; their connections."""
+        return [self._started() for _ in range(self._count)]
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """End them: by themselves after the last node, at once after an error."""
+        for connection in list(self._processes):
+            self._end(connection, 0 if error else _SECONDS_TO_END)
+
+    def renewed(self, connection: Connection) -> Connection:
+        """The connection to a new process in place of one that runs no node, whose memory is given back."""
+        self._end(connection, 0)
+        return self._started()
+
+    def _started(self) -> Connection:
+        context: Any = multiprocessing.get_context(_METHOD)
+        here, there = context.Pipe()
+        process = context.Process(target=_work, args=(there, self._project, self._threads), daemon=True)
+        process.start()
+        there.close()
+        self._processes[here] = process
+        return cast(Connection, here)
+
+    def _end(self, connection: Connection, seconds: float) -> None:
+        process = self._processes.pop(connection)
+        connection.close()
+        process.join(seconds)
+        process.kill()
+        process.join()
 
 
 def _work(connection: Connection, project: Path, threads: int) -> None:

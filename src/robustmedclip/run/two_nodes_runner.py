@@ -21,7 +21,8 @@ from robustmedclip.plan import names
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.distributed.schedule import Schedule
 from robustmedclip.run.estimates import estimated_seconds
-from robustmedclip.run.processes import elsewhere, prepare_processes, processes
+from robustmedclip.run.processes import Processes, elsewhere, prepare_processes
+from robustmedclip.run.selection import stage_of
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
@@ -70,13 +71,20 @@ class TwoNodesRunner(SequentialRunner):
         if sum(seconds.values()) < _LONG or not _can_run_apart(pipeline, catalog):
             super()._run(pipeline, catalog, hook_manager, run_id)
             return
-        with processes(_PROCESSES, self._project, cores() // _PROCESSES) as idle:
-            self._run_apart(Schedule(pipeline, seconds), idle, catalog, hook_manager.hook, run_id)
+        processes = Processes(_PROCESSES, self._project, cores() // _PROCESSES)
+        with processes as idle:
+            self._run_apart(Schedule(pipeline, seconds), processes, idle, catalog, hook_manager.hook, run_id)
 
     def _run_apart(
-        self, schedule: Schedule, idle: list[Connection], catalog: FingerprintedCatalog, hook: Any, run_id: str | None
+        self,
+        schedule: Schedule,
+        processes: Processes,
+        idle: list[Connection],
+        catalog: FingerprintedCatalog,
+        hook: Any,
+        run_id: str | None,
     ) -> None:
-        """Run the nodes of a schedule in the processes of connections, the most urgent first."""
+        """Run the nodes of a schedule in processes, whose connections are `idle`, the most urgent first."""
         waiting: list[Node] = []
         running: dict[Connection, tuple[Node, dict[str, Any]]] = {}
         last: dict[Connection, Node] = {}
@@ -85,8 +93,12 @@ class TwoNodesRunner(SequentialRunner):
             waiting = sorted([*waiting, *schedule.ready()], key=lambda node: -schedule.priorities[node])
             while waiting and idle:
                 connection = idle.pop()
-                node = last[connection] = _next(waiting, schedule.priorities, last.get(connection))
+                before = last.pop(connection, None)
+                node = _next(waiting, schedule.priorities, before)
                 waiting.remove(node)
+                if before and _begins_afresh(before, node):
+                    connection = processes.renewed(connection)
+                last[connection] = node
                 facts: dict[str, Any] = {"node": node, "catalog": catalog, "is_async": False, "run_id": run_id}
                 facts["inputs"] = {name: catalog.load(name) for name in node.inputs if _is_for_hooks(name)}
                 hook.before_node_run(**facts)
@@ -121,6 +133,16 @@ def _next(waiting: Sequence[Node], priorities: Mapping[Node, float], last: Node 
     urgent = [node for node in waiting if priorities[node] == priorities[waiting[0]]]
     known = {*last.inputs, *last.outputs} if last else set()
     return max(urgent, key=lambda node: len(known.intersection(node.inputs)))
+
+
+def _begins_afresh(last: Node, node: Node) -> bool:
+    """Whether a process that has run a node is not to run another one: it holds memory that the other has no use for.
+
+    A training leaves the code of the matrix products of its batches, 100 KB each, which oneDNN keeps; an evaluation,
+    models and what was freed of its batches.
+    """
+    has_trained = any(names.parts(name)[0] == "checkpoint" for name in last.inputs)
+    return has_trained or (stage_of(last) == "evaluation" and stage_of(node) == "reporting")
 
 
 def _can_run_apart(pipeline: Pipeline, catalog: FingerprintedCatalog) -> bool:
