@@ -5,10 +5,13 @@ import os
 import random
 import shutil
 import zipfile
+from math import prod
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from published import write_clip, write_pmcclip, write_text_tower
 from safetensors.torch import save_file
 
@@ -229,6 +232,24 @@ def test_a_logit_scale_that_is_not_that_of_a_trained_model_is_refused(clip, loga
     rewrite(clip, lambda weights: weights["logit_scale"].fill_(logarithm))
     with pytest.raises(InputError, match="its logit scale is .*, and that of a trained model lies between"):
         load_open_clip(f"local-dir:{clip}")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@given(shape=st.sampled_from([(), (3,), (5, 7), (33, 65)]), place=st.floats(0, 1, exclude_max=True))
+def test_a_value_that_is_not_finite_is_found_wherever_it_is(tmp_path_factory, dtype, value, shape, place):
+    weight = torch.linspace(-3, 3, max(1, prod(shape))).reshape(shape).to(dtype)
+    weight.view(-1)[int(place * weight.numel())] = value
+    file = tmp_path_factory.getbasetemp() / "not-finite.safetensors"
+    save_file({"whole": torch.ones(2, 2), "weight": weight, "none": torch.ones(0)}, file)
+    with pytest.raises(InputError, match="not finite: weight"):
+        read_weights(file)
+
+
+def test_loading_a_model_draws_no_random_numbers(clip):
+    before = torch.get_rng_state()
+    load_open_clip(f"local-dir:{clip}")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -140,11 +140,15 @@ def _joined(*layers: nn.Linear) -> nn.Linear:
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, dtype=weight.dtype)
-    layer.weight.data.copy_(weight.detach())
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    layer.weight = _copy(weight)
     if bias is not None:
-        layer.bias.data.copy_(bias.detach())
+        layer.bias = _copy(bias)
     return layer
+
+
+def _copy(values: torch.Tensor) -> nn.Parameter:
+    return nn.Parameter(values.detach().clone(memory_format=torch.contiguous_format))
 
 
 #: Layers of a visual encoder that LoRA adapts, by the kind of its attention; of others, those of a ResNet.

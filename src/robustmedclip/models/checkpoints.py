@@ -109,10 +109,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     if not is_safetensors:
         _check_storages(weights, path)
     weights = {name: tensor for name, tensor in weights.items() if not name.endswith(_COMPUTED)}
-    bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
-    if bad:
-        raise InputError(f"The weights in {path} are not finite: {_some(bad)}. Get an undamaged copy")
-    _check_zeros(weights, path)
+    _check_values(weights, path)
     return weights
 
 
@@ -193,10 +190,14 @@ def _check_numbers(weights: Mapping[str, torch.Tensor], path: Path) -> None:
         )
 
 
-def _check_zeros(weights: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Refuse matrices that are all 0, as those of a file that was never filled; warn of some."""
+def _check_values(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse values that are not finite, and matrices that are all 0, as of a file never filled; warn of some."""
+    extremes = {name: torch.aminmax(tensor) for name, tensor in weights.items() if tensor.numel()}
+    bad = [name for name, (low, high) in extremes.items() if not (low.isfinite() and high.isfinite())]
+    if bad:
+        raise InputError(f"The weights in {path} are not finite: {_some(bad)}. Get an undamaged copy")
     matrices = [name for name, tensor in weights.items() if tensor.ndim > 1 and tensor.is_floating_point()]
-    zeros = [name for name in matrices if not weights[name].any()]
+    zeros = [name for name in matrices if name not in extremes or not any(extremes[name])]
     if zeros and len(zeros) == len(matrices):
         raise InputError(f"The weights in {path} are all 0: {_some(zeros)}. Get a copy of a trained model")
     if zeros:

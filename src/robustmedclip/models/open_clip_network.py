@@ -26,6 +26,7 @@ from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 from robustmedclip.models.text_towers import text_tower_config
 from robustmedclip.models.tokenizers import CheckedTokenizer, checked_tokenizer, save_tokenizer
+from robustmedclip.models.undrawn import WithoutDraws
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ def assembled(
     try:
         _check_sizes(config, len(weights), name)
         _check_shapes(config, weights, name, folder, text_tower or {})
-        network = _network(config, folder, text_tower or {})
+        with WithoutDraws():
+            network = _network(config, folder, text_tower or {})
         tokenize = _checked_tokenizer(tokenizer, config, network)
     except InputError:
         raise

@@ -22,6 +22,7 @@ from robustmedclip.models.image_encoder import image_encoder
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.preprocessing import Preprocessing
 from robustmedclip.models.tokenizers import read_json
+from robustmedclip.models.undrawn import WithoutDraws
 
 _FILES = ("config.json", "model.safetensors", "pytorch_model.bin")
 
@@ -81,7 +82,8 @@ def load_timm(model: str, weights: str | None = None, name: str | None = None) -
         raise InputError(f"The model {name} can't be loaded: its configuration can't be followed: {error!r}") from error
     state = _encoder_weights(read_weights(file), settings, shapes)
     check_fit(shapes, state, name)
-    network = _network(config)
+    with WithoutDraws():
+        network = _network(config)
     load_strictly(network, state, name)
     return image_encoder(network, preprocess, name, Timm, config)
 

@@ -16,6 +16,7 @@ from robustmedclip.models.formats.transformers import MODEL_TYPES, Transformers
 from robustmedclip.models.image_processor import preprocessing_in, save_preprocessing
 from robustmedclip.models.interface import VisionLanguageModel
 from robustmedclip.models.tokenizers import CheckedTokenizer, checked_tokenizer, read_json, save_tokenizer
+from robustmedclip.models.undrawn import WithoutDraws
 
 FILES = ("*.json", "*.txt", "*.model", "model*.safetensors")
 
@@ -99,7 +100,7 @@ def load_transformers(model: str, weights: str | None = None, name: str | None =
 
 
 def untrained_network(folder: Path, name: str, weights: Mapping[str, torch.Tensor]) -> Any:
-    """The untrained network, in float32; refused, before memory is spent on it, if the weights don't fit."""
+    """A network to be given weights, in float32; refused, before memory is spent on it, if they don't fit."""
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         towers = [getattr(config, tower) for tower in ("text_config", "vision_config") if hasattr(config, tower)]
@@ -109,7 +110,8 @@ def untrained_network(folder: Path, name: str, weights: Mapping[str, torch.Tenso
         build: Any = transformers.AutoModel.from_config
         with torch.device("meta"):
             check_fit(build(config), weights, name)
-        return build(config).float()
+        with WithoutDraws():
+            return build(config).float()
     except InputError:
         raise
     except Exception as error:  # a changed config.json fails wherever its values are used
