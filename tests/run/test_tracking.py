@@ -55,7 +55,7 @@ from robustmedclip.plan.reading import read_plan
 from robustmedclip.pretraining import train_tokenizer
 from robustmedclip.run.config import BenchmarkConfigLoader
 from robustmedclip.run.parameter_batch import ParameterBatch
-from robustmedclip.run.tracking import log_best_adapter, log_models
+from robustmedclip.run.tracking import description, log_best_adapter, log_models
 from robustmedclip.run.tracking_children import LiveCurves, child_run, log_curves, run_name
 from robustmedclip.run.tracking_hook import TrackingHook
 from robustmedclip.run.work_times import WorkTimes, covered
@@ -389,6 +389,15 @@ def scored(folder: Path, plan: Plan) -> DataCatalog:
     temperatures = [(run, Temperature(2 + (run.attributes["seed"] or 0), 20, run.data_set)) for run in runs]
     catalog["recalibration"] = recalibration(temperatures, whose, resamples=10)
     return catalog
+
+
+def test_the_description_of_a_run_of_many_models_is_as_long_as_mlflow_lets_it_be():
+    row = {"model": "phantom_resnet + unguarded_robust_lora (10 %)", "labelled images": 608}
+    row |= {f"error {place}, % (n = 500)": "60.6 [56.4, 64.9]" for place in range(6)}
+    said = [description(["One sentence." * 10] * 4, pd.DataFrame([row] * models)) for models in (3, 68)]
+    assert all(len(text) < 8000 for text in said)
+    assert [text.count("phantom_resnet") for text in said] == [3, 20]
+    assert "more" not in said[0] and said[1].endswith("And 48 more, in leaderboard.csv among the artifacts.")
 
 
 def children_of(

@@ -62,6 +62,9 @@ ARTIFACTS = {
     "corruption_montage": "figures",
 }
 
+#: Models in the description of a run, which MLflow cuts after 8,000 characters.
+_DESCRIBED = 20
+
 #: What is counted to its column in the table of metrics.
 _COUNTS = {"images": "n", "patients": PATIENTS}
 
@@ -182,8 +185,16 @@ def log_headline(catalog: DataCatalog, plan: Plan) -> None:
     shown = [*FIRST, derived.POINTS_WON_BACK]
     mlflow.log_metrics({f"best_{name}": float(best[name]) for name in shown if pd.notna(best[name])})
     mlflow.set_tag("best_model", best["model"])
-    lines = [*headline(metrics, board), to_markdown(readable_leaderboard(board, plan.metrics).iloc[:, :FIRST_COLUMNS])]
-    mlflow.set_tag(MLFLOW_RUN_NOTE, "\n\n".join(lines))
+    table = readable_leaderboard(board, plan.metrics).iloc[:, :FIRST_COLUMNS]
+    mlflow.set_tag(MLFLOW_RUN_NOTE, description(headline(metrics, board), table))
+
+
+def description(sentences: Iterable[str], table: pd.DataFrame) -> str:
+    """What stands over a run in MLflow: sentences, and the first rows of a table, in Markdown."""
+    lines = [*sentences, to_markdown(table.head(_DESCRIBED))]
+    if (further := len(table) - _DESCRIBED) > 0:
+        lines.append(f"And {further} more, in leaderboard.csv among the artifacts.")
+    return "\n\n".join(lines)
 
 
 def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
