@@ -141,7 +141,7 @@ def _begins_afresh(last: Node, node: Node) -> bool:
     A training leaves the code of the matrix products of its batches, 100 KB each, which oneDNN keeps; an evaluation,
     models and what was freed of its batches.
     """
-    has_trained = any(names.parts(name)[0] == "checkpoint" for name in last.inputs)
+    has_trained = any(map(_is_checkpoint, last.inputs))
     return has_trained or (stage_of(last) == "evaluation" and stage_of(node) == "reporting")
 
 
@@ -166,7 +166,11 @@ def _has_gpu() -> bool:
 
 def _is_for_hooks(name: str) -> bool:
     """Whether an input is a parameter, or a checkpoint, to which hooks listen."""
-    return name == "parameters" or name.startswith("params:") or names.parts(name)[0] == "checkpoint"
+    return name == "parameters" or name.startswith("params:") or _is_checkpoint(name)
+
+
+def _is_checkpoint(name: str) -> bool:
+    return names.parts(name)[0] == "checkpoint"
 
 
 def _tell_listeners(row: Mapping[str, float], inputs: Mapping[str, Any]) -> None:
