@@ -68,26 +68,32 @@ def test_it_is_the_mean_of_two_probabilities_of_which_that_of_the_tuned_encoder_
     assert not np.allclose(*np.split(both, 2, axis=1), atol=1e-3)
 
 
-def test_with_a_single_image_of_a_class_that_says_nothing_better_it_is_zero_shot_without_a_guard(
-    model, tasks, artefact
-):
-    images = phantoms("oct", 2).images
-    both = features(METHOD.adapted(model, artefact, "oct"), images)
-    (logits,) = METHOD.logits(artefact.head.classifiers["oct"], [both])
-    expected = model.logit_scale * features(model, images) @ class_vectors(model, tasks[0]).numpy().T
-    np.testing.assert_allclose(np.exp(logits), softmax(expected, axis=1), atol=1e-5)
-    assert artefact.metadata["guards"].keys() == {"blood"}
-
-
-def test_with_two_images_of_each_class_the_probe_may_be_zero_shot_and_the_training_starts_there(model, tasks):
-    two = replace(tasks[0], training=phantoms("oct", 1, 8))
+def weight_of_the_tuned(model, task) -> float:
+    """What the tuned encoder counts in the mean, which starts from zero-shot."""
     untrained = METHOD.model_copy(update={"epochs": 1, "learning_rate": 0, "batch_norm": "frozen"})
-    artefact, _ = untrained.fit(model, [two], seed=0, precision=torch.float32, checkpoint=Checkpoint())
+    artefact, _ = untrained.fit(model, [task], seed=0, precision=torch.float32, checkpoint=Checkpoint())
     classifier = artefact.head.classifiers["oct"]
-    zero_shot = model.logit_scale * class_vectors(model, two)
+    zero_shot = model.logit_scale * class_vectors(model, task)
     for name in ("weight", "tuned_weight"):
         np.testing.assert_allclose(classifier[name], zero_shot, rtol=1e-6)
-    assert classifier["tuned_fraction"] == np.float32(2 / 3) and artefact.metadata["guards"].keys() == {"oct"}
+    assert artefact.metadata["guards"].keys() == {"oct"}
+    return classifier["tuned_fraction"].item()
+
+
+@pytest.mark.parametrize(("images", "expected"), [(1, 1 / 3), (7, 1 / 3), (8, 2 / 3)])
+def test_the_tuned_encoder_counts_less_where_few_images_of_a_class_speak_for_zero_shot(model, tasks, images, expected):
+    drawn = phantoms("oct", 1, 96)
+    zero_shot = class_vectors(model, tasks[0]).numpy()
+    labels = (features(model, drawn.images) @ zero_shot.T).argmax(1)  # nothing speaks for a probe then
+    some = np.concatenate([np.flatnonzero(labels == label)[:images] for label in range(4)])
+    foreseen = replace(drawn, labels=labels).subset(some)
+    assert weight_of_the_tuned(model, replace(tasks[0], training=foreseen)) == pytest.approx(expected)
+
+
+def test_the_tuned_encoder_counts_twice_where_zero_shot_is_worse_than_chance(model, tasks):
+    single = tasks[0].training.subset(np.arange(4))
+    turned = replace(single, labels=(single.labels + 1) % 4)
+    assert weight_of_the_tuned(model, replace(tasks[0], training=turned)) == pytest.approx(2 / 3)
 
 
 def test_the_training_starts_from_the_robust_probe_and_moves_it(artefact, model, tasks):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -14,12 +15,7 @@ from robustmedclip.adaptation.artefacts import Adapter, Classifier, Head
 from robustmedclip.adaptation.checkpoint import Checkpoint
 from robustmedclip.adaptation.methods.encoder import PartialUpdate
 from robustmedclip.adaptation.methods.lora import Lora
-from robustmedclip.adaptation.methods.robust_probe import (
-    LearnsFromAllLabels,
-    RobustProbe,
-    stays_zero_shot,
-    without_guards,
-)
+from robustmedclip.adaptation.methods.robust_probe import LearnsFromAllLabels, RobustProbe
 from robustmedclip.adaptation.methods.settings import (
     Count,
     Expression,
@@ -37,8 +33,9 @@ if TYPE_CHECKING:
     from robustmedclip.models.interface import VisionLanguageModel
 
 _PROBE = RobustProbe()
-#: Weight of the tuned encoder in the mean.
-_TUNED = 2 / 3
+#: Weight of the tuned encoder in the mean; and where few labels speak for zero-shot, of which there are few if a class
+#: has fewer images than this. Chosen on development data, see docs/methods.md.
+_TUNED, _TUNED_BESIDE_ZERO_SHOT, _FEW = 2 / 3, 1 / 3, 8
 #: In a classifier, that its logits are log-odds of findings.
 _LOG_ODDS = "log_odds"
 
@@ -51,9 +48,9 @@ class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
     :class:`~robustmedclip.adaptation.methods.lora.Lora` say (as LP-FT, Kumar et al. 2022, arXiv:2202.10054, starts the
     tuning of all weights from a linear probe); in the mean it counts twice as much as the probe. Both are behind the
     same input guard. No validation image is needed; where there are some, they are learnt, too. Where the probe finds
-    nothing better than zero-shot on images that were left out, it is zero-shot, and the training starts from that; if a
-    class has a single image, all is zero-shot, without a guard (see
-    :func:`~robustmedclip.adaptation.methods.robust_probe.stays_zero_shot`).
+    nothing better than zero-shot on images that were left out, it is zero-shot, and the training starts from that. If a
+    class has fewer than eight images then, and zero-shot loses less on them than any probe and than chance, the tuned
+    one counts half as much as zero-shot.
 
     Attributes
     ----------
@@ -120,21 +117,22 @@ class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
         from robustmedclip.adaptation.tuning import tune_on_tasks
 
         probe = RobustProbe(strengths=self.strengths, parts=self.parts)
-        probes = [
-            probe.classifier_of(model, task, features[task.name].training, features[task.name].validation)[0]
-            for task in tasks
-        ]
+        probes, searches = zip(
+            *(
+                probe.classifier_of(model, task, features[task.name].training, features[task.name].validation)
+                for task in tasks
+            ),
+            strict=True,
+        )
         adapter, history = tune_on_tasks(
             model, tasks, self, seed=seed, precision=precision, checkpoint=checkpoint, probes=probes
         )
         assert adapter.head is not None
-        untouched = {task.name for task, start in zip(tasks, probes, strict=True) if stays_zero_shot(task, start)}
         classifiers = {
-            task.name: _both(task, start, adapter.head.classifiers[task.name], 0 if task.name in untouched else _TUNED)
-            for task, start in zip(tasks, probes, strict=True)
+            task.name: _both(task, start, search, adapter.head.classifiers[task.name])
+            for task, start, search in zip(tasks, probes, searches, strict=True)
         }
-        head = Head(classifiers, adapter.head.metadata)
-        return replace(adapter, head=head, metadata=without_guards(adapter.metadata, untouched)), history
+        return replace(adapter, head=Head(classifiers, adapter.head.metadata)), history
 
     def adapted(self, model: VisionLanguageModel, artefact: Adapter | Head, data_set: str) -> VisionLanguageModel:
         """Both encoders side by side."""
@@ -147,9 +145,7 @@ class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
         from robustmedclip.models.inference import in_full_batches
 
         arrays = {name: array.astype(np.float64) for name, array in classifier.items()}
-        fraction = arrays["tuned_fraction"]
-        with np.errstate(divide="ignore"):  # of zero-shot alone, the other's weight is none
-            weights = np.log([1 - fraction, fraction])[:, None, None]
+        weights = np.log([1 - arrays["tuned_fraction"], arrays["tuned_fraction"]])[:, None]
 
         def of_both(batch: np.ndarray) -> np.ndarray:
             halves = np.split(np.sqrt(2) * batch.astype(np.float64), 2, axis=1)
@@ -167,12 +163,25 @@ class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
         return in_full_batches(features, of_both)
 
 
-def _both(task: Task, probe: Classifier, tuned: Classifier, fraction: float) -> Classifier:
+def _both(
+    task: Task, probe: Classifier, search: Sequence[Mapping[str, Any]], tuned: Classifier
+) -> dict[str, np.ndarray]:
     """The classifier of a task: the probe's, the tuned one's, and the weight of the latter in the mean."""
+    alone = [task] if task.scoring is None else list(task.of_findings())
+    rows = len(search) // len(alone)
+    fractions = [_tuned_fraction(each, search[rows * place :][:rows]) for place, each in enumerate(alone)]
     arrays = {
         **probe,
         **{f"tuned_{name}": array for name, array in tuned.items()},
-        "tuned_fraction": np.asarray(fraction),
+        "tuned_fraction": fractions,
         **({_LOG_ODDS: np.ones(())} if task.scoring else {}),
     }
     return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+
+
+def _tuned_fraction(task: Task, search: Sequence[Mapping[str, Any]]) -> float:
+    """Weight of the tuned encoder; `search` says what zero-shot and probes lose on images that were left out."""
+    zero_shot, *others = (row["validation_loss"] for row in search)
+    trusted = zero_shot <= min(others) and zero_shot < math.log(len(task.class_names))
+    few = task.training.class_counts().min() < _FEW
+    return _TUNED_BESIDE_ZERO_SHOT if few and trusted else _TUNED
