@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import time
+from multiprocessing.util import Finalize
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -116,6 +117,11 @@ def train(checkpoint):
     return "trained"
 
 
+def leave_at_the_end(path, _):
+    Finalize(None, Path(path).touch, exitpriority=0)
+    return path
+
+
 def fail(plan):
     raise InputError(f"{plan} can't be done")
 
@@ -167,6 +173,12 @@ def test_after_a_training_and_for_the_report_of_an_evaluation_a_process_begins_a
     a, b, c, d, e = map(catalog.load, "abcde")
     assert a == b and c == d
     assert len({b, c, e}) == 3
+
+
+def test_a_process_that_is_replaced_ends_by_itself_so_that_nothing_of_the_system_is_left_over(run, tmp_path):
+    mark = tmp_path / "ended"
+    run(node(leave_at_the_end, ["params:plan", "checkpoint-model"], "a"), node(copy, "a", "b"), plan=str(mark))
+    assert mark.exists()
 
 
 def test_rows_of_a_training_are_told_while_it_runs(run):

@@ -106,6 +106,7 @@ class Processes:
     def __init__(self, count: int, project: Path, threads: int):
         self._count, self._project, self._threads = count, project, threads
         self._processes: dict[Connection, BaseProcess] = {}
+        self._ending: list[BaseProcess] = []
 
     def __enter__(self) -> list[Connection]:
         """Start them; their connections."""
@@ -114,11 +115,15 @@ class Processes:
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         """End them: by themselves after the last node, at once after an error."""
         for connection in list(self._processes):
-            self._end(connection, 0 if error else _SECONDS_TO_END)
+            self._dismiss(connection)
+        for process in self._ending:
+            process.join(0 if error else _SECONDS_TO_END)
+            process.kill()
+            process.join()
 
     def renewed(self, connection: Connection) -> Connection:
-        """The connection to a new process in place of one that runs no node, whose memory is given back."""
-        self._end(connection, 0)
+        """The connection to a new process in place of one that runs no node, which ends and gives its memory back."""
+        self._dismiss(connection)
         return self._started()
 
     def _started(self) -> Connection:
@@ -130,12 +135,10 @@ class Processes:
         self._processes[here] = process
         return cast(Connection, here)
 
-    def _end(self, connection: Connection, seconds: float) -> None:
-        process = self._processes.pop(connection)
+    def _dismiss(self, connection: Connection) -> None:
+        """Let a process end that waits for a node."""
         connection.close()
-        process.join(seconds)
-        process.kill()
-        process.join()
+        self._ending.append(self._processes.pop(connection))
 
 
 def _work(connection: Connection, project: Path, threads: int) -> None:
