@@ -353,6 +353,28 @@ def test_figures_tell_adaptations_apart_and_lose_none():
     } == expected
 
 
+def test_of_more_adaptations_than_markers_figures_show_zero_shot_and_those_with_the_lowest_mce():
+    models = {"base": {"adaptation": "zero-shot", "method": "zero-shot"}} | {
+        f"base_{name}": {"adaptation": name, "method": "prompt-ensemble"} for name in "abcdefghij"
+    }
+    runs = [
+        replace(run, attributes={"base": "base", "rank": None, "fraction": None, "seed": None, **models[run.model]})
+        for run in logits({model: (1 + place / 5, [None]) for place, model in enumerate(models)}, {"oct": "OCT"})
+    ]
+    report = Report(runs)
+    mce = report.leaderboard.set_index("model")["mce"].drop("base")
+    best = {name.split("_")[1] for name in mce.sort_values().index[:7]}
+    curves = few_shot_curves(report.metrics, report.leaderboard, CHANCE)
+    severities = severity_curves(report.metrics, CHANCE)
+    drawn = {one.get_label(): one.lines[0].get_marker() for one in curves.axes[0].containers}
+    assert set(drawn) == {f"base, {name}" for name in {"zero-shot", *best}} and len(set(drawn.values())) == 8
+    lines = {line.get_label(): line.get_marker() for line in severities.axes[0].lines if line.get_label() != "guess"}
+    assert set(lines) == {"base", *(f"base_{name}" for name in best)} and len(set(lines.values())) == 8
+    for figure in (curves, severities):
+        (legend,) = figure.legends
+        assert legend.get_title().get_text() == "zero-shot and, of 10 adaptations, the 7 with the lowest mCE"
+
+
 def test_severity_curves_start_at_the_clean_error_of_the_data_sets_that_have_the_corruption():
     noisy, blurred = (tuple(c for c in CONDITIONS if c.corruption != other) for other in ("blur", "noise"))
     runs = []

@@ -16,7 +16,7 @@ from robustmedclip.images.conditions import CLEAN
 from robustmedclip.metrics import derived, overall, reliability, scaled_logits
 from robustmedclip.metrics.calibration import BINS
 from robustmedclip.metrics.classification import ERROR
-from robustmedclip.metrics.logits import Logits
+from robustmedclip.metrics.logits import ZERO_SHOT, Logits
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.metrics.table import severity_curve
 from robustmedclip.reporting.palette import COLOURS, MARKERS, colour_of, marker_of
@@ -200,6 +200,22 @@ def most_labels(metrics: pd.DataFrame) -> list[str]:
         largest = tuned.groupby(["base", "adaptation"])[amount].transform("max")
         models.append(tuned[tuned[amount] == largest]["model"])
     return list(dict.fromkeys(pd.concat(models)))
+
+
+def told_apart(metrics: pd.DataFrame) -> list[str]:
+    """The adaptations that markers tell apart: all, or zero-shot and those with the lowest mCE.
+
+    The mCE of an adaptation is that of its best model of each base, minus the lowest of the base, on average.
+    """
+    adaptations = sorted(set(metrics["adaptation"]))
+    if len(adaptations) <= len(MARKERS):
+        return adaptations
+    facts = metrics.drop_duplicates("model").set_index("model")[["base", "adaptation"]]
+    best = facts.assign(mce=mce_ranking(metrics)).groupby(["base", "adaptation"])["mce"].min()
+    behind = (best - best.groupby("base").transform("min")).groupby("adaptation").mean()
+    untuned = [name for name in adaptations if name == ZERO_SHOT]
+    ranked = behind.drop(untuned).sort_values(kind="stable")
+    return [*untuned, *ranked.index[: len(MARKERS) - len(untuned)]]
 
 
 def few_shot_panels(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> Panels:

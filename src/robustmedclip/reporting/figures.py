@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.metrics import derived, overall
-from robustmedclip.metrics.logits import Logits
+from robustmedclip.metrics.logits import ZERO_SHOT, Logits
 from robustmedclip.metrics.runs import ALL, SEVERITIES
 from robustmedclip.reporting.figure_data import (
     HEATS,
@@ -28,6 +28,7 @@ from robustmedclip.reporting.figure_data import (
     most_labels,
     reliability_lines,
     severity_panels,
+    told_apart,
     values_by,
     wrapped,
 )
@@ -69,8 +70,10 @@ def severity_curves(metrics: pd.DataFrame, chance: Mapping[str, float], width: f
     """Error against severity, the mean over corruptions, then a panel per corruption, a line per model.
 
     Averaged over the data sets that have the corruption. Of the tuned models, those with the largest few-shot fraction
-    of their adaptation are shown; the dotted line is a guess, with an error of `chance` by corruption.
+    of their adaptation are shown, if that is among those that are :func:`told_apart`; the dotted line is a guess, with
+    an error of `chance` by corruption.
     """
+    metrics, said = _told_apart(metrics)
     models = most_labels(metrics)
     panels = severity_panels(metrics, models)
     columns = min(2 if width < TWO_COLUMNS else 4, max(1, len(panels)))
@@ -92,7 +95,7 @@ def severity_curves(metrics: pd.DataFrame, chance: Mapping[str, float], width: f
         figure.supxlabel("severity (0: clean)", fontsize="medium")
         figure.supylabel("error, %", fontsize="medium")
         handles = axes[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside upper center", ncols=legend_columns, frameon=False)
+        figure.legend(*handles, loc="outside upper center", ncols=legend_columns, frameon=False, title=said)
     return figure
 
 
@@ -132,7 +135,11 @@ def corruption_heat_map(metrics: pd.DataFrame, width: float = TWO_COLUMNS) -> Fi
 def few_shot_curves(
     metrics: pd.DataFrame, leaderboard: pd.DataFrame, chance: Mapping[str, float], width: float = TWO_COLUMNS
 ) -> Figure:
-    """Error, clean and averaged over all corruptions, against the labelled images; 0 is without labels."""
+    """Error, clean and averaged over all corruptions, against the labelled images; 0 is without labels.
+
+    The adaptations are those that are :func:`told_apart`.
+    """
+    metrics, said = _told_apart(metrics)
     panels = few_shot_panels(metrics, leaderboard)
     names = [line.name for line in next(iter(panels.values()))]
     with _paper(metrics["model"]):
@@ -149,7 +156,7 @@ def few_shot_curves(
         figure.supxlabel("labelled images, those to validate too", fontsize="medium")
         axes[0].set_ylabel("error, %")
         handles = axes[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside upper center", ncols=legend_columns, frameon=False)
+        figure.legend(*handles, loc="outside upper center", ncols=legend_columns, frameon=False, title=said)
     return figure
 
 
@@ -226,6 +233,14 @@ def figure_files(figure: Figure, name: str) -> dict[str, bytes]:
 def _figure(width: float, height: float) -> Figure:
     """An empty figure of a size in points, which is laid out when it is saved."""
     return Figure(figsize=(width / 72, height / 72), dpi=_DPI, layout="constrained")
+
+
+def _told_apart(metrics: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
+    """The rows of the adaptations that are told apart, and what the legend says if these aren't all."""
+    shown, known = told_apart(metrics), set(metrics["adaptation"])
+    tuned, of = (len(set(names) - {ZERO_SHOT}) for names in (shown, known))
+    said = f"{'zero-shot and, ' if ZERO_SHOT in known else ''}of {of} adaptations, the {tuned} with the lowest mCE"
+    return metrics[metrics["adaptation"].isin(shown)], said if tuned < of else None
 
 
 def _legend(names: Sequence[str], width: float) -> tuple[int, float]:
