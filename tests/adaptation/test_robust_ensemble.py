@@ -65,6 +65,8 @@ def test_it_is_the_mean_of_two_probabilities_of_which_that_of_the_tuned_encoder_
     np.testing.assert_allclose(np.linalg.norm(both, axis=1), 1, atol=1e-5)
     (logits,) = METHOD.logits(probe, [both])
     np.testing.assert_allclose(np.exp(logits), expected, atol=1e-5)
+    (older,) = METHOD.logits({**probe, "tuned_fraction": np.float32(2 / 3)}, [both])
+    np.testing.assert_array_equal(older, logits)
     assert not np.allclose(*np.split(both, 2, axis=1), atol=1e-3)
 
 

@@ -89,10 +89,13 @@ def test_the_ensemble_has_the_log_odds_of_its_mean_probability(model):
     artefact, _ = method.fit(model, tasks()[1:], seed=0, precision=torch.float32, checkpoint=Checkpoint())
     probe, images = artefact.head.classifiers["chest"], chest(2).images
     both = np.concatenate(list(image_features(method.adapted(model, artefact, "chest"), [images])))
-    (logits,) = method.logits(probe, [both])
+    assert probe["tuned_fraction"] == pytest.approx([2 / 3] * len(FINDINGS))
+    fractions = np.linspace(1 / 3, 2 / 3, len(FINDINGS), dtype=np.float32)  # each finding may have its own
+    (logits,) = method.logits({**probe, "tuned_fraction": fractions}, [both])
     halves = np.sqrt(2) * np.stack(np.split(both, 2, axis=1))
     odds = [half @ probe[f"{p}weight"].T + probe[f"{p}bias"] for p, half in zip(("", "tuned_"), halves)]
-    np.testing.assert_allclose(expit(logits), np.average(expit(odds), axis=0, weights=(1, 2)), atol=1e-5)
+    expected = (1 - fractions) * expit(odds[0]) + fractions * expit(odds[1])
+    np.testing.assert_allclose(expit(logits), expected, atol=1e-5)
 
 
 def test_a_balanced_epoch_sees_the_rarest_finding_of_an_image_as_often_as_others(model):

@@ -145,7 +145,7 @@ class RobustEnsemble(LearnsFromAllLabels, PartialUpdate, Lora):
         from robustmedclip.models.inference import in_full_batches
 
         arrays = {name: array.astype(np.float64) for name, array in classifier.items()}
-        weights = np.log([1 - arrays["tuned_fraction"], arrays["tuned_fraction"]])[:, None]
+        weights = np.log([1 - arrays["tuned_fraction"], arrays["tuned_fraction"]]).reshape(2, 1, -1)
 
         def of_both(batch: np.ndarray) -> np.ndarray:
             halves = np.split(np.sqrt(2) * batch.astype(np.float64), 2, axis=1)
