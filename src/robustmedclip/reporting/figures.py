@@ -73,7 +73,7 @@ def severity_curves(metrics: pd.DataFrame, chance: Mapping[str, float], width: f
     of their adaptation are shown, if that is among those that are :func:`told_apart`; the dotted line is a guess, with
     an error of `chance` by corruption.
     """
-    metrics, said = _told_apart(metrics)
+    metrics, said = _readable(metrics)
     models = most_labels(metrics)
     panels = severity_panels(metrics, models)
     columns = min(2 if width < TWO_COLUMNS else 4, max(1, len(panels)))
@@ -139,7 +139,7 @@ def few_shot_curves(
 
     The adaptations are those that are :func:`told_apart`.
     """
-    metrics, said = _told_apart(metrics)
+    metrics, said = _readable(metrics)
     panels = few_shot_panels(metrics, leaderboard)
     names = [line.name for line in next(iter(panels.values()))]
     with _paper(metrics["model"]):
@@ -235,7 +235,7 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width / 72, height / 72), dpi=_DPI, layout="constrained")
 
 
-def _told_apart(metrics: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
+def _readable(metrics: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
     """The rows of the adaptations that are told apart, and what the legend says if these aren't all."""
     shown, known = told_apart(metrics), set(metrics["adaptation"])
     tuned, of = (len(set(names) - {ZERO_SHOT}) for names in (shown, known))

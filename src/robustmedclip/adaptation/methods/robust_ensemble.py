@@ -33,9 +33,12 @@ if TYPE_CHECKING:
     from robustmedclip.models.interface import VisionLanguageModel
 
 _PROBE = RobustProbe()
-#: Weight of the tuned encoder in the mean; and where few labels speak for zero-shot, of which there are few if a class
-#: has fewer images than this. Chosen on development data, see docs/methods.md.
-_TUNED, _TUNED_BESIDE_ZERO_SHOT, _FEW = 2 / 3, 1 / 3, 8
+#: Weight of the tuned encoder in the mean. This and the next two were chosen on development data, see docs/methods.md.
+_TUNED = 2 / 3
+#: The same where labels are few, and speak for zero-shot.
+_TUNED_BESIDE_ZERO_SHOT = 1 / 3
+#: Labels are few if a class has fewer images.
+_FEW = 8
 #: In a classifier, that its logits are log-odds of findings.
 _LOG_ODDS = "log_odds"
 
@@ -180,7 +183,10 @@ def _both(
 
 
 def _tuned_fraction(task: Task, search: Sequence[Mapping[str, Any]]) -> float:
-    """Weight of the tuned encoder; `search` says what zero-shot and probes lose on images that were left out."""
+    """Weight of the tuned encoder, in (0, 1).
+
+    The first row of `search` says what zero-shot loses on images that were left out, the others what probes lose.
+    """
     zero_shot, *others = (row["validation_loss"] for row in search)
     trusted = zero_shot <= min(others) and zero_shot < math.log(len(task.class_names))
     few = task.training.class_counts().min() < _FEW
