@@ -101,12 +101,13 @@ def test_peft_loads_the_adapter_and_agrees_with_the_merged_model(tmp_path, model
         assert not torch.allclose(model.network.encode_image(pixels), merged.network.encode_image(pixels), atol=1e-4)
 
 
-def test_outputs_and_gradients_are_those_of_peft_where_weight_and_update_are_multiplied_as_one(model):
-    settings = changed(LORA, rank=16, dropout=0.0, targets="all")
+@pytest.mark.parametrize("rank, alpha", [(16, 16), (2, 2), (2, 5)], ids=["as one", "beside", "beside, scaled"])
+def test_outputs_and_gradients_are_those_of_peft(model, rank, alpha):
+    settings = changed(LORA, rank=rank, alpha=alpha, dropout=0.0, targets="all")
     network = with_lora(model, settings, {})[0].network
     targets = network.peft_config["default"].target_modules
     beside = peft.get_peft_model(
-        copy.deepcopy(model.network), peft.LoraConfig(r=16, lora_alpha=16, target_modules=targets)
+        copy.deepcopy(model.network), peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets)
     )
     pixels = torch.randn(2, 3, *model.preprocess.size, generator=torch.Generator().manual_seed(0))
     gradients = []

@@ -4,7 +4,7 @@ import copy
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,9 @@ def with_lora(
     )
     tuned = _wrapped(model, config)
     for layer in tuned.network.modules():
-        if isinstance(layer, LoraLayer) and not method.dropout and _is_quicker_composed(layer, method.rank):
-            _compose(layer)
+        if isinstance(layer, LoraLayer):
+            is_composed = not method.dropout and _is_quicker_composed(layer, method.rank)
+            layer.forward = (_composed if is_composed else _beside)(layer)
     named = {name: p for name, p in tuned.network.named_parameters() if p.requires_grad}
     return tuned, Trainable(
         parameters=list(named.values()),
@@ -72,8 +73,8 @@ def _is_quicker_composed(layer: Any, rank: int) -> bool:
     return weight.numel() < 3 * rank * (len(weight) + weight[0].numel())
 
 
-def _compose(layer: Any) -> None:
-    """Let a layer multiply its input once, with the sum of its weight and the update."""
+def _composed(layer: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The forward pass of a layer that multiplies its input once, with the sum of its weight and the update."""
     base = layer.get_base_layer()
 
     def forward(x: torch.Tensor) -> torch.Tensor:
@@ -81,7 +82,23 @@ def _compose(layer: Any) -> None:
         output: torch.Tensor = functional_call(base, {"weight": weight}, x)
         return output
 
-    layer.forward = forward
+    return forward
+
+
+def _beside(layer: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The forward pass of a layer with the update beside it.
+
+    It is peft's, but that the update is scaled where it is narrowest, and not by 1.
+    """
+    base, scale = layer.get_base_layer(), layer.scaling["default"]
+    dropout, down, up = (of["default"] for of in (layer.lora_dropout, layer.lora_A, layer.lora_B))
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        low: torch.Tensor = down(dropout(x))
+        output: torch.Tensor = base(x) + up(low if scale == 1 else low * scale)
+        return output
+
+    return forward
 
 
 def target_problems(model: VisionLanguageModel, method: Lora) -> list[str]:

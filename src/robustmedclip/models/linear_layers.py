@@ -48,7 +48,7 @@ class _Linear(torch.autograd.Function):
         rows = gradient.reshape(-1, len(weight)).contiguous()  # with gaps between them oneDNN takes 100 times as long
         return (
             _linear(gradient, weight.T) if wanted[0] else None,
-            _linear(rows.T, x.reshape(-1, weight.shape[1]).contiguous().T) if wanted[1] else None,
+            _transposed_product(rows, x.reshape(-1, weight.shape[1]).contiguous()) if wanted[1] else None,
             *(rows.sum(0) if needed else None for needed in wanted[2:]),
         )
 
@@ -56,6 +56,11 @@ class _Linear(torch.autograd.Function):
 def _is_for_onednn(*tensors: torch.Tensor | None) -> bool:
     of_floats = all(t is None or (t.device.type == "cpu" and t.dtype == torch.float32) for t in tensors)
     return _HAS_BOTH and of_floats and not torch.is_autocast_enabled("cpu")
+
+
+def _transposed_product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """``a.T @ b``: oneDNN copies what it multiplies from the left, so the narrower of the two stands there."""
+    return _linear(a.T, b.T) if a.shape[1] <= b.shape[1] else _linear(b.T, a.T).T
 
 
 def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
