@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from robustmedclip.adaptation.artefacts import Classifier
@@ -38,6 +37,8 @@ def probes(
     mapping
         ``weight`` ``(C, D)`` and ``bias`` ``(C,)``, float64.
     """
+    from scipy.optimize import minimize  # slow to import, and the plan imports this module
+
     count, classes = len(labels), len(prior)
     inputs = np.concatenate([features.astype(np.float64), np.full((count, 1), _CONSTANT)], axis=1)
     target = np.concatenate([prior.astype(np.float64), np.zeros((classes, 1))], axis=1)

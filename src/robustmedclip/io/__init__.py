@@ -9,7 +9,7 @@ from robustmedclip.io.head import HeadDataset
 from robustmedclip.io.image_set import ImageSetDataset
 from robustmedclip.io.logits import LogitsDataset
 from robustmedclip.io.models import ModelDataset
-from robustmedclip.io.previewed import MarkdownDataset, TableDataset
+from robustmedclip.io.previewed import FigureDataset, MarkdownDataset, TableDataset
 from robustmedclip.io.ratings import RatingsDataset
 from robustmedclip.io.shot_features import ShotFeaturesDataset
 from robustmedclip.io.sources.folder import FolderDataset
@@ -22,6 +22,7 @@ __all__ = [
     "AdapterDataset",
     "CorruptedSetDataset",
     "FeaturesDataset",
+    "FigureDataset",
     "FilesDataset",
     "FolderDataset",
     "HeadDataset",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from robustmedclip.adaptation.artefacts import Classifier
@@ -38,6 +37,8 @@ class Clap(HeadMethod):
     def fit_classifier(
         self, model: VisionLanguageModel, task: Task, training: LabelledFeatures, validation: LabelledFeatures
     ) -> tuple[Classifier, list[dict[str, Any]]]:
+        from scipy.optimize import minimize  # slow to import, and the plan imports this module
+
         text = class_vectors(model, task).cpu().numpy().astype(np.float64)
         penalties = self.constraint * class_penalties(*training, text, model.logit_scale)
         start = text.ravel()

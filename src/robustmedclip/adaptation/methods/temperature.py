@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from robustmedclip.adaptation.artefacts import Classifier
 from robustmedclip.adaptation.heads import LabelledFeatures, head_scores
@@ -34,6 +33,7 @@ class TemperatureScaling(HeadMethod):
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The temperature, between 0.01 and 1000, with the lowest mean cross-entropy of logits ``(n, C)`` and labels."""
+    from scipy.optimize import minimize_scalar  # slow to import, and the plan imports this module
 
     def loss(logarithm: float) -> float:
         return head_scores(logits / np.exp(logarithm), labels)["validation_loss"]
