@@ -21,11 +21,12 @@ gc.disable()
 
 
 def stack_without_source(context: int = 0) -> list[inspect.FrameInfo]:
-    """``inspect.stack``, which Kedro's settings ask for the file of the outermost caller: no source of each, for which
-    Python would go through all modules."""
+    """``inspect.stack``, which Kedro's settings ask for the file of the outermost caller, as it is in the code: Python
+    would go through all modules for the source of each."""
     frame, frames = inspect.currentframe(), []
     while frame := frame.f_back:
-        frames.append(inspect.FrameInfo(frame, *inspect.getframeinfo(frame, 0)))
+        code = frame.f_code
+        frames.append(inspect.FrameInfo(frame, code.co_filename, frame.f_lineno, code.co_name, None, None))
     return frames
 
 
