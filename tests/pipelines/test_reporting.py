@@ -375,6 +375,26 @@ def test_of_more_adaptations_than_markers_figures_show_zero_shot_and_those_with_
         assert legend.get_title().get_text() == "zero-shot and, of 10 adaptations, the 7 with the lowest mCE"
 
 
+def test_adaptations_of_one_number_of_labelled_images_stand_side_by_side():
+    models = {"base": {"adaptation": "zero-shot", "method": "zero-shot"}} | {
+        f"base_{name}_k10": {"adaptation": name, "method": "lora", "fraction": 0.1, "seed": 0}
+        for name in ("longer", "probe")
+    }
+    runs = [
+        replace(run, attributes={"base": "base", "rank": None, "fraction": None, "seed": None, **models[run.model]})
+        for run in logits({model: (1 + place / 5, [None]) for place, model in enumerate(models)}, {"oct": "OCT"})
+    ]
+    report = Report(runs, shots=(0.1,))
+    figure = few_shot_curves(report.metrics, report.leaderboard, CHANCE)
+    figure.canvas.draw()
+    for axis in figure.axes:
+        lines = [one.lines[0] for one in axis.containers if one.get_label() != "base, zero-shot"]
+        left, right = sorted(line.get_transform().transform(line.get_xydata())[0, 0] for line in lines)
+        (images,) = {line.get_xdata()[0] for line in lines}
+        middle, _ = axis.transData.transform((images, 0))
+        assert right - left > 5 and (left + right) / 2 == pytest.approx(middle) and right < axis.bbox.x1 - 5
+
+
 def test_severity_curves_start_at_the_clean_error_of_the_data_sets_that_have_the_corruption():
     noisy, blurred = (tuple(c for c in CONDITIONS if c.corruption != other) for other in ("blur", "noise"))
     runs = []

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.transforms import offset_copy
 
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet
@@ -63,6 +64,8 @@ _PAPER: dict[Any, Any] = {
 }
 #: Text stays text in SVG, and fonts are embedded as TrueType in PDF.
 _VECTORS: dict[Any, Any] = {"svg.fonttype": "none", "pdf.fonttype": 42}
+#: Points between adaptations of the same number of labelled images, and the part of a figure's width for all of them.
+_ASIDE, _WIDEST = 6.0, 0.1
 _CHANCE = {"color": "#888", "linestyle": ":", "linewidth": 0.8}
 
 
@@ -137,7 +140,7 @@ def few_shot_curves(
 ) -> Figure:
     """Error, clean and averaged over all corruptions, against the labelled images; 0 is without labels.
 
-    The adaptations are those that are :func:`told_apart`.
+    The adaptations are those that are :func:`told_apart`. Those of one number of images each stand side by side.
     """
     metrics, said = _readable(metrics)
     panels = few_shot_panels(metrics, leaderboard)
@@ -148,8 +151,10 @@ def few_shot_curves(
         axes = figure.subplots(1, 2, sharey=True)
         titles = {"clean": "clean", "corrupted": "mean over corruptions"}
         for axis, (panel, lines) in zip(axes, panels.items(), strict=True):
-            for line in lines:
-                _draw_with_bars(axis, line)
+            shifts = _shifts(lines, width)
+            for line, shift in zip(lines, shifts, strict=True):
+                _draw_with_bars(axis, line, shift)
+            axis.margins(x=0.15 if any(shifts) else None)
             axis.axhline(chance[ALL], label="guess", **_CHANCE)
             axis.set_title(titles[panel])
             axis.grid()
@@ -268,9 +273,19 @@ def _draw(axis: Axes, line: Line) -> None:
     axis.plot(line.x, line.y, linestyle=line.style, marker=line.marker, color=line.colour, label=line.name)
 
 
-def _draw_with_bars(axis: Axes, line: Line) -> None:
-    """With intervals; what is level is a point, and a dashed line to compare with."""
-    axis.errorbar(
+def _shifts(lines: Sequence[Line], width: float) -> list[float]:
+    """Points by which each line is drawn aside: a base model's single points of one number of images, side by side."""
+    numbers = [None if line.level or len(line.x) > 1 else (line.colour, float(line.x[0])) for line in lines]
+    shifts = np.zeros(len(lines))
+    for number in set(numbers) - {None}:
+        alike = [place for place, other in enumerate(numbers) if other == number]
+        shifts[alike] = min(_ASIDE, _WIDEST * width / len(alike)) * (np.arange(len(alike)) - (len(alike) - 1) / 2)
+    return [float(shift) for shift in shifts]
+
+
+def _draw_with_bars(axis: Axes, line: Line, shift: float) -> None:
+    """With intervals, `shift` points aside; what is level is a point, and a dashed line to compare with."""
+    drawn = axis.errorbar(
         line.x,
         line.y,
         yerr=None if line.interval is None else np.abs(np.stack(line.interval) - line.y),
@@ -280,5 +295,7 @@ def _draw_with_bars(axis: Axes, line: Line) -> None:
         label=line.name,
         capsize=2,
     )
+    for artist in drawn.get_children():
+        artist.set_transform(offset_copy(artist.get_transform(), axis.get_figure(root=True), shift, units="points"))
     if line.level:
         axis.axhline(line.y[0], color=line.colour, ls="--", lw=0.8)
