@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import time
+from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from robustmedclip.io import TrainingCheckpointDataset
 from robustmedclip.run import processes, two_nodes_runner
 from robustmedclip.run.catalog import FingerprintedCatalog
 from robustmedclip.run.estimates import estimated_seconds
-from robustmedclip.run.processes import elsewhere, prepare_processes
+from robustmedclip.run.processes import Processes, elsewhere, prepare_processes
 from robustmedclip.run.two_nodes_runner import TwoNodesRunner
 
 ROOT = Path(__file__).parents[2]
@@ -179,6 +180,21 @@ def test_a_process_that_is_replaced_ends_by_itself_so_that_nothing_of_the_system
     mark = tmp_path / "ended"
     run(node(leave_at_the_end, ["params:plan", "checkpoint-model"], "a"), node(copy, "a", "b"), plan=str(mark))
     assert mark.exists()
+
+
+def test_if_one_process_cannot_be_started_the_one_before_it_ends(monkeypatch):
+    began, start = [], BaseProcess.start
+
+    def start_one(process):
+        if began:
+            raise OSError("no more processes")
+        start(process)
+        began.append(process)
+
+    monkeypatch.setattr(BaseProcess, "start", start_one)
+    with pytest.raises(OSError, match="no more processes"), Processes(2, ROOT, 1):
+        pass
+    assert not began[0].is_alive()
 
 
 def test_rows_of_a_training_are_told_while_it_runs(run):

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from logging.handlers import QueueHandler
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -109,8 +109,12 @@ class Processes:
         self._ending: list[BaseProcess] = []
 
     def __enter__(self) -> list[Connection]:
-        """Start them; their connections."""
-        return [self._started() for _ in range(self._count)]
+        """Start them; their connections. If one can't be started, those before it end."""
+        with ExitStack() as started:
+            started.push(self.__exit__)
+            connections = [self._started() for _ in range(self._count)]
+            started.pop_all()
+        return connections
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         """End them: by themselves after the last node, at once after an error."""
