@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from projects import Project
+from projects import Project, without_figures
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
@@ -58,7 +58,8 @@ def project(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("findings"))
     draw(project.folder / "drawings")
     project.configure(PLAN)
-    project.run_here("benchmark")
+    with without_figures():
+        project.run_here("benchmark")
     return project
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from projects import Project
+from projects import Project, without_figures
 from small_benchmark import PHANTOM
 
 import robustmedclip.models
@@ -57,7 +57,8 @@ def float32(monkeypatch) -> None:
 def test_a_run_in_bfloat16_says_how_many_decisions_float32_would_change(tmp_path, bfloat16):
     project = Project(tmp_path / "project")
     project.configure(PLAN)
-    project.run_here("benchmark")
+    with without_figures():
+        project.run_here("benchmark")
     table = pd.read_csv(project.newest("data/08_reporting/precisions.csv/*/precisions.csv"))
     assert set(table["model"]) == {"phantom_vit", "phantom_vit_lora_k10", "phantom_vit_probe_k10"}
     assert set(zip(table["corruption"], table["severity"], strict=True)) == {("clean", 0), ("pixelate", 3)}
