@@ -60,11 +60,12 @@ def test_each_finding_is_scored_on_the_images_where_it_is_known():
     assert row["value"] == pytest.approx(error)
 
 
-def test_the_mean_over_findings_is_that_of_the_leaderboard_and_mce_is_made_of_what_was_chosen():
+@pytest.mark.parametrize("patients", [{}, {"chest": np.arange(200) // 5}])
+def test_the_mean_over_findings_is_that_of_the_leaderboard_and_mce_is_made_of_what_was_chosen(patients):
     runs = [scored("vit", 1.0), scored("resnet", 0.5)]
-    for mce_on in metrics_named(["auroc", "balanced_accuracy"])[1:]:
-        table = finding_scores(runs, "vit", mce_on=mce_on, resamples=20)
-        metrics = score_benchmark(runs, "vit", mce_on=mce_on, resamples=20).metrics
+    for mce_on in metrics_named(["auroc", "balanced_accuracy", "scaled_ece"])[1:]:
+        table = finding_scores(runs, "vit", mce_on=mce_on, patients=patients, resamples=20)
+        metrics = score_benchmark(runs, "vit", mce_on=mce_on, patients=patients, resamples=20).metrics
         metrics = metrics[metrics["data_set"] == "chest"]
         of_all = value(table, model="resnet", finding="all", corruption="all", metric="auroc")
         each = [

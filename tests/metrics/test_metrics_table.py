@@ -14,6 +14,7 @@ from robustmedclip.metrics import (
     interval,
     mce,
     metrics_table,
+    operating_range,
     reference_errors,
     resample_counts,
     score_benchmark,
@@ -128,6 +129,59 @@ def test_data_sets_are_averaged_after_and_before_the_ratio():
     assert value(table, "error", corruption="blur", severity=3, **where) == pytest.approx(15)
     assert value(table, "mce", **(where | {"modality": "X-ray"})) == pytest.approx(50)
     assert np.isnan(value(table, "clean_error_ratio", **(where | {"modality": "OCT"})))
+
+
+def hundred(model: str, wrong: dict[str, list[int]], data_set: str) -> Logits:
+    """A hundred images of two classes; under each condition so many, drawn at random, are classified wrongly."""
+    labels, rng = np.arange(100) % 2, np.random.default_rng([*f"{model} {data_set}".encode()])
+    numbers = [number for numbers in wrong.values() for number in numbers]
+    misses = np.array([rng.permutation(100) < number for number in numbers])
+    predicted = np.where(misses, 1 - labels, labels)
+    return run(model, data_set, 5 * np.eye(2)[predicted], labels, conditions=conditions([*wrong][1:]))
+
+
+@pytest.mark.parametrize("errors_of_five", [[0] * 5, [0, 0, 1, 0, 0], [0, 1, 1, 1, 1]])
+def test_what_is_undefined_in_the_estimate_is_in_no_resample(errors_of_five):
+    """Else a resample with one error more divides by next to nothing."""
+    wrong = {
+        "base": {"clean": [2], "blur": errors_of_five, "noise": [25] * 5},
+        "tuned": {"clean": [2], "blur": [30] * 5, "noise": [15] * 5},
+    }
+    runs = [hundred(model, of_model, name) for model, of_model in wrong.items() for name in ("a", "b")]
+    noise = [replace(r, conditions=conditions(["noise"]), logits=np.delete(r.logits, slice(1, 6), 0)) for r in runs]
+    scores, of_noise = (score_benchmark(some, "base", resamples=500) for some in (runs, noise))
+    pd.testing.assert_frame_equal(scores.mce_resamples, of_noise.mce_resamples)
+    where = {"model": "tuned", "data_set": "all", "modality": "all", "corruption": "all", "severity": None}
+    for end in ("value", "low", "high"):
+        assert value(scores.metrics, "mce", end, **where) == value(of_noise.metrics, "mce", end, **where)
+    assert value(scores.metrics, "mce_ratio_of_means", "high", **where) < 80
+
+
+def test_a_mean_is_undefined_in_a_resample_where_the_baseline_has_no_errors_left():
+    """Six errors under blur are enough for the estimate, and may all be left out of a resample."""
+    few = {"clean": [20], "blur": [1, 1, 1, 1, 2], "noise": [25] * 5}
+    runs = [hundred("base", few, "a"), hundred("tuned", few | {"blur": [30] * 5}, "a")]
+    drawn = score_benchmark(runs, "base", resamples=2000).mce_resamples["tuned"]
+    assert drawn[0] == pytest.approx(100 * (150 / 6 + 1) / 2)
+    assert 0 < drawn.isna().sum() < 20, "as likely as exp(-6)"
+    assert drawn.min() > 400, "not the mean of noise alone"
+
+
+def test_a_seeds_relative_error_is_undefined_where_that_of_the_model_is():
+    noisy = {"clean": [20], "blur": [22] * 5}
+    adapted = {"base": "base", "adaptation": "lora", "method": "lora", "fraction": 0.1, "seed": 0}
+    runs = [hundred("base", noisy, "a"), replace(hundred("tuned", noisy, "a"), attributes=adapted)]
+    scores = score_benchmark(runs, "base", resamples=300)
+    for table, seed in ((scores.metrics, None), (scores.seed_metrics, 0)):
+        where = {"model": "tuned", "data_set": "a", "seed": seed, "corruption": "all", "severity": None}
+        assert np.isnan(value(table, "relative_mce", **where))
+        assert value(table, "mce", **where) == pytest.approx(100)
+
+
+@pytest.mark.parametrize("clean", [2, 7, 29, 58])
+def test_an_error_of_just_the_tolerated_points_more_is_tolerated(clean):
+    runs = [hundred("base", {"clean": [clean], "blur": [clean + 5] * 4 + [clean + 6]}, "a")]
+    assert operating_range(metrics_table(runs, "base", resamples=0), 5).loc["base", "blur"] == 4
 
 
 def test_points_are_lost_to_corruption_and_won_back_by_adaptation():
@@ -515,9 +569,10 @@ def test_averages_are_of_the_realistic_levels_and_the_extreme_ones_stand_beside_
     assert mces["tuned"].iloc[0] == pytest.approx(50 * (blur + noise))
     extreme = ((4 + 4) / (5 + 6) + 3 / 1) / 2
     assert values_of(table, "tuned", metric="mce_extreme", corruption="all") == pytest.approx(100 * extreme)
-    assert values_of(table, "base", metric="error", corruption="all") == pytest.approx(
-        10 * (2 + 3 + 4 + 2 + 3 + 4 + 5) / 7
-    )
+    error = 10 * (2 + 3 + 4 + 2 + 3 + 4 + 5) / 7
+    assert values_of(table, "base", metric="error", corruption="all") == pytest.approx(error)
+    retained = values_of(table, "base", metric="retained_accuracy", corruption="all")
+    assert retained == pytest.approx(100 * (100 - error) / (100 - 10))
     assert values_of(table, "base", metric="error_extreme", corruption="all") == pytest.approx(10 * (5 + 6 + 1) / 3)
 
 

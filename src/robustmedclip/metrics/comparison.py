@@ -8,10 +8,7 @@ from scipy.special import ndtr
 
 from robustmedclip.metrics import derived
 from robustmedclip.metrics.bootstrap import LEVEL, interval
-from robustmedclip.metrics.table import PATIENTS, overall
-
-#: Equal models differ by less: by the rounding error of means over seeds.
-_ROUNDING = 1e-9
+from robustmedclip.metrics.table import PATIENTS, ROUNDING, overall
 
 
 def compare_models(samples: pd.DataFrame) -> pd.DataFrame:
@@ -39,7 +36,7 @@ def compare_models(samples: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for model, other in pairs:
         difference = values[:, position[model]] - values[:, position[other]]
-        difference[np.abs(difference) < _ROUNDING] = 0
+        difference[np.abs(difference) < ROUNDING] = 0
         low, high = interval(difference)
         rows.append((model, other, difference[0], float(low), float(high), _wald(difference)))
     table = pd.DataFrame(rows, columns=["model", "other", "difference", "low", "high", "p"])
@@ -93,7 +90,7 @@ def places(samples: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
         missing where the model's value or all resamples are.
     """
     values = samples.to_numpy(float)
-    ranks = 1 + np.sum(values[:, None, :] < values[:, :, None] - _ROUNDING, axis=2, dtype=float)
+    ranks = 1 + np.sum(values[:, None, :] < values[:, :, None] - ROUNDING, axis=2, dtype=float)
     ranks[np.isnan(values)] = np.nan
     certain = comparisons[comparisons["p_holm"] <= 1 - LEVEL]
     better = certain["model"].where(certain["difference"] < 0, certain["other"]).value_counts()

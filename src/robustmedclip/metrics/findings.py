@@ -143,7 +143,8 @@ def _means(
         order = [run.conditions.index(condition) for condition in conditions]
         clean = run.logits[run.conditions.index(CLEAN)]
         values = [
-            values_of_finding(metrics, run.logits[order], run.labels, clean, place) for place in differing(run.labels)
+            values_of_finding(metrics, run.logits[order], run.labels, clean, place, patients)
+            for place in differing(run.labels)
         ]
         values.append(np.mean(values, axis=0))
         means = np.clip(resampled_means(np.stack(values), seed, run.data_set, resamples, patients), low, high)
@@ -192,8 +193,8 @@ def _entries(scored: _Scored) -> Iterator[tuple[str, int | None, str, np.ndarray
 
 def _ratios(scored: _Scored, base: _Scored) -> Iterator[tuple[str, int | None, str, np.ndarray]]:
     """Corruption errors, as :func:`_entries`."""
-    ratios = corruption_error(scored.averaged[derived.CE], base.averaged[derived.CE])
+    ratios = corruption_error(scored.averaged[derived.CE], base.averaged[derived.CE], resampled=True)
     for c, corruption in enumerate(scored.corruptions):
         yield corruption, None, derived.CE, ratios[:, :, c]
     if scored.corruptions:
-        yield ALL, None, derived.MCE, mean_of_defined(ratios)
+        yield ALL, None, derived.MCE, mean_of_defined(ratios, resampled=True)

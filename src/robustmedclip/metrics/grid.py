@@ -49,6 +49,10 @@ class Grid(NamedTuple):
         """That without resamples."""
         return Grid(self.means[:1], self.metrics)
 
+    def beside(self, other: "Grid") -> "Grid":
+        """That with as many resamples as another, which has no more."""
+        return Grid(self.means[: len(other.means)], self.metrics)
+
     def errors(self, of: Metric = ERROR) -> "Grid":
         """That of the error alone; of another metric, of what it lacks of the best, in the error's place."""
         return Grid(of.loss(self.means[:, :, [self.metrics.index(of)]]), [ERROR])

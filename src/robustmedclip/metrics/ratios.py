@@ -39,16 +39,18 @@ class RatioOfMeans(NamedTuple):
 def ratios(grid: Grid, base: Grid, reference: np.ndarray, mce_on: Metric = ERROR) -> dict[str, np.ndarray]:
     """Ratios of each data set and corruption, ``(1 + resamples, data sets, corruptions)``, by name.
 
-    `base` are the errors of the baseline by the metric `mce_on`, see :meth:`Grid.errors`. `reference` are the balanced
-    errors of a suite's reference model, ``(data sets, 1 + corruptions)``, the clean ones first; NaN where there are
-    none.
+    `base` are the errors of the baseline by the metric `mce_on`, see :meth:`Grid.errors`, with all of its resamples
+    even where the grid has none. `reference` are the balanced errors of a suite's reference model,
+    ``(data sets, 1 + corruptions)``, the clean ones first; NaN where there are none.
     """
-    of_model = grid.errors(mce_on)
-    errors, base_errors, base_clean = of_model.corrupted(), base.corrupted(), base.clean()[..., None]
-    relative = relative_corruption_error(errors, of_model.clean()[..., None], base_errors, base_clean)
+    of_model, rises = grid.errors(mce_on), _surely_rises(base.corrupted(), base.clean()[..., None])
+    paired = base.beside(grid)
+    errors, base_errors, base_clean = of_model.corrupted(), paired.corrupted(), paired.clean()[..., None]
+    clean = of_model.clean()[..., None]
+    relative = relative_corruption_error(errors, clean, base_errors, base_clean, resampled=True)
     by_name = {
-        derived.CE: corruption_error(errors, base_errors),
-        derived.RELATIVE_CE: np.where(_surely_rises(base_errors, base_clean), relative, np.nan),
+        derived.CE: corruption_error(errors, base_errors, resampled=True),
+        derived.RELATIVE_CE: np.where(rises, relative, np.nan),
     }
     of_clean, of_corruptions = reference[:, 0], reference[:, 1:]
     if not np.isnan(of_clean).all():
@@ -60,16 +62,17 @@ def ratios(grid: Grid, base: Grid, reference: np.ndarray, mce_on: Metric = ERROR
 
 def ratios_of_means(grid: Grid, base: Grid, reference: np.ndarray, mce_on: Metric = ERROR) -> Iterator[RatioOfMeans]:
     """Ratios of errors that are averaged over data sets first; parameters are those of :func:`ratios`."""
-    of_model = grid.errors(mce_on)
-    ratio, everywhere = error_ratio(of_model.clean().mean(1), base.clean().mean(1)), np.full(len(reference), True)
+    of_model, rises = grid.errors(mce_on), _surely_rises(*pooled(base.corrupted(), base.clean()))
+    base, everywhere = base.beside(grid), np.full(len(reference), True)
+    ratio = error_ratio(of_model.clean().mean(1), base.clean().mean(1), resampled=True)
     yield RatioOfMeans(CLEAN.corruption, f"{derived.CLEAN_ERROR_RATIO}_of_means", ratio, everywhere)
     corrupted = ~np.isnan(of_model.corrupted()[0]).all((1, 2))
     if not corrupted.any():
         return
     errors, base_errors = pooled(of_model.corrupted(), of_model.clean()), pooled(base.corrupted(), base.clean())
-    yield RatioOfMeans(ALL, "mce_ratio_of_means", mce(errors[0], base_errors[0]), corrupted)
-    relative = relative_corruption_error(*errors, *base_errors)
-    relative = mean_of_defined(np.where(_surely_rises(*base_errors), relative, np.nan))
+    yield RatioOfMeans(ALL, "mce_ratio_of_means", mce(errors[0], base_errors[0], resampled=True), corrupted)
+    relative = relative_corruption_error(*errors, *base_errors, resampled=True)
+    relative = mean_of_defined(np.where(rises, relative, np.nan), resampled=True)
     yield RatioOfMeans(ALL, "relative_mce_ratio_of_means", relative, corrupted)
     if not np.isnan(reference[:, 0]).all():
         yield from _balanced_ratios_of_means(grid, reference)

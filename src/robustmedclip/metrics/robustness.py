@@ -6,6 +6,10 @@ axes, such as resamples, are kept.
 A ratio is undefined, NaN, where the reference's part of it is below `MINIMUM`, as the quotient would then tell
 of the reference's luck, or change its sign. As this depends on the reference alone, means leave
 undefined ratios out: every model is averaged over the same corruptions.
+
+With `resampled`, the first axis has the estimate, then resamples, and the estimate decides for all of them: a resample
+is a mean over the same ratios as the estimate, and is undefined where one of those is, as the reference's part is 0
+there or negative.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +20,12 @@ import numpy as np
 MINIMUM = 0.01
 
 
-def error_ratio(error: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+def error_ratio(error: np.ndarray, baseline: np.ndarray, *, resampled: bool = False) -> np.ndarray:
     """Error relative to that of the baseline, 100 * E / E_base; NaN where E_base is below 0.01."""
-    return 100 * _ratio(error, baseline)
+    return 100 * _ratio(error, baseline, resampled)
 
 
-def corruption_error(errors: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+def corruption_error(errors: np.ndarray, baseline: np.ndarray, *, resampled: bool = False) -> np.ndarray:
     """CE_c = 100 * sum_s E_{c,s} / sum_s E^base_{c,s} (Hendrycks & Dietterich 2019, arXiv:1903.12261, sec. 4.3).
 
     Parameters
@@ -34,11 +38,16 @@ def corruption_error(errors: np.ndarray, baseline: np.ndarray) -> np.ndarray:
     ndarray
         ``(...)``, NaN where the mean error of the baseline is below 0.01.
     """
-    return error_ratio(mean_of_defined(errors), mean_of_defined(baseline))
+    return error_ratio(mean_of_defined(errors), mean_of_defined(baseline), resampled=resampled)
 
 
 def relative_corruption_error(
-    errors: np.ndarray, clean: np.ndarray, baseline: np.ndarray, baseline_clean: np.ndarray
+    errors: np.ndarray,
+    clean: np.ndarray,
+    baseline: np.ndarray,
+    baseline_clean: np.ndarray,
+    *,
+    resampled: bool = False,
 ) -> np.ndarray:
     """CE of the errors that corruption adds: 100 * sum_s (E_{c,s} - E_clean) / the same of the baseline.
 
@@ -56,12 +65,12 @@ def relative_corruption_error(
     ndarray
         ``(...)``, NaN where corruption adds less than 0.01 per severity to the baseline's error.
     """
-    return 100 * _ratio(mean_of_defined(errors) - clean, mean_of_defined(baseline) - baseline_clean)
+    return 100 * _ratio(mean_of_defined(errors) - clean, mean_of_defined(baseline) - baseline_clean, resampled)
 
 
-def mce(errors: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+def mce(errors: np.ndarray, baseline: np.ndarray, *, resampled: bool = False) -> np.ndarray:
     """Mean corruption error: the mean of the defined CE_c, ``(..., corruptions, severities)`` to ``(...)``."""
-    return mean_of_defined(corruption_error(errors, baseline))
+    return mean_of_defined(corruption_error(errors, baseline, resampled=resampled), resampled=resampled)
 
 
 def relative_mce(errors: np.ndarray, clean: np.ndarray, baseline: np.ndarray, baseline_clean: np.ndarray) -> np.ndarray:
@@ -141,24 +150,26 @@ def reference_errors(known: Mapping[str, float], corruptions: Sequence[str]) -> 
     return np.array([known.get(condition, np.nan) for condition in ("clean", *corruptions)])
 
 
-def retained_accuracy(errors: np.ndarray, clean: np.ndarray) -> np.ndarray:
+def retained_accuracy(errors: np.ndarray, clean: np.ndarray, *, resampled: bool = False) -> np.ndarray:
     """What is left of the clean accuracy, in percent: 100 * (1 - E) / (1 - E_clean).
 
     The robustness score of Laugros et al. 2019, arXiv:1909.02436. NaN where the clean accuracy is below 0.01.
 
     `errors` and `clean` are broadcast against each other.
     """
-    return 100 * _ratio(1 - np.asarray(errors), 1 - np.asarray(clean))
+    return 100 * _ratio(1 - np.asarray(errors), 1 - np.asarray(clean), resampled)
 
 
-def mean_of_defined(values: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
+def mean_of_defined(values: np.ndarray, axis: int | tuple[int, ...] = -1, *, resampled: bool = False) -> np.ndarray:
     """Mean over `axis` of the values that are not NaN; NaN where all are."""
+    defined = ~np.isnan(values[:1] if resampled else values)
     with np.errstate(invalid="ignore"):
-        mean: np.ndarray = np.nansum(values, axis=axis) / np.sum(~np.isnan(values), axis=axis)
+        mean: np.ndarray = np.where(defined, values, 0).sum(axis) / defined.sum(axis)
     return mean
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _ratio(part: np.ndarray, whole: np.ndarray, resampled: bool = False) -> np.ndarray:
     part, whole = np.broadcast_arrays(part, whole)
-    ratio: np.ndarray = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole >= MINIMUM)
+    defined = (whole > 0) & (whole[:1] >= MINIMUM) if resampled else whole >= MINIMUM
+    ratio: np.ndarray = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=defined)
     return ratio

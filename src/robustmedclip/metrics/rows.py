@@ -60,9 +60,9 @@ class References(NamedTuple):
         """Those of some of the data sets."""
         return References(self.baseline.of(data_sets), self.unadapted and self.unadapted.of(data_sets))
 
-    def estimates(self) -> "References":
-        """Those without resamples."""
-        return References(self.baseline.estimates(), self.unadapted and self.unadapted.estimates())
+    def beside(self, grid: Grid) -> "References":
+        """Those for a grid with fewer resamples. Those of the baseline stay: they tell what is defined."""
+        return References(self.baseline, self.unadapted and self.unadapted.beside(grid))
 
 
 class Scene(NamedTuple):
@@ -159,10 +159,11 @@ class _Entries:
 
     def __init__(self, group: Group, grid: Grid, references: References, scene: Scene):
         self._group, self._grid, self._scene = group, grid, scene
-        self._base, self._unadapted = references
+        base, self._unadapted = references
         self._sizes, self._reference = scene.sizes[group.members], scene.reference[group.members]
         self._realistic = scene.realistic[group.members]
-        self._averaged, self._averaged_base = grid.at(self._realistic), self._base.at(self._realistic)
+        self._averaged, self._averaged_base = grid.at(self._realistic), base.at(self._realistic)
+        self._base = base.beside(grid)
         self._losses, errors = grid.errors(scene.mce_on), grid.corrupted()[0]
         self._present = [c for c in range(len(scene.corruptions)) if not np.isnan(errors[:, c]).all()]
 
@@ -170,7 +171,7 @@ class _Entries:
         for metric in self._grid.metrics:
             yield self._mean(CLEAN.corruption, None, _clean_name(metric), self._grid.clean(metric))
         yield from self._of_conditions()
-        clean_ratio = error_ratio(self._losses.clean(), self._base.clean())
+        clean_ratio = error_ratio(self._losses.clean(), self._base.clean(), resampled=True)
         yield self._mean(CLEAN.corruption, None, derived.CLEAN_ERROR_RATIO, clean_ratio)
         if self._present:
             yield from self._points()
@@ -183,7 +184,7 @@ class _Entries:
 
     def _mean(self, corruption: str, severity: int | None, metric: str, values: np.ndarray, needed: float = 0) -> Entry:
         """The mean over the data sets of ``(1 + resamples, data sets)``, if it is defined on the fraction `needed`."""
-        average = values[:, 0] if self._group.is_data_set else mean_of_defined(values, axis=1)
+        average = values[:, 0] if self._group.is_data_set else mean_of_defined(values, 1, resampled=True)
         defined = ~np.isnan(values[0])
         if needed and defined.sum() < needed * self._data_sets_with(corruption):
             average = np.full_like(average, np.nan)
@@ -230,10 +231,12 @@ class _Entries:
             needed = _NEEDED_FRACTIONS.get(metric, 0)
             for c in self._present:
                 yield self._mean(names[c], None, metric, values[:, :, c], needed)
-            yield self._mean(ALL, None, _MEANS.get(metric, metric), mean_of_defined(values), needed)
+            mean = mean_of_defined(values, resampled=True)
+            yield self._mean(ALL, None, _MEANS.get(metric, metric), mean, needed)
         yield from self._seen_and_held_out(by_name[derived.CE])
         if not self._realistic.all():
-            extreme = mce(*(grid.at(~self._realistic).corrupted() for grid in (self._losses, self._base)))
+            parts = [grid.at(~self._realistic).corrupted() for grid in (self._losses, self._base)]
+            extreme = mce(*parts, resampled=True)
             yield self._mean(ALL, None, derived.MCE_EXTREME, extreme)
 
     def _seen_and_held_out(self, ce: np.ndarray) -> Iterator[Entry]:
@@ -242,7 +245,7 @@ class _Entries:
         if len(set(is_seen.values())) == 2:
             for name, wanted in ((derived.MCE_SEEN, True), (derived.MCE_HELD_OUT, False)):
                 part = [c for c in self._present if is_seen[c] == wanted]
-                yield self._mean(ALL, None, name, mean_of_defined(ce[:, :, part]))
+                yield self._mean(ALL, None, name, mean_of_defined(ce[:, :, part], resampled=True))
 
     def _of_all_corruptions(self) -> Iterator[Entry]:
         grid, averaged = self._grid, self._averaged
@@ -250,7 +253,8 @@ class _Entries:
         for s, severity in enumerate(SEVERITIES):
             errors = of_severities[:, :, s]
             yield self._mean(ALL, severity, ERROR.name, errors)
-            yield self._mean(ALL, severity, derived.RETAINED_ACCURACY, retained_accuracy(errors, grid.clean()))
+            retained = retained_accuracy(errors, grid.clean(), resampled=True)
+            yield self._mean(ALL, severity, derived.RETAINED_ACCURACY, retained)
         for metric in (metric for metric in grid.metrics if metric.by_severity):
             values = mean_of_defined(grid.corrupted(metric), axis=2)
             yield self._mean(ALL, 0, metric.name, np.where(np.isnan(values[..., 0]), np.nan, grid.clean(metric)))
@@ -258,8 +262,9 @@ class _Entries:
                 yield self._mean(ALL, severity, metric.name, values[..., s])
         for metric in grid.metrics:
             yield self._mean(ALL, None, metric.name, mean_of_defined(averaged.corrupted(metric), axis=(2, 3)))
-        errors = mean_of_defined(mean_of_defined(averaged.corrupted(), axis=2))
-        yield self._mean(ALL, None, derived.RETAINED_ACCURACY, retained_accuracy(errors, grid.clean()))
+        errors = mean_of_defined(averaged.corrupted(), axis=(2, 3))
+        retained = retained_accuracy(errors, grid.clean(), resampled=True)
+        yield self._mean(ALL, None, derived.RETAINED_ACCURACY, retained)
         if not self._realistic.all():
             extreme = mean_of_defined(grid.at(~self._realistic).corrupted(), axis=(2, 3))
             yield self._mean(ALL, None, derived.ERROR_EXTREME, extreme)

@@ -79,6 +79,8 @@ from robustmedclip.metrics.rows import (
 from robustmedclip.metrics.runs import ALL, SEVERITIES, arranged
 
 RESAMPLES = 2000
+#: Means that are equal differ by less, by the rounding of their sums.
+ROUNDING = 1e-9
 PATIENTS = "patients"
 COLUMNS = {
     "model": "str",
@@ -240,7 +242,7 @@ def operating_range(table: pd.DataFrame, points: float) -> pd.DataFrame:
     rows = overall(table)
     rows = rows[(rows["metric"] == ERROR.name) & rows["severity"].notna() & (rows["corruption"] != ALL)]
     errors = rows.pivot(index=["model", "corruption"], columns="severity", values="value")
-    holds = errors.drop(columns=0).le(errors[0] + points, axis=0)
+    holds = errors.drop(columns=0).le(errors[0] + points + ROUNDING, axis=0)
     return holds.cumprod(axis=1).sum(axis=1).astype(int).unstack("corruption")
 
 
@@ -333,9 +335,10 @@ def _score_model(
     seed_rows: list[tuple[Any, ...]] = []
     for run, of_seed in zip(runs[0], of_seeds, strict=True):
         if run.attributes.get("seed") is not None:
-            seed_rows += _group_rows(attributes_of(run), parts, of_seed, references.estimates(), setting)
+            seed_rows += _group_rows(attributes_of(run), parts, of_seed, references.beside(of_seed), setting)
     compared = [part.at(scene.realistic).corrupted() for part in (errors, references.baseline)]
-    return _Scored(mean_of_defined(mce(*compared), axis=1), table, seed_rows), grid
+    of_data_sets = mce(*compared, resampled=True)
+    return _Scored(mean_of_defined(of_data_sets, axis=1, resampled=True), table, seed_rows), grid
 
 
 def _group_rows(
