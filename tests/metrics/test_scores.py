@@ -6,7 +6,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, roc_auc_score
@@ -206,10 +206,20 @@ def test_risk_coverage_by_hand():
     assert aurc(logits, np.array([1, 0, 0, 0])) == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
 
 
+def test_risk_coverage_orders_images_of_which_a_model_is_all_but_certain():
+    """Softmax probabilities of margins above 37 are 1, all the same."""
+    margins = np.linspace(40, 60, 200)
+    logits = np.stack([margins, np.zeros(200)], axis=1)
+    logits[:20] = logits[:20, ::-1]
+    labels = np.zeros(200, int)
+    assert aurc(logits, labels) == pytest.approx(aurc(logits / 10, labels), abs=EXACT)
+
+
 @settings(PROPERTY, max_examples=15)
 @given(case=scored(), temperature=st.sampled_from([0.5, 3.0]))
 def test_the_temperature_minimises_the_log_loss(case, temperature):
     logits, labels = case
+    assume(not is_correct(logits, labels).all())
 
     def loss(log_temperature: float) -> float:
         return log_loss(labels, softmax(logits / np.exp(log_temperature)), labels=np.arange(logits.shape[1]))
@@ -230,6 +240,16 @@ def test_temperature_scaling_mends_overconfidence_under_every_condition():
     assert expected_calibration_error(7 * logits[0], labels) > 0.3
     assert expected_calibration_error(scaled[0], labels) < 0.05
     np.testing.assert_array_equal(scaled.argmax(-1), logits.argmax(-1))
+
+
+def test_a_model_that_is_right_on_all_clean_images_is_not_scaled():
+    """No temperature fits best: the lower, the better."""
+    labels = np.arange(60) % 2
+    clean = np.eye(2)[labels]
+    assert fit_temperature(clean, labels) == 1
+    corrupted = clean.copy()
+    corrupted[:6] = corrupted[:6, ::-1]
+    np.testing.assert_array_equal(scaled_logits(corrupted, clean, labels), corrupted)
 
 
 def test_no_image_takes_part_in_its_own_temperature():

@@ -102,11 +102,14 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The temperature T that minimises the negative log-likelihood of softmax(logits / T).
 
     Guo et al. 2017, arXiv:1706.04599, sec. 4.2. The likelihood is concave in 1 / T, and the minimum is found
-    by bisection to a relative precision of 1e-10, within [0.01, 100].
+    by bisection to a relative precision of 1e-10, within [0.01, 100]. Where all predictions are right, ever lower
+    temperatures would fit ever better: it is 1.
 
     `logits` are ``(N, classes)``, `labels` int ``(N,)``.
     """
     logits, labels = checked(logits, labels)
+    if (logits.argmax(-1) == labels).all():
+        return 1.0
     logits = logits.astype(np.float64)
     target = np.take_along_axis(logits, labels[:, None], -1).mean()
     low, high = (np.log(1 / t) for t in reversed(TEMPERATURES))
@@ -141,7 +144,8 @@ def scaled_logits(
     Returns
     -------
     ndarray
-        float64 of the shape of `logits`; unscaled where there are too few images, or patients, for two folds.
+        float64 of the shape of `logits`; unscaled where there are too few images, or patients, for two folds, and
+        where all predictions of the other folds are right.
     """
     clean, labels = checked(clean, labels)
     fold = _folds(labels, np.arange(len(labels)) if patients is None else patients)

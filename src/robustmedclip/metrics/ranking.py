@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 
 from robustmedclip.metrics.arrays import checked, in_parts, log_odds, mean_over_images, tied_means
-from robustmedclip.metrics.calibration import softmax
 from robustmedclip.metrics.classification import class_members, error_values
 from robustmedclip.metrics.metric import Metric
 
@@ -34,8 +33,8 @@ def aurc(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Area under the risk-coverage curve, in [0, 1], float64 ``(...)``; lower is better.
 
     The mean over k of the error of the k images of the highest confidence, the softmax probability of the
-    predicted class (Geifman et al. 2019, arXiv:1805.08206). Images of equal confidence come in
-    random order, of which the expectation is taken.
+    predicted class (Geifman et al. 2019, arXiv:1805.08206), which orders them as its log-odds do, that don't saturate.
+    Images of equal confidence come in random order, of which the expectation is taken.
     """
     return mean_over_images(aurc_values(logits, labels))
 
@@ -66,7 +65,7 @@ def auroc_values(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def aurc_values(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Values of the images, float64 ``(..., N)``, of which :func:`aurc` is the mean."""
-    wrong, confidence = error_values(logits, labels), softmax(logits).max(-1)
+    wrong, confidence = error_values(logits, labels), log_odds(logits).max(-1)
     order = np.argsort(-confidence, axis=-1, kind="stable")
     errors = tied_means(np.take_along_axis(wrong, order, -1), np.take_along_axis(confidence, order, -1))
     covered = np.arange(1, wrong.shape[-1] + 1)

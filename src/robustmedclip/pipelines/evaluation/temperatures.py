@@ -52,8 +52,7 @@ def fit_temperatures(
     -------
     dict
         Data set to its ``temperature`` and the number of ``images`` that it is of. Data sets of which no image
-        validates are left out. Where the model is right on all of them, ever lower temperatures would fit ever better:
-        it is left as it is, with 1. All findings of a data set have one, fitted to all that are known.
+        validates are left out. All findings of a data set have one, fitted to all that are known.
     """
     temperatures: dict[str, dict[str, float]] = {}
     for pool in pools.values():
@@ -62,9 +61,7 @@ def fit_temperatures(
             prompts: dict[str, Any] = {"templates": templates[pool.name], "synonyms": synonyms[pool.name]}
             prompts["scoring"] = (scorings or {}).get(pool.name)
             logits, labels = _decisions(_clean_logits(model, images, artefact, parameters, method, name, prompts))
-            all_right = bool((logits.argmax(-1) == labels).all())
-            temperature = 1.0 if all_right else fit_temperature(logits, labels)
-            temperatures[pool.name] = {"temperature": temperature, "images": len(images)}
+            temperatures[pool.name] = {"temperature": fit_temperature(logits, labels), "images": len(images)}
     return temperatures
 
 
