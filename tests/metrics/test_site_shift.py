@@ -43,6 +43,14 @@ def test_what_each_adds_is_counted_from_the_clean_error_at_home():
         assert row[f"{name}_low"] < value < row[f"{name}_high"]
 
 
+def test_extreme_levels_are_not_averaged():
+    logits = [run("home", [0.1, 0.1, 0.2, 0.3, 0.4, 0.5]), run("away", [0.25, 0.25, 0.3, 0.4, 0.5, 0.8], images=200)]
+    extreme = {"home": {Condition("pixelate", 5)}, "away": {Condition("pixelate", 4), Condition("pixelate", 5)}}
+    (row,) = site_shifts(logits, {"away": "home"}, resamples=20, extreme=extreme).to_dict("records")
+    assert row["corruption"] == pytest.approx(25 - 10) and row["both"] == pytest.approx(95 / 3 - 10)
+    assert row["severity_3"] == pytest.approx(20)
+
+
 def test_the_interval_of_the_site_is_that_of_two_independent_samples():
     """Wald's half-width of a difference of proportions: 1.96 * sqrt(p q / n + p' q' / n')."""
     logits = [run("home", [0.1] * 6), run("away", [0.3] * 6, images=200)]

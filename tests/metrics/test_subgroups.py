@@ -70,6 +70,28 @@ def test_a_small_group_is_named_and_not_compared():
     assert "not compared" in subgroup_tables(table, ["vit"])["subgroups"].markdown()
 
 
+def test_extreme_levels_are_not_averaged():
+    groups = np.repeat(["female", "male"], 60)
+    runs, tests = scored(groups, {"female": (0.1, 0.2), "male": (0.1, 0.6)})
+    extreme = {"chest": {Condition("blur", 5), *(Condition("noise", severity) for severity in range(1, 6))}}
+    table = subgroup_errors(runs, tests, resamples=20, extreme=extreme)
+    assert set(table["corruption"]) == {"clean", "all", "blur"}
+    blur = subgroup_errors(runs, tests, resamples=20)
+    for group in ("female", "male"):
+        mean, expected = row(table, group=group, corruption="all"), row(blur, group=group, corruption="blur")
+        assert mean["value"] == row(table, group=group, corruption="blur")["value"] == pytest.approx(expected["value"])
+
+
+def test_a_gap_that_may_be_anything_may_be_chance():
+    """A group of two patients is in few resamples left out, but in too many."""
+    groups = np.repeat(["few", "many"], [24, 96])
+    patients = np.array([f"patient {index // 12:02d}" for index in range(120)])
+    table = subgroup_errors(*scored(groups, {"few": (0.9, 0.9), "many": (0.1, 0.1)}, patients), resamples=300)
+    assert np.isnan(row(table, group=GAP, corruption="clean")["low"])
+    text = subgroup_tables(table, ["vit"])["subgroup_gaps"].markdown()
+    assert text.count("[unbounded] (few against many, which may be chance)") == 3
+
+
 def test_one_large_group_has_no_gap():
     table = subgroup_errors(*scored(np.repeat(["female", "male"], [60, 5]), dict.fromkeys(["female", "male"], (0, 1))))
     assert GAP not in set(table["group"]) and list(subgroup_tables(table, ["vit"])) == ["subgroups"]

@@ -314,6 +314,20 @@ def test_images_that_are_too_small_to_be_corrupted_are_named_first():
         under_corruptions(noise(24, 40))
 
 
+def test_levels_without_effect_are_warned_of(caplog):
+    grey = noise(64, 64)
+    settings = {"grey": "native", "storage": "on_the_fly"}
+    conditions = (CLEAN, *(Condition("defocus_blur", severity) for severity in range(1, 6)))
+    corrupt_test_set(grey, {"seed": 0}, suite="medmnist-c", dataset="octmnist", conditions=conditions, **settings)
+    assert "images of 64 x 64 px with 1 channel(s): defocus_blur 1, 2, 3 change nothing" in caplog.text
+    caplog.clear()
+    for name, says in (("saturate", True), ("contrast", False)):
+        conditions = (CLEAN, Condition(name, 5))
+        corrupt_test_set(grey, {"seed": 0}, suite="imagenet-c", dataset=None, conditions=conditions, **settings)
+        assert ("saturate 5 change nothing" in caplog.text) == says
+        caplog.clear()
+
+
 def scored(model, corrupted):
     features = encode(model, corrupted, {"precision": "float32"}, name="vit")
     return score(features, model, method=Method(), name="vit", attributes={"base": "vit"}, **PROMPTS)

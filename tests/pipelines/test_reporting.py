@@ -19,7 +19,7 @@ from robustmedclip.metrics import Metric, compare_pairs, metrics_named, softmax
 from robustmedclip.metrics.logits import Logits
 from robustmedclip.pipelines.reporting import nodes
 from robustmedclip.reporting import interactive
-from robustmedclip.reporting.figure_data import chance_errors
+from robustmedclip.reporting.figure_data import chance_errors, few_shot_panels, severity_panels
 from robustmedclip.reporting.figures import (
     ONE_COLUMN,
     TWO_COLUMNS,
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 CONDITIONS = (CLEAN, *(Condition(name, severity) for name in ("blur", "noise") for severity in range(1, 6)))
 DATA_SETS = {"blood": "microscopy", "cells": "microscopy", "oct": "OCT | retina & 50 %"}
-MODELS = {"base": (1.0, [None]), "good_lora_k10": (1.6, [0, 1]), "weak_lora_k10": (1.05, [0])}
+MODELS = {"base": (0.9, [None]), "good_lora_k10": (1.6, [0, 1]), "weak_lora_k10": (1.05, [0])}
 
 
 def logits(models=MODELS, data_sets=DATA_SETS, flawless=()) -> list[Logits]:
@@ -353,7 +353,11 @@ def test_figures_tell_adaptations_apart_and_lose_none():
     } == expected
 
 
-def test_of_more_adaptations_than_markers_figures_show_zero_shot_and_those_with_the_lowest_mce():
+@pytest.mark.parametrize(
+    ("flawless", "column", "title"), [(False, "mce", "mCE"), (True, "corrupted_error", "corrupted error")]
+)
+def test_of_more_adaptations_than_markers_figures_show_zero_shot_and_the_best(flawless, column, title):
+    """The best have the lowest mCE, or the lowest error where the baseline makes none."""
     models = {"base": {"adaptation": "zero-shot", "method": "zero-shot"}} | {
         f"base_{name}": {"adaptation": name, "method": "prompt-ensemble"} for name in "abcdefghij"
     }
@@ -361,9 +365,12 @@ def test_of_more_adaptations_than_markers_figures_show_zero_shot_and_those_with_
         replace(run, attributes={"base": "base", "rank": None, "fraction": None, "seed": None, **models[run.model]})
         for run in logits({model: (1 + place / 5, [None]) for place, model in enumerate(models)}, {"oct": "OCT"})
     ]
+    if flawless:
+        runs[0] = replace(runs[0], logits=np.repeat(9 * np.eye(3)[None, runs[0].labels], len(CONDITIONS), 0))
     report = Report(runs)
-    mce = report.leaderboard.set_index("model")["mce"].drop("base")
-    best = {name.split("_")[1] for name in mce.sort_values().index[:7]}
+    values = report.leaderboard.set_index("model")[column]
+    assert values.is_monotonic_increasing and report.leaderboard["mce"].isna().all() == flawless
+    best = {name.split("_")[1] for name in values.drop("base").index[:7]}
     curves = few_shot_curves(report.metrics, report.leaderboard, CHANCE)
     severities = severity_curves(report.metrics, CHANCE)
     drawn = {one.get_label(): one.lines[0].get_marker() for one in curves.axes[0].containers}
@@ -372,7 +379,30 @@ def test_of_more_adaptations_than_markers_figures_show_zero_shot_and_those_with_
     assert set(lines) == {"base", *(f"base_{name}" for name in best)} and len(set(lines.values())) == 8
     for figure in (curves, severities):
         (legend,) = figure.legends
-        assert legend.get_title().get_text() == "zero-shot and, of 10 adaptations, the 7 with the lowest mCE"
+        assert legend.get_title().get_text() == f"zero-shot and, of 10 adaptations, the 7 with the lowest {title}"
+
+
+def test_shots_are_labels_and_a_curve_runs_from_few_images_to_many():
+    facts = {"base": {"adaptation": "zero-shot", "method": "zero-shot", "fraction": None, "shots": None}}
+    facts |= {
+        f"base_lora_{shots}": {"adaptation": "lora", "method": "lora", "shots": shots, "fraction": None, "seed": 0}
+        for shots in (1, 4, 16)
+    }
+    runs = [
+        replace(run, attributes={"base": "base", "rank": None, "seed": None, **facts[run.model]})
+        for run in logits({model: (1 + place / 5, [None]) for place, model in enumerate(facts)}, {"oct": "OCT"})
+    ]
+    report = Report(runs)
+    images = {"base_lora_1": 12, "base_lora_4": 40, "base_lora_16": 7}
+    counts = report.leaderboard["model"].map(images)
+    board = report.leaderboard.assign(training_images=counts, validation_images=0 * counts)
+    lines = {line.name: line for line in few_shot_panels(report.metrics, board)["clean"]}
+    assert list(lines["base, lora"].x) == [7, 12, 40]
+    (panel, *_) = severity_panels(report.metrics, list(facts)).values()
+    assert {line.name: line.style for line in panel} == {n: "solid" if n in images else "dashed" for n in facts}
+    points = interactive.error_against_mce(board, report.metrics, 60).data
+    sizes = {model: size for point in points for model, size in zip(point.customdata, point.marker.size, strict=True)}
+    assert sizes["base"] < sizes["base_lora_16"] < sizes["base_lora_1"] < sizes["base_lora_4"]
 
 
 def test_adaptations_of_one_number_of_labelled_images_stand_side_by_side():

@@ -21,16 +21,17 @@ def said(lost, blur=None, other=None, other_lost=None, won=None) -> list[str]:
         board.append(("a_lora", "a", lost[0], won[0], 8))
     columns = ["model", "base", "points_lost", "points_won_back", "training_images"]
     leaderboard = pd.DataFrame(board, columns=columns).assign(validation_images=0, corrupted_error=30.0)
-    names = ["model", "adaptation", "metric", "corruption", "value", "low", "high"]
-    everywhere = {"data_set": "all", "modality": "all", "collection": "all", "severity": None, "seed": None}
+    names = ["model", "adaptation", "metric", "corruption", "severity", "value", "low", "high"]
+    everywhere = {"data_set": "all", "modality": "all", "collection": "all", "seed": None}
     return headline(pd.DataFrame(rows, columns=names).assign(**everywhere), leaderboard)
 
 
 def _rows(model, adaptation, lost, by_corruption, won=None):
-    cells = [("clean_error", "clean", (40.0, 39.0, 41.0)), ("error", "all", (40.0 + lost[0], 0.0, 99.0))]
-    cells += [("points_lost", name, of) for name, of in {"all": lost, **by_corruption}.items()]
-    cells += [("points_won_back", "all", won)] if won else []
-    return [(model, adaptation, metric, corruption, *values) for metric, corruption, values in cells]
+    cells = [("error", "all", 0, (40.0, 39.0, 41.0)), ("error", "all", None, (40.0 + lost[0], 0.0, 99.0))]
+    cells += [("clean_error", "clean", None, (25.0, 24.0, 26.0))]  # with a data set that is not corrupted
+    cells += [("points_lost", name, None, of) for name, of in {"all": lost, **by_corruption}.items()]
+    cells += [("points_won_back", "all", None, won)] if won else []
+    return [(model, adaptation, *cell, *values) for *cell, values in cells]
 
 
 def test_a_model_that_loses_breaks():
@@ -63,6 +64,17 @@ def test_a_model_that_may_not_lose_or_gains_is_not_said_to_break(lost, claim, en
     first, second = said(lost)
     assert claim in first and first.endswith(end) and "rise" not in first
     assert second.startswith("Under no corruption a") and "-9.6" not in second
+
+
+def test_what_may_be_chance_of_one_is_not_said_of_all():
+    first, second = said((4.0, -4.5, 12.5), blur=(3.0, 0.5, 5.0), other_lost=(3.0, 0.5, 5.0))
+    assert (
+        "tuning, a may break most: its errors are 40.0 %" in first and "may be chance; those of b rise least" in first
+    )
+    assert second == (
+        "a surely breaks under blur, by 3.0 [0.5, 5.0] points; under gaussian noise its errors are 4.0 [-4.5, 12.5] "
+        "points more, which may be chance."
+    )
 
 
 @pytest.mark.parametrize(

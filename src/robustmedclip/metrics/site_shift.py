@@ -5,13 +5,13 @@ site with all their conditions; seeds are drawn together.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from robustmedclip.errors import InputError
-from robustmedclip.images.conditions import CLEAN
+from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.metrics.bootstrap import interval, seed_weights
 from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.grid import means_of_seeds
@@ -34,6 +34,7 @@ def site_shifts(
     patients: Mapping[str, np.ndarray] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    extreme: Mapping[str, Collection[Condition]] | None = None,
 ) -> pd.DataFrame:
     """What corruption, another site and both cost each model.
 
@@ -49,6 +50,8 @@ def site_shifts(
         Number of bootstrap resamples.
     seed : int
         Seed of the resamples, 0 or more.
+    extreme : mapping, optional
+        As of :func:`robustmedclip.metrics.score_benchmark`; ``severity_3`` is of all.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def site_shifts(
         A row per model and other site, by name: ``model``, ``home``, ``away``, ``n_home`` and ``n_away`` test images,
         of ``patients_home`` and ``patients_away`` where that is known; and each of these in percent or percentage
         points, with ``_low`` and ``_high`` of its 95 % interval: ``clean_error`` at home; what is added to it by
-        ``severity_3``, the mean over the corruptions at severity 3, and by ``corruption``, at all severities; by the
+        ``severity_3``, the mean over the corruptions at severity 3, and by ``corruption``, over severities; by the
         other ``site``, on clean images; and by ``both``.
 
     Raises
@@ -76,8 +79,10 @@ def site_shifts(
                 sizes: dict[str, int | None] = {"n_home": len(at_home[0].labels), "n_away": len(elsewhere[0].labels)}
                 whose = [(patients or {}).get(name) for name in (home, away)]
                 sizes |= {"patients_home": _count(whose[0]), "patients_away": _count(whose[1])}
+                left_out = [(extreme or {}).get(name, ()) for name in (home, away)]
                 costs = _costs(
-                    _Errors(at_home, whose[0], resamples, seed), _Errors(elsewhere, whose[1], resamples, seed)
+                    _Errors(at_home, whose[0], left_out[0], resamples, seed),
+                    _Errors(elsewhere, whose[1], left_out[1], resamples, seed),
                 )
                 rows.append({"model": model, "home": home, "away": away, **sizes, **_with_bounds(costs)})
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
@@ -90,7 +95,15 @@ def _count(patients: np.ndarray | None) -> int | None:
 class _Errors:
     """Errors of a model on a data set in percent, the estimate and one per resample, averaged over its seeds."""
 
-    def __init__(self, runs: Sequence[Logits], patients: np.ndarray | None, resamples: int, seed: int):
+    def __init__(
+        self,
+        runs: Sequence[Logits],
+        patients: np.ndarray | None,
+        extreme: Collection[Condition],
+        resamples: int,
+        seed: int,
+    ):
+        self._extreme = extreme
         runs = sorted(runs, key=lambda run: run.attributes.get("seed") or 0)
         self._conditions = runs[0].conditions
         weights = seed_weights(seed, [run.attributes.get("seed") for run in runs], resamples)
@@ -105,8 +118,8 @@ class _Errors:
 
     @property
     def corrupted(self) -> np.ndarray:
-        """The mean over corruptions and severities, ``(1 + resamples,)``."""
-        return self._mean([condition != CLEAN for condition in self._conditions])
+        """The mean over corruptions and severities, but the extreme ones, ``(1 + resamples,)``."""
+        return self._mean([condition not in (CLEAN, *self._extreme) for condition in self._conditions])
 
     @property
     def middle(self) -> np.ndarray:

@@ -7,14 +7,14 @@ probability of 95 % at least.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from robustmedclip.images.conditions import CLEAN
+from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.sets import PATIENT, ImageSet
 from robustmedclip.metrics.bootstrap import LEVEL, interval, resampled_means, seed_weights
 from robustmedclip.metrics.classification import error_values
@@ -45,7 +45,11 @@ COLUMNS = {
 
 
 def subgroup_errors(
-    logits: Sequence[Logits], tests: Mapping[str, ImageSet], resamples: int = RESAMPLES, seed: int = 0
+    logits: Sequence[Logits],
+    tests: Mapping[str, ImageSet],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    extreme: Mapping[str, Collection[Condition]] | None = None,
 ) -> pd.DataFrame:
     """Errors of every group, and the gap between the best and the worst.
 
@@ -55,7 +59,7 @@ def subgroup_errors(
         One per (model, seed, data set); seeds are averaged.
     tests : mapping
         Data set to its test images, in the order of its logits; their columns are the subgroups.
-    resamples, seed : int
+    resamples, seed, extreme
         As of :func:`robustmedclip.metrics.score_benchmark`.
 
     Returns
@@ -72,7 +76,7 @@ def subgroup_errors(
         runs[run.model, run.data_set].append(run)
     rows: list[tuple[object, ...]] = []
     for (model, data_set), of_seeds in runs.items():
-        names, errors = _errors(of_seeds)
+        names, errors = _errors(of_seeds, (extreme or {}).get(data_set, ()))
         for subgroup, groups in tests[data_set].columns.items():
             if subgroup != PATIENT:
                 drawn = _Groups.resampled(errors, groups, tests[data_set].patients, of_seeds, resamples, seed)
@@ -121,9 +125,10 @@ def _most_frequent(labels: np.ndarray, class_names: Sequence[str]) -> tuple[str,
     return class_names[int(counts.argmax())], 100 * float(counts.max() / counts.sum())
 
 
-def _errors(runs: Sequence[Logits]) -> tuple[list[str], np.ndarray]:
+def _errors(runs: Sequence[Logits], extreme: Collection[Condition]) -> tuple[list[str], np.ndarray]:
     """``clean``, ``all`` and corruptions, and the errors of images, averaged: float64 ``(seeds, columns, N)``."""
-    conditions = runs[0].conditions
+    conditions = [condition for condition in runs[0].conditions if condition not in extreme]
+    corrupted = [condition != CLEAN for condition in conditions]
     names = sorted({condition.corruption for condition in conditions} - {CLEAN.corruption})
     errors = []
     for run in runs:
@@ -132,7 +137,7 @@ def _errors(runs: Sequence[Logits]) -> tuple[list[str], np.ndarray]:
             name: values[[condition.corruption == name for condition in conditions]].mean(0)
             for name in [CLEAN.corruption, *names]
         }
-        overall = np.mean([of[name] for name in names], axis=0) if names else of[CLEAN.corruption]
+        overall = values[corrupted].mean(0) if names else of[CLEAN.corruption]
         errors.append(np.stack([of[CLEAN.corruption], overall, *(of[name] for name in names)]))
     return [CLEAN.corruption, ALL, *names], np.stack(errors)
 

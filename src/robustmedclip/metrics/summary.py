@@ -61,9 +61,7 @@ def auroc_of_findings(rows: pd.DataFrame, data_sets: Collection[str]) -> dict[st
 
 
 def error_by_severity(rows: pd.DataFrame) -> dict[int, float]:
-    """Severity (0: clean) to the error over all data sets and corruptions, from the :func:`model_rows` of a model."""
+    """Severity (0: clean) to the error over all data sets that are corrupted, from :func:`model_rows` of a model."""
     table = overall(rows)
-    clean = table[table["metric"] == derived.CLEAN_ERROR].assign(severity=0)
-    corrupted = table[(table["metric"] == ERROR.name) & (table["corruption"] == ALL) & (table["severity"] > 0)]
-    defined = pd.concat([clean, corrupted]).dropna(subset="value")
-    return {int(row.severity): float(row.value) for row in defined.itertuples()}
+    rows = table[(table["metric"] == ERROR.name) & (table["corruption"] == ALL) & table["severity"].notna()]
+    return {int(row.severity): float(row.value) for row in rows.dropna(subset="value").itertuples()}

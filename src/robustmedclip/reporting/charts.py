@@ -53,7 +53,7 @@ def page_charts(
     return [
         Chart(
             "From clean to corrupted",
-            "Error of every model on clean images (filled) and its mean over all corruptions and severities (open), "
+            "Error of every model on clean images (filled) and its mean over corruptions and severities (open), "
             "with 95 % intervals, as in brackets; dashed lines are models that saw no labels.",
             dumbbell_chart(leaderboard, metrics, chance),
         ),
@@ -68,7 +68,7 @@ def page_charts(
         Chart(
             "Labelled images",
             "Error against the labelled images that tuning sees, those to validate included; level lines are models "
-            "that saw no labels. Solid lines are clean images, dotted ones the mean over all corruptions and "
+            "that saw no labels. Solid lines are clean images, dotted ones the mean over corruptions and "
             "severities; the dotted grey one is a guess.",
             few_shot_curves(metrics, leaderboard, chances),
         ),
@@ -116,8 +116,8 @@ def _heat_maps(metrics: pd.DataFrame, models: list[str], related: Collection[str
     """Of corruptions and of modalities."""
     mark = _MARKED if related else ""
     of_corruptions = {
-        "CE": "CE of every model under every corruption, the lowest mCE on top: its errors relative to the baseline's, "
-        f"which is 100 and white; lower is better.{mark}",
+        "CE": "CE of every model, in the order of the leaderboard, under every corruption: its errors relative to the "
+        f"baseline's, which is 100 and white; lower is better.{mark}",
         "points lost": "Error under the corruption minus that of clean images, in percentage points; lower is better."
         f"{mark}",
     }

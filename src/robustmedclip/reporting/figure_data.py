@@ -19,8 +19,11 @@ from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.logits import ZERO_SHOT, Logits
 from robustmedclip.metrics.runs import ALL
 from robustmedclip.metrics.table import severity_curve
+from robustmedclip.reporting.leaderboard import ranked_by, ranking
 from robustmedclip.reporting.palette import COLOURS, MARKERS, colour_of, marker_of
 
+#: What says how many labels a tuned model has seen: one of them.
+_AMOUNTS = ["fraction", "shots"]
 _STYLES: tuple[Literal["solid", "dashed", "dotted"], ...] = ("solid", "dashed", "dotted")
 
 
@@ -119,7 +122,7 @@ def severity_panels(metrics: pd.DataFrame, models: Sequence[str]) -> Panels:
             y=curve["value"].to_numpy(float),
             colour=colour_of(fact["base"], bases),
             marker=marker_of(fact["adaptation"], facts["adaptation"]),
-            style="dashed" if pd.isna(fact["fraction"]) else "solid",
+            style="dashed" if fact[_AMOUNTS].isna().all() else "solid",
             interval=(curve["low"].to_numpy(float), curve["high"].to_numpy(float)),
         )
 
@@ -194,8 +197,8 @@ def corruption_lines(rows: pd.DataFrame) -> list[Line]:
 def most_labels(metrics: pd.DataFrame) -> list[str]:
     """The models without labels, then of each base model and adaptation that of most labels, by fraction and shots."""
     everywhere = overall(metrics)
-    models = [everywhere[everywhere[["fraction", "shots"]].isna().all(axis=1)]["model"]]
-    for amount in ("fraction", "shots"):
+    models = [everywhere[everywhere[_AMOUNTS].isna().all(axis=1)]["model"]]
+    for amount in _AMOUNTS:
         tuned = everywhere[everywhere[amount].notna()]
         largest = tuned.groupby(["base", "adaptation"])[amount].transform("max")
         models.append(tuned[tuned[amount] == largest]["model"])
@@ -203,15 +206,17 @@ def most_labels(metrics: pd.DataFrame) -> list[str]:
 
 
 def told_apart(metrics: pd.DataFrame) -> list[str]:
-    """The adaptations that markers tell apart: all, or zero-shot and those with the lowest mCE.
+    """The adaptations that markers tell apart: all, or zero-shot and those with the lowest mCE or error.
 
-    The mCE of an adaptation is that of its best model of each base, minus the lowest of the base, on average.
+    That of an adaptation is that of its best model of each base, minus the lowest of the base, on average. Which of the
+    two it is, :func:`robustmedclip.reporting.leaderboard.ranked_by` says.
     """
     adaptations = sorted(set(metrics["adaptation"]))
     if len(adaptations) <= len(MARKERS):
         return adaptations
     facts = metrics.drop_duplicates("model").set_index("model")[["base", "adaptation"]]
-    best = facts.assign(mce=mce_ranking(metrics)).groupby(["base", "adaptation"])["mce"].min()
+    order = ranking(metrics).set_index("model")
+    best = facts.assign(value=order[ranked_by(order)]).groupby(["base", "adaptation"])["value"].min()
     behind = (best - best.groupby("base").transform("min")).groupby("adaptation").mean()
     untuned = [name for name in adaptations if name == ZERO_SHOT]
     ranked = behind.drop(untuned).sort_values(kind="stable")
@@ -230,6 +235,7 @@ def few_shot_panels(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> Panels:
     shown = {"clean": (derived.CLEAN_ERROR, CLEAN.corruption), "corrupted": (ERROR.name, ALL)}
     for title, (metric, corruption) in shown.items():
         errors = everywhere[(everywhere["metric"] == metric) & (everywhere["corruption"] == corruption)]
+        in_order = errors.sort_values("model", key=lambda names: names.map(counts), kind="stable")
         panels[title] = [
             Line(
                 f"{base}, {adaptation}",
@@ -238,9 +244,9 @@ def few_shot_panels(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> Panels:
                 colour=colour_of(base, bases),
                 marker=marker_of(adaptation, errors["adaptation"]),
                 interval=(curve["low"].to_numpy(float), curve["high"].to_numpy(float)),
-                level=bool(curve[["fraction", "shots"]].isna().all(axis=None)),
+                level=bool(curve[_AMOUNTS].isna().all(axis=None)),
             )
-            for (base, adaptation), curve in errors.sort_values(["fraction", "shots"]).groupby(["base", "adaptation"])
+            for (base, adaptation), curve in in_order.groupby(["base", "adaptation"])
         ]
     return panels
 
@@ -254,12 +260,6 @@ def values_by(metrics: pd.DataFrame, metric: str, by: str, models: Sequence[str]
         rows = rows[(rows["data_set"] == ALL) & (rows["modality"] != ALL) & (rows["collection"] == ALL)]
         rows = rows[rows["corruption"] == ALL]
     return rows.pivot(index="model", columns=by, values="value").reindex(models)
-
-
-def mce_ranking(metrics: pd.DataFrame) -> pd.Series:
-    """Model to mCE over all data sets, the lowest first."""
-    rows = overall(metrics)
-    return rows[rows["metric"] == derived.MCE].set_index("model")["value"].sort_index().sort_values(kind="stable")
 
 
 def reliability_lines(runs: Sequence[Logits], patients: Mapping[str, np.ndarray | None]) -> list[Line]:

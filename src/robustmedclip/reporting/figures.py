@@ -25,7 +25,6 @@ from robustmedclip.reporting.figure_data import (
     corruption_lines,
     few_shot_panels,
     heat_limits,
-    mce_ranking,
     most_labels,
     reliability_lines,
     severity_panels,
@@ -34,6 +33,7 @@ from robustmedclip.reporting.figure_data import (
     wrapped,
 )
 from robustmedclip.reporting.fonts import font_families
+from robustmedclip.reporting.leaderboard import RANKED_BY, ranked_by, ranking
 from robustmedclip.reporting.palette import HEAT
 from robustmedclip.reporting.table import with_n
 
@@ -103,11 +103,11 @@ def severity_curves(metrics: pd.DataFrame, chance: Mapping[str, float], width: f
 
 
 def corruption_heat_map(metrics: pd.DataFrame, width: float = TWO_COLUMNS) -> Figure:
-    """CE of every model (row, the lowest mCE first) under every corruption (column), and the mCE.
+    """CE of every model (row, the first of the leaderboard first) under every corruption (column), and the mCE.
 
     Cells that are narrower than a number have colours alone.
     """
-    mce = mce_ranking(metrics)
+    mce = ranking(metrics).set_index("model")[derived.MCE]
     ce = values_by(metrics, derived.CE, "corruption", list(mce.index)).assign(mCE=mce)
     names = [wrapped(name, 18 if width < TWO_COLUMNS else 40) for name in ce.index]
     words = [name.replace("_", " ") for name in ce.columns]
@@ -244,8 +244,11 @@ def _readable(metrics: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
     """The rows of the adaptations that are told apart, and what the legend says if these aren't all."""
     shown, known = told_apart(metrics), set(metrics["adaptation"])
     tuned, of = (len(set(names) - {ZERO_SHOT}) for names in (shown, known))
-    said = f"{'zero-shot and, ' if ZERO_SHOT in known else ''}of {of} adaptations, the {tuned} with the lowest mCE"
-    return metrics[metrics["adaptation"].isin(shown)], said if tuned < of else None
+    if tuned == of:
+        return metrics, None
+    first = "zero-shot and, " if ZERO_SHOT in known else ""
+    said = f"{first}of {of} adaptations, the {tuned} with the lowest {RANKED_BY[ranked_by(ranking(metrics))]}"
+    return metrics[metrics["adaptation"].isin(shown)], said
 
 
 def _legend(names: Sequence[str], width: float) -> tuple[int, float]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from robustmedclip.errors import InputError
 from robustmedclip.metrics import compare_models, places
+from robustmedclip.reporting.leaderboard import ranked
 from robustmedclip.reporting.provenance import obstacles
 
 #: The files that a run is read from.
@@ -124,7 +125,7 @@ def common_leaderboard(runs: Sequence[FinishedRun]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns of the leaderboard, and ``run``, ``version`` and ``weights``; the lowest mCE first.
+        The columns of the leaderboard, and ``run``, ``version`` and ``weights``, :func:`ranked`.
     """
     boards: list[dict[str, Any]] = []
     samples: dict[str, pd.Series[float]] = {}
@@ -139,6 +140,6 @@ def common_leaderboard(runs: Sequence[FinishedRun]) -> pd.DataFrame:
             weights = ", ".join(run.provenance["weights"][row["model"]])
             boards.append({**row, "model": name, "run": run.name, "version": run.version, "weights": weights})
     resamples = pd.DataFrame(samples)
-    ranked = places(resamples, compare_models(resamples))
-    board = pd.DataFrame(boards).drop(columns=[name for name in ranked if name != "model"], errors="ignore")
-    return board.merge(ranked, on="model").sort_values(["mce", "model"], kind="stable", ignore_index=True)
+    anew = places(resamples, compare_models(resamples))
+    board = pd.DataFrame(boards).drop(columns=[name for name in anew if name != "model"], errors="ignore")
+    return ranked(board.merge(anew, on="model"))

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from robustmedclip.images.conditions import CLEAN
 from robustmedclip.metrics import derived, overall
 from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.logits import ZERO_SHOT
@@ -46,7 +45,11 @@ def headline(metrics: pd.DataFrame, leaderboard: pd.DataFrame) -> list[str]:
         Sentences, errors in percent with 95 % intervals; none where nothing was corrupted.
     """
     rows = overall(metrics)
-    rows = rows[rows["severity"].isna()].set_index(["model", "metric", "corruption"])[["value", "low", "high"]]
+    corrupted_sets = (rows["severity"] == 0) & (rows["corruption"] == ALL) & (rows["metric"] == ERROR.name)
+    clean = rows[corrupted_sets].assign(metric=derived.CLEAN_ERROR)
+    rows = pd.concat([rows[rows["severity"].isna()], clean]).set_index(["model", "metric", "corruption"])[
+        ["value", "low", "high"]
+    ]
     board = leaderboard.dropna(subset=derived.POINTS_LOST).sort_values(
         derived.POINTS_LOST, ascending=False, kind="stable"
     )
@@ -66,11 +69,15 @@ def _breaks_most(rows: pd.DataFrame, models: list[str]) -> str:
     clean, corrupted, lost = _errors(rows, first)
     images = f"{clean:%} on clean images {{}} {corrupted:%} on corrupted ones"
     breaks = "breaks most" if others else "breaks"
+    some_do = any(_errors(rows, model)[2].sign > 0 for model in others)
+    doubt = (
+        f"{first} may break most: its errors are" if some_do else f"no model surely breaks: the errors of {first} are"
+    )
     sentence = (
         "Zero-shot, that is without tuning, "
         + {
             1: f"{first} {breaks}: its errors rise from {images.format('to')}, by {lost} points",
-            0: f"no model surely breaks: the errors of {first} are {images.format('and')}, {_perhaps(lost)}",
+            0: f"{doubt} {images.format('and')}, {_perhaps(lost)}",
             -1: f"no model breaks: the errors of {first} fall from {images.format('to')}, by {-lost} points",
         }[lost.sign]
     )
@@ -94,8 +101,8 @@ def _perhaps(lost: _Value) -> str:
 
 
 def _errors(rows: pd.DataFrame, model: str) -> tuple[_Value, _Value, _Value]:
-    """Of a model on clean images, on corrupted ones, and the points lost."""
-    clean = _value(rows, model, derived.CLEAN_ERROR, CLEAN.corruption)
+    """Of a model on clean images of the data sets that are corrupted, on corrupted ones, and the points lost."""
+    clean = _value(rows, model, derived.CLEAN_ERROR, ALL)
     return clean, _value(rows, model, ERROR.name, ALL), _value(rows, model, derived.POINTS_LOST, ALL)
 
 
@@ -105,6 +112,14 @@ def _worst_corruption(rows: pd.DataFrame, model: str) -> str:
         (str(name).replace("_", " "), _value(rows, model, derived.POINTS_LOST, name))
         for name in (lost.idxmax(), lost.idxmin())
     )
+    surely = [name for name in lost.index if _value(rows, model, derived.POINTS_LOST, name).sign > 0]
+    if most.sign == 0 and surely:
+        name = lost[surely].idxmax()
+        points = _value(rows, model, derived.POINTS_LOST, name)
+        return (
+            f"{model} surely breaks under {name.replace('_', ' ')}, by {points} points; under {worst} its errors are "
+            f"{_perhaps(most)}."
+        )
     if most.sign == 0:
         return f"Under no corruption {model} surely breaks; under {worst} its errors are {_perhaps(most)}."
     if most.sign < 0:

@@ -107,7 +107,8 @@ def error_against_mce(leaderboard: pd.DataFrame, metrics: pd.DataFrame, chance: 
     """Clean error against mCE, a point per model with its intervals, larger for more labels; circles are zero-shot."""
     bases = sorted(set(leaderboard["base"]))
     adaptations = leaderboard["model"].map(metrics.drop_duplicates("model").set_index("model")["adaptation"])
-    most = leaderboard["fraction"].max()
+    images = leaderboard[["training_images", "validation_images"]].sum(axis=1).to_numpy(float)
+    sizes = pd.Series(8 + 8 * images / max(images.max(), 1), leaderboard.index)
     figure = go.Figure()
     for (base, adaptation), rows in leaderboard.groupby([leaderboard["base"], adaptations], sort=False):
         figure.add_scatter(
@@ -120,7 +121,7 @@ def error_against_mce(leaderboard: pd.DataFrame, metrics: pd.DataFrame, chance: 
             customdata=[escape(model) for model in rows["model"]],
             hovertemplate="%{customdata}<br>clean error %{x:.1f} %<br>mCE %{y:.1f}<extra></extra>",
             marker={
-                "size": 8 + 8 * (rows["fraction"] / most).fillna(0),
+                "size": sizes[rows.index],
                 "color": colour_of(base, bases),
                 "symbol": MARKERS[marker_of(adaptation, adaptations)],
             },

@@ -1,4 +1,4 @@
-"""The leaderboard: a row per model, the lowest mCE first."""
+"""The leaderboard: a row per model, the lowest mCE first, or the lowest error where that is undefined."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -43,6 +43,8 @@ _EXTREME = {
 FIRST = (derived.CLEAN_ERROR, "corrupted_error", derived.POINTS_LOST, derived.MCE)
 #: How many columns people see first: the model, its labelled images, and those.
 FIRST_COLUMNS = 2 + len(FIRST)
+#: What models are ranked by, for people: the first that is defined, as mCE isn't where the baseline makes no errors.
+RANKED_BY = {derived.MCE: "mCE", "corrupted_error": "corrupted error", derived.CLEAN_ERROR: "clean error"}
 #: The columns of the table for the text of a paper, beside the model and its labelled images.
 _MAIN_TEXT = (derived.CLEAN_ERROR, "corrupted_error", derived.MCE)
 #: What the size of a test set is counted in.
@@ -82,7 +84,7 @@ def labelled_images(
 def leaderboard(
     metrics: pd.DataFrame, places: pd.DataFrame, labelled: pd.DataFrame, scores: Sequence[Metric]
 ) -> pd.DataFrame:
-    """One row per model, the lowest mCE first, with averages over all data sets.
+    """One row per model, as they are :func:`ranked`, with averages over all data sets.
 
     Parameters
     ----------
@@ -124,7 +126,26 @@ def leaderboard(
     counts = labelled.astype({"training_images": "Int64", "validation_images": "Int64"})
     table = places.merge(counts, on="model", how="left")
     table = table.merge(pd.DataFrame(rows).astype(whole | {"fraction": "float64"}), on="model")
-    return table.sort_values([derived.MCE, "model"], kind="stable", ignore_index=True)
+    return ranked(table)
+
+
+def ranked(board: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a leaderboard, the lowest mCE first, where it is undefined the lowest corrupted error."""
+    return board.sort_values([*RANKED_BY, "model"], kind="stable", ignore_index=True)
+
+
+def ranking(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Of the :func:`leaderboard`, ``model`` and the columns that it is ranked by."""
+    rows = overall(metrics)
+    rows = rows[rows["severity"].isna()].set_index(["model", "metric", "corruption"])["value"]
+    values = rows.unstack(["metric", "corruption"])
+    chosen = {name: values.get((_ERRORS[name].metric, _ERRORS[name].corruption), np.nan) for name in RANKED_BY}
+    return ranked(pd.DataFrame(chosen, index=values.index).reset_index())
+
+
+def ranked_by(board: pd.DataFrame) -> str:
+    """The column that the first row of a leaderboard has the lowest value of."""
+    return next((name for name in RANKED_BY if board[name].notna().any()), derived.MCE)
 
 
 def readable_leaderboard(board: pd.DataFrame, scores: Sequence[Metric]) -> pd.DataFrame:
@@ -158,7 +179,7 @@ def main_text_table(board: pd.DataFrame, baseline: str, mce_on: Metric = ERROR) 
         for row in np.flatnonzero(board[name].round(1) == board[name].min().round(1))
     ]
     caption = (
-        "Errors on clean images and their mean over all corruptions and severities, averaged over data sets, and mCE"
+        "Errors on clean images and their mean over corruptions and severities, averaged over data sets, and mCE"
         f"{made_of(mce_on)}, in which {baseline} is 100; lower is better. Labelled images are those for training and "
         "validation. In brackets: 95 % bootstrap intervals"
     )

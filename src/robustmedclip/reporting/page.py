@@ -60,7 +60,7 @@ class Pictures:
     won_back : sequence of ShownImage
         Images that it gets right when they are corrupted, and its `base` doesn't.
     flipped_model, base : str
-        The model with the lowest mCE, and the one that it was made of.
+        The first model of the leaderboard, and the one that it was made of.
     gallery : mapping
         As of :func:`robustmedclip.reporting.gallery.gallery`.
     """
@@ -79,6 +79,7 @@ def page(
     setting: Setting,
     pictures: Pictures,
     *,
+    ranked_by: str,
     chance: float,
     cards: Sequence[Mapping[str, Any]],
     weights: pd.DataFrame,
@@ -94,6 +95,8 @@ def page(
         What was run.
     pictures : Pictures
         Charts and images.
+    ranked_by : str
+        What the first model of the leaderboard has the lowest of.
     chance : float
         The error of guessing, in percent.
     cards : sequence of mapping
@@ -114,6 +117,7 @@ def page(
         script=folder.joinpath("report.js").read_text(),
         content=content,
         protocol=setting.protocol,
+        ranked_by=ranked_by,
         chance=chance,
         leaderboard=_cells(leaderboard),
         leaderboard_caption=leaderboard.caption,

@@ -13,6 +13,7 @@ from robustmedclip.reporting.content import content
 from robustmedclip.reporting.examples import flips_of, shown_images, won_back
 from robustmedclip.reporting.figure_data import chance_errors
 from robustmedclip.reporting.gallery import gallery
+from robustmedclip.reporting.leaderboard import RANKED_BY, ranked_by
 from robustmedclip.reporting.model_names import model_names, with_names_for_people
 from robustmedclip.reporting.page import Pictures, page, shown_card, weights_table
 from robustmedclip.reporting.results import Results, Setting
@@ -72,6 +73,7 @@ def report_page(
         content(results, setting),
         setting,
         pictures,
+        ranked_by=RANKED_BY[ranked_by(board)],
         chance=chances[ALL],
         cards=[
             shown_card(images, results.cards[name], origins["data_sets"].get(name, {})) for name, images in sets.items()

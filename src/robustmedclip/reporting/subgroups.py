@@ -90,7 +90,7 @@ def _names(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def _gap(row: pd.Series) -> str:
-    chance = ", which may be chance" if row["low"] <= 0 else ""
+    chance = "" if row["low"] > 0 else ", which may be chance"
     return f"{_with_bounds(row)} ({row['worst']} against {row['best']}{chance})"
 
 

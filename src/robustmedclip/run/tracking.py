@@ -41,7 +41,7 @@ from robustmedclip.plan.few_shots import validation_shots
 from robustmedclip.plan.plan import DataSet, EvaluatedModel, Plan
 from robustmedclip.reporting.figures import model_summary
 from robustmedclip.reporting.headline import headline
-from robustmedclip.reporting.leaderboard import FIRST, FIRST_COLUMNS, readable_leaderboard
+from robustmedclip.reporting.leaderboard import FIRST, FIRST_COLUMNS, RANKED_BY, ranked_by, readable_leaderboard
 from robustmedclip.reporting.table import to_markdown
 from robustmedclip.run.processes import elsewhere
 from robustmedclip.run.tracking_children import CELL, child_run, close_child, log_curves, open_child, quieten_mlflow
@@ -179,7 +179,7 @@ def _log_table(table: pd.DataFrame, name: str) -> None:
 
 
 def log_headline(catalog: DataCatalog, plan: Plan) -> None:
-    """Let the active run say what came out: the model with the lowest mCE, and the leaderboard as its description."""
+    """Let the active run say what came out: the first model of the leaderboard, which is its description."""
     metrics, board = catalog.load("metrics"), catalog.load("leaderboard")
     best = board.iloc[0]
     shown = [*FIRST, derived.POINTS_WON_BACK]
@@ -198,7 +198,7 @@ def description(sentences: Iterable[str], table: pd.DataFrame) -> str:
 
 
 def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
-    """Log the tuned encoder with the lowest mCE, with its adapter merged, as an MLflow model of its child run.
+    """Log the first tuned encoder of the leaderboard, with its adapter merged, as an MLflow model of its child run.
 
     The model has the parameters and metrics that :func:`log_models` has given this run: of curves, the last point.
 
@@ -220,7 +220,8 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
     assert run is not None
     child = open_child(run, best, work)
     points = _last_points(child)
-    description = f"{best.cell}: of {len(tuned)} tuned encoders the one with the lowest mCE, its adapter merged"
+    lowest = RANKED_BY[ranked_by(board)]
+    description = f"{best.cell}: of {len(tuned)} tuned encoders the one with the lowest {lowest}, its adapter merged"
     facts = {
         "step": 1 + max((p.step for p in points), default=0),  # without points, for MLflow adds those of this step
         "tags": {CELL: best.cell, MLFLOW_RUN_NOTE: description},

@@ -1,14 +1,14 @@
 """Nodes of the corruption stage."""
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from robustmedclip.corruptions import SMALLEST_SIDE, CorruptedOnTheFly
+from robustmedclip.corruptions import SMALLEST_SIDE, CorruptedOnTheFly, corrupt
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet, ReleasedSet
@@ -17,6 +17,9 @@ from robustmedclip.images.pixels import Images, batches
 from robustmedclip.images.sets import ImageSet
 
 logger = logging.getLogger(__name__)
+
+#: Images that tell whether a corruption changes any.
+_LOOKED_AT = 4
 
 
 def corrupt_test_set(
@@ -45,6 +48,17 @@ def corrupt_test_set(
             f"corruptions need {SMALLEST_SIDE} px on each side: take larger images"
         )
     settings = {"suite": suite, "dataset": dataset or test.name, "grey": grey, "seed": parameters["seed"]}
+    if unchanged := _without_effect(test, conditions, settings):
+        logger.warning(
+            "Data set '%s', images of %s px with %d channel(s): %s change nothing, and count as the clean images. "
+            "Blurs get shorter than a pixel as images get small, and what changes colours leaves grey images as they "
+            "are: leave these corruptions out of data_sets.%s.corruptions.names, or take larger images",
+            test.name,
+            " x ".join(map(str, test.images.shape[1:3])),
+            test.images.shape[3],
+            "; ".join(f"{name} {', '.join(map(str, severities))}" for name, severities in unchanged.items()),
+            test.name,
+        )
     return CorruptedSet(
         clean=test,
         suite=suite,
@@ -53,6 +67,20 @@ def corrupt_test_set(
         provenance=settings,
         corrupted=CorruptedOnTheFly(test, **settings),
     )
+
+
+def _without_effect(
+    test: ImageSet, conditions: Sequence[Condition], settings: Mapping[str, Any]
+) -> dict[str, list[int]]:
+    """Corruptions to their severities that leave some images, spread over the test set, as they are."""
+    places = np.unique(np.linspace(0, len(test) - 1, _LOOKED_AT).astype(int))
+    images = np.array(test.images[places])
+    unchanged: dict[str, list[int]] = defaultdict(list)
+    for name, severity in (condition for condition in conditions if condition != CLEAN):
+        batch = corrupt(images, name, severity, sample_ids=test.sample_ids[places].tolist(), **settings)
+        if np.array_equal(batch, images):
+            unchanged[name].append(severity)
+    return dict(unchanged)
 
 
 def adopt_released_set(

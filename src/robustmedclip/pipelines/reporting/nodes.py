@@ -90,11 +90,12 @@ def rank_models(
 def compare_sites(*, baseline: str, homes: Mapping[str, str], **entries: Any) -> pd.DataFrame:
     """What another site costs beside corruption; `homes` maps it to the data set that models are tuned on.
 
-    `entries` are the logits on these data sets, None for those that are missing, and their test sets. Models, and seeds
-    of them, that lack one are left out.
+    `entries` are the logits on these data sets, None for those that are missing, their test sets, and perhaps the
+    levels, of which the extreme ones are not averaged. Models, and seeds of them, that lack one are left out.
     """
     kinds = _by_kind(entries)
-    return site_shifts(comparable(_cells(kinds["logits"]), baseline), homes, _patients(kinds["test"]))
+    logits = comparable(_cells(kinds["logits"]), baseline)
+    return site_shifts(logits, homes, _patients(kinds["test"]), extreme=_extreme(entries))
 
 
 def compare_findings(*, baseline: str, mce_on: Metric, **entries: Any) -> pd.DataFrame:
@@ -119,12 +120,12 @@ def collect_precisions(**entries: pd.DataFrame | None) -> pd.DataFrame:
 def compare_subgroups(**entries: Any) -> pd.DataFrame:
     """Errors of subgroups and the gaps between them, of the data sets whose test sets are given.
 
-    `entries` are the logits on these data sets, None for those that are missing, their test sets and the groups of
-    their images.
+    `entries` are the logits on these data sets, None for those that are missing, their test sets, the groups of their
+    images, and perhaps the levels, of which the extreme ones are not averaged.
     """
     kinds = _by_kind(entries)
     tests = {name: _with_groups(test, kinds["groups"][name]) for name, test in kinds["test"].items()}
-    return subgroup_errors([run for run in kinds["logits"].values() if run], tests)
+    return subgroup_errors([run for run in kinds["logits"].values() if run], tests, extreme=_extreme(entries))
 
 
 def _with_groups(test: ImageSet, groups: pd.DataFrame) -> ImageSet:

@@ -93,8 +93,8 @@ def _comparing_parts(plan: Plan) -> list[Node]:
     groups, levels = map(names.groups, plan.divided), ["levels"] if plan.has_bands else []
     return [
         *([recalibration] if scaled else []),
-        *([node(of_sites, sites, "shifts")] if sites else []),
-        *([node(compare_subgroups, plan.divided, "subgroups", *groups)] if plan.divided else []),
+        *([node(of_sites, sites, "shifts", *levels)] if sites else []),
+        *([node(compare_subgroups, plan.divided, "subgroups", *groups, *levels)] if plan.divided else []),
         *([node(of_findings, plan.with_findings, "findings", *levels)] if plan.with_findings else []),
         *([precisions] if plan.compares_precisions else []),
     ]
