@@ -10,6 +10,7 @@ import torch
 from published import write_transformers
 from pydantic import ValidationError
 from tasks import LORA, changed, classifier_of, phantoms, shipped
+from timm.layers import StdConv2d
 
 from robustmedclip.adaptation.lora import with_lora
 from robustmedclip.adaptation.methods.full import FullFineTuning
@@ -19,6 +20,7 @@ from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.tuning import merge_adapter, tune
 from robustmedclip.errors import InputError
 from robustmedclip.io import AdapterDataset
+from robustmedclip.models.image_towers import PaddedConv2d
 from robustmedclip.models.transformers_clip import load_transformers
 
 pytestmark = pytest.mark.slow
@@ -155,40 +157,57 @@ def test_targets_that_cannot_be_adapted_are_refused(model, task, targets, messag
         tune(model, *task, changed(LORA, targets=targets), seed=0, metadata={})
 
 
-class Depthwise(torch.nn.Module):
-    """An encoder of one convolution of each channel alone, between two layers that can be adapted."""
+#: Of each channel alone, of standardised weights, and with zeros around.
+SPECIAL = {
+    "Conv2d of 8 groups": lambda: torch.nn.Conv2d(8, 8, 3, groups=8),
+    "StdConv2d": lambda: StdConv2d(8, 8, 3),
+    "PaddedConv2d": lambda: PaddedConv2d(8, 8, 3, sides=(1, 1)),
+}
 
-    def __init__(self):
+
+class Special(torch.nn.Module):
+    """An encoder of a convolution that can't be adapted between two layers that can."""
+
+    def __init__(self, between: torch.nn.Module):
         super().__init__()
         self.visual = torch.nn.Sequential(
-            torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 8, 3, groups=8), torch.nn.Flatten(), torch.nn.LazyLinear(96)
+            torch.nn.Conv2d(3, 8, 3), between, torch.nn.Flatten(), torch.nn.LazyLinear(96)
         )
 
     def encode_image(self, image: torch.Tensor) -> torch.Tensor:
         return self.visual(image)
 
 
-@pytest.fixture
-def depthwise():
+@pytest.fixture(params=SPECIAL)
+def special(request):
     model = shipped("phantom_vit")
-    network = Depthwise()
+    network = Special(SPECIAL[request.param]())
     network.encode_image(torch.zeros(1, 3, *model.preprocess.size))
     return model.with_network(network.requires_grad_(False))
 
 
-def test_of_an_encoder_with_convolutions_in_groups_all_other_layers_are_adapted(depthwise):
-    samples = Samples([phantoms("oct", 1)], depthwise.preprocess)
+def test_of_an_encoder_with_a_special_convolution_all_other_layers_are_adapted(special):
+    samples = Samples([phantoms("oct", 1)], special.preprocess)
     classifier = classifier_of(shipped("phantom_vit"), [phantoms("oct", 1)])
     adapter, _ = tune(
-        depthwise, samples, samples, classifier, changed(LORA, targets="all", epochs=1), seed=0, metadata={}
+        special, samples, samples, classifier, changed(LORA, targets="all", epochs=1), seed=0, metadata={}
     )
     assert adapter.config["target_modules"] == ["visual.0", "visual.3"]
-    merge_adapter(depthwise, adapter)
+    merge_adapter(special, adapter)
 
 
-def test_convolutions_in_groups_are_refused(depthwise):
-    (problem,) = changed(LORA, targets=r"visual\.\d").check(depthwise)
-    assert "match 'visual.1' of phantom_vit, a Conv2d of 8 groups: let them match linear layers" in problem
+def test_special_convolutions_are_refused(special, request):
+    (problem,) = changed(LORA, targets=r"visual\.\d").check(special)
+    kind = request.node.callspec.params["special"]
+    assert f"match 'visual.1' of phantom_vit, a {kind}: let them match linear layers, and plain" in problem
+
+
+def test_an_encoder_without_a_layer_to_adapt_is_named():
+    network = torch.nn.Module()
+    network.visual = torch.nn.Sequential(StdConv2d(3, 8, 3), torch.nn.Flatten())
+    network.encode_image = network.visual
+    (problem,) = changed(LORA, targets="all").check(shipped("phantom_vit").with_network(network))
+    assert problem == "phantom_vit has no layer that takes a low-rank update: train a head, or all of it"
 
 
 def test_layers_that_the_encoder_does_not_call_are_refused():

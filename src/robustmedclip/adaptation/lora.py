@@ -13,6 +13,7 @@ import peft
 import torch
 from peft.tuners.lora import LoraLayer
 from safetensors.numpy import load_file
+from timm.layers.conv2d_same import Conv2dSame
 from torch.func import functional_call
 
 from robustmedclip.adaptation.dropout import with_quick_dropout
@@ -120,6 +121,8 @@ def target_problems(model: VisionLanguageModel, method: Lora) -> list[str]:
         for name, layer in model.network.named_modules()
         if (re.fullmatch(targets, name) if isinstance(targets, str) else name in targets)
     }
+    if not layers and method.targets == "all":
+        return [f"{model.name} has no layer that takes a low-rank update: train a head, or all of it"]
     if not layers:
         return [
             f"The targets {targets!r} match no layer of {model.name}: correct the regular expression, or set "
@@ -127,10 +130,10 @@ def target_problems(model: VisionLanguageModel, method: Lora) -> list[str]:
         ]
     for name, layer in layers.items():
         if not _is_adaptable(layer):
-            groups = f" of {layer.groups} groups" if isinstance(layer, torch.nn.Conv2d) else ""
+            groups = f" of {layer.groups} groups" if getattr(layer, "groups", 1) > 1 else ""
             return [
                 f"The targets {targets!r} match '{name}' of {model.name}, a {type(layer).__name__}{groups}: let them "
-                "match linear layers, and convolutional ones that are not divided into groups"
+                "match linear layers, and plain convolutional ones that are not divided into groups"
             ]
     if uncalled := sorted(layers.keys() - set(_called_layers(model))):
         return [
@@ -189,8 +192,14 @@ def _targets(model: VisionLanguageModel, targets: str | None) -> str | list[str]
 
 
 def _is_adaptable(layer: torch.nn.Module) -> bool:
-    """Whether the layer multiplies by one matrix: of a convolution in groups peft can't merge the update."""
-    return isinstance(layer, torch.nn.Linear) or (isinstance(layer, torch.nn.Conv2d) and layer.groups == 1)
+    """Whether the layer multiplies by its weight, one matrix: else what peft merges is not what was trained.
+
+    Of a convolution in groups it can't merge the update. Of one of another class, such as timm's with standardised
+    weights, it makes the layers of the update of that class, too.
+    """
+    if isinstance(layer, torch.nn.Conv2d):
+        return type(layer) in (torch.nn.Conv2d, Conv2dSame) and layer.groups == 1
+    return isinstance(layer, torch.nn.Linear)
 
 
 @torch.no_grad()
