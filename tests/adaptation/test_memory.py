@@ -50,9 +50,29 @@ def gradients(model: VisionLanguageModel) -> list[torch.Tensor]:
 def test_gradients_are_equal_and_less_is_kept(tuned):
     plain, saving = copy.deepcopy(tuned), copy.deepcopy(tuned)
     checkpoint_activations(saving.network.visual)
-    assert activation_bytes(saving) < activation_bytes(plain) / 2
+    assert activation_bytes(saving, 8) < activation_bytes(plain, 8) / 2
     for expected, gradient in zip(gradients(plain), gradients(saving), strict=True):
         torch.testing.assert_close(gradient, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_what_a_batch_keeps_is_told_by_one_image_and_two(tuned, precision):
+    """Copies of weights in bfloat16 are kept once, not for each image."""
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if not any(tensor.data_ptr() == p.data_ptr() for p in tuned.network.parameters()):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    pixels = torch.zeros(8, 3, *tuned.preprocess.size)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", precision, enabled=precision != torch.float32),
+    ):
+        tuned.encode_image(pixels)
+    expected = sum(storage.nbytes() for storage in kept.values())
+    assert activation_bytes(tuned, 8, precision) == pytest.approx(expected, rel=0.05)
 
 
 def test_what_a_training_in_half_precision_makes_is_float32():

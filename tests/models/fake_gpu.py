@@ -142,7 +142,7 @@ def fake_gpu() -> Iterator[FakeGPU]:
         properties = {"total_memory": MEMORY, "name": "fake"}
         patches.setattr("torch.cuda.get_device_properties", lambda device: type("Properties", (), properties))
         patches.setattr("torch.cuda.get_device_name", lambda device: "fake")
-        patches.setattr("torch.cuda.is_bf16_supported", lambda: True)
+        patches.setattr("torch.cuda.is_bf16_supported", lambda including_emulation=True: True)
         patches.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
         patches.setattr("torch.cuda.Event", _Event)
         for module in ("models.inference", "adaptation.objective"):

@@ -14,8 +14,16 @@ from robustmedclip.models.interface import VisionLanguageModel
 _FRACTION = 0.7
 
 
-def activation_bytes(model: VisionLanguageModel, precision: torch.dtype = torch.float32) -> int:
-    """Bytes that the forward pass of one image keeps for the backward pass."""
+def activation_bytes(model: VisionLanguageModel, images: int, precision: torch.dtype = torch.float32) -> int:
+    """Bytes that the forward pass of a batch keeps for the backward pass, from those of one image and of two.
+
+    What doesn't grow with the images are copies of weights in another precision.
+    """
+    one, two = (_kept_bytes(model, count, precision) for count in (1, 2))
+    return one + (images - 1) * (two - one)
+
+
+def _kept_bytes(model: VisionLanguageModel, images: int, precision: torch.dtype) -> int:
     kept: dict[int, int] = {}
     weights = {parameter.data_ptr() for parameter in model.network.parameters()}
 
@@ -25,7 +33,7 @@ def activation_bytes(model: VisionLanguageModel, precision: torch.dtype = torch.
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    pixels = torch.zeros(1, 3, *model.preprocess.size, device=model.device)
+    pixels = torch.zeros(images, 3, *model.preprocess.size, device=model.device)
     with (
         torch.enable_grad(),
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
@@ -42,8 +50,10 @@ def fit_into_memory(model: VisionLanguageModel, batch_size: int, precision: torc
     """
     if model.device.type != "cuda":
         return False
+    needed = activation_bytes(model, batch_size, precision)
+    torch.cuda.empty_cache()  # what torch keeps for later is free, too
     free, _ = torch.cuda.mem_get_info(model.device)
-    if batch_size * activation_bytes(model, precision) <= _FRACTION * free:
+    if needed <= _FRACTION * free:
         return False
     checkpoint_activations(model.network.get_submodule("visual"))
     return True

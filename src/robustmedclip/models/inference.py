@@ -20,6 +20,8 @@ from robustmedclip.parallel import cores, map_ahead
 
 #: Most forward passes at a time: each holds the activations of a batch.
 _MOST_STREAMS = 2
+#: Most batches that are guarded ahead of a GPU at a time: each is held in memory.
+_MOST_GUARDED = 4
 
 _ADVICE = "end what else runs on it, or take one with more memory"
 
@@ -34,13 +36,15 @@ def best_device() -> torch.device:
 def fast_precision(device: torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies it faster than float32: on a GPU, or a CPU with AMX; else float32."""
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     has_amx = _CPU_FLAGS.exists() and "amx_bf16" in _CPU_FLAGS.read_text()
     return torch.bfloat16 if has_amx else torch.float32
 
 
 def move_to_device(model: VisionLanguageModel, precision: str) -> torch.dtype:
     """Move a model to :func:`best_device`; the precision that it runs in there.
+
+    Convolutions in float32 are that from then on: by default, cuDNN takes TF32 for them, which has 10 bits of 23.
 
     Parameters
     ----------
@@ -49,6 +53,7 @@ def move_to_device(model: VisionLanguageModel, precision: str) -> torch.dtype:
     precision : str
         ``float32``; or ``auto``, :func:`fast_precision` of the device.
     """
+    torch.backends.cudnn.allow_tf32 = False
     model.network.to(device := best_device())
     return torch.float32 if precision == "float32" else fast_precision(device)
 
@@ -92,7 +97,7 @@ def image_features(
         If the memory of a GPU is too small.
     """
     if model.device.type == "cuda" and (guard := model.preprocess.guard) is not None:  # by all cores, ahead of the GPU
-        batches = map_ahead(guard, batches, cores())
+        batches = map_ahead(guard, batches, min(cores(), _MOST_GUARDED))
         model = replace(model, preprocess=replace(model.preprocess, guard=None))
     yield from (features for (features,) in image_features_of_each([model], batches, precision, place))
 

@@ -25,6 +25,8 @@ RESIZE_MODES = ("shortest", "longest", "squash", "pad")
 
 #: Weights of red, green and blue in luminance (ITU-R BT.601), in 1/65536, as Pillow's mode L has them.
 _LUMINANCE = (19595, 38470, 7471)
+#: Images that a GPU scales at a time: in float32 they take four times their memory, however large they are.
+_SCALED_AT_A_TIME = 64
 
 
 #: Bounds of mean and standard deviation of levels from 0 to 1; the smallest is below 0.2 / 255, as where levels are not
@@ -176,9 +178,13 @@ def _scaled_in_float(batch: torch.Tensor, size: tuple[int, int], interpolation: 
 
     As it does on the CPU, and Pillow does, one side is scaled after the other, and rounded after each.
     """
-    for side in ((batch.shape[-2], size[1]), size):
-        batch = _scaled(batch.float(), side, interpolation).round_().clamp_(0, 255)
-    return batch.to(torch.uint8)
+
+    def scaled(part: torch.Tensor) -> torch.Tensor:
+        for side in ((part.shape[-2], size[1]), size):
+            part = _scaled(part.float(), side, interpolation).round_().clamp_(0, 255)
+        return part.to(torch.uint8)
+
+    return torch.cat([scaled(part) for part in torch.split(batch, _SCALED_AT_A_TIME)])
 
 
 def _luminance(batch: torch.Tensor) -> torch.Tensor:
