@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
+import robustmedclip.models
 from robustmedclip.adaptation.study_adapters import import_robustmedclip
 from robustmedclip.adaptation.tuning import merge_adapter
 from robustmedclip.commands.import_model import import_model
@@ -192,6 +193,14 @@ def test_another_base_is_refused(tmp_path, vit, text_tower):
     for name in ("model.pth", "lora_weights.safetensors"):
         with pytest.raises(InputError, match=r"another base: visual\.head\.proj\.weight differ"):
             import_robustmedclip(other, str(study / name))
+
+
+@pytest.mark.parametrize("name", ["model.pth", "lora_weights.safetensors"])
+def test_a_base_of_another_kind_is_refused(vit, name):
+    _, study, _ = vit
+    phantom = load_open_clip(f"local-dir:{Path(robustmedclip.models.__file__).parent / 'phantom_vit'}")
+    with pytest.raises(InputError, match="trained on another base"):
+        import_robustmedclip(phantom, str(study / name))
 
 
 def test_what_is_no_adapter_is_refused(tmp_path, vit):

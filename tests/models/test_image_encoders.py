@@ -133,6 +133,13 @@ def test_what_is_not_described_as_it_should_be_is_said(tmp_path, monkeypatch, se
         model_format({"type": "timm", **settings}).load()
 
 
+def test_patches_of_another_size_are_refused(tmp_path):
+    """timm would scale them, and the features would be others."""
+    torch.save(timm.create_model("test_vit", patch_size=32).state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(InputError, match="patches of 32 x 32 px, and its own have 16 x 16"):
+        load_timm("test_vit", str(tmp_path / "weights.pth"))
+
+
 def test_weights_of_another_architecture_are_refused(tmp_path):
     torch.save(timm.create_model("test_vit").state_dict(), tmp_path / "weights.pth")
     with pytest.raises(InputError, match="of another architecture"):

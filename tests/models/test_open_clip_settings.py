@@ -49,6 +49,20 @@ def test_an_activation_that_a_file_does_not_say_is_asked_for_before_the_run(tmp_
     assert open_clip_dataset(**{**settings, "model": "ViT-B-16-SigLIP"}).problems() == []  # known with one alone
 
 
+def test_settings_of_the_tokenizer_are_followed(tmp_path):
+    """SigLIP's prompts have neither capitals nor points."""
+    write_clip(tmp_path / "clip", "vit")
+    config = json.loads((tmp_path / "clip/open_clip_config.json").read_text())["model_cfg"]
+    config["text_cfg"]["tokenizer_kwargs"] = {"clean": "canonicalize"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    weights = tmp_path / "clip/open_clip_pytorch_model.bin"
+    model = open_clip_dataset(config=str(tmp_path / "config.json"), pretrained=str(weights)).load()
+    text, length = ["An X-Ray, of pneumonia."], config["text_cfg"]["context_length"]
+    expected = open_clip.SimpleTokenizer(context_length=length, clean="canonicalize")(text)
+    assert torch.equal(model.tokenize(text), expected)
+    assert not torch.equal(expected, open_clip.SimpleTokenizer(context_length=length)(text))
+
+
 @pytest.mark.parametrize("quick_gelu", [True, False])
 def test_weights_of_a_file_have_the_activation_that_is_given(two_activations, quick_gelu):
     name = "tiny-quickgelu" if quick_gelu else "tiny"

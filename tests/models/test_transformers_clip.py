@@ -72,6 +72,13 @@ def test_sizes_that_are_not_those_of_the_weights_take_no_memory(tmp_path, publis
         load_transformers(str(folder))
 
 
+def test_other_weights_beside_the_models_are_left_alone(tmp_path, published):
+    folder = shutil.copytree(published, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: 0 * tensor for name, tensor in weights.items()}, folder / "model_ema.safetensors")
+    assert load_transformers(str(folder)).content_hash() == load_transformers(str(published)).content_hash()
+
+
 def test_missing_weights_are_refused(tmp_path, published):
     folder = shutil.copytree(published, tmp_path / "model")
     weights = load_file(folder / "model.safetensors")

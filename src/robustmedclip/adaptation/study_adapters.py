@@ -130,7 +130,10 @@ def _split(weights: Weights, file: Path) -> tuple[Pairs, Weights]:
 def _pairs_alone(base: VisionLanguageModel, weights: Weights, file: Path) -> Pairs:
     """Matrices of ``lora_weights.safetensors``, which has numbers for names: in the order of the layers."""
     count = sum(name.startswith("w_a_") for name in weights)
-    embed_dim, width = base.network.get_parameter("visual.head.proj.weight").shape
+    try:
+        embed_dim, width = base.network.get_parameter("visual.head.proj.weight").shape
+    except AttributeError:
+        raise InputError(f"The adapter in {file} was trained on another base than {base.name}") from None
     targets = _targets(base.network, count)
     try:
         pairs = {target: (weights[f"w_a_{i:03d}"], weights[f"w_b_{i:03d}"]) for i, target in enumerate(targets)}

@@ -169,9 +169,15 @@ def _checked_tokenizer(source: str, config: dict[str, Any], network: Any) -> Che
 def _tokenizer(source: str, config: dict[str, Any]) -> Any:
     if source.startswith("local-dir:") or source in open_clip.list_models():
         return open_clip.get_tokenizer(source)
-    if not config["text_cfg"].get("hf_tokenizer_name"):
-        return SimpleTokenizer(context_length=config["text_cfg"].get("context_length", DEFAULT_CONTEXT_LENGTH))
-    return HFTokenizer(source, context_length=config["text_cfg"]["context_length"])
+    text = config["text_cfg"]
+    settings = {
+        "context_length": text.get("context_length", DEFAULT_CONTEXT_LENGTH),
+        **text.get("tokenizer_kwargs", {}),
+    }
+    if not text.get("hf_tokenizer_name"):
+        return SimpleTokenizer(**settings)
+    place = text["hf_tokenizer_name"] if source.startswith("hf-hub:") else source
+    return HFTokenizer(place, tokenizer_mode=text.get("tokenizer_mode"), **settings)
 
 
 def _adjusted(network: torch.nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

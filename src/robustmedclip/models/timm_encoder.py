@@ -29,6 +29,8 @@ _FILES = ("config.json", "model.safetensors", "pytorch_model.bin")
 #: What masked pretraining holds beside the encoder (MAE's decoder, the token of what is masked): it has no part in
 #: the features.
 _PRETRAINING = ("decoder_", "mask_token")
+#: What makes tokens of patches, in timm's ViTs.
+_PATCHES = "patch_embed.proj.weight"
 
 
 def load_timm(model: str, weights: str | None = None, name: str | None = None) -> VisionLanguageModel:
@@ -80,7 +82,7 @@ def load_timm(model: str, weights: str | None = None, name: str | None = None) -
         raise
     except Exception as error:  # a changed config.json fails wherever its values are used
         raise InputError(f"The model {name} can't be loaded: its configuration can't be followed: {error!r}") from error
-    state = _encoder_weights(read_weights(file), settings, shapes)
+    state = _encoder_weights(read_weights(file), settings, shapes, name)
     check_fit(shapes, state, name)
     with WithoutDraws():
         network = _network(config)
@@ -117,16 +119,22 @@ def _network(config: Mapping[str, Any]) -> nn.Module:
 
 
 def _encoder_weights(
-    weights: Mapping[str, torch.Tensor], settings: Mapping[str, Any], network: nn.Module
+    weights: Mapping[str, torch.Tensor], settings: Mapping[str, Any], network: nn.Module, name: str
 ) -> dict[str, torch.Tensor]:
     """Weights of the encoder in timm's names, of a checkpoint that may hold a classifier, or a decoder."""
     classifier = settings.get("classifier") or ()
     heads = tuple(f"{head}." for head in ([classifier] if isinstance(classifier, str) else classifier))
-    kept = {name: tensor for name, tensor in weights.items() if not name.startswith((*heads, "decoder_"))}
+    kept = {key: tensor for key, tensor in weights.items() if not key.startswith((*heads, "decoder_"))}
     convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     if convert is not None:
+        theirs = kept.get(_PATCHES)
         kept = convert(kept, network)
-    return {name: tensor for name, tensor in kept.items() if not name.startswith(_PRETRAINING)}
+        if theirs is not None and theirs.ndim == 4 and theirs.shape != (ours := kept[_PATCHES].shape):
+            raise InputError(  # timm has scaled them
+                f"The model {name} can't be loaded: its weights are of patches of {theirs.shape[2]} x "
+                f"{theirs.shape[3]} px, and its own have {ours[2]} x {ours[3]}: name the architecture of the weights"
+            )
+    return {key: tensor for key, tensor in kept.items() if not key.startswith(_PRETRAINING)}
 
 
 def save_timm(folder: Path, model: VisionLanguageModel) -> None:

@@ -120,7 +120,9 @@ def untrained_network(folder: Path, name: str, weights: Mapping[str, torch.Tenso
 
 def weight_files(folder: Path, model: str) -> list[Path]:
     """The weights' files: one, or the parts of a large model; safetensors where there are any."""
-    if files := sorted(folder.glob("model*.safetensors")):
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    if files := sorted(folder.glob("model-*-of-*.safetensors")):
         return files
     if str(folder) != model:
         local_path(f"{HUB}{model}", ("pytorch_model.bin",))
