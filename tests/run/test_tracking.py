@@ -596,6 +596,13 @@ def best(request, address, tmp_path_factory) -> Best:
     return Best(files, logits, adapter, load, base, logged)
 
 
+def test_an_encoder_that_is_scored_as_the_study_does_is_not_logged():
+    """What is served would have its own logit scale, and other probabilities."""
+    plan = replace(read_plan(PARAMETERS), switches={"vit": ("no_logit_scale",)})
+    board = pd.DataFrame({"model": ["vit_lora_k10", "vit"], "mce": [80, 81]})
+    log_best_adapter(DataCatalog({"leaderboard": MemoryDataset(board)}), plan, WorkTimes())
+
+
 def test_the_best_adapter_is_a_model_that_gives_the_probabilities_of_its_logits(best):
     served, logits = mlflow.pyfunc.load_model(best.files), best.logits
     assert served.metadata.metadata["model"] == "vit_lora_k50_s0"

@@ -203,12 +203,14 @@ def log_best_adapter(catalog: DataCatalog, plan: Plan, work: WorkTimes) -> None:
     The model has the parameters and metrics that :func:`log_models` has given this run: of curves, the last point.
 
     Of several seeds it is the first of the plan. Without any tuned encoder, or if its format can't be saved, nothing is
-    logged.
+    logged. Encoders that are scored as the study's code scores them are left out: what is stored of a model is scored
+    as models are.
     """
     board = catalog.load("leaderboard")
     place = {name: place for place, name in enumerate(board["model"])}
     tuned = [m for m in plan.tuned_models if m.method and m.method.can_be_served and m.name in place]
     tuned = [model for model in tuned if model.base not in plan.vision_only]  # what is served scores prompts
+    tuned = [model for model in tuned if not plan.switches.get(model.base)]
     if not tuned:
         return
     best = min(tuned, key=lambda model: place[model.name])
