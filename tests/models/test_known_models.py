@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from shown import blocks
+from small_benchmark import PHANTOM
 
 from robustmedclip.models.formats import model_format
 from robustmedclip.plan.reading import read_plan
@@ -18,7 +19,7 @@ def test_the_plan_takes_every_entry():
     plan = read_plan(
         METHODS
         | {
-            "data_sets": {"oct": {"modality": "OCT", "source": {"type": "phantom"}}},
+            "data_sets": {"oct": {"modality": "OCT", "source": PHANTOM}},
             "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},
             "templates": ["{class_name}"],
             "models": {name: entry for block in BLOCKS for name, entry in block.items()},

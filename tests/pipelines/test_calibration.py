@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_benchmark import PHANTOM
 
 import robustmedclip.models
 from robustmedclip.calibration.ratings import Pair, Sheet
@@ -18,7 +19,7 @@ from robustmedclip.plan.reading import read_plan
 
 CONDITIONS = (CLEAN, *(Condition("quantum_noise", severity) for severity in range(1, 6)))
 PARAMETERS = {
-    "data_sets": {"chest": {"modality": "chest X-ray", "source": {"type": "phantom"}}},
+    "data_sets": {"chest": {"modality": "chest X-ray", "source": PHANTOM}},
     "corruptions": {"suite": "acquisition-c", "names": ["quantum_noise"]},
     "templates": ["{class_name}"],
     "models": {"vit": {"source": {"type": "open_clip", "path": "x"}}},

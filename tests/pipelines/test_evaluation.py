@@ -14,6 +14,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.io.core import Version
 from kedro.runner import SequentialRunner
 from model_sources import open_clip_dataset
+from small_benchmark import PHANTOM
 
 import robustmedclip.models
 from robustmedclip.adaptation.artefacts import Head
@@ -132,10 +133,9 @@ def test_bfloat16_gives_features_close_to_float32s(corrupted, monkeypatch):
 
 
 def plan_of(*models: str, read_together: bool = False, **prompts) -> Plan:
-    source = {"type": "robustmedclip.io.PhantomDataset", "anatomy": "oct"}
     return read_plan(
         {
-            "data_sets": {"oct": {"modality": "OCT", "source": source, **prompts}},
+            "data_sets": {"oct": {"modality": "OCT", "source": PHANTOM, **prompts}},
             "corruptions": {"suite": "medimeta-c", "names": "all"},
             "templates": ["{class_name}"],
             "models": {name: {"source": {"type": "open_clip", "path": FOLDER}} for name in models},

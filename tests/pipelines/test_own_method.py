@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from small_benchmark import PHANTOM
 from test_controls import FLOAT32, FOLDER, phantoms
 
 from robustmedclip.adaptation.checkpoint import Checkpoint
@@ -24,7 +25,7 @@ from robustmedclip.plan.reading import read_plan
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/method.md"
 PARAMETERS = {
-    "data_sets": {"oct": {"modality": "OCT", "source": {"type": "robustmedclip.io.PhantomDataset", "anatomy": "oct"}}},
+    "data_sets": {"oct": {"modality": "OCT", "source": PHANTOM}},
     "corruptions": {"suite": "medimeta-c", "names": ["contrast"]},
     "templates": ["{class_name}"],
     "models": {"vit": {"source": {"type": "open_clip", "path": str(FOLDER)}}},

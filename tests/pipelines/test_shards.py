@@ -9,6 +9,7 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
+from small_benchmark import PHANTOM
 
 import robustmedclip.models
 from robustmedclip.adaptation.artefacts import Adapter
@@ -34,7 +35,7 @@ MODELS = {"vit": FOLDER / "phantom_vit", "resnet": FOLDER / "phantom_resnet", "o
 FLOAT32 = {"precision": "float32"}
 TUNED = "vit_tuned_k10_s0"
 PARAMETERS = {
-    "data_sets": {"oct": {"modality": "OCT", "source": {"type": "phantom", "anatomy": "oct"}}},
+    "data_sets": {"oct": {"modality": "OCT", "source": PHANTOM}},
     "corruptions": {"suite": "medimeta-c", "names": ["contrast"]},
     "templates": ["{class_name}"],
     "models": {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from small_benchmark import PHANTOM
 from test_controls import FLOAT32, FOLDER, phantoms
 
 from robustmedclip.adaptation.checkpoint import Checkpoint
@@ -38,7 +39,7 @@ METHODS = {
     },
 }
 PARAMETERS = {
-    "data_sets": {"oct": {"modality": "OCT", "source": {"type": "robustmedclip.io.PhantomDataset", "anatomy": "oct"}}},
+    "data_sets": {"oct": {"modality": "OCT", "source": PHANTOM}},
     "corruptions": {"suite": "medimeta-c", "names": ["contrast"]},
     "templates": ["{class_name}"],
     "models": {"vit": {"source": {"type": "open_clip", "path": str(FOLDER)}}},

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from small_benchmark import PHANTOM
 
 import robustmedclip.models
 from robustmedclip.adaptation.artefacts import Head
@@ -81,10 +82,9 @@ def test_a_head_that_is_right_on_all_of_them_stays_as_it_is(model):
 
 
 def plan(**adaptations):
-    source = {"type": "robustmedclip.io.PhantomDataset", "anatomy": "oct"}
     return read_plan(
         {
-            "data_sets": {"oct": {"modality": "OCT", "source": source}},
+            "data_sets": {"oct": {"modality": "OCT", "source": PHANTOM}},
             "corruptions": {"suite": "medimeta-c", "names": "all"},
             "templates": ["{class_name}"],
             "models": {"vit": {"source": {"type": "open_clip", "path": FOLDER}}},

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from small_benchmark import PHANTOM
 
 from robustmedclip.plan.plan import Plan
 from robustmedclip.plan.problems import PlanError
 from robustmedclip.plan.reading import read_plan
 
 METHODS = yaml.safe_load((Path(__file__).parents[2] / "conf/base/parameters/methods.yml").read_text())
-SOURCE = {"type": "robustmedclip.io.PhantomDataset"}
+MODEL = {"type": "open_clip", "path": "clip"}
 
 
 def plan(held_out: str, suite: str = "medimeta-c", names: object = "all", **settings: object) -> Plan:
@@ -18,10 +19,10 @@ def plan(held_out: str, suite: str = "medimeta-c", names: object = "all", **sett
     return read_plan(
         METHODS
         | {
-            "data_sets": {"blood": {"modality": "microscopy", "source": SOURCE}},
+            "data_sets": {"blood": {"modality": "microscopy", "source": PHANTOM}},
             "corruptions": {"suite": suite, "names": names},
             "templates": ["{class_name}"],
-            "models": {"clip": {"source": SOURCE}},
+            "models": {"clip": {"source": MODEL}},
             "adaptations": {"robust": robust, "plain": {"method": "lora", "models": "all", "fractions": [0.1]}},
             "seeds": [0],
             "baseline": "clip",

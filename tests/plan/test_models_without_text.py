@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from small_benchmark import PHANTOM
 
 from robustmedclip.plan.problems import PlanError
 from robustmedclip.plan.reading import read_plan
 
 METHODS = yaml.safe_load((Path(__file__).parents[2] / "conf/base/parameters/methods.yml").read_text())
 PARAMETERS = METHODS | {
-    "data_sets": {"oct": {"modality": "OCT", "source": {"type": "phantom"}}},
+    "data_sets": {"oct": {"modality": "OCT", "source": PHANTOM}},
     "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},
     "templates": ["{class_name}"],
     "models": {

@@ -8,10 +8,12 @@ from types import ModuleType
 
 import pytest
 import yaml
+from small_benchmark import PHANTOM
 
 from robustmedclip.corruptions.kernels import noise
 from robustmedclip.corruptions.suites import Corruption, Suite
 from robustmedclip.images.conditions import CLEAN, Condition
+from robustmedclip.io import FolderDataset
 from robustmedclip.plan.amounts import fraction_label
 from robustmedclip.plan.entries import catalog_entries
 from robustmedclip.plan.problems import PlanError
@@ -19,17 +21,17 @@ from robustmedclip.plan.reading import read_plan
 from robustmedclip.run.config import BenchmarkConfigLoader, ConfigError
 from robustmedclip.settings import CONFIG_LOADER_ARGS
 
-SOURCE = {"type": "robustmedclip.io.PhantomDataset"}
+MODEL = {"type": "open_clip", "path": "clip"}
 CONF = Path(__file__).parents[2] / "conf"
 METHODS = yaml.safe_load((CONF / "base/parameters/methods.yml").read_text())
 PARAMETERS = METHODS | {
     "data_sets": {
-        "blood": {"modality": "microscopy", "source": SOURCE},
-        "own": {"modality": "x-ray", "source": {"type": "folder"}, "classes": ["a", "b"]},
+        "blood": {"modality": "microscopy", "source": PHANTOM},
+        "own": {"modality": "x-ray", "source": {"type": "folder", "filepath": "own"}, "classes": ["a", "b"]},
     },
     "corruptions": {"suite": "medimeta-c", "names": "all"},
     "templates": ["a {modality} image showing {class_name}"],
-    "models": {"clip": {"source": SOURCE}, "other": {"source": SOURCE}},
+    "models": {"clip": {"source": MODEL}, "other": {"source": MODEL}},
     "adaptations": {"lora": {"method": "lora", "models": "all", "fractions": [0.1, 0.01], "rank": 8}},
     "seeds": [0, 1],
     "baseline": "other",
@@ -173,6 +175,27 @@ def test_a_suite_for_other_modalities_is_refused(monkeypatch):
             read_plan(changed("corruptions", {"suite": suite, "names": names}))
 
 
+class AnySource:
+    def __init__(self, *, name, modality, **settings): ...
+
+
+class OwnSource(FolderDataset):
+    def __init__(self, *, stain, version=None, **source): ...
+
+
+def test_settings_of_a_source_of_ones_own_are_the_arguments_of_its_class_and_of_those_it_hands_others_to(monkeypatch):
+    module = ModuleType("tests_of_sources")
+    module.AnySource, module.OwnSource = AnySource, OwnSource
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    own = {"type": "tests_of_sources.OwnSource", "stain": "H&E", "filepath": "x", "size": 32, "versioned": True}
+    for source in (own, {"type": "tests_of_sources.AnySource", "whatever": 3}):
+        assert read_plan(changed("data_sets.own.source", source)).data_sets[1].source == source
+    with pytest.raises(PlanError) as error:
+        read_plan(changed("data_sets.own.source", {"type": own["type"], "stian": "H&E", "filpath": "x"}))
+    for problem in ("missing stain", "unknown 'stian'; did you mean 'stain'?", "unknown 'filpath'; did you mean 'file"):
+        assert f"data_sets.own.source: {problem}" in error.value.message
+
+
 def test_of_a_suite_those_corruptions_are_taken_that_fit_the_modality():
     plan = read_plan(changed("corruptions", {"suite": "acquisition-c", "names": "all"}))
     (own,) = (data_set for data_set in plan.data_sets if data_set.name == "own")
@@ -214,7 +237,7 @@ def test_medmnist_c_has_a_list_for_each_data_set():
     parameters = changed("data_sets.blood.corruptions", {"suite": "medmnist-c", "names": "all", "dataset": "octmnist"})
     parameters["data_sets"]["bloodmnist"] = {
         "modality": "microscopy",
-        "source": SOURCE,
+        "source": PHANTOM,
         "corruptions": {"suite": "medmnist-c", "names": ["bubble"], "storage": "on_the_fly", "grey": "reference"},
     }
     blood, own, bloodmnist = read_plan(parameters).data_sets
@@ -287,7 +310,7 @@ def test_sources_become_catalog_entries():
         ("adaptations.lora.method", "prompt", "unknown 'prompt'"),
         ("adaptations.lora.fractions", [10], "0.1 is 10 %"),
         ("adaptations.lora.rank", 0, "rank"),
-        ("data_sets.Blood", {"modality": "x", "source": SOURCE}, "data_sets.Blood"),
+        ("data_sets.Blood", {"modality": "x", "source": PHANTOM}, "data_sets.Blood"),
         ("data_sets.own.clases", ["a"], "did you mean 'classes'?"),
         ("data_sets.own.classes", ["a", "a"], "different class names"),
         ("data_sets.own.collection", "all", "a name other than 'all'"),
@@ -301,7 +324,7 @@ def test_sources_become_catalog_entries():
         ("data_sets.own.synonyms", {"normal": [" "]}, "different names"),
         (
             "data_sets.own",
-            {"modality": "x", "source": SOURCE, "classes": ["a", "b"], "synonyms": {"c": ["d"]}},
+            {"modality": "x", "source": PHANTOM, "classes": ["a", "b"], "synonyms": {"c": ["d"]}},
             "data_sets.own.synonyms: unknown 'c'; known are a, b",
         ),
         ("data_sets.own.modality", "all", "data_sets.own.modality: expected a text other than 'all'"),
@@ -314,12 +337,30 @@ def test_sources_become_catalog_entries():
         ("models.clip.source", {"type": "OpenClip"}, "unknown model format 'OpenClip'; did you mean 'open_clip'?"),
         ("data_sets.own.source", {"type": "folder", "name": "x"}, "data_sets.own.source.name: the data set's name is"),
         ("data_sets.own.source", {"type": "folder", "class_names": ["a"]}, "source.class_names: they are 'classes'"),
+        (
+            "data_sets.own.source",
+            {"type": "folder", "filepath": "x", "siz": 9},
+            "source: unknown 'siz'; did you mean 'size'?",
+        ),
+        ("data_sets.own.source", {"type": "folder", "file_path": "x"}, "data_sets.own.source: missing filepath"),
+        ("data_sets.own.source", {"type": "npz", "file_path": "x"}, "unknown 'file_path'; did you mean 'filepath'?"),
+        ("data_sets.blood.source.sed", 3, "data_sets.blood.source: unknown 'sed'; did you mean 'seed'?"),
+        (
+            "models.clip.source",
+            {"type": "open_clip", "pth": "x"},
+            "models.clip.source: unknown 'pth'; did you mean 'path'?",
+        ),
+        ("models.clip.source", {"type": "timm", "weights": "x"}, "models.clip.source: missing model"),
         ("data_sets.own.classes", ["a", "a "], "classes: expected at least two different class names, without space"),
-        ("models", {"m" * 65: {"source": SOURCE}}, "has at most 64"),
+        ("models", {"m" * 65: {"source": MODEL}}, "has at most 64"),
         ("adaptations.lora.fractions", [1e-9], "fractions: expected different numbers from 0.000001 to 1"),
-        ("data_sets", {2024: {"modality": "x", "source": SOURCE}}, "data_sets.2024: a name starts with a lower-case"),
-        ("data_sets", {"2024": {"modality": "x", "source": SOURCE}}, "data_sets.2024: a name starts with a lower-case"),
-        ("models", {2024: {"source": SOURCE}}, "baseline: unknown 'other'; known are 2024"),
+        ("data_sets", {2024: {"modality": "x", "source": PHANTOM}}, "data_sets.2024: a name starts with a lower-case"),
+        (
+            "data_sets",
+            {"2024": {"modality": "x", "source": PHANTOM}},
+            "data_sets.2024: a name starts with a lower-case",
+        ),
+        ("models", {2024: {"source": MODEL}}, "baseline: unknown 'other'; known are 2024"),
         ("templates", ["{class_name!q}"], "'{class_name!q}' is not a template"),
         ("templates", ["{class_name:d}"], "'{class_name:d}' is not a template"),
         ("templates", ["{class_name:{x}}"], "'{class_name:{x}}' is not a template"),
@@ -334,10 +375,10 @@ def test_sources_become_catalog_entries():
         ("adaptations.lora.models", ["clip", "clip"], "a list of different model names"),
         (
             "models.clip_lora_k10_s0",
-            {"source": SOURCE},
+            {"source": MODEL},
             "lora of clip at 0.1 and models.clip_lora_k10_s0 would both be",
         ),
-        ("models.clip_lora_k10", {"source": SOURCE}, "models.clip_lora_k10 would both be called 'clip_lora_k10'"),
+        ("models.clip_lora_k10", {"source": MODEL}, "models.clip_lora_k10 would both be called 'clip_lora_k10'"),
         ("seeds", [0, 0], "seeds"),
         ("seed", [0, 1], "unknown 'seed'; did you mean 'seeds'?"),
         ("adaptions", {}, "unknown 'adaptions'; did you mean 'adaptations'?"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from small_benchmark import PHANTOM
 
 from robustmedclip.pipelines import evaluation, few_shot, reporting, tuning
 from robustmedclip.plan.plan import Plan
@@ -11,7 +12,7 @@ from robustmedclip.plan.problems import PlanError
 from robustmedclip.plan.reading import read_plan
 
 METHODS = yaml.safe_load((Path(__file__).parents[2] / "conf/base/parameters/methods.yml").read_text())
-SOURCE = {"type": "robustmedclip.io.PhantomDataset"}
+MODEL = {"type": "open_clip", "path": "clip"}
 
 
 def plan(shift: object, **classes: list[str]) -> Plan:
@@ -19,10 +20,10 @@ def plan(shift: object, **classes: list[str]) -> Plan:
     return read_plan(
         METHODS
         | {
-            "data_sets": {name: {"modality": "OCT", "source": SOURCE, **of} for name, of in named.items()},
+            "data_sets": {name: {"modality": "OCT", "source": PHANTOM, **of} for name, of in named.items()},
             "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},
             "templates": ["{class_name}"],
-            "models": {"clip": {"source": SOURCE}},
+            "models": {"clip": {"source": MODEL}},
             "adaptations": {
                 "lora": {"method": "lora", "models": "all", "fractions": [0.1]},
                 "probe": {"method": "linear-probe", "models": "all", "fractions": [0.1]},

@@ -1,5 +1,7 @@
 """Subgroups in the plan: who reads them, and when."""
 
+from small_benchmark import PHANTOM
+
 from robustmedclip.io import FolderDataset
 from robustmedclip.pipeline_registry import pipelines_of
 from robustmedclip.pipelines import reporting
@@ -7,19 +9,19 @@ from robustmedclip.plan.entries import catalog_entries
 from robustmedclip.plan.reading import read_plan
 from robustmedclip.run.fingerprints import expected_fingerprints
 
-SOURCE = {"type": "robustmedclip.io.PhantomDataset"}
+MODEL = {"type": "open_clip", "path": "clip"}
 
 
 def plan(**data_set):
     return read_plan(
         {
             "data_sets": {
-                "chest": {"modality": "X-ray", "source": SOURCE, **data_set},
-                "hand": {"modality": "X-ray", "source": SOURCE},
+                "chest": {"modality": "X-ray", "source": PHANTOM, **data_set},
+                "hand": {"modality": "X-ray", "source": PHANTOM},
             },
             "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},
             "templates": ["{class_name}"],
-            "models": {"clip": {"source": SOURCE}},
+            "models": {"clip": {"source": MODEL}},
             "seeds": [0],
             "baseline": "clip",
         }

@@ -304,7 +304,7 @@ with KedroSession.create() as session:
 
 PARAMETERS = yaml.safe_load((ROOT / "conf/base/parameters/methods.yml").read_text()) | {
     "data_sets": {
-        name: {"modality": "microscopy", "source": {"type": "robustmedclip.io.FolderDataset"}}
+        name: {"modality": "microscopy", "source": {"type": "robustmedclip.io.FolderDataset", "filepath": name}}
         for name in ("cells", "rods")
     },
     "corruptions": {"suite": "medimeta-c", "names": ["pixelate"]},

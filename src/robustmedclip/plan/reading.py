@@ -8,9 +8,7 @@ from robustmedclip.corruptions.suites import suite
 from robustmedclip.errors import InputError
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.findings import prompted_pair
-from robustmedclip.io.sources import SOURCES
 from robustmedclip.metrics import METRICS, Metric, metrics_named
-from robustmedclip.models.formats import FORMATS
 from robustmedclip.models.study_switches import STUDY_SWITCHES
 from robustmedclip.plan.collisions import collisions
 from robustmedclip.plan.findings import chosen_mce, finding_problems
@@ -28,20 +26,11 @@ from robustmedclip.plan.schema import (
     Procedure,
 )
 from robustmedclip.plan.shift import with_shifts
+from robustmedclip.plan.sources import format_problems, source_problems
 from robustmedclip.plan.vision_only import adapted_models, vision_only_problems, without_text
-from robustmedclip.plugins import name_problem
 
 _REQUIRED = ("data_sets", "corruptions", "templates", "models", "seeds", "baseline")
 _KNOWN = (*dict.fromkeys((*_REQUIRED, *Procedure.model_fields)), "adaptations", "methods", *SETTINGS)
-#: What the plan fills in of a source, and where it is said.
-_FILLED_IN = {
-    "name": "the data set's name is its key: leave it out",
-    "modality": "it is said beside 'source': leave it out there",
-    "class_names": "they are 'classes', beside 'source'",
-    "origin": "it is said beside 'source': move it there",
-    "subgroup": "it is said beside 'source': move it there",
-    "findings": "they are said by 'task: findings', beside 'source'",
-}
 #: Parameters of earlier releases, and what stands in their place.
 _REMOVED = {"check_only": "it is a command now: kedro check"}
 #: Names become names of files, several of them joined.
@@ -72,7 +61,7 @@ def read_plan(parameters: Mapping[str, Any]) -> Plan:
     read = [_data_set(name, spec, parameters, problems) for name, spec in parameters["data_sets"].items()]
     data_sets = [data_set for data_set in read if data_set]
     models = {name: _model(name, spec, problems) for name, spec in parameters["models"].items()}
-    vision_only = without_text(models, problems)
+    vision_only = without_text(models)
     adaptations = list(_adaptations(parameters, vision_only, problems))
     metrics = _metrics(procedure, problems)
     problems += finding_problems(data_sets, adaptations)
@@ -142,8 +131,7 @@ def _data_set(name: Any, spec: Mapping[str, Any], parameters: Mapping[str, Any],
         problems += _corruption_problems(where, corruptions, str(name), entry)
     if entry is None or corruptions is None:
         return None
-    problems += _type_problems(place, entry, SOURCES, "source")
-    problems += [f"{place}.source.{key}: {instead}" for key, instead in _FILLED_IN.items() if key in entry.source]
+    problems += source_problems(f"{place}.source", entry.source)
     problems += _synonym_problems(f"{place}.synonyms", entry)
     if problems:
         return None
@@ -174,11 +162,6 @@ def _data_set(name: Any, spec: Mapping[str, Any], parameters: Mapping[str, Any],
         subgroup=entry.subgroup,
         scoring=(entry.scoring or "pair") if entry.task == "findings" else None,
     )
-
-
-def _type_problems(place: str, entry: DataSetEntry | ModelEntry, known: Mapping[str, str], what: str) -> Iterator[str]:
-    if problem := name_problem(entry.source["type"], known, what):
-        yield f"{place}.source.type: {problem}"
 
 
 def _list_of(corruptions: CorruptionEntry, data_set: str) -> str | None:
@@ -241,7 +224,7 @@ def _absences(entry: DataSetEntry) -> Iterator[str]:
 
 def _model(name: Any, spec: Mapping[str, Any], problems: list[str]) -> ModelEntry | None:
     if entry := parsed(ModelEntry, f"models.{name}", spec, problems):
-        problems += _type_problems(f"models.{name}", entry, FORMATS, "model format")
+        problems += format_problems(f"models.{name}.source", entry.source)
         problems += unknown(f"models.{name}.authors", entry.authors, STUDY_SWITCHES)
     return entry
 

@@ -4,24 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from robustmedclip.errors import InputError
-from robustmedclip.models.formats import FORMATS, format_class
+from robustmedclip.models.formats import format_class
 from robustmedclip.plan.plan import Plan
 from robustmedclip.plan.schema import ModelEntry
-from robustmedclip.plugins import name_problem
 
 
-def without_text(models: Mapping[str, ModelEntry | None], problems: list[str]) -> tuple[str, ...]:
-    """The models whose format has no text encoder; a format that can't be imported is added to the problems."""
-    names = []
-    for name, entry in models.items():
-        if entry is None or name_problem(entry.source["type"], FORMATS, "model format"):
-            continue
-        try:
-            if not getattr(format_class(entry.source["type"]), "has_text", True):
-                names.append(name)
-        except InputError as error:
-            problems.append(f"models.{name}.source.type: {error.message}")
-    return tuple(names)
+def without_text(models: Mapping[str, ModelEntry | None]) -> tuple[str, ...]:
+    """The models whose format has no text encoder, of those whose format is known."""
+    return tuple(name for name, entry in models.items() if entry and not _has_text(entry.source["type"]))
+
+
+def _has_text(format_name: str) -> bool:
+    try:
+        return getattr(format_class(format_name), "has_text", True)
+    except InputError:
+        return True
 
 
 def adapted_models(

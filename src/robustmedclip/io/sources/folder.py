@@ -69,6 +69,8 @@ class FolderDataset(SourceDataset):
 
     Parameters
     ----------
+    filepath : str
+        The folder: a path, or a URL that fsspec knows.
     labels : str, optional
         The CSV file, a path inside the folder; null for a folder per class.
     size : int, optional
@@ -96,6 +98,7 @@ class FolderDataset(SourceDataset):
     def __init__(
         self,
         *,
+        filepath: str,
         labels: str | None = "labels.csv",
         size: int | None = None,
         window: Mapping[str, float] | Literal["file"] | None = None,
@@ -106,7 +109,7 @@ class FolderDataset(SourceDataset):
         blank: str | None = None,
         **source: Any,
     ):
-        super().__init__(**source)
+        super().__init__(filepath=filepath, **source)
         self._labels, self._size, self._window, self._frame = labels, size, window, frame
         self._policies = {"uncertain": uncertain, "blank": blank}
         self._include: list[str] = [] if include is None else include
