@@ -78,6 +78,15 @@ def test_a_mistyped_key_of_a_file_or_of_the_command_line_is_refused(load):
         load("", protocl="authors").plan
 
 
+def test_a_key_of_globals_that_nothing_refers_to_is_refused(load, tmp_path):
+    (tmp_path / "local/globals.yml").write_text("dta: /elsewhere")
+    with pytest.raises(ConfigError, match=r"globals\.yml: unknown 'dta'; did you mean 'data'\?"):
+        load("").plan
+    (tmp_path / "local/globals.yml").write_text("disk: {path: /big}\ndata: ${disk.path}/study\nowner: me\n_own: 3")
+    (tmp_path / "local/catalog.yml").write_text("mine: {type: MemoryDataset, data: '${globals:owner}'}")
+    assert load("").plan.baseline == "phantom_vit"
+
+
 def test_methods_of_an_environment_are_beside_those_that_ship_and_change_their_settings(load):
     text = "methods: {mine: {type: linear_probe, l2_strengths: [3]}, robust-lora: {epochs: 3}}"
     methods = load(text, methods={"robust-lora": {"rank": 2}})["parameters"]["methods"]

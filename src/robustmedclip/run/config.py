@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy, deepcopy
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from yaml import MarkedYAMLError, YAMLError
 from robustmedclip.errors import InputError, suggestion
 from robustmedclip.plan.entries import catalog_entries
 from robustmedclip.plan.plan import Plan
+from robustmedclip.plan.problems import unknown
 from robustmedclip.plan.reading import read_plan
 from robustmedclip.progress import volume
 from robustmedclip.run.writable import name_problem
@@ -31,6 +32,8 @@ class ConfigError(InputError):
 _LONGEST_FILE = 2**20
 
 
+#: A reference to a key of ``globals.yml``.
+_GLOBAL = re.compile(r"\$\{\s*globals:\s*(\w+)")
 _HALF_A_URL = re.compile(r"[a-z][a-z0-9]+:(?!//[^ ])")
 
 
@@ -171,7 +174,18 @@ class BenchmarkConfigLoader(OmegaConfigLoader):
     @cached_property
     def plan(self) -> Plan:
         """The validated plan of this loader's environment, made once."""
-        return read_plan(self["parameters"])
+        parameters = self["parameters"]
+        if problems := list(self._unread_globals()):
+            raise ConfigError("; ".join(problems))
+        return read_plan(parameters)
+
+    def _unread_globals(self) -> Iterator[str]:
+        """A line for each key of ``globals.yml`` that no file refers to; an archive of the files is not looked into."""
+        files = [*self._files(self.base_env), *self._files(self.env or self.default_run_env)]
+        text = "\n".join(file.read_text("utf-8", errors="replace") for file in files)
+        named = dict.fromkeys(_GLOBAL.findall(text))
+        own = set(re.findall(r"\$\{\s*(\w+)\s*[.[}]", text))  # of which other keys of the file are made
+        return unknown("globals.yml", [key for key in self._globals if key not in own], named) if files else iter(())
 
 
 def _changed(settings: Any, new: Any) -> Any:
