@@ -1,4 +1,4 @@
-"""``kedro check``: is everything there that the plan needs, and is it whole?"""
+"""``kedro check``: are all images whole that the plan needs, and are the models there?"""
 
 from collections.abc import Callable, Iterable
 from contextlib import chdir
@@ -32,10 +32,10 @@ _BATCH = 64
 @click.option("--env", "-e", envvar="KEDRO_ENV", help="Environment of the configuration; without it, local.")
 @click.option("--params", default="", help="Parameters that replace those of the files, as in kedro run: key=value,...")
 def check(env: str | None, params: str) -> None:
-    """Read all data of the plan once, and say what is whole.
+    """Read all images of the plan once, and say which are whole, and which models are there.
 
-    Pixels and checksums are read; of models only what they say of themselves is asked. Nothing is written, in MLflow
-    neither. The exit status is 1 if anything is missing or damaged.
+    Pixels and checksums are read; models are not loaded, and only asked what they say of themselves. Nothing is
+    written, in MLflow neither. The exit status is 1 if anything is missing or damaged.
     """
     if (project := find_kedro_project(Path.cwd())) is None:
         raise InputError(f"There is no project in {Path.cwd()} or around it: change to the folder of one")
@@ -50,7 +50,7 @@ def check(env: str | None, params: str) -> None:
         catalog = FingerprintedCatalog.from_config(entries, _credentials(config))
         checked = check_entries(entries, catalog.get, Contents(config.project))
     click.echo(as_text(checked))
-    raise click.exceptions.Exit(any(status != "present" for _, status, _ in checked))
+    raise click.exceptions.Exit(any(status in ("missing", "damaged") for _, status, _ in checked))
 
 
 def _credentials(config: BenchmarkConfigLoader) -> dict[str, Any] | None:
@@ -77,7 +77,8 @@ def check_entries(
     Returns
     -------
     list of (str, str, str)
-        Name, status (``present``, ``missing`` or ``damaged``) and what was found, an entry each.
+        Name, status (``present``, for models ``there, not loaded``; ``missing`` or ``damaged``) and what was found, an
+        entry each.
     """
     return [
         (name, *_checked(name, entry(name), contents, pixels=name != names.model(names.parts(name)[1])))
@@ -100,7 +101,9 @@ def _checked(name: str, dataset: Any, contents: Contents, pixels: bool) -> tuple
             return ("missing" if problems[0].startswith("there is no ") else "damaged"), "; ".join(problems)
         if external and (damage := contents.damage(name, dataset.paths())):
             return "damaged", damage
-        return "present", _read(dataset.verified() if external else dataset.load()) if pixels else ""
+        if not pixels:
+            return "there, not loaded", ""
+        return "present", _read(dataset.verified() if external else dataset.load())
     except (InputError, OSError) as error:
         return "damaged", getattr(error, "message", str(error))
 
