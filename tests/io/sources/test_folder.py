@@ -111,6 +111,15 @@ def test_bad_tables_are_found_before_anything_is_read(folder, change, culprit):
         source(folder).load()
 
 
+def test_where_a_labels_file_is_missed_folders_of_classes_are_told_what_to_set(folder):
+    (folder / "labels.csv").rename(folder / "other.csv")
+    assert source(folder).problems() == [f"there is no file {folder}/labels.csv"]
+    (folder / "other.csv").unlink()
+    missed = f"there is no file {folder}/labels.csv"
+    assert source(folder).problems() == [f"{missed}: for a folder per class set 'labels: null'"]
+    assert source(folder / "images").problems() == [f"there is no file {folder}/images/labels.csv"]
+
+
 def test_all_problems_at_once(folder):
     edit(folder, lambda t: t.assign(label="horse", file=[f"gone{i}.png" for i in range(len(t))]))
     message = "; ".join(source(folder).problems())

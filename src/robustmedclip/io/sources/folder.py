@@ -285,7 +285,7 @@ class FolderDataset(SourceDataset):
                 "folder that holds both, with the names of the files in the CSV to match"
             )
         elif not self._fs.exists(str(where)):
-            yield f"there is no {'file' if self._labels else 'folder'} {where}"
+            yield f"there is no {'file' if self._labels else 'folder'} {where}{self._folders_instead()}"
 
     def _finding_problems(self) -> Iterator[str]:
         for name, known in (("uncertain", UNCERTAIN), ("blank", BLANK)):
@@ -299,6 +299,17 @@ class FolderDataset(SourceDataset):
 
     def _chosen_policies(self) -> dict[str, str]:
         return DEFAULTS | {name: value for name, value in self._policies.items() if value is not None}
+
+    def _folders_instead(self) -> str:
+        """What to set where folders may be the classes, as the end of a sentence."""
+        files = self._entries().files
+        if (
+            self._findings
+            or not any("/" in path for path in files)
+            or any(path.lower().endswith(".csv") for path in files)
+        ):
+            return ""
+        return ": for a folder per class set 'labels: null'"
 
     def _labels_there(self) -> str:
         """The labels that are there, as the end of a sentence."""
