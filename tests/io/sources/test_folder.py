@@ -144,7 +144,9 @@ def test_sixteen_bit_images_are_not_squeezed_silently(folder):
         source(folder).load()
     train = source(folder, window={"low": 1000, "high": 2000}).load()["train"]
     np.testing.assert_array_equal(train.images[train.sample_ids.tolist().index("images/03.png")], 128)
-    assert "width above 1" in source(folder, window={"center": 3}).problems()[0]
+    for window in ({"center": 3}, "flie"):
+        found = f"window: expected {{center, width}} with a width above 1, {{low, high}} or file, found {window!r}"
+        assert source(folder, window=window).problems() == [found]
 
 
 @pytest.mark.parametrize("layout", ["split/class", "class"])

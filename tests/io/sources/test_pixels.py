@@ -121,7 +121,10 @@ def test_a_size_takes_the_largest_centred_square():
         (big_png(9000, 9000), "9000 x 9000"),
         (big_png(100, 100), "can't be read"),
         (picture(GREY, "GIF", save_all=True, append_images=[Image.fromarray(255 - GREY)]), "2 frames"),
-        (dicom(DEEP, bits=12), "set 'window'"),
+        (
+            dicom(DEEP, bits=12),
+            "set 'window' in the source, as {center, width}, {low, high} or, for .* DICOM file .*, file",
+        ),
         (dicom(GREY, RescaleSlope="2", RescaleIntercept="0"), "set 'window'"),
         (dicom(GREY[:10], NumberOfFrames=2), "2 frames"),
         (dicom(COLOUR, "YBR_PARTIAL_420"), "YBR_PARTIAL_420"),

@@ -60,7 +60,7 @@ class Window:
         if numbers and set(setting) == {"center", "width"} and setting["width"] > 1:
             middle, half = setting["center"] - 0.5, (setting["width"] - 1) / 2
             return cls(middle - half, middle + half)
-        raise ValueError(f"expected {{center, width}} with a width above 1 or {{low, high}}, found {setting!r}")
+        raise ValueError(f"expected {{center, width}} with a width above 1, {{low, high}} or file, found {setting!r}")
 
     def apply(self, levels: np.ndarray) -> np.ndarray:
         """uint8 of the shape of `levels`, which are real numbers."""
@@ -79,7 +79,8 @@ def required(window: WindowChoice | None) -> Window:
     """The window for all files; raises ``ImageFileError`` if there is none, with what to set."""
     if window is None or window == "file":
         raise ImageFileError(
-            "does not hold plain 8-bit levels: set 'window' in the source, as {center, width} or {low, high}"
+            "does not hold plain 8-bit levels: set 'window' in the source, as {center, width}, {low, high} or, for the "
+            "window that a DICOM file suggests, file"
         )
     return window
 
