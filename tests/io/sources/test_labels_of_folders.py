@@ -316,6 +316,15 @@ def test_a_file_that_exists_in_another_spelling_is_pointed_to(table, name, hint)
     assert "looks like 'images/3.png'" in message and hint in message
 
 
+def test_a_folder_of_the_name_of_a_file_is_called_a_folder(table):
+    for name in ("3.png", "4.png"):
+        (table / "images" / name).unlink()
+        (table / "images" / name).mkdir()
+    (table / "images/4.png/4.png").touch()
+    message = problem(source(table, labels="labels.csv"))
+    assert "names files that don't exist: images/3.png (it is a folder), images/4.png (it is a folder)" in message
+
+
 @pytest.mark.parametrize(
     ("folders", "advice"),
     [

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 
 
 def lookalikes(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """Those of the names that look like a known one, to ``looks like 'é', spelled in another Unicode form``."""
+    """Those of the names that look like another one, to ``looks like 'é', spelled in another Unicode form``."""
     looks = {name: appearance(name).casefold() for name in names}
     wanted = set(looks.values())
     seen = {look: other for other in known if (look := appearance(other).casefold()) in wanted}
     return {
         name: f"looks like {seen[look]!r}, {difference(name, seen[look])}"
         for name, look in looks.items()
-        if look in seen
+        if seen.get(look, name) != name
     }
 
 

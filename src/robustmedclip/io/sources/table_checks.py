@@ -86,8 +86,15 @@ def _absent(table: pd.DataFrame, paths: pd.Series, entries: Entries, where: str)
     known = entries.files.keys() | entries.refused.keys()
     if absent := table["file"][~paths.isin(known)].tolist():
         hints = lookalikes(absent[:SHOWN], (*entries.files, *entries.skipped))
+        hints |= {file: "is a folder" for file in absent[:SHOWN] if _is_folder(posixpath.normpath(file), entries)}
         named = [f"{file} (it {hints[file]})" if file in hints else file for file in absent]
         yield f"{where} names files that don't exist: {first_ten(named)}"
+
+
+def _is_folder(path: str, entries: Entries) -> bool:
+    """Whether it is one, full or empty."""
+    inside = (*entries.files, *entries.refused, *entries.skipped)
+    return path in entries.skipped or any(other.startswith(f"{path}/") for other in inside)
 
 
 def _lookalike_classes(class_names: Sequence[str]) -> Iterator[str]:
