@@ -1,5 +1,7 @@
 """The benchmark as a call: any function of images, or a model of torch with a text per class, and a report."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +26,10 @@ def by_brightness(images: np.ndarray) -> np.ndarray:
 
 def by_one_pixel(images: np.ndarray) -> np.ndarray:
     return np.stack([60.0 - images[:, 0, 0, 0].astype(float), np.zeros(len(images))], axis=1)
+
+
+def not_yet(images: np.ndarray) -> np.ndarray:
+    raise AssertionError("a model runs")
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +119,32 @@ def test_logits_of_another_shape_are_refused():
 def test_a_corruption_of_another_suite_is_refused():
     with pytest.raises(ValueError, match="fog"):
         benchmark({"mine": by_brightness}, IMAGES, LABELS, ["dark", "bright"], corruptions=["fog"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"models": {}}, "models: expected names mapped to functions of images, found {}"),
+        ({"models": {"mine": not_yet, "other": 3}}, "found {'mine': 'function', 'other': 'int'}"),
+        ({"baseline": "mein"}, "baseline: unknown 'mein'; did you mean 'mine'?"),
+        ({"metrics": ["auc"]}, "unknown metric 'auc'; did you mean 'aurc'?"),
+        ({"mce_on": "precision"}, "mce_on: expected one of error"),
+        ({"corruptions": []}, "corruptions: expected different ones of medimeta-c, at least one, found []"),
+        ({"corruptions": ["pixelate", "pixelate"]}, "corruptions: expected different ones"),
+        ({"images": [*IMAGES[1:], IMAGES[0, 1:]]}, "the images differ in size or channels"),
+    ],
+)
+def test_what_is_asked_for_is_checked_before_a_model_runs(wrong, message):
+    call = {"models": {"mine": not_yet}, "images": IMAGES, "labels": LABELS, "class_names": ["dark", "bright"]}
+    with pytest.raises(InputError, match=re.escape(message)):
+        benchmark(**call | wrong)
+
+
+def test_images_may_be_a_list(result):
+    models = {"mean": by_brightness, "pixel": by_one_pixel}
+    settings = {"baseline": "pixel", "corruptions": ["pixelate"], "resamples": 50}
+    listed = benchmark(models, list(IMAGES), LABELS, ["dark", "bright"], **settings)
+    pd.testing.assert_frame_equal(listed.metrics, result.metrics)
 
 
 class MeanColour(torch.nn.Module):

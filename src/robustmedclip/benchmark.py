@@ -28,9 +28,10 @@ import pandas as pd
 
 from robustmedclip.corruptions import CorruptedOnTheFly, Suite
 from robustmedclip.corruptions import suite as suite_of
-from robustmedclip.errors import InputError
+from robustmedclip.errors import InputError, suggestion
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet
+from robustmedclip.images.pixels import Images, stacked
 from robustmedclip.images.sets import PATIENT, ImageSet
 from robustmedclip.metrics import METRICS, Metric, compare_pairs, metrics_named, places, score_benchmark
 from robustmedclip.metrics.classification import ERROR
@@ -138,7 +139,7 @@ class Benchmark:
 
 def benchmark(
     models: Mapping[str, Classifier],
-    images: np.ndarray,
+    images: Images | Sequence[np.ndarray],
     labels: Sequence[int] | np.ndarray,
     class_names: Sequence[str],
     *,
@@ -163,7 +164,7 @@ def benchmark(
     models : mapping
         Name to what makes logits ``(n, classes)``, finite, of uint8 images ``(n, H, W, C)``; see
         :func:`classifier_of_texts`.
-    images : ndarray or LazyImages
+    images : ndarray, LazyImages or sequence of ndarray
         uint8 ``(N, H, W, C)``, C in {1, 3}, sides of 28 px or more.
     labels : sequence of int
         ``(N,)``, in ``[0, len(class_names))``; or of findings, of which an image may have several, ``(N, findings)``:
@@ -194,8 +195,10 @@ def benchmark(
     Raises
     ------
     InputError
-        If images, labels, names or logits are not as stated, or findings are to be compared by subgroup.
+        If images, labels, names or functions are not as stated, or findings are to be compared by subgroup, before a
+        model runs; and if logits are not.
     """
+    images = stacked(images)
     ids = np.asarray(range(len(images)) if sample_ids is None else sample_ids, str)
     columns = dict(subgroups or {}) | ({} if patients is None else {PATIENT: patients})
     facts: dict[str, Any] = {"name": name, "modality": modality, "class_names": tuple(class_names), "sample_ids": ids}
@@ -204,16 +207,26 @@ def benchmark(
     if clean.has_findings and subgroups:
         raise InputError(f"'{name}': findings are not compared by subgroup: leave 'subgroups' out")
     corrupted = _corrupted(clean, suite, dataset, corruptions, seed)
-    logits, scores = tuple(_logits(models, corrupted)), metrics_named(METRICS if metrics is None else metrics)
+    scores = metrics_named(METRICS if metrics is None else metrics)
     setting = Setting(
-        baseline=baseline or next(iter(models)),
+        baseline=_baseline(models, baseline),
         metrics=scores,
         suites=(corrupted.suite,),
         seen=(),
         protocol="models as given",
         mce_on=fitting_for_mce(mce_on, scores),
     )
-    return _scored(logits, corrupted, setting, resamples)
+    return _scored(tuple(_logits(models, corrupted)), corrupted, setting, resamples)
+
+
+def _baseline(models: Mapping[str, Classifier], name: str | None) -> str:
+    """The model whose errors count as 100, if all models can be called."""
+    if not models or not all(map(callable, models.values())):
+        found = {model: type(classify).__name__ for model, classify in models.items()}
+        raise InputError(f"models: expected names mapped to functions of images, found {found}")
+    if name is not None and name not in models:
+        raise InputError(f"baseline: unknown {name!r}; {suggestion(name, models)}")
+    return next(iter(models)) if name is None else name
 
 
 def _scored(logits: tuple[Logits, ...], images: CorruptedSet, setting: Setting, resamples: int) -> Benchmark:
@@ -287,7 +300,9 @@ def _corrupted(
 ) -> CorruptedSet:
     chosen = suite_of(suite)
     of_data_set = (dataset or clean.name) if chosen.datasets else None
-    names = chosen.fitting(clean.modality, of_data_set) if names is None else names
+    names = list(chosen.fitting(clean.modality, of_data_set) if names is None else names)
+    if len(set(names)) < max(1, len(names)):
+        raise InputError(f"corruptions: expected different ones of {chosen.name}, at least one, found {names}")
     for name in names:
         chosen.corruption(name, of_data_set)
     settings: dict[str, Any] = {"suite": suite, "dataset": dataset or clean.name, "grey": "native", "seed": seed}

@@ -50,6 +50,22 @@ def chosen_rows(images: Images, rows: np.ndarray) -> LazyImages:
     return LazyImages((len(rows), *images.shape[1:]), lambda positions: images[rows[positions]])
 
 
+def stacked(images: Images | Sequence[np.ndarray]) -> Images:
+    """The images as one array, unless they are one or are read when they are used.
+
+    Raises
+    ------
+    InputError
+        If their sizes or channels differ.
+    """
+    if isinstance(images, LazyImages):
+        return images
+    try:
+        return np.asanyarray(images)
+    except ValueError as error:
+        raise InputError("the images differ in size or channels: bring them to one") from error
+
+
 def concatenated(parts: Sequence[Images]) -> LazyImages:
     """Images of several sets, one after the other, left where they are until they are read.
 
