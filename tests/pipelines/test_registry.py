@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pandas as pd
@@ -123,6 +124,28 @@ def test_kedro_viz_shows_figures_as_pictures(context, tmp_path):
     figure.save(Figure())
     assert figure.load().startswith(b"\x89PNG")
     assert base64.b64decode(figure.preview()) == figure.load()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env", ["base", "clinical", "imbalanced", "methods", "paper"])
+def test_layers_have_an_order_or_kedro_viz_would_show_none(env, pipelines):
+    with KedroSession.create(ROOT, env=env) as session:
+        context = session.load_context()
+    plan, catalog = replace(context.config_loader.plan, seeds=(0,)), context.catalog
+    benchmark = pipelines_of(plan, [])["benchmark"]
+    layers = {
+        name: catalog.get(name).metadata["kedro-viz"]["layer"]
+        for name in benchmark.datasets()
+        if not name.startswith("param")
+    }
+    before = {layer: set() for layer in layers.values()}
+    for node in benchmark.nodes:
+        of_inputs = {layers[name] for name in node.inputs if name in layers}
+        for name in node.outputs:
+            before[layers[name]] |= of_inputs - {layers[name]}
+    order = list(TopologicalSorter(before).static_order())
+    assert (order[0], order[-1]) == ("raw", "reporting")
+    assert any(name.startswith("head-") for name in layers) == (env == "methods")
 
 
 def test_the_default_benchmark_has_one_node_per_cell_and_two_where_features_are_kept(pipelines):
