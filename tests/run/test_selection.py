@@ -1,11 +1,14 @@
 """What a run says of options by which no node can be chosen."""
 
+import shlex
+
 import pytest
+from kedro.framework.cli import project
 from kedro.pipeline import Node, Pipeline
 from projects import Project
 
 from robustmedclip.pipelines import overview
-from robustmedclip.run.selection import selection_problems
+from robustmedclip.run.selection import command, selection_problems
 
 
 def node(name: str, namespace: str, source: str, target: str) -> Node:
@@ -93,3 +96,17 @@ def test_the_overview_is_not_run():
     pipelines = {"overview": overview.create_pipeline()}
     (problem,) = selection_problems({"pipeline_names": ["overview"]}, pipelines)
     assert "kedro run --pipeline benchmark" in problem
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "kedro run --pipelines benchmark",
+        "kedro run --env methods --pipelines evaluation,reporting --params 'a.b=1,c=x y' --only-missing-outputs",
+        "kedro run --pipelines benchmark --tags a,b --nodes n --from-nodes f --to-nodes t --namespaces evaluation.vit "
+        "--from-inputs i --to-outputs o --load-versions metrics:2026-01-02T03.04.05.678Z",
+    ],
+)
+def test_a_run_can_be_said_as_the_command_that_it_was(line):
+    options = project.run.make_context("run", shlex.split(line)[2:]).params
+    assert command(options | {"pipeline_names": options["pipelines"], "runtime_params": options["params"]}) == line

@@ -24,6 +24,7 @@ import yaml
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.io.core import Version
 from kedro.pipeline import Node, Pipeline
+from kedro.runner import SequentialRunner
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -110,6 +111,16 @@ def test_a_stage_that_runs_alone_is_tracked_and_closed(project, experiment):
     project.run_here("ingestion")
     assert mlflow.active_run() is None
     assert states(experiment) == ["FINISHED"]
+
+
+def test_a_run_of_a_part_says_which_in_its_name_and_how_it_was_begun(project, experiment):
+    project.run_here("ingestion")
+    project.run_here("ingestion", namespaces=["ingestion.squares"], tags=["squares"], runner=SequentialRunner())
+    part, whole = mlflow.search_runs(experiment_names=[experiment], output_format="list")
+    assert whole.info.run_name == "ingestion"
+    assert part.info.run_name == "ingestion · tags squares · namespaces ingestion.squares"
+    said = "kedro run --pipelines ingestion --tags squares --namespaces ingestion.squares"
+    assert (part.data.tags["kedro_command"], part.data.tags["runner"]) == (said, "SequentialRunner")
 
 
 def test_parameters_of_a_node_are_logged_together_those_of_another_not_again_and_long_ones_as_asked(

@@ -1,6 +1,7 @@
 """Refuses runners that would lose fingerprints."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
@@ -16,14 +17,20 @@ _REFUSED = {
 }
 
 
+def runner_name(run_params: Mapping[str, Any]) -> str:
+    """The class of the runner of a run, of which Kedro says what Python shows of it."""
+    shown = str(run_params.get("runner"))
+    match = re.search(r"(\w+) object at ", shown)
+    return match[1] if match else shown
+
+
 class RunnerHook:
     """Refuses runners under which results would not be what they say, before anything else happens."""
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
         """Raise an ``InputError`` that names the runner and the one to use."""
-        match = re.search(r"(\w+) object at ", str(run_params.get("runner")))
-        name = match[1] if match else str(run_params.get("runner"))
+        name = runner_name(run_params)
         reason = _REFUSED.get(name)
         if reason is None and not isinstance(catalog, FingerprintedCatalog):
             reason = f"it has a catalog of its own, {type(catalog).__name__}, which keeps no fingerprints and checksums"

@@ -1,5 +1,6 @@
 """Which nodes a run is asked for, and which of them it executes."""
 
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
@@ -10,6 +11,17 @@ from kedro.pipeline.node import Node
 
 from robustmedclip.errors import suggestion
 from robustmedclip.pipelines.overview import NOT_TO_RUN
+
+#: What a part of the pipelines is chosen by: arguments of ``KedroSession.run`` to options of the command line.
+_OPTIONS = {
+    "tags": "--tags",
+    "node_names": "--nodes",
+    "from_nodes": "--from-nodes",
+    "to_nodes": "--to-nodes",
+    "namespaces": "--namespaces",
+    "from_inputs": "--from-inputs",
+    "to_outputs": "--to-outputs",
+}
 
 
 def nodes_to_run(run_params: Mapping[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> list[Node]:
@@ -53,8 +65,8 @@ def selection_problems(options: Mapping[str, Any], pipelines: Mapping[str, Pipel
         ]
     if problems := [
         problem
-        for (option, argument), known in _known(pipeline).items()
-        for problem in _unknown(option, options.get(argument) or (), known)
+        for argument, known in _known(pipeline).items()
+        for problem in _unknown(_OPTIONS[argument], options.get(argument) or (), known)
     ]:
         return problems
     return _empty_intersection(options, pipeline)
@@ -66,8 +78,36 @@ def chosen_pipelines(options: Mapping[str, Any]) -> list[str]:
     return list(names or ["benchmark"])
 
 
-def _known(pipeline: Pipeline) -> dict[tuple[str, str], Collection[str]]:
-    """The names that may be chosen, by option of the command line and argument of the session."""
+def chosen_part(options: Mapping[str, Any]) -> dict[str, str]:
+    """The options of the command line that choose a part of the pipelines, with their values."""
+    return {option: ",".join(options[argument]) for argument, option in _OPTIONS.items() if options.get(argument)}
+
+
+def command(options: Mapping[str, Any]) -> str:
+    """The command that asks for the same results as arguments of ``KedroSession.run``, whatever the runner."""
+    given = {
+        "--env": options.get("env"),
+        "--pipelines": ",".join(chosen_pipelines(options)),
+        **chosen_part(options),
+        "--load-versions": ",".join(
+            f"{entry}:{version}" for entry, version in (options.get("load_versions") or {}).items()
+        ),
+        "--params": ",".join(_dotted(options.get("runtime_params") or {})),
+    }
+    words = [word for option, value in given.items() if value for word in (option, value)]
+    return shlex.join(["kedro", "run", *words, *["--only-missing-outputs"] * bool(options.get("only_missing_outputs"))])
+
+
+def _dotted(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in parameters.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}={value}"
+
+
+def _known(pipeline: Pipeline) -> dict[str, Collection[str]]:
+    """The names that may be chosen, by argument of the session."""
     nodes, entries = [node.name for node in pipeline.nodes], pipeline.datasets()
     namespaces = {
         prefix
@@ -76,13 +116,13 @@ def _known(pipeline: Pipeline) -> dict[tuple[str, str], Collection[str]]:
         for prefix in accumulate(node.namespace.split("."), "{}.{}".format)
     }
     return {
-        ("--tags", "tags"): {tag for node in pipeline.nodes for tag in node.tags},
-        ("--nodes", "node_names"): nodes,
-        ("--from-nodes", "from_nodes"): nodes,
-        ("--to-nodes", "to_nodes"): nodes,
-        ("--namespaces", "namespaces"): namespaces,
-        ("--from-inputs", "from_inputs"): entries,
-        ("--to-outputs", "to_outputs"): entries,
+        "tags": {tag for node in pipeline.nodes for tag in node.tags},
+        "node_names": nodes,
+        "from_nodes": nodes,
+        "to_nodes": nodes,
+        "namespaces": namespaces,
+        "from_inputs": entries,
+        "to_outputs": entries,
     }
 
 
@@ -104,11 +144,10 @@ def _hint(name: str, known: Collection[str]) -> str:
 
 def _empty_intersection(options: Mapping[str, Any], pipeline: Pipeline) -> list[str]:
     """That no node meets all options, if it is so; each alone is met."""
-    given = {argument: options.get(argument) for _, argument in _known(pipeline) if options.get(argument)}
+    given = {argument: options.get(argument) for argument in _OPTIONS if options.get(argument)}
     namespaces = given.pop("namespaces", None)
     try:
         pipeline.filter(**given, node_namespaces=namespaces)
     except ValueError:
-        chosen = [option for option, argument in _known(pipeline) if options.get(argument)]
-        return [f"{', '.join(chosen)}: no node meets all of them; leave one out"]
+        return [f"{', '.join(chosen_part(options))}: no node meets all of them; leave one out"]
     return []

@@ -2,6 +2,7 @@
 
 import atexit
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
@@ -16,7 +17,8 @@ from robustmedclip.plan import names
 from robustmedclip.run.abandoned import close_abandoned_runs, this_process
 from robustmedclip.run.config import BenchmarkConfigLoader, tracking_settings
 from robustmedclip.run.machine import git_commit
-from robustmedclip.run.selection import nodes_to_run
+from robustmedclip.run.runner_hook import runner_name
+from robustmedclip.run.selection import chosen_part, command, nodes_to_run
 from robustmedclip.run.tracking_database import create_database
 from robustmedclip.run.work_times import WorkTimes
 from robustmedclip.run.writable import database_file
@@ -30,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 #: What the child runs and the headline are made of.
 _RESULTS = {"metrics", "seed_metrics", "leaderboard", "recalibration", "precisions"}
+
+#: Characters of the name of a run that all databases of MLflow take.
+_LONGEST_NAME = 250
 
 
 class TrackingHook:
@@ -66,6 +71,7 @@ class TrackingHook:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
         """Tag the run, and close the runs of processes that were killed."""
         import mlflow
+        from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
         self._run_params, self._work = run_params, WorkTimes()
         self._has_run = self._has_logged_models = False
@@ -89,6 +95,9 @@ class TrackingHook:
                 "process": this_process(),
                 "kedro_run_id": run_params["run_id"],
                 "kedro_env": run_params["env"] or "local",
+                "kedro_command": command(run_params),
+                "runner": runner_name(run_params),
+                MLFLOW_RUN_NAME: _name(active.info.run_name, run_params),
                 "git_commit": git_commit(self._project),
                 "baseline": parameters["baseline"],
             }
@@ -203,3 +212,9 @@ class TrackingHook:
         while mlflow.active_run() is not None:
             mlflow.end_run(status)
         self._close_curves(status)
+
+
+def _name(given: str, run_params: Mapping[str, Any]) -> str:
+    """The name of a run, which also says what part of the pipelines it is."""
+    part = (f"{option.removeprefix('--')} {value}" for option, value in chosen_part(run_params).items())
+    return " · ".join([given, *part])[:_LONGEST_NAME]
