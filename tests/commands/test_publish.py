@@ -1,6 +1,8 @@
 """Results side by side: a site of several runs, the refusal of what can't be compared, and how two runs differ."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +118,11 @@ def test_a_run_that_was_not_the_last_is_named_by_its_version(runs):
     assert done.exit_code == 0 and "No setting, version or hash differs" in done.output
     refused = call("compare", f"{runs['here']}@2025-01-01T00.00.00.000Z", runs["here"])
     assert refused.exit_code == 1 and "holds no finished run" in refused.output
+
+
+def test_compared_projects_of_one_name_are_told_apart_by_their_paths(runs, tmp_path):
+    theirs = shutil.copytree(runs["there"], tmp_path / "theirs/here")
+    done = call("compare", runs["here"], theirs)
+    assert f"In {runs['here']} alone: good\nIn {theirs} alone: fair" in done.output
+    (heading,) = re.findall("^model .*", done.output, re.MULTILINE)
+    assert heading.split() == ["model", "figure", str(runs["here"]), str(theirs), "difference"]

@@ -1,6 +1,7 @@
 """``robustmedclip compare``: how two finished runs differ."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ def compare(first: Path, second: Path) -> None:
 
     A run that was not its project's last is <project>@<version>.
     """
-    click.echo("\n".join(comparison(finished_run(first), finished_run(second))))
+    runs = {str(place): finished_run(place) for place in (first, second)}
+    if len({run.name for run in runs.values()}) < len(runs):
+        runs = {place: replace(run, name=place) for place, run in runs.items()}
+    click.echo("\n".join(comparison(runs[str(first)], runs[str(second)])))
 
 
 def comparison(first: FinishedRun, second: FinishedRun) -> Iterator[str]:
