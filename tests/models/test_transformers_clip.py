@@ -292,6 +292,19 @@ def test_a_changed_tokenizer_is_refused_with_its_files(tmp_path, published, cont
         load_transformers(str(folder)).encode_text(TEXTS)
 
 
+@pytest.mark.parametrize(
+    "gone", [["tokenizer.json"], ["tokenizer_config.json"], ["tokenizer.json", "tokenizer_config.json"]]
+)
+def test_missing_files_of_a_tokenizer_are_named_and_no_others(tmp_path, published, gone):
+    folder = shutil.copytree(published, tmp_path / "model")
+    for name in gone:
+        (folder / name).unlink()
+    with pytest.raises(InputError, match="for its tokenizer: there is no ") as refusal:
+        load_transformers(str(folder))
+    named = {name for name in ("tokenizer.json", "tokenizer_config.json") if name in refusal.value.message}
+    assert named == set(gone) and "sentencepiece installed" not in refusal.value.message
+
+
 def test_tokens_that_the_model_does_not_have_are_refused(tmp_path, published):
     folder = shutil.copytree(published, tmp_path / "model")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)

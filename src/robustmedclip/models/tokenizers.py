@@ -15,6 +15,15 @@ TOKENIZER_FILES = (
     *("added_tokens.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"),
     *("merges.txt", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model"),
 )
+_SETTINGS = "tokenizer_config.json"
+#: Files that a vocabulary is read from: all of one line.
+_VOCABULARIES = (
+    ("tokenizer.json",),
+    ("vocab.json", "merges.txt"),
+    ("vocab.txt",),
+    ("spiece.model",),
+    ("tokenizer.model",),
+)
 
 
 @dataclass(frozen=True)
@@ -90,8 +99,9 @@ def checked_tokenizer(
     except InputError:
         raise
     except Exception as error:  # a changed file fails wherever its values are used
-        if not tokenizer_files(folder):
+        if folder is None or not tokenizer_files(folder):
             raise
+        refuse_missing(folder)
         raise InputError(
             f"The model in {folder} can't be loaded, for its tokenizer: {error!r}. {_advice(folder)}"
         ) from error
@@ -110,6 +120,25 @@ def save_tokenizer(tokenize: Any, folder: Path) -> None:
 def tokenizer_files(folder: Path | None) -> list[Path]:
     """The files of a tokenizer that a folder has."""
     return [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()] if folder else []
+
+
+def refuse_missing(folder: Path) -> None:
+    """Refuse a folder that lacks files without which most tokenizers can't be read.
+
+    Raises
+    ------
+    InputError
+        Naming the settings, or the files in which a vocabulary may be.
+    """
+    there = {file.name for file in tokenizer_files(folder)}
+    absent = [] if _SETTINGS in there else [_SETTINGS]
+    if not any(there.issuperset(files) for files in _VOCABULARIES):
+        absent.append(" or ".join(" with ".join(files) for files in _VOCABULARIES))
+    if absent:
+        raise InputError(
+            f"The model in {folder} can't be loaded, for its tokenizer: there is no {', and no '.join(absent)}. Get "
+            "the files of its tokenizer again"
+        )
 
 
 def _in(folder: Path | None) -> str:

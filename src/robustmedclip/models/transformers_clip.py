@@ -15,7 +15,14 @@ from robustmedclip.models.formats.model_format import HUB
 from robustmedclip.models.formats.transformers import MODEL_TYPES, Transformers
 from robustmedclip.models.image_processor import preprocessing_in, save_preprocessing
 from robustmedclip.models.interface import VisionLanguageModel
-from robustmedclip.models.tokenizers import CheckedTokenizer, checked_tokenizer, read_json, save_tokenizer
+from robustmedclip.models.tokenizers import (
+    CheckedTokenizer,
+    checked_tokenizer,
+    read_json,
+    refuse_missing,
+    save_tokenizer,
+    tokenizer_files,
+)
 from robustmedclip.models.undrawn import WithoutDraws
 
 FILES = ("*.json", "*.txt", "*.model", "model*.safetensors")
@@ -153,6 +160,8 @@ def _tokenizer(folder: Path, length: int, vocabulary: int, model_type: str) -> C
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         return _Padded(tokenizer, length, model_type == "siglip" and _is_of_gemma(folder))
 
+    if not tokenizer_files(folder):  # for which transformers makes one that knows no word
+        refuse_missing(folder)
     return checked_tokenizer(build, vocabulary, folder)
 
 
