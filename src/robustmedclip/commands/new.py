@@ -1,6 +1,7 @@
 """``robustmedclip new``: a folder in which ``kedro run`` works."""
 
 import re
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -85,5 +86,5 @@ def new(folder: Path) -> None:
     lay_out_project(folder)
     click.echo(
         f"{folder} is ready: what it compares is in {folder}/conf/local/benchmark.yml. Begin with\n"
-        f"  cd {folder} && kedro run --pipeline benchmark"
+        f"  cd {shlex.quote(str(folder))} && kedro run --pipeline benchmark"
     )
