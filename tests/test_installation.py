@@ -123,16 +123,17 @@ def merged(first: dict, second: dict) -> dict:
 @pytest.fixture(scope="module")
 def extended(python, project) -> Path:
     """The project after a benchmark with the files and the YAML of all pages on adding something of one's own."""
-    plan = PLAN
+    plan, lines = PLAN, []
     for page in EXAMPLES:
         for code in blocks(page, "python"):
             if match := re.match(r"# (my_study/\w+\.py)\n", code):
                 (project / "src" / match[1]).write_text(code)
+            elif code.startswith("from my_study."):
+                lines.append(code)
         for settings in blocks(page, "yaml"):
             plan = merged(plan, yaml.safe_load(settings))
     (project / "conf/local/benchmark.yml").write_text(yaml.safe_dump(plan))
-    write_model = "from my_study.model_format import write_example; write_example('../data/06_models/my_model.npz')"
-    done(python, "-c", write_model, cwd=project / "src")
+    done(python, "-c", "\n".join(["import sys; sys.path.insert(0, 'src')", *lines]), cwd=project)
     done(python, "-m", "kedro", "run", "--pipeline", "benchmark", cwd=project)
     return project
 
