@@ -106,6 +106,18 @@ def test_findings_are_labels_of_several_columns_and_logits_are_log_odds(tmp_path
         benchmark(models, IMAGES, findings, ["bright", "third"], subgroups={"scanner": ["A"] * 24}, **settings)
 
 
+@pytest.mark.parametrize("unknown", [None, float("nan"), " "])
+def test_images_of_unknown_patients_are_not_of_one_patient(unknown):
+    patients = ["a", "a", "b", *[unknown] * 21]
+    called = benchmark({"mine": by_brightness}, IMAGES, LABELS, ["dark", "bright"], patients=patients, resamples=20)
+    assert set(called.metrics["patients"].dropna()) == {2 + 21}
+
+
+def test_labels_that_are_no_whole_numbers_are_refused():
+    with pytest.raises(InputError, match="labels: expected whole numbers.* found float64"):
+        benchmark({"mine": by_brightness}, IMAGES, np.array(LABELS) + 0.6, ["dark", "bright"])
+
+
 def test_as_many_patients_as_images_are_asked_for():
     with pytest.raises(InputError, match="patient must be one text for each of 24 images"):
         benchmark({"mine": by_brightness}, IMAGES, LABELS, ["dark", "bright"], patients=["somebody"])

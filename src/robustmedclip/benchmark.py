@@ -32,7 +32,7 @@ from robustmedclip.errors import InputError, suggestion
 from robustmedclip.images.conditions import CLEAN, Condition
 from robustmedclip.images.corrupted import CorruptedSet
 from robustmedclip.images.pixels import Images, stacked
-from robustmedclip.images.sets import PATIENT, ImageSet
+from robustmedclip.images.sets import PATIENT, ImageSet, patients_of
 from robustmedclip.metrics import METRICS, Metric, compare_pairs, metrics_named, places, score_benchmark
 from robustmedclip.metrics.classification import ERROR
 from robustmedclip.metrics.findings import finding_scores
@@ -150,7 +150,7 @@ def benchmark(
     name: str = "images",
     modality: str = "image",
     sample_ids: Sequence[str] | None = None,
-    patients: Sequence[str] | None = None,
+    patients: Sequence[str | None] | None = None,
     subgroups: Mapping[str, Sequence[str]] | None = None,
     metrics: Sequence[str | Metric] | None = None,
     mce_on: str = ERROR.name,
@@ -180,7 +180,8 @@ def benchmark(
     sample_ids : sequence of str, optional
         One per image, unique; by default ``"0"``, ``"1"``, ...
     patients : sequence of str, optional
-        Whose each image is: intervals resample patients then, each with all of their images.
+        Whose each image is, None where that is not known: intervals resample patients then, each with all of their
+        images.
     subgroups : mapping, optional
         What images are told apart by, such as ``scanner``, to the group of each: their errors and gaps are a table.
     metrics, mce_on, resamples
@@ -200,10 +201,10 @@ def benchmark(
     """
     images = stacked(images)
     ids = np.asarray(range(len(images)) if sample_ids is None else sample_ids, str)
-    columns = dict(subgroups or {}) | ({} if patients is None else {PATIENT: patients})
+    columns = dict(subgroups or {}) | ({} if patients is None else {PATIENT: _patients_of(patients, ids)})
     facts: dict[str, Any] = {"name": name, "modality": modality, "class_names": tuple(class_names), "sample_ids": ids}
     facts["columns"] = {name: np.asarray(values, str) for name, values in columns.items()}
-    clean = ImageSet.validated(split="test", images=images, labels=np.asarray(labels, np.int64), **facts)
+    clean = ImageSet.validated(split="test", images=images, labels=_whole(labels), **facts)
     if clean.has_findings and subgroups:
         raise InputError(f"'{name}': findings are not compared by subgroup: leave 'subgroups' out")
     corrupted = _corrupted(clean, suite, dataset, corruptions, seed)
@@ -217,6 +218,19 @@ def benchmark(
         mce_on=fitting_for_mce(mce_on, scores),
     )
     return _scored(tuple(_logits(models, corrupted)), corrupted, setting, resamples)
+
+
+def _whole(labels: Any) -> np.ndarray:
+    """Labels as int64; others are refused, as 0.6 would be 0."""
+    given = np.asarray(labels)
+    if given.dtype.kind not in "biuf" or (given != np.rint(given)).any():
+        raise InputError(f"labels: expected whole numbers, the place of the class or 1, 0 and -1, found {given.dtype}")
+    return given.astype(np.int64)
+
+
+def _patients_of(patients: Sequence[str | None], ids: np.ndarray) -> np.ndarray:
+    """The patients, to be checked with the other columns if there are more or fewer than images."""
+    return patients_of(patients, ids) if len(patients) == len(ids) else np.asarray(patients, str)
 
 
 def _baseline(models: Mapping[str, Classifier], name: str | None) -> str:

@@ -1,5 +1,6 @@
 """A training that was killed goes on after its last finished epoch, to the same bytes."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from itertools import count
@@ -16,6 +17,7 @@ from robustmedclip.adaptation.samples import Samples
 from robustmedclip.adaptation.tuning import tune
 from robustmedclip.io import AdapterDataset, TrainingCheckpointDataset
 from robustmedclip.models.study_quirks import apply_study_quirks
+from robustmedclip.run.catalog import FingerprintedCatalog
 
 pytestmark = pytest.mark.slow
 
@@ -129,6 +131,20 @@ def test_a_checkpoint_of_another_training_is_ignored(model, task, killed, change
     with pytest.raises(Killed):  # in the first epoch that it trains, whichever it is
         run(model, task, settings, killed, seed=int(change == "seed"))
     assert trained == [1]
+
+
+def test_a_checkpoint_of_other_code_is_ignored(model, task, tmp_path, monkeypatch):
+    entry = TrainingCheckpointDataset(filepath=str(tmp_path / "adapter"))
+    catalog = FingerprintedCatalog({"checkpoint-vit_lora_k10_s0": entry})
+    trained = epochs_trained(monkeypatch)
+    for code, expected in (("old", [1, 2]), ("new", [1, 2]), ("new", [2, 3])):
+        catalog.fingerprints = {"adapter-vit_lora_k10_s0": code}
+        trained.clear()
+        with monkeypatch.context() as patch, contextlib.suppress(Killed):
+            kill_in_epoch(2, patch)
+            checkpoint = catalog.load("checkpoint-vit_lora_k10_s0")
+            tune(model, *task, LOW_RANK, seed=0, metadata={}, checkpoint=checkpoint)
+        assert trained == expected
 
 
 def test_a_damaged_checkpoint_is_ignored(model, task, killed, monkeypatch):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from robustmedclip.errors import InputError
 from robustmedclip.images.findings import ABSENT, PRESENT, UNKNOWN, differing, members
@@ -16,6 +17,12 @@ SPLITS = ("train", "val", "test", "pool")
 POOL_SPLITS = ("train", "val")
 #: The column that tells whose images they are.
 PATIENT = "patient"
+
+
+def patients_of(names: Iterable[Any], images: Iterable[object]) -> np.ndarray:
+    """Whose each image is, str ``(N,)``; an image of which it isn't known, empty, None or NaN, has one of its own."""
+    texts = ["" if pd.isna(name) else str(name).strip() for name in names]
+    return np.array([text or f"unknown, of {image}" for text, image in zip(texts, images, strict=True)], np.str_)
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,12 @@ class TrainingCheckpoint(Checkpoint):
     """Keeps the state of a training in one file beside the place of its adapter.
 
     The file is replaced as a whole, after an epoch and at most every ten seconds. Its name has the key of the
-    training: a state of other inputs or settings is never gone on from.
+    training and the fingerprint: a state of other inputs, settings or code is never gone on from.
 
     Attributes
     ----------
+    fingerprint : str, optional
+        That of the adapter, which tells by what code it is made.
     listeners : list of callable
         Each is called with the row of every finished epoch.
     """
@@ -41,9 +43,11 @@ class TrainingCheckpoint(Checkpoint):
     def __init__(self, filesystem: AbstractFileSystem, adapter: PurePosixPath):
         self._fs, self._adapter = filesystem, adapter
         self._path, self._written = "", time.monotonic()
+        self.fingerprint: str | None = None
         self.listeners: list[Callable[[Mapping[str, float]], None]] = []
 
     def open(self, key: str) -> None:
+        key = "-".join([key, *filter(None, [self.fingerprint])])
         self._path = str(self._adapter.with_name(f".{self._adapter.name}.partial-{key}.safetensors"))
 
     def last(self) -> TrainingState | None:

@@ -14,6 +14,7 @@ from kedro.io import DataCatalog, DatasetError
 from kedro.io.core import Version, VersionNotFoundError
 
 from robustmedclip.errors import InputError
+from robustmedclip.io.checkpoint import TrainingCheckpoint
 from robustmedclip.io.disk import machine_folder
 from robustmedclip.io.external import is_external
 from robustmedclip.io.versioned import (
@@ -29,6 +30,7 @@ from robustmedclip.io.versioned import (
     load_folder,
     save_folder,
 )
+from robustmedclip.plan.names import artefact, parts
 from robustmedclip.run.checksums import checksums, damaged_files
 from robustmedclip.run.contents import Contents
 from robustmedclip.run.dataset_types import type_problem
@@ -124,11 +126,14 @@ class FingerprintedCatalog(DataCatalog):
                 self._verify(ds_name, dataset)
             elif self.contents and is_external(dataset):
                 self.contents.verify(ds_name, dataset.paths())
-            return super().load(ds_name, version)
+            data = super().load(ds_name, version)
         except DatasetError as error:
             if cause := _first(error, lambda reason: isinstance(reason, InputError)):
                 raise SourceError(cause.message) from error
             raise
+        if isinstance(data, TrainingCheckpoint):
+            data.fingerprint = self.fingerprints.get(artefact("adapter", parts(ds_name)[1]))
+        return data
 
     def save(self, ds_name: str, data: Any) -> None:
         dataset: Any = self[ds_name]

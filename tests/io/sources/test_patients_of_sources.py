@@ -82,6 +82,14 @@ def test_an_npz_has_groups_and_subgroups_that_stay_with_the_images(tmp_path):
     assert stored.load().subset(np.array([7])).columns == {"scanner": ["B"], "patient": ["1"]}
 
 
+def test_images_without_a_group_are_not_of_one_patient(tmp_path):
+    arrays = medmnist_arrays("octmnist")
+    named = {key: np.where(rows < 1, "a", "") for key, rows in groups(arrays, 4).items()}
+    pool, test = ingest(npz(tmp_path, arrays | named).load())
+    assert len(set(test.patients)) == 1 + 16
+    assert len(set(pool.patients)) == 1 + 55 - 8
+
+
 def test_groups_of_some_splits_alone_are_refused(tmp_path):
     arrays = medmnist_arrays("octmnist")
     (problem,) = npz(tmp_path, arrays | {"test_groups": np.arange(20)}).problems()

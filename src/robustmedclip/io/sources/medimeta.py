@@ -12,7 +12,7 @@ import yaml
 
 from robustmedclip.errors import first_ten
 from robustmedclip.images.pixels import LazyImages, chosen_rows
-from robustmedclip.images.sets import PATIENT, ImageSet
+from robustmedclip.images.sets import PATIENT, ImageSet, patients_of
 from robustmedclip.io.npz import naming, read_npy
 from robustmedclip.io.sources.entries import require_regular
 from robustmedclip.io.sources.findings import checked_findings, chosen_findings
@@ -100,8 +100,7 @@ class MedIMetaDataset(SourceDataset):
             raise SourceError(f"{path} does not list {first_ten(missing)}")
         columns = {name: rows[name].to_numpy(np.str_) for name in self._subgroup}
         if _PATIENT in rows:
-            whose = rows[_PATIENT].where(rows[_PATIENT].str.strip() != "", "unknown, of " + rows.index.to_series())
-            columns[PATIENT] = whose.to_numpy(np.str_)
+            columns[PATIENT] = patients_of(rows[_PATIENT], rows.index)
         return columns
 
     def _task_classes(self) -> tuple[str, ...]:

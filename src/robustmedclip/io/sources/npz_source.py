@@ -12,7 +12,7 @@ import numpy as np
 
 from robustmedclip.errors import first_ten
 from robustmedclip.images.pixels import LazyImages
-from robustmedclip.images.sets import PATIENT, ImageSet
+from robustmedclip.images.sets import PATIENT, ImageSet, patients_of
 from robustmedclip.io.npz import NpzArchive
 from robustmedclip.io.sources.download import download
 from robustmedclip.io.sources.entries import require_regular
@@ -67,11 +67,14 @@ class NpzDataset(SourceDataset):
             labels = check(labels, len(class_names), f"{path}, array '{labels_key}'")
             if len(labels) != len(images):
                 raise SourceError(f"{path} has {len(images)} {images_key} and {len(labels)} {labels_key}")
-            parts[split] = (images, labels, _sample_ids(archive, split, len(labels), path))
+            ids = _sample_ids(archive, split, len(labels), path)
+            parts[split] = (images, labels, ids)
             columns[split] = {
                 name: _texts(archive, key, len(labels), path)
                 for name, key in self._column_keys(archive, split, path).items()
             }
+            if PATIENT in columns[split]:
+                columns[split][PATIENT] = patients_of(columns[split][PATIENT], ids)
         return self._labelled_splits(class_names, parts, path, columns)
 
     def _chosen(self, labels: np.ndarray) -> np.ndarray:

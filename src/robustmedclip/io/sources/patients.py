@@ -5,6 +5,8 @@ import hashlib
 import numpy as np
 import pandas as pd
 
+from robustmedclip.images.sets import patients_of
+
 #: Columns that say whose an image is; the first that is there counts.
 PATIENT_COLUMNS = ("patient", "group")
 
@@ -18,8 +20,7 @@ def patients(table: pd.DataFrame) -> pd.Series | None:
     """Whose each image of a table is, if a column says so; an image whose cell is empty has a patient of its own."""
     if (column := patient_column(table)) is None:
         return None
-    named = table[column].str.strip()
-    return named.where(named != "", "unknown, of " + table["file"])
+    return pd.Series(patients_of(table[column], table["file"]), table.index)
 
 
 def drawn_splits(table: pd.DataFrame) -> pd.Series:
