@@ -1,6 +1,7 @@
 """A benchmark of findings, from a CSV with a column for each to the report."""
 
 import io
+import re
 
 import mlflow
 import numpy as np
@@ -101,6 +102,12 @@ def test_the_report_has_findings_by_corruption_and_says_what_mce_is_made_of(proj
     assert {*FINDINGS, "all"} == set(numbers["finding"])
     page = project.newest("data/08_reporting/report.html/*/report.html").read_text()
     assert "AUROC, of findings" in page and "In mCE (of 1 - AUROC), " in page
+
+
+def test_the_terminal_says_what_mce_is_made_of_too(project):
+    with without_figures():
+        done = project.run("--pipelines", "reporting", "--params", "tracking.log_best_adapter=false")
+    assert re.search("model +labelled images +clean +corrupted +lost +mCE \\(of 1 - AUROC\\)", done.stdout)
 
 
 def test_mlflow_has_auroc_over_findings_and_the_rest_of_them_in_a_table(project):

@@ -191,9 +191,9 @@ def made_of(mce_on: Metric) -> str:
     return "" if mce_on == ERROR else f" (of {mce_on.loss_title})"
 
 
-def first_rows(board: pd.DataFrame, count: int) -> str:
+def first_rows(board: pd.DataFrame, count: int, mce_on: Metric = ERROR) -> str:
     """The first rows of the :func:`leaderboard` as lines of a terminal, without intervals."""
-    titles = dict(zip(FIRST, ("clean", "corrupted", "lost", "mCE"), strict=True))
+    titles = dict(zip(FIRST, ("clean", "corrupted", "lost", f"mCE{made_of(mce_on)}"), strict=True))
     rows = board[["model", *FIRST]].head(count).rename(columns=titles)
     labels = board[["training_images", "validation_images"]].sum(axis=1).head(count)
     rows.insert(1, "labelled images", labels.astype(int).map(lambda images: str(images or "")))

@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
@@ -18,6 +18,7 @@ from robustmedclip.io.disk import staged
 from robustmedclip.io.versioned import address, entry_path, filesystem_of, is_versioned, load_path
 from robustmedclip.plan import names
 from robustmedclip.progress import duration
+from robustmedclip.run.config import BenchmarkConfigLoader
 from robustmedclip.run.machine import git_commit, hardware
 
 logger = logging.getLogger(__name__)
@@ -33,8 +34,8 @@ class ReportHook:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Take the project's folder."""
-        self._project = context.project_path
+        """Take the configuration and the project's folder."""
+        self._config, self._project = cast(BenchmarkConfigLoader, context.config_loader), context.project_path
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
@@ -56,7 +57,7 @@ class ReportHook:
         metrics, leaderboard = renamed(metrics, names), renamed(leaderboard, names)
         for sentence in headline(metrics, leaderboard):
             logger.info(sentence)
-        logger.info("%s", first_rows(leaderboard, _ROWS))
+        logger.info("%s", first_rows(leaderboard, _ROWS, self._config.plan.mce_on))
         for entry, place in _COPIES.items():
             copy_newest(catalog[entry], place)
         took = duration(time.monotonic() - self._started)
