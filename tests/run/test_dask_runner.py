@@ -18,7 +18,6 @@ from kedro.io.core import Version
 from kedro.pipeline import Node, Pipeline
 from kedro_datasets.json import JSONDataset
 from platforms import posix_only
-from small_benchmark import PHANTOM
 
 from robustmedclip.errors import InputError
 from robustmedclip.io import TrainingCheckpointDataset
@@ -433,7 +432,7 @@ def test_settings_of_the_command_line_replace_those_of_the_file():
 
 
 PLAN = {
-    "data_sets": {"oct": {"modality": "OCT", "source": PHANTOM}},
+    "data_sets": {"oct": {"modality": "OCT", "source": {"type": "folder", "filepath": "oct"}}},
     "corruptions": {"suite": "medimeta-c", "names": ["contrast"]},
     "models": {"phantom_vit": {"source": {"type": "open_clip", "path": "package:models/phantom_vit"}}},
     "methods": {"lora": {"type": "lora"}, "linear-probe": {"type": "linear_probe"}},
