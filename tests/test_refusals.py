@@ -51,6 +51,24 @@ def test_every_bad_source_is_reported_before_anything_is_done(fresh_project):
     assert not fresh_project.stored()
 
 
+def test_classes_that_only_a_source_knows_are_compared_before_anything_is_done(fresh_project):
+    def phantom(anatomy: str) -> dict:
+        counts = {"train": 16, "test": 16}
+        return {"type": "phantom", "anatomy": anatomy, "domain": "hospital", "counts": counts, "seed": 0, "size": 32}
+
+    data_sets = {
+        "blood": {"modality": "x", "source": phantom("blood"), "synonyms": {"lymphocites": ["lymphoid cell"]}},
+        "oct": {"modality": "y", "source": phantom("oct")},
+    }
+    fresh_project.configure({**PLAN, "data_sets": data_sets, "shift": [{"of": "blood", "to": "oct"}]})
+    result = fresh_project.run("--pipeline", "benchmark")
+    output = " ".join((result.stdout + result.stderr).split())
+    assert result.returncode != 0
+    assert "data_sets.blood.synonyms: unknown 'lymphocites'; did you mean 'lymphocyte" in output
+    assert "shift: 'blood' and 'oct' have other classes" in output
+    assert not fresh_project.stored()
+
+
 def test_every_bad_model_is_reported_before_anything_is_done(fresh_project):
     good = fresh_project.folder / "src/robustmedclip/models/phantom_vit"
     weights = load_file(good / "open_clip_model.safetensors")

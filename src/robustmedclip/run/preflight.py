@@ -15,6 +15,7 @@ from robustmedclip.parallel import return_freed_memory
 from robustmedclip.plan import names
 from robustmedclip.plan.names import spoken
 from robustmedclip.run.catalog import FingerprintedCatalog
+from robustmedclip.run.class_names import class_problems
 from robustmedclip.run.config import BenchmarkConfigLoader, tracking_settings
 from robustmedclip.run.costs import disk_problems, model_problems, outputs_of, shape_problems
 from robustmedclip.run.selection import nodes_to_run
@@ -60,7 +61,7 @@ class PreflightHook:
         places = entry_places(outputs_of(nodes), catalog)
         _refuse(place_problems(places) + input_problems(run_params, pipeline, catalog, project))
         _refuse(unreadable_images(nodes, catalog))
-        _refuse(shape_problems(nodes, catalog, plan))
+        _refuse([*class_problems(nodes, catalog, plan), *shape_problems(nodes, catalog, plan)])
         evaluation = self._config["parameters"]["evaluation"]
         _refuse(disk_problems(nodes, catalog, plan, project) or model_problems(nodes, catalog, plan, evaluation))
         return_freed_memory()  # of models that were tried
