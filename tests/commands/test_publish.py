@@ -80,7 +80,36 @@ def test_a_site_is_made_again_in_its_place_and_nothing_else_is_replaced(runs, tm
     (tmp_path / "thesis/text.tex").write_text("mine")
     refused = call("publish", runs["here"], tmp_path / "thesis")
     assert refused.exit_code == 1 and "no site of an earlier call" in refused.output
-    assert (tmp_path / "thesis/text.tex").exists()
+    assert "a folder with text.tex" in refused.output and (tmp_path / "thesis/text.tex").exists()
+    (tmp_path / "site/CNAME").write_text("robust.example")
+    refused = call("publish", runs["here"], tmp_path / "site")
+    assert refused.exit_code == 1 and "a folder with CNAME" in refused.output
+    assert (tmp_path / "site/CNAME").exists() and sorted(path.name for path in tmp_path.iterdir()) == ["site", "thesis"]
+
+
+def test_results_in_the_place_of_a_forgotten_site_stay(runs, tmp_path):
+    saved = benchmark({"base": by_level(40)}, images(0), LABELS, ["dark", "bright"], corruptions=["pixelate"])
+    saved.save(tmp_path / "saved")
+    project = shutil.copytree(runs["there"], tmp_path / "project")
+    for last in (tmp_path / "saved", project, project / "data/08_reporting"):
+        before = {path: path.read_bytes() for path in last.rglob("*") if path.is_file()}
+        refused = call("publish", runs["here"], last)
+        assert refused.exit_code == 1 and "a project or the results of one" in refused.output
+        assert before == {path: path.read_bytes() for path in last.rglob("*") if path.is_file()}
+
+
+def test_an_old_site_stays_where_the_new_one_cannot_take_its_place(runs, tmp_path, monkeypatch):
+    assert call("publish", runs["here"], tmp_path / "site").exit_code == 0
+    rename, failures = Path.rename, [OSError("Too many links")]
+
+    def rename_but_once(path: Path, target: Path) -> Path:
+        if target == tmp_path / "site" and failures:
+            raise failures.pop()
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename_but_once)
+    assert call("publish", runs["there"], tmp_path / "site").exit_code == 1
+    assert "good" in (tmp_path / "site/index.html").read_text() and [*tmp_path.iterdir()] == [tmp_path / "site"]
 
 
 def test_runs_of_other_images_are_refused_by_name(runs, tmp_path):
