@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -481,3 +482,17 @@ def test_a_job_of_slurm_asks_for_its_gpu_and_memory_and_starts_a_worker_that_kno
     (worker,) = [line for line in lines if "dask_worker" in line or "dask worker" in line]
     for option in ("--nthreads 1", "--resources GPU=1", f"--preload {PRELOAD}", "--memory-limit"):
         assert option in worker
+
+
+def test_a_job_of_slurm_finds_a_project_and_a_python_whose_paths_have_blanks(tmp_path, monkeypatch):
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setattr("sys.executable", "/my tools/bin/python")
+    project = tmp_path / "my project's"
+    project.mkdir()
+    with read_distributed({"cluster": SLURM}).cluster.jobs(project) as jobs:
+        words = [shlex.split(line) for line in jobs.job_script().splitlines()]
+    assert ["cd", str(project)] in words
+    for option, end in (("-e", "err"), ("-o", "out")):
+        assert ["#SBATCH", option, f"{project}/logs/dask-worker-%J.{end}"] in words
+    assert [line[0] for line in words if "distributed.cli.dask_worker" in line] == ["/my tools/bin/python"]
+    assert [path.name for path in project.iterdir()] == ["logs"]

@@ -5,6 +5,8 @@ A worker is a process that runs one node at a time: trainings in threads would s
 
 import logging
 import os
+import shlex
+import sys
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,8 @@ GPU = "GPU"
 PRELOAD = "robustmedclip.run.distributed.worker"
 #: A worker with torch, a model and the images that it works on.
 _BYTES_PER_WORKER = 4e9
+#: The directives of Slurm for what a job prints, and how the files end.
+_STREAMS = (("-e", "err"), ("-o", "out"))
 
 
 class Cluster(Entry):
@@ -144,8 +148,12 @@ class SlurmCluster(Cluster):
 
     def jobs(self, project: Path) -> Any:
         """A cluster of dask-jobqueue that has no jobs yet."""
+        import dask
         from dask_jobqueue import SLURMCluster
 
+        (project / "logs").mkdir(exist_ok=True)
+        # Slurm reads quotes in directives as a shell does; dask-jobqueue writes none.
+        logs = [f"{option} {shlex.quote(f'{project}/logs/dask-worker-%J.{end}')}" for option, end in _STREAMS]
         return SLURMCluster(
             queue=self.queue,
             account=self.account,
@@ -155,9 +163,9 @@ class SlurmCluster(Cluster):
             job_cpu=self.cores,
             memory=self.memory,
             interface=self.interface,
-            log_directory=str(project / "logs"),
-            job_extra_directives=[*([self.gpu] if self.gpu else []), *self.directives],
-            job_script_prologue=[*self.setup, f"cd {project}"],
+            python=dask.config.get("jobqueue.slurm.python") or shlex.quote(sys.executable),
+            job_extra_directives=[*logs, *([self.gpu] if self.gpu else []), *self.directives],
+            job_script_prologue=[*self.setup, f"cd {shlex.quote(str(project))}"],
             worker_extra_args=[*(["--resources", f"{GPU}=1"] if self.gpu else []), "--preload", PRELOAD],
         )
 
