@@ -122,6 +122,8 @@ class Benchmark:
         for name in ("leaderboard", "metrics", "comparisons", "subgroups", "findings"):
             if (table := getattr(self, name)) is not None:
                 table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+            else:  # of an earlier call
+                (folder / f"{name}.csv").unlink(missing_ok=True)
         self.mce_resamples.to_csv(folder / "mce_resamples.csv", index=False, float_format="%.9g")
         made_of = provenance(
             self.logits,

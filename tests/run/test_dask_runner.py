@@ -417,6 +417,7 @@ def test_a_store_in_files_is_refused_where_workers_are_elsewhere_with_what_to_do
         ({"cluster": 3}, "cluster: expected a type with its settings, found 3"),
         ({"retry": 2}, "unknown 'retry'; did you mean 'retries'?"),
         ({"resources": {"tuning": 1}}, "resources: expected stages mapped to resources"),
+        ({"resources": {"tunning": {"GPU": 1}}}, "resources: unknown 'tunning'; did you mean 'tuning'?"),
         ({"allowed_failures": -1}, "allowed_failures: expected an integer of 0 or more"),
     ],
 )

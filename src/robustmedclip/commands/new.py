@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -40,6 +41,8 @@ def lay_out_project(folder: Path) -> None:
     folder = folder.absolute()
     if (package := package_name(folder.name)) in ("", "robustmedclip"):
         raise InputError(f"A project can't be called {folder.name!r}: choose a name that begins with a letter")
+    if (spec := find_spec(package)) is not None and spec.loader is not None:
+        raise InputError(f"A project can't be called {folder.name!r}, a package of Python: choose another name")
     try:
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"There are files in {folder} already: choose a folder that is empty or not there yet")

@@ -76,9 +76,9 @@ def test_deep_and_transparent_pictures_are_turned_as_well(kind):
     np.testing.assert_array_equal(read(picture(layers, kind, exif=exif(6))), np.rot90(COLOUR, -1))
 
 
-def png_of_sixteen_bits(colours: np.ndarray) -> bytes:
+def png_of_sixteen_bits(colours: np.ndarray, colour_type: int = 2) -> bytes:
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
-    header = struct.pack(">IIBBBBB", colours.shape[1], colours.shape[0], 16, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", colours.shape[1], colours.shape[0], 16, colour_type, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
 
@@ -101,6 +101,14 @@ def test_colours_of_sixteen_bits_are_the_highest_eight_and_remarked(kind):
     file = io.BytesIO(png_of_sixteen_bits(deep) if kind == "PNG" else tiff_of_sixteen_bits(deep))
     np.testing.assert_array_equal(read(file), deep >> 8)
     assert PixelReader().header(file).remarks == {DEEP_COLOURS}
+
+
+@pytest.mark.parametrize("window", [None, {"low": 0, "high": 4095}])
+def test_deep_grey_with_an_opacity_is_refused(window):
+    """Pillow reads the upper 8 of 16 bits: of 12 that are used, 4."""
+    deep = np.stack([np.arange(20 * 30).reshape(20, 30) % 4096, np.full((20, 30), 65535)], axis=-1)
+    with pytest.raises(ImageFileError, match="16 bits of grey and an opacity.*without transparency"):
+        read(io.BytesIO(png_of_sixteen_bits(deep, colour_type=4)), window=window)
 
 
 def test_a_page_of_a_tiff_is_chosen():

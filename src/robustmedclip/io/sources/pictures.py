@@ -35,6 +35,9 @@ _GREY = ("1", "L", "LA", "La")
 _SIDEWAYS = (5, 6, 7, 8)
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 256, 257, 258, 262, 339
 _MIN_IS_WHITE, _SIGNED = 0, 2
+#: Where a PNG has them, in its first chunk.
+_DEPTH, _COLOUR_TYPE = 24, 25
+_GREY_WITH_ALPHA = 4
 _SRGB_GAMMA = 1 / 2.2
 _SAME_GAMMA = 0.05  # as libpng: smaller differences don't show
 _SAME_LEVELS = 3
@@ -90,6 +93,8 @@ def _opened(file: BinaryIO, window: WindowChoice | None, frame: Frame | None) ->
         raise ImageFileError("has four colours and does not say which: convert it to RGB")
     if image.has_transparency_data and (deep or (image.format == "PNG" and image.mode in _GREY and bits < 8)):
         raise ImageFileError("makes one of its levels transparent: save it without transparency")
+    if image.format == "PNG" and bits > 8 and _of_png(file, _COLOUR_TYPE) == _GREY_WITH_ALPHA:
+        raise ImageFileError(f"has {bits} bits of grey and an opacity, and 8 are read: save it without transparency")
     return image
 
 
@@ -138,13 +143,16 @@ def _bits(image: Image.Image, file: BinaryIO) -> int:
     """Bits per channel in the file; Pillow's modes don't tell for colours."""
     if isinstance(image, TiffImageFile):
         return int(max(image.tag_v2.get(_BITS, (1,))))
-    if image.format == "PNG":  # the depth in the IHDR chunk
-        position = file.tell()
-        file.seek(24)
-        depth: int = file.read(1)[0]
-        file.seek(position)
-        return depth
-    return 8
+    return _of_png(file, _DEPTH) if image.format == "PNG" else 8
+
+
+def _of_png(file: BinaryIO, place: int) -> int:
+    """A byte of a PNG."""
+    position = file.tell()
+    file.seek(place)
+    byte: int = file.read(1)[0]
+    file.seek(position)
+    return byte
 
 
 def _over_black(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -14,6 +14,9 @@ from robustmedclip.plan.schema import Entry
 from robustmedclip.run.distributed.clusters import CLUSTERS, GPU, Cluster, LocalCluster
 from robustmedclip.run.selection import stage_of
 
+#: What the namespaces of nodes begin with.
+_STAGES = ("ingestion", "corruption", "few_shot", "tuning", "evaluation", "reporting", "calibration", "pretraining")
+
 
 class DistributedError(InputError):
     """A run can't be spread as ``distributed.yml`` says; the message lists every problem."""
@@ -74,6 +77,8 @@ def read_distributed(values: Mapping[str, Any]) -> Distributed:
     cluster = _cluster(values.get("cluster", {}), problems)
     rest = {key: value for key, value in values.items() if key != "cluster"}
     settings = parsed(Distributed, "", rest, problems)
+    if settings is not None:
+        problems += unknown("resources", settings.resources or (), _STAGES)
     if problems or settings is None or cluster is None:
         raise DistributedError("distributed.yml:\n" + "\n".join(f"  - {problem}" for problem in problems))
     return settings.model_copy(update={"cluster": cluster})
