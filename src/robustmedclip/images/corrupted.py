@@ -40,7 +40,7 @@ class CorruptedSet:
         release, when they are used.
     provenance : mapping
         What made the images: the settings of :func:`robustmedclip.corruptions.corrupt`, or ``released``, the
-        folder that they were released in.
+        folder that they were released in; stored, it counts from the project.
     corrupted : CorruptedImages
         The corrupted images: :class:`robustmedclip.corruptions.CorruptedOnTheFly`, a :class:`ReleasedSet`, or stored
         files.

@@ -53,11 +53,14 @@ class CorruptedFiles(CorruptedImages):
     fetched: Callable[[Path], Path] = Path
     findings: int | None = None
 
-    def at(self, address: str) -> "CorruptedFiles":
-        """The same files in another place: a folder, or a URL that fsspec knows, whose files are fetched when used."""
+    def at(self, address: str, root: str = "") -> "CorruptedFiles":
+        """The same files in another place: a folder, or a URL that fsspec knows, whose files are fetched when used.
+
+        The path of a folder counts from `root`.
+        """
         protocol, path = get_protocol_and_path(address)
         if protocol == "file":
-            return replace(self, folder=Path(path), fetched=Path)
+            return replace(self, folder=Path(root, path), fetched=Path)
         stored = RemoteEntry.listed(fsspec.filesystem(protocol), path)
         return replace(self, folder=stored.path, fetched=stored.fetched)
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,22 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
     Images pass through in small chunks: memory does not grow with the data set. Files are made one by one beside the
     folder, or on a disk of this machine where it is elsewhere; if the process is killed, the next one goes on with the
     file that was not finished. From elsewhere, files are fetched when their conditions are read.
+
+    Parameters
+    ----------
+    root : str, optional
+        The project's folder: where released files lie in it is stored from there, so that the project can be moved.
+    **entry
+        As of :class:`~robustmedclip.io.versioned.AtomicDataset`.
     """
+
+    def __init__(self, *, root: str | None = None, **entry: Any):
+        super().__init__(**entry)
+        self._root = root or ""
 
     def save(self, data: CorruptedSet) -> None:
         """Write `data`; the entry appears whole or not at all."""
+        data = replace(data, provenance=_from_root(data.provenance, self._root))
         target, name = save_path(self), f".{Path(entry_path(self)).name}.partial-"
         folder = Path(entry_path(self)).parent if is_local(self) else machine_folder("copies")
         partial = folder / f"{name}{self.fingerprint or _key(data)}"
@@ -61,7 +73,7 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
         if is_local(self):
             return super().load()
         stored = RemoteEntry.stored(filesystem_of(self), load_path(self))
-        return _read(stored.path, stored.fetched)
+        return _read(stored.path, stored.fetched, self._root)
 
     def partial_bytes(self) -> int:
         """Size of the files that an interrupted run has left to go on with."""
@@ -83,10 +95,18 @@ class CorruptedSetDataset(AtomicDataset[CorruptedSet]):
         (path / "manifest.json").write_text(json.dumps(_manifest(data), indent=1))
 
     def _read(self, path: Path) -> CorruptedSet:
-        return _read(path, Path)
+        return _read(path, Path, self._root)
 
 
-def _read(folder: Path, fetched: Callable[[Path], Path]) -> CorruptedSet:
+def _from_root(provenance: Mapping[str, Any], root: str) -> dict[str, Any]:
+    """The provenance, with the place of released files in the project counted from its root."""
+    released = (
+        {"released": provenance["released"].removeprefix(f"{root}/")} if root and "released" in provenance else {}
+    )
+    return {**provenance, **released}
+
+
+def _read(folder: Path, fetched: Callable[[Path], Path], root: str) -> CorruptedSet:
     """The set in a folder, whose files are there once they are `fetched`."""
     manifest = json.loads(fetched(folder / "manifest.json").read_text())
     conditions = tuple(map(Condition.parse, manifest["conditions"]))
@@ -108,7 +128,7 @@ def _read(folder: Path, fetched: Callable[[Path], Path]) -> CorruptedSet:
         conditions=conditions,
         storage=manifest["storage"],
         provenance=manifest["provenance"],
-        corrupted=_corrupted_images(manifest["storage"], manifest["provenance"], clean, files),
+        corrupted=_corrupted_images(manifest["storage"], manifest["provenance"], clean, files, root),
     )
 
 
@@ -127,12 +147,12 @@ class _StoredImages(CorruptedImages):
 
 
 def _corrupted_images(
-    storage: str, provenance: Mapping[str, Any], clean: ImageSet, files: CorruptedFiles
+    storage: str, provenance: Mapping[str, Any], clean: ImageSet, files: CorruptedFiles, root: str
 ) -> CorruptedImages:
     if storage == "materialised":
         return _StoredImages(clean, files)
     if "released" in provenance:
-        return files.at(provenance["released"])
+        return files.at(provenance["released"], root)
     return CorruptedOnTheFly(clean, **provenance)
 
 

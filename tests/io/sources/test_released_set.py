@@ -1,5 +1,6 @@
 """Released corrupted sets as inputs: both layouts, compressed or not, and files that are not what they should be."""
 
+import shutil
 from dataclasses import replace
 
 import fsspec
@@ -69,6 +70,29 @@ def test_the_benchmark_gets_the_released_images(tmp_path, image_set, suite, save
     for condition in CONDITIONS:
         read = np.concatenate(list(loaded.read(condition, 40)))
         np.testing.assert_array_equal(read, pixels(image_set, condition))
+
+
+def test_a_moved_project_reads_the_released_images_that_lie_in_it(tmp_path, image_set):
+    def stored(project) -> CorruptedSetDataset:
+        return CorruptedSetDataset(filepath=str(project / "data/cells"), root=str(project))
+
+    def darkest(project) -> np.ndarray:
+        return np.concatenate(list(stored(project).load().read(CONDITIONS[-1], 40)))
+
+    old, copy, moved = (tmp_path / name for name in ("old", "copy", "moved"))
+    stored(old).save(adopted(image_set, write_medimeta_c(old / "release", image_set), "medimeta-c", "on_the_fly"))
+    shutil.copytree(old, copy)
+    other = replace(image_set, images=image_set.images // np.uint8(2))
+    shutil.rmtree(old / "release")
+    write_medimeta_c(old / "release", other)
+    np.testing.assert_array_equal(darkest(copy), pixels(image_set, CONDITIONS[-1]))
+    np.testing.assert_array_equal(darkest(old), pixels(other, CONDITIONS[-1]))
+    manifest = old / "data/cells/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"release"', f'"{old}/release"'))  # as earlier versions wrote it
+    np.testing.assert_array_equal(darkest(old), pixels(other, CONDITIONS[-1]))
+    shutil.rmtree(old)
+    copy.rename(moved)
+    np.testing.assert_array_equal(darkest(moved), pixels(image_set, CONDITIONS[-1]))
 
 
 def shares(image_set: ImageSet) -> ImageSet:
