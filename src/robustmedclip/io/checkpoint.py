@@ -47,7 +47,7 @@ class TrainingCheckpoint(Checkpoint):
         self.listeners: list[Callable[[Mapping[str, float]], None]] = []
 
     def open(self, key: str) -> None:
-        key = "-".join([key, *filter(None, [self.fingerprint])])
+        key = f"{key}-{self.fingerprint}" if self.fingerprint else key
         self._path = str(self._adapter.with_name(f".{self._adapter.name}.partial-{key}.safetensors"))
 
     def last(self) -> TrainingState | None:
